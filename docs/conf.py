@@ -1,0 +1,17 @@
+"""Sphinx: the pages are Markdown, the reference comes from the docstrings."""
+
+from critbatch.version import __version__
+
+project = "critbatch"
+author = "The critbatch developers"
+copyright = "2026, the critbatch developers"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 3
+html_theme = "furo"
+html_title = "critbatch"
+exclude_patterns = ["_build"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_google_docstring = True
