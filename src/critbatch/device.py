@@ -1,0 +1,113 @@
+"""The device: which one, how many threads, how to wait for it, and what running out of its memory looks like."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from pathlib import Path
+
+import torch
+
+from critbatch.errors import UserError
+from critbatch.records import Machine
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """The device called `name`, or the accelerator where there is one, or the CPU.
+
+    Raises:
+        UserError: if this machine has no such device.
+    """
+    if name is None or name == "auto":
+        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return found or torch.device("cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"Device {name!r} is not on this machine: use {usable_devices()}.") from None
+    return device
+
+
+def usable_devices() -> str:
+    names = ["cpu"]
+    if torch.accelerator.is_available() and (found := torch.accelerator.current_accelerator()) is not None:
+        names.append(found.type)
+    return " or ".join(names)
+
+
+def use_threads(threads: int | None) -> None:
+    """Let torch use this many threads within one operation; None leaves it as it is.
+
+    Raises:
+        UserError: if `threads` is below 1.
+    """
+    if threads is None:
+        return
+    if threads < 1:
+        raise UserError(f"threads={threads} is not possible: use 1 or more (this machine has {os.cpu_count()} cores).")
+    torch.set_num_threads(threads)
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when all work given to `device` is done, so that a clock read next tells the truth."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Memory of the device in bytes; of the whole machine, or of this process's control group, for a CPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        total = min(total, int(text))
+    return total
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that is free now, in bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    found = None
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+    free = int(found.group(1)) * 1024 if found else memory_bytes(device) // 2
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
+        free = min(free, int(text) - int(used.read_text()))
+    return free
+
+
+def describe_machine(device: torch.device) -> Machine:
+    from critbatch.version import __version__
+
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        threads=torch.get_num_threads(),
+        memory_bytes=memory_bytes(device),
+        device=device.type,
+        accelerator=torch.cuda.get_device_name(device) if device.type == "cuda" else "",
+        system=f"{platform.system()} {platform.release()}",
+        python=".".join(str(part) for part in sys.version_info[:3]),
+        torch=torch.__version__,
+        critbatch=__version__,
+    )
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        return found.group(1).strip()
+    return platform.processor() or platform.machine()

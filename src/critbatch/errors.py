@@ -1,0 +1,11 @@
+"""What a person can put right: one sentence that says what was found and what would work."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """Input that cannot be used. The command line prints the sentence alone and exits with code 2."""
+
+
+class DataMissing(UserError):
+    """A data set that is in none of the places where it is looked for."""

@@ -1,0 +1,182 @@
+"""What a long command is doing, how far it has come, and how long it will still take."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from critbatch.budget import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> duration(4.21), duration(75), duration(1500), duration(9000)
+    ('4.2 s', '75 s', '25 min', '2.5 h')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """How long it will still take.
+
+    Args:
+        seconds: of wall clock, from `made` on.
+        at_most: it is a bound, since a batch size is left that no run has been made at.
+        made: a value of `time.monotonic()`.
+    """
+
+    seconds: float
+    at_most: bool = False
+    made: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What a display shows.
+
+    Args:
+        stage: what the command is at: "sweep", "race over learning rates".
+        trying: the run that is being made.
+        part: of that run, 0 to 1.
+        done: runs of the stage that are made.
+        total: runs of the stage; None where that is not known.
+        best: the best so far, in words.
+        left: how long the stage will still take; None while that is not known.
+        deadline: when the budget ends, a value of `time.monotonic()`.
+    """
+
+    stage: str = ""
+    trying: str = ""
+    part: float | None = None
+    done: int = 0
+    total: int | None = None
+    best: str = ""
+    left: Forecast | None = None
+    deadline: float | None = None
+
+    def time_left(self, now: float) -> str:
+        """How long it will still take, as far as that is known at `now`."""
+        budget = None if self.deadline is None else max(0.0, self.deadline - now)
+        rest = None if self.left is None else max(0.0, self.left.made + self.left.seconds - now)
+        if self.left is None or rest is None:
+            return "unknown yet" if budget is None else f"{duration(budget)} of the budget"
+        if budget is not None and budget < rest:
+            return f"{duration(budget)} of the budget, which is too short by about {duration(rest - budget)}"
+        return f"{'at most' if self.left.at_most else 'about'} {duration(rest)}"
+
+    def lines(self, now: float) -> list[str]:
+        """In words, the most important first."""
+        count = "" if self.total is None else f": {self.done} of {self.total} done"
+        part = "" if self.part is None else f" ({self.part:.0%})"
+        return [
+            f"{self.stage}{count}{'' if self.trying else part}",
+            *([f"trying {self.trying}{part}"] if self.trying else []),
+            *([f"best so far: {self.best}"] if self.best else []),
+            *([f"time left: {self.time_left(now)}"] if self.trying else []),
+        ]
+
+
+class Display:
+    """Keeps the situation and shows nothing: for `--json`, and what the others are made from.
+
+    with display_on(sys.stderr) as show:
+        show.update(stage="sweep", total=24)
+        train(task, plan, progress=show.watch)
+    """
+
+    def __init__(self) -> None:
+        self.situation = Situation()
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the `Situation`."""
+        self.situation = replace(self.situation, **changes)
+        self.show()
+
+    def watch(self, progress: Progress) -> None:
+        """Follow a run: the `progress` that training calls at each evaluation."""
+        self.update(part=min(1.0, progress.epoch / progress.epochs))
+
+    def show(self) -> None:
+        """Called at each change."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave nothing behind."""
+
+
+class Lines(Display):
+    """A plain line when a stage begins, and then now and then: for a file or a log."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+        self._stage, self._shown = "", -float("inf")
+
+    def show(self) -> None:
+        now = time.monotonic()
+        if not self.situation.stage:
+            return
+        if self.situation.stage != self._stage or now - self._shown >= SECONDS_BETWEEN_LINES:
+            self._stage, self._shown = self.situation.stage, now
+            print("; ".join(self.situation.lines(now)), file=self.stream, flush=True)
+
+
+class Live(Display):
+    """A few lines of a terminal that are written again and again, and taken away at the end."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live as RichLive
+
+        super().__init__()
+        self._live = RichLive(console=console, get_renderable=self._picture, refresh_per_second=4, transient=True)
+
+    def _picture(self) -> RenderableType:
+        from rich.console import Group
+        from rich.padding import Padding
+        from rich.progress_bar import ProgressBar
+        from rich.text import Text
+
+        now = self.situation
+        rows: list[RenderableType] = [Text(line) for line in now.lines(time.monotonic())]
+        if now.total:
+            bar = ProgressBar(total=now.total, completed=now.done + (now.part or 0.0), width=40)
+            rows.insert(1, Padding(bar, 0))  # a bar alone does not end its line
+        return Group(*rows)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+
+def display_on(stream: TextIO | None = None, *, silent: bool = False) -> Display:
+    """The display that suits `stream`, standard error unless given: live on a terminal, plain lines elsewhere."""
+    if silent:
+        return Display()
+    from rich.console import Console
+
+    stream = stream or sys.stderr
+    console = Console(file=stream)
+    return Live(console) if console.is_terminal else Lines(stream)

@@ -1,0 +1,397 @@
+"""What flows between the rooms: frozen records of plain numbers. This file is the plan of the house.
+
+Every record goes to JSON and comes back the same: `record.to_json()`, `Run.from_json(text)`. None needs torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+from critbatch.errors import UserError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """A frozen set of numbers, with a way to JSON and back."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
+    painter: ClassVar[Callable[[Record], Any] | None] = None
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        return _adapter(type(self)).dump_json(self, indent=indent).decode()
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a record that `to_json` wrote.
+
+        Raises:
+            UserError: if the text is no such record: cut short, or written by another version.
+        """
+        from pydantic import ValidationError
+
+        try:
+            return _adapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the text"
+            raise UserError(
+                f"This is not a {cls.__name__} record of this version of critbatch ({where}: {first['msg']}): "
+                "write it again with this version."
+            ) from None
+
+    def plot(self) -> Any:
+        """The record's figure, a plotly `Figure`. Raises TypeError where a picture would not help."""
+        if Record.painter is None:
+            raise TypeError("no painter: import critbatch, not critbatch.records alone")
+        return Record.painter(self)
+
+
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    """Made once per kind, since that takes longer than reading a record."""
+    from pydantic import TypeAdapter
+
+    if kind not in _adapters:
+        _adapters[kind] = TypeAdapter(kind)
+    return _adapters[kind]
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate(Record):
+    """A number, the measurements behind it, and its interval or the reason why there is none."""
+
+    value: float
+    n: int
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    reason: str = ""  # a key of report/words.py; empty where `low` and `high` are given
+
+
+# --- where and how ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine(Record):
+    """The hardware and the versions that a measurement belongs to."""
+
+    processor: str
+    cores: int
+    threads: int
+    memory_bytes: int
+    device: str  # "cpu", "cuda", ...
+    accelerator: str  # its name; empty on a CPU
+    system: str
+    python: str
+    torch: str
+    critbatch: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance(Record):
+    """How to get this record again."""
+
+    command: str
+    started: str  # ISO 8601, UTC
+    wall_seconds: float
+    seed: int
+    machine: Machine
+
+
+# --- hardware --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedPoint(Record):
+    """One training step at one batch size. Where it does not fit, `fits` is False and the rest is None."""
+
+    batch_size: int
+    fits: bool = True
+    step_seconds: Estimate | None = None  # median; the interval is that of the median
+    quartiles: tuple[float, float] | None = None  # of a step's seconds: the spread
+    data_seconds: float | None = None  # gather, copy to the device, prepare; median
+    compute_seconds: float | None = None  # forward and backward; median
+    optimizer_seconds: float | None = None  # median
+    peak_bytes: int | None = None  # held in tensors at the peak of a step, the data set left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedFit(Record):
+    """`t(B) = fixed_seconds + example_seconds * B`, and the knee where both parts are equal.
+
+    Below the knee a larger batch is almost free, above it a step takes time in proportion to the batch.
+    """
+
+    fixed_seconds: float
+    example_seconds: float
+    knee: Estimate  # batch size
+    worst_miss: float  # largest |measured / fitted - 1|: a large one says that t(B) is no straight line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Record):
+    """Seconds per step against batch size on one machine."""
+
+    task: str
+    unit: str  # what an example is
+    examples: int  # in the training set
+    points: tuple[SpeedPoint, ...]
+    fit: SpeedFit | None = None
+    provenance: Provenance
+
+    @property
+    def fitting(self) -> tuple[SpeedPoint, ...]:
+        return tuple(point for point in self.points if point.fits)
+
+    @property
+    def largest_that_fits(self) -> int:
+        """0 where not even one example fits."""
+        return max((point.batch_size for point in self.fitting), default=0)
+
+    def epoch_seconds(self, point: SpeedPoint) -> float:
+        """Seconds for all the examples once: whole steps and the part of a last, short one."""
+        assert point.step_seconds is not None
+        return point.step_seconds.value * self.examples / point.batch_size
+
+
+# --- optimization ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseScale(Record):
+    """Signal and noise of the gradient, averaged over `pairs` steps of a run."""
+
+    gradient_norm2: float  # |G|^2, of the gradient over all the data
+    covariance_trace: float  # tr(Sigma), of the gradient of one example
+    pairs: int = 1
+    low: float | None = None  # interval of `examples`
+    high: float | None = None
+    level: float = 0.95
+    reason: str = ""  # why there is no interval, or why not to trust it: a key of report/words.py
+
+    @property
+    def examples(self) -> float:
+        """The batch size at which noise and signal are equal (B_simple). Infinite where no signal was found."""
+        return self.covariance_trace / self.gradient_norm2 if self.gradient_norm2 > 0 else float("inf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoisePoint(Record):
+    """The noise scale over the steps of a run up to `step`, since the point before."""
+
+    step: int
+    epoch: float
+    scale: NoiseScale
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise(Record):
+    """The gradient noise scale along a training run."""
+
+    task: str
+    unit: str
+    tokens_per_example: int
+    recipe: str
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float
+    points: tuple[NoisePoint, ...]
+    provenance: Provenance
+
+
+class Quantity(StrEnum):
+    """What a target is set on."""
+
+    VALIDATION_LOSS = "validation_loss"
+    VALIDATION_METRIC = "validation_metric"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target(Record):
+    """A validation loss to fall to, or a validation metric to rise to."""
+
+    quantity: Quantity
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.quantity not in list(Quantity) or not math.isfinite(self.value):
+            raise UserError(
+                f"The target {self.quantity}={self.value} cannot be used: give {' or '.join(Quantity)} and a finite "
+                "value."
+            )
+        object.__setattr__(self, "quantity", Quantity(self.quantity))
+
+    def reached_by(self, point: CurvePoint) -> bool:
+        if self.quantity is Quantity.VALIDATION_LOSS:
+            return point.validation_loss <= self.value
+        return point.validation_metric >= self.value
+
+    def crossing(self, curve: Sequence[CurvePoint]) -> Crossing | None:
+        """Where the curve comes to the target first, in a straight line between the evaluations before and after."""
+        for i, after in enumerate(curve):
+            if self.reached_by(after):
+                before = curve[max(0, i - 1)]
+                low, high = (getattr(point, self.quantity.value) for point in (before, after))
+                share = (self.value - low) / (high - low) if high != low else 1.0
+                return Crossing(
+                    step=before.step + share * (after.step - before.step),
+                    epoch=before.epoch + share * (after.epoch - before.epoch),
+                    seconds=before.seconds + share * (after.seconds - before.seconds),
+                )
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint(Record):
+    """A run as seen at one evaluation. `seconds` are those of training; evaluation is not counted."""
+
+    step: int
+    examples: int
+    epoch: float
+    seconds: float
+    learning_rate: float
+    train_loss: float  # over a fixed sample of the training set, at these weights, in eval mode
+    train_metric: float
+    validation_loss: float
+    validation_metric: float
+
+
+class Outcome(StrEnum):
+    """How a run ended."""
+
+    REACHED = "reached"  # its target
+    FINISHED = "finished"  # its budget; it had a target and missed it, or had none
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    INTERRUPTED = "interrupted"  # it can go on
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossing(Record):
+    """Where a run came to its target, interpolated between the evaluations before and after."""
+
+    step: float
+    epoch: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Record):
+    """One training run."""
+
+    task: str
+    recipe: str
+    batch_size: int
+    micro_batch_size: int
+    learning_rate: float  # the peak of its schedule
+    seed: int
+    target: Target | None
+    outcome: Outcome
+    crossing: Crossing | None  # None unless `outcome` is REACHED
+    steps: int
+    examples: int
+    epochs: float
+    seconds: float  # of training
+    evaluation_seconds: float
+    compiled_steps: int = 0  # how many of `steps` ran in a compiled graph
+    compile_seconds: float = 0.0  # not among `seconds`
+    diverged_at: int | None = None  # the step whose loss was not finite, or out of all proportion
+    curve: tuple[CurvePoint, ...]
+    noise: tuple[NoisePoint, ...] = ()
+    metric_name: str = "metric"
+
+
+# --- predictions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Law(Record):
+    """`S(B, lr) = S_min (1 + B_noise / B) (rho + 1/rho) / 2` with `rho = lr / best_rate(B)`,
+    `best_rate(B) = rate / (1 + B_noise / B)^exponent`: steps to one target, for one optimizer and schedule."""
+
+    min_steps: Estimate  # S_min
+    noise_examples: Estimate  # B_noise
+    rate: Estimate  # the best learning rate of a very large batch
+    exponent: Estimate  # near 1 for SGD with momentum, near 1/2 for Adam
+    misfit: float  # root mean square of log(measured / fitted steps), over the runs that reached the target
+    holds: bool
+    reason: str = ""  # why it does not hold: a key of report/words.py
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimePoint(Record):
+    """What one batch size costs: `seconds = steps * step_seconds`, at the learning rate that is best for it."""
+
+    batch_size: int
+    learning_rate: Estimate
+    steps: Estimate
+    step_seconds: Estimate
+    seconds: Estimate
+    runs: int  # that were made at this size; 0 where all is predicted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice(Record):
+    """The answer: which batch size, with which learning rate, reaches the target soonest."""
+
+    task: str
+    unit: str
+    examples: int
+    recipe: str
+    target: Target
+    answered: bool  # False where no run came to the target: `cautions` say why
+    best: TimePoint | None
+    within_ten_percent: tuple[int, int] | None  # batch sizes whose time is within 10 % of the best
+    current: TimePoint | None  # at the batch size in use today, where one was given
+    largest: TimePoint | None  # at the largest that fits
+    points: tuple[TimePoint, ...]
+    law: Law | None
+    speed: Speed
+    runs: tuple[Run, ...]
+    micro_batch_size: int | None = None
+    cautions: tuple[str, ...] = ()  # keys of report/words.py
+    provenance: Provenance
+
+
+# --- studies ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Record):
+    """What a sweep tries: every batch size with every learning rate and every seed."""
+
+    task: str
+    fingerprint: str  # of the task's model and data
+    recipe: str
+    batch_sizes: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+    seeds: tuple[int, ...]
+    epochs: float
+    target: Target | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study(Record):
+    """A sweep, finished or half done."""
+
+    question: Question
+    unit: str
+    examples: int
+    runs: tuple[Run, ...] = field(default=())
+    left: int = 0  # runs not made yet
+    speed: Speed | None = None
+    provenance: Provenance

@@ -1,0 +1,166 @@
+"""What the user brings: a model, data, a loss, and a target to reach. It is checked when it is made."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import KW_ONLY, dataclass, is_dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from critbatch.errors import UserError
+from critbatch.examples import Data, Examples, Tree, as_data, count, fetch, leaves
+from critbatch.records import Target
+from critbatch.task_checks import IGNORED, check_finite, check_fit, check_model
+
+_SAMPLE = 256  # examples
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy of each example, shape (batch,); of a sequence, the mean over its tokens.
+
+    Args:
+        outputs: logits, shape (batch, classes) or (batch, tokens, classes).
+        targets: classes, shape (batch,) or (batch, tokens). Tokens whose target is -100 are left out of the mean.
+    """
+    if targets.ndim == 1:
+        return F.cross_entropy(outputs, targets, reduction="none")
+    losses = F.cross_entropy(outputs.flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction="none")
+    return losses.view(len(targets), -1).sum(1) / _counted(targets)
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """1 where the largest logit is the right one, else 0, shape (batch,); of a sequence, the mean over its tokens.
+
+    Shapes, and tokens that are left out, as for `cross_entropy`.
+    """
+    right = (outputs.argmax(-1) == targets).float()
+    return right if right.ndim == 1 else right.flatten(1).sum(1) / _counted(targets)
+
+
+def _counted(targets: Tensor) -> Tensor:
+    """How many tokens of each sequence count, shape (batch,); 1 where none does, to divide by."""
+    return (targets != IGNORED).flatten(1).sum(1).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model, data, a per-example loss, and a target.
+
+    Args:
+        name: how reports call it.
+        model: makes a new model each time it is called.
+        train: (inputs, targets) as tensors, or a torch `Dataset` of such pairs.
+        validation: likewise; the target is measured on it.
+        loss: (outputs, targets) to one loss per example, shape (batch,). The mean is taken elsewhere, once.
+        metric: likewise, larger is better, its mean is reported.
+        target: when training has reached what it is for.
+        metric_name: how reports call the metric.
+        unit: what an example is: "image", "sequence" ...
+        tokens_per_example: 1, or how many tokens a sequence has.
+        prepare: applied to a batch of inputs on the device, before the model: from uint8 to standardized floats, say.
+        recipe: how it is trained unless asked otherwise: "sgd" or "adam".
+
+    Raises:
+        UserError: if model, data, loss and metric do not fit together. The sentence says what was found.
+    """
+
+    name: str
+    _: KW_ONLY
+    model: Callable[[], nn.Module]
+    train: Data
+    validation: Data
+    target: Target
+    loss: Callable[[Any, Any], Tensor] = cross_entropy
+    metric: Callable[[Any, Any], Tensor] = accuracy
+    metric_name: str = "accuracy"
+    unit: str = "example"
+    tokens_per_example: int = 1
+    prepare: Callable[[Any], Any] | None = None
+    recipe: str = "sgd"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "train", as_data(self.train, "training"))
+        object.__setattr__(self, "validation", as_data(self.validation, "validation"))
+        try:
+            self._check()
+        except UserError as error:
+            raise UserError(f"Task {self.name!r}: {error}") from error.__cause__
+
+    def _check(self) -> None:
+        if not isinstance(self.target, Target):
+            raise UserError(
+                f"`target` is a {type(self.target).__name__}: give a critbatch.records.Target with quantity and value."
+            )
+        if self.tokens_per_example < 1:
+            raise UserError(f"tokens_per_example={self.tokens_per_example} is not possible: use 1 or more.")
+        check_model(self.model, self.new_model)
+        model = self.new_model(0).eval()
+        with _random_state_kept():
+            for data, part in ((self.train, "training"), (self.validation, "validation")):
+                check_finite(data, part)
+                check_fit(model, self.forward, data, part, loss=self.loss, metric=self.metric)
+
+    @property
+    def examples(self) -> int:
+        """How many examples the training set has."""
+        return count(self.train)
+
+    def new_model(self, seed: int, device: torch.device | None = None) -> nn.Module:
+        """The model with the weights that belong to `seed`. The caller's random state stays as it is."""
+        with _random_state_kept():
+            torch.default_generator.manual_seed(seed)
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.manual_seed_all(seed)
+            model = self.model()
+        return model.to(device) if device is not None else model
+
+    def inputs(self, batch: Tree) -> Tree:
+        """A batch of inputs as the model takes it."""
+        return self.prepare(batch) if self.prepare is not None else batch
+
+    def forward(self, model: nn.Module, batch: Tree) -> Any:
+        """The model's outputs for a batch of raw inputs. A dict goes in as keyword arguments, a tuple as positional."""
+        ready = self.inputs(batch)
+        if isinstance(ready, dict):
+            return model(**ready)
+        return model(*ready) if isinstance(ready, tuple) else model(ready)
+
+    def fingerprint(self) -> str:
+        """A short hash of what results belong to: the model's layers and shapes, a sample of the data, loss, metric,
+        target and preparation. Of a Dataset only its length is seen, since its items may change from call to call."""
+        model = self.new_model(0)
+        words = [self.name, self.target.to_json()]
+        words += [_name_of(function) for function in (self.loss, self.metric, self.prepare)]
+        words += [f"{name} {type(layer).__qualname__}" for name, layer in model.named_modules()]
+        words += [f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in model.state_dict().items()]
+        digest = hashlib.sha256("\n".join(words).encode())
+        for data in (self.train, self.validation):
+            size = count(data)
+            digest.update(str(size).encode())
+            if isinstance(data, Examples):
+                sample = sorted({round(i * (size - 1) / (_SAMPLE - 1)) for i in range(_SAMPLE)})
+                for leaf in leaves(fetch(data, sample)):
+                    digest.update(f"{leaf.dtype} {tuple(leaf.shape)}".encode())
+                    digest.update(leaf.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def _random_state_kept() -> AbstractContextManager[None]:
+    """The caller's random state stays as it is, also that of GPUs, which are not woken for it."""
+    awake = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if awake else ())
+
+
+def _name_of(function: object) -> str:
+    """What tells functions apart from one process to the next. A callable dataclass also shows its values."""
+    if isinstance(function, partial):
+        return _name_of(function.func)
+    if is_dataclass(function):
+        return repr(function)
+    return getattr(function, "__qualname__", type(function).__qualname__)

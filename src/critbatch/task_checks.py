@@ -1,0 +1,165 @@
+"""Whether model, data, loss and metric fit together, tried on a few examples before anything is trained.
+
+Each check raises UserError; `Task` puts its name before the sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from critbatch.errors import UserError
+from critbatch.examples import Data, Examples, Tree, count, fetch, is_tree, leaves, map_tree
+
+IGNORED = -100  # the target that torch leaves out of a cross-entropy
+_TRIED = 3  # examples
+_PIECE = 4096
+
+
+def check_model(make: object, new_model: Callable[[int], Any]) -> None:
+    """A factory must make a new module each time, with weights to train, whose shapes are known."""
+    if not callable(make) or isinstance(make, nn.Module):
+        raise UserError(
+            f"`model` is a {type(make).__name__}: give a function that makes a new model, such as `lambda: Net()`."
+        )
+    try:
+        first, second = new_model(0), new_model(0)
+    except Exception as error:
+        raise UserError(f"`model` could not make a model ({first_line(error)}).") from error
+    for made in (first, second):
+        if not isinstance(made, nn.Module):
+            raise UserError(f"`model` made a {type(made).__name__}: make a torch.nn.Module.")
+    if any(is_lazy(weight) for weight in first.parameters()):
+        raise UserError("the model has weights of unknown shape (a lazy layer): give every layer its sizes.")
+    if first is second or _storages(first) & _storages(second):
+        raise UserError(
+            "`model` gave the same weights twice: make a new model at each call, so that every run starts afresh."
+        )
+    if not any(weight.requires_grad for weight in first.parameters()):
+        raise UserError("the model has no weight to train: leave some with requires_grad=True.")
+
+
+def _storages(model: nn.Module) -> set[int]:
+    return {weight.untyped_storage().data_ptr() for weight in model.parameters() if weight.numel()}
+
+
+def check_finite(data: Data, part: str) -> None:
+    """No example may hold NaN or infinity. Of a Dataset only those that are tried are seen."""
+    if isinstance(data, Examples):
+        _check_finite(data.inputs, f"{part} inputs")
+        _check_finite(data.targets, f"{part} targets")
+
+
+def _check_finite(tree: Tree, what: str) -> None:
+    for leaf in leaves(tree):
+        if not leaf.is_floating_point():
+            continue
+        # In pieces, since the mask of a whole set is a quarter of its size again.
+        pieces = (leaf[first : first + _PIECE] for first in range(0, len(leaf), _PIECE))
+        bad = sum(int((~piece.reshape(len(piece), -1).isfinite().all(1)).sum()) for piece in pieces)
+        if bad:
+            raise UserError(f"{bad} of {len(leaf)} {what} hold NaN or infinity: remove or repair these examples.")
+
+
+def check_fit(
+    model: nn.Module,
+    forward: Callable[[nn.Module, Tree], Any],
+    data: Data,
+    part: str,
+    *,
+    loss: Callable[[Any, Any], Any],
+    metric: Callable[[Any, Any], Any],
+) -> None:
+    """The model must take the data, and loss and metric must give one value for each example."""
+    size = count(data)
+    try:
+        batch = fetch(data, [i % size for i in range(_TRIED)])
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the {part} data gave no batch of {_TRIED} examples ({first_line(error)}).") from error
+    device = next(model.parameters()).device
+    inputs, targets = (map_tree(lambda leaf: leaf.to(device), tree) for tree in batch)
+    _check_finite(inputs, f"{part} inputs that were tried")
+    _check_finite(targets, f"{part} targets that were tried")
+    try:
+        outputs = forward(model, inputs)
+        with torch.no_grad():
+            plain_outputs = forward(model, inputs)
+    except Exception as error:
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves(inputs))
+        raise UserError(
+            f"the model does not take a batch of {_TRIED} {part} inputs of shape {shapes} ({first_line(error)})."
+        ) from error
+    _check_labels(data, part, outputs, targets)
+    losses = _values("loss", part, loss, outputs, targets)
+    if not losses.requires_grad:
+        raise UserError("the loss has no gradient: compute it from the model's outputs with torch.")
+    with torch.no_grad():
+        _values("metric", part, metric, plain_outputs, targets)
+
+
+def _values(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: Any, targets: Tree) -> Tensor:
+    values = _call(kind, part, function, outputs, targets, _TRIED)
+    if is_tree(outputs) and all(leaf.ndim and len(leaf) == _TRIED for leaf in leaves(outputs)):
+        # Sums over micro-batches and processes are those of the whole batch only where no example touches another.
+        alone = _call(kind, part, function, map_tree(_first, outputs), map_tree(_first, targets), 1)
+        if not torch.allclose(alone, values[:1], rtol=0.01, atol=1e-4, equal_nan=True):
+            raise UserError(
+                f"the {kind} of an example depends on the others of its batch (it is {values[0].item():.4g} among "
+                f"{_TRIED}, {alone.item():.4g} alone): compute it from the example's own output and target, and see "
+                "that their shapes agree."
+            )
+    return values
+
+
+def _first(leaf: Tensor) -> Tensor:
+    return leaf[:1]
+
+
+def _call(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: Any, targets: Tree, size: int) -> Tensor:
+    try:
+        values = function(outputs, targets)
+    except Exception as error:
+        raise UserError(
+            f"the {kind} does not take the model's outputs and the {part} targets of a batch of {size} "
+            f"({first_line(error)})."
+        ) from error
+    if not isinstance(values, Tensor) or values.shape != (size,):
+        found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        raise UserError(
+            f"the {kind} of a batch of {size} came back as {found}: return one value per example, shape (batch,), for "
+            "example with reduction='none'."
+        )
+    return values
+
+
+def _check_labels(data: Data, part: str, outputs: Any, targets: Tree) -> None:
+    """Class labels must be classes of the model. Other targets are the loss's own affair."""
+    if not isinstance(data, Examples) or not isinstance(targets, Tensor) or not isinstance(outputs, Tensor):
+        return
+    if targets.is_floating_point() or targets.dtype == torch.bool or outputs.shape[:-1] != targets.shape:
+        return
+    classes = outputs.shape[-1]
+    if classes < 2:
+        return
+    labels = data.targets
+    if labels.ndim > 1:  # a sequence may leave out some of its tokens, an example alone may not be left out
+        labels = labels[labels != IGNORED]
+    if not labels.numel():
+        raise UserError(f"all {part} labels are {IGNORED}, which are left out: give some from 0 to {classes - 1}.")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise UserError(
+            f"the {part} labels run from {low} to {high}, but the model has {classes} outputs: labels must be 0 to "
+            f"{classes - 1}."
+        )
+
+
+def first_line(error: BaseException) -> str:
+    """An error as its type and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

@@ -1,0 +1,25 @@
+"""What several test files need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from critbatch.zoo.places import find_in, given_folder
+from critbatch.zoo.sets import SETS
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """The folder of a real data set, given its name; the test is skipped where there is none."""
+
+    def folder_of(name: str) -> Path:
+        root = given_folder()
+        found = find_in(root, SETS[name]) if root is not None else None
+        if found is None:
+            pytest.skip(f"$CRITBATCH_DATA ({root or 'not set'}) has no {name}: `make data` fetches it")
+        return found
+
+    return folder_of
