@@ -1,0 +1,53 @@
+"""How far a run may go, and how far it has come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from critbatch.errors import UserError
+from critbatch.records import CurvePoint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Where to stop: at whichever comes first. The epochs of the plan are a bound too.
+
+    Args:
+        steps: changes of the weights.
+        examples: seen, each as often as it was.
+        seconds: of training; evaluation is not counted.
+
+    Raises:
+        UserError: if nothing at all is allowed.
+    """
+
+    steps: int | None = None
+    examples: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "examples", "seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"A budget of {value} {name} allows nothing: use a number above 0.")
+
+    def spent(self, *, steps: int, examples: int, seconds: float) -> bool:
+        return (
+            (self.steps is not None and steps >= self.steps)
+            or (self.examples is not None and examples >= self.examples)
+            or (self.seconds is not None and seconds >= self.seconds)
+        )
+
+
+NO_BUDGET = Budget()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a display may show of a run: `epochs` is where its plan ends."""
+
+    step: int
+    epoch: float
+    epochs: float
+    seconds: float
+    point: CurvePoint

@@ -1,0 +1,91 @@
+"""Loss and metric over many examples, in eval mode. Sums first, division last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.batches import Source
+from critbatch.errors import UserError
+from critbatch.examples import count
+from critbatch.task import Task
+
+CHUNK = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """When a run is evaluated, and on what.
+
+    Args:
+        growth: the next evaluation comes at `growth` times the step of this one, and a step later at least: what is
+            measured against steps is then known to the same relative accuracy early and late.
+        validation_examples: how many; the same ones at each evaluation. None for all.
+        train_examples: likewise; None for as many as of the validation set. 0 leaves the training set out (NaN).
+    """
+
+    growth: float = 1.1
+    validation_examples: int | None = None
+    train_examples: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.growth < 1:
+            raise UserError(f"growth={self.growth} is not possible: use 1 or more.")
+        if self.validation_examples is not None and self.validation_examples < 1:
+            raise UserError(f"validation_examples={self.validation_examples} is not possible: use 1 or more.")
+
+    def step_after(self, step: int) -> int:
+        return max(step + 1, int(step * self.growth))
+
+
+def sample(examples: int, size: int | None) -> Tensor:
+    """Indices of `size` of the examples, always the same ones; of all where `size` is None or above them."""
+    if size is None or size >= examples:
+        return torch.arange(examples)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randperm(examples, generator=generator)[:size].sort().values
+
+
+@torch.no_grad()
+def evaluate(task: Task, model: nn.Module, source: Source, indices: Tensor) -> tuple[float, float]:
+    """Mean loss and mean metric over the examples with these indices; NaN where there are none.
+
+    The model is in eval mode meanwhile: dropout is off, batch norm uses its running statistics.
+    """
+    if len(indices) == 0:
+        return float("nan"), float("nan")
+    was_training = model.training
+    model.eval()
+    try:
+        loss = torch.zeros((), dtype=torch.float64, device=source.device)
+        metric = torch.zeros_like(loss)
+        for inputs, targets in source.stream(iter(indices.split(CHUNK))):
+            outputs = task.forward(model, inputs)
+            loss += task.loss(outputs, targets).double().sum()
+            metric += task.metric(outputs, targets).double().sum()
+    finally:
+        model.train(was_training)
+    return loss.item() / len(indices), metric.item() / len(indices)
+
+
+class Examiner:
+    """Evaluates a model on the fixed samples of the training and of the validation set."""
+
+    def __init__(self, task: Task, train: Source, validation: Source, evaluation: Evaluation) -> None:
+        self.task, self.train, self.validation = task, train, validation
+        self.validation_indices = sample(count(task.validation), evaluation.validation_examples)
+        size = len(self.validation_indices) if evaluation.train_examples is None else evaluation.train_examples
+        self.train_indices = sample(task.examples, size)
+
+    def examine(self, model: nn.Module) -> dict[str, float]:
+        """The four numbers of a `CurvePoint`."""
+        train_loss, train_metric = evaluate(self.task, model, self.train, self.train_indices)
+        loss, metric = evaluate(self.task, model, self.validation, self.validation_indices)
+        return {
+            "train_loss": train_loss,
+            "train_metric": train_metric,
+            "validation_loss": loss,
+            "validation_metric": metric,
+        }

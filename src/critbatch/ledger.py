@@ -1,0 +1,36 @@
+"""What a run has written down so far: counts, curve, noise and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from critbatch.records import CurvePoint, NoisePoint, NoiseScale, Outcome
+
+
+@dataclass
+class Ledger:
+    """Grows while a run goes on; becomes part of its `Run` record and of its checkpoints."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    compiled_steps: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+    noise: list[NoisePoint] = field(default_factory=list)
+    outcome: Outcome | None = None
+    diverged_at: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values only, so that they can be loaded without running code."""
+        plain = asdict(self)
+        return plain | {"outcome": self.outcome.value if self.outcome else None}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Ledger:
+        curve = [CurvePoint(**point) for point in plain["curve"]]
+        noise = [NoisePoint(**point | {"scale": NoiseScale(**point["scale"])}) for point in plain["noise"]]
+        outcome = Outcome(plain["outcome"]) if plain["outcome"] else None
+        return cls(**plain | {"curve": curve, "noise": noise, "outcome": outcome})

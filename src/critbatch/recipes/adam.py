@@ -1,0 +1,31 @@
+"""Adam, and AdamW where weight decay is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch.optim import AdamW
+
+from critbatch.learning_rate import warmed_up
+from critbatch.plan import Phase, Plan
+
+
+def adam(
+    *,
+    batch_size: int,
+    learning_rate: float,
+    epochs: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    warm_up_epochs: float = 0.0,
+    decay: str = "constant",
+) -> Plan:
+    """Adam: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1, with its constants.
+
+    Weight decay is decoupled from the gradient: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2.
+    """
+    optimizer = partial(AdamW, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
+    phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
+    return Plan(recipe="adam", peak=learning_rate, phases=(phase,))

@@ -1,0 +1,34 @@
+"""Plain stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch.optim import SGD
+
+from critbatch.learning_rate import warmed_up
+from critbatch.plan import Phase, Plan
+
+
+def sgd(
+    *,
+    batch_size: int,
+    learning_rate: float,
+    epochs: float,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    warm_up_epochs: float = 0.0,
+    decay: str = "constant",
+) -> Plan:
+    """SGD in PyTorch's form, v <- m v + g and w <- w - lr v, which needs no momentum correction when the rate changes.
+
+    Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", section 2; the form is
+    that of Goyal et al. 2017, arXiv:1706.02677, equation 9 with the rate outside.
+    """
+    optimizer = partial(
+        SGD, lr=learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
+    )
+    rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
+    phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
+    return Plan(recipe="sgd", peak=learning_rate, phases=(phase,))

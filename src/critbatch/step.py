@@ -1,0 +1,61 @@
+"""One update of the weights, in its three parts: data, gradient, optimizer. Training loops over it, `speed` times it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from critbatch.distributed import Shard, sum_gradients
+from critbatch.examples import Tree
+from critbatch.gradient_noise import NoiseMeter
+from critbatch.task import Task
+
+
+class Step:
+    """The gradient of a batch and the update it makes.
+
+    The gradient is the mean over all examples of the batch, however it is cut: losses are summed over micro-batches and
+    processes, and divided once by the size of the whole batch.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer, *, shard: Shard | None = None) -> None:
+        self.task, self.model, self.optimizer, self.shard = task, model, optimizer, shard or Shard()
+        self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
+
+    def gradient(
+        self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None
+    ) -> Tensor:
+        """Set `.grad` to the mean gradient of the batch.
+
+        Args:
+            pieces: this process's micro-batches, (inputs, targets).
+            batch_size: examples in the whole batch, over all pieces and processes.
+            meter: sees the gradient of each micro-batch.
+
+        Returns:
+            This process's part of the batch's mean loss, shape ().
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        total: Tensor | None = None
+        for inputs, targets in pieces:
+            losses = self.task.loss(self.task.forward(self.model, inputs), targets)
+            # The mean of a whole batch is one operation, its sum and division are two.
+            whole = len(losses) == batch_size
+            loss = losses.mean() if whole else losses.sum() / batch_size
+            loss.backward()  # type: ignore[no-untyped-call]
+            total = loss.detach() if total is None else total + loss.detach()
+            if meter is not None:
+                meter.after_micro_batch(self.parameters, len(losses), batch_size)
+        if meter is not None:
+            meter.after_batch(self.parameters, batch_size)
+        sum_gradients(self.parameters, self.shard)
+        return total if total is not None else torch.zeros((), device=self.parameters[0].device)
+
+    def update(self, learning_rate: float) -> None:
+        """Change the weights."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
