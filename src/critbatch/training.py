@@ -1,0 +1,365 @@
+"""The only loop that moves weights: a task and a plan in, a `Run` record out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.batches import Cursor, Feed, Source
+from critbatch.budget import NO_BUDGET, Budget, Progress
+from critbatch.checkpoint import load_checkpoint, save_checkpoint
+from critbatch.device import is_out_of_memory, pick_device, wait_for
+from critbatch.distributed import this_shard
+from critbatch.errors import UserError
+from critbatch.evaluation import Evaluation, Examiner
+from critbatch.fast_path import FastPath
+from critbatch.gradient_noise import NoiseMeter
+from critbatch.interruption import Interruption
+from critbatch.ledger import Ledger
+from critbatch.plan import Phase, Plan
+from critbatch.random_state import RandomState
+from critbatch.records import CurvePoint, NoisePoint, NoiseScale, Outcome, Run, Target
+from critbatch.step import Step
+from critbatch.task import Task
+
+# A loss this many times that of the untrained model is no detour any more.
+DIVERGED = 100.0
+STEPS_BETWEEN_CHECKS = 64
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+PAIRS_PER_NOISE_POINT = 16
+NOISE_PIECES = 8
+
+
+def train(
+    task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any
+) -> Run:
+    """Train until the target, the end of the plan or of the budget, or divergence. Every end is a record.
+
+    Args:
+        task: model, data, loss.
+        plan: of a recipe, such as `critbatch.recipes.sgd(batch_size=64, learning_rate=0.1, epochs=10)`.
+        budget: stop there.
+        pause_at: a value of `time.monotonic()` at which the run stops as it does at Ctrl-C: to go on later.
+        settings: those of `Training`.
+
+    Raises:
+        UserError: if plan and task do not fit together, or the checkpoint belongs to another run.
+    """
+    training = Training(task, plan, **settings)
+    training.advance(budget, pause_at=pause_at)
+    return training.record()
+
+
+class Training:
+    """A run that can be advanced a piece at a time: several can be held and continued in turn.
+
+    Args:
+        task: model, data, loss.
+        plan: of a recipe.
+        seed: of the weights and of the order of the examples.
+        device: the accelerator where there is one, unless given.
+        target: stop when it is reached; None trains on.
+        evaluation: when and on how many examples.
+        noise_every: measure the gradient noise scale at every n-th step; 0 for never.
+        checkpoint: a file. If it is there the run goes on from it, and ends, on a CPU, bit for bit where the unbroken
+            run ends. It is written now and then and on Ctrl-C, and removed when the run has ended.
+        compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
+            the run is long enough to pay for compiling: its sums differ in the last bits from those of single steps.
+        workers: of the DataLoader, for data that are no tensors.
+        progress: called at each evaluation.
+
+    Raises:
+        UserError: if plan and task do not fit together, or the checkpoint belongs to another run.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        *,
+        seed: int = 0,
+        device: torch.device | None = None,
+        target: Target | None = None,
+        evaluation: Evaluation | None = None,
+        noise_every: int = 0,
+        checkpoint: Path | None = None,
+        compiled: bool | None = None,
+        workers: int = 0,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        largest = max(phase.batch_size for phase in plan.phases)
+        if largest > task.examples:
+            raise UserError(
+                f"batch_size={largest} is above the {task.examples} training examples: use {task.examples} or less."
+            )
+        if seed < 0:
+            raise UserError(f"seed={seed} is not possible: use 0 or more.")
+        self.task, self.plan, self.seed, self.target = task, plan, seed, target
+        self.device = device or pick_device()
+        self.noise_every, self.checkpoint, self.progress = noise_every, checkpoint, progress
+        self.evaluation = evaluation or Evaluation()
+        self.shard = this_shard()
+        self.source = Source(task.train, self.device, workers=workers)
+        validation = Source(task.validation, self.device, workers=workers)
+        self.examiner = Examiner(task, self.source, validation, self.evaluation)
+        self.model = task.new_model(seed, self.device).train()
+        single_steps = noise_every > 0 or plan.micro_batch_size is not None or self.shard.world_size > 1
+        self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
+        self.meter = NoiseMeter(task.examples, batch_norm=_has_batch_norm(self.model))
+        self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
+        self.random = RandomState(seed, self.device)
+        self.ledger = Ledger()
+        self.interrupted = False
+        self._losses: list[Tensor] = []
+        self._saved = time.monotonic()
+        self._enter(0)
+        if checkpoint is not None and checkpoint.is_file():
+            self._restore(load_checkpoint(checkpoint, self.device))
+
+    def advance(self, until: Budget = NO_BUDGET, *, pause_at: float | None = None) -> Outcome | None:
+        """Train on. Returns how the run ended, or None if `until` came first and it can go on.
+
+        Args:
+            until: stop there.
+            pause_at: a value of `time.monotonic()` at which it stops as it does at Ctrl-C: to go on later.
+        """
+        ledger = self.ledger
+        with Interruption(pause_at) as stop, self.random.in_place():
+            try:
+                while ledger.outcome is None and not stop.asked and not self._spent(until):
+                    self._one_segment(until, stop)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                ledger.outcome = Outcome.OUT_OF_MEMORY
+            self.interrupted = ledger.outcome is None and not self._spent(until)
+        if self.interrupted:
+            self.save()
+        elif ledger.outcome is not None and self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+        return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
+
+    def save(self) -> None:
+        """Write the checkpoint, if the run has one and is not over."""
+        if self.checkpoint is not None and self.ledger.outcome is None:
+            save_checkpoint(self.checkpoint, self._state())
+            self._saved = time.monotonic()
+
+    def record(self) -> Run:
+        """What is known of the run by now."""
+        ledger, plan = self.ledger, self.plan
+        reached = ledger.outcome is Outcome.REACHED and self.target is not None
+        return Run(
+            task=self.task.name,
+            recipe=plan.recipe,
+            batch_size=plan.batch_size,
+            micro_batch_size=plan.micro_batch_size or plan.batch_size,
+            learning_rate=plan.peak,
+            seed=self.seed,
+            target=self.target,
+            outcome=ledger.outcome or (Outcome.INTERRUPTED if self.interrupted else Outcome.FINISHED),
+            crossing=self.target.crossing(ledger.curve) if reached and self.target else None,
+            steps=ledger.step,
+            examples=ledger.examples,
+            epochs=self.cursor.position,
+            seconds=ledger.seconds,
+            evaluation_seconds=ledger.evaluation_seconds,
+            compiled_steps=ledger.compiled_steps,
+            compile_seconds=ledger.compile_seconds,
+            diverged_at=ledger.diverged_at,
+            curve=tuple(ledger.curve),
+            noise=tuple(ledger.noise),
+            metric_name=self.task.metric_name,
+        )
+
+    # From one evaluation to the next.
+
+    def _one_segment(self, until: Budget, stop: Interruption) -> None:
+        ledger = self.ledger
+        if not ledger.curve:
+            return self._examine()
+        if self.cursor.position >= self._phase_end and not self._next_phase():
+            ledger.outcome = Outcome.FINISHED
+            return None
+        ledger.compile_seconds += self.fast_path.consider(
+            steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
+        )
+        first = ledger.curve[-1].step
+        last = min(self.evaluation.step_after(first), until.steps or math.inf)
+        wait_for(self.device)
+        started, before = time.perf_counter(), ledger.seconds
+        while ledger.step < last and self.cursor.position < self._phase_end:
+            count = self.fast_path.count
+            if count and (ledger.step - first) % count == 0 and self._room(last) >= count:
+                self._compiled_steps()
+            else:
+                self._single_step()
+            ledger.seconds = before + time.perf_counter() - started
+            if len(self._losses) >= STEPS_BETWEEN_CHECKS:
+                self._check_losses()
+            if ledger.outcome is not None or stop.asked or self._spent(until):
+                break
+        wait_for(self.device)
+        ledger.seconds = before + time.perf_counter() - started
+        self._check_losses()
+        if ledger.outcome is None and not stop.asked:
+            self._examine()
+            if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self.save()
+        return None
+
+    def _single_step(self) -> None:
+        rate = self._phase.learning_rate(self.cursor.position - self._phase_start)
+        meter = self.meter if self._is_noise_step(self.ledger.step) else None
+        size, pieces = next(self._feed)
+        self._losses.append(self._step.gradient(pieces, size, meter=meter))
+        self._step.update(rate)
+        self.ledger.step += 1
+        self.ledger.examples += size
+
+    def _compiled_steps(self) -> None:
+        losses = self.fast_path.run(self.cursor, self._phase_start)
+        self._losses.extend(losses)
+        self.ledger.step += len(losses)
+        self.ledger.examples += len(losses) * self._phase.batch_size
+        self.ledger.compiled_steps += len(losses)
+
+    def _check_losses(self) -> None:
+        """End the run if a loss since the last check was not finite. Not at each step, since the device is waited for."""
+        if not self._losses:
+            return
+        fine = torch.stack(self._losses).isfinite()
+        if not fine.all():
+            self.ledger.outcome = Outcome.DIVERGED
+            self.ledger.diverged_at = self.ledger.step - len(fine) + int(fine.int().argmin()) + 1
+        self._losses = []
+
+    def _examine(self) -> None:
+        ledger = self.ledger
+        started = time.perf_counter()
+        numbers = self.examiner.examine(self.model)
+        ledger.evaluation_seconds += time.perf_counter() - started
+        epoch = self.cursor.position
+        rate = self._phase.learning_rate(epoch - self._phase_start)
+        point = CurvePoint(
+            step=ledger.step, examples=ledger.examples, epoch=epoch, seconds=ledger.seconds, learning_rate=rate, **numbers
+        )
+        ledger.curve.append(point)
+        if len(self.meter.scales) >= PAIRS_PER_NOISE_POINT:
+            ledger.noise.append(NoisePoint(step=ledger.step, epoch=epoch, scale=self.meter.take()))
+        if self.target is not None and self.target.reached_by(point):
+            ledger.outcome = Outcome.REACHED
+        elif not point.validation_loss <= DIVERGED * max(1.0, ledger.curve[0].validation_loss):
+            ledger.outcome, ledger.diverged_at = Outcome.DIVERGED, ledger.step
+        if self.progress is not None:
+            self.progress(
+                Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)
+            )
+
+    # The place in the plan.
+
+    @property
+    def _phase(self) -> Phase:
+        return self.plan.phases[self._phase_index]
+
+    def _enter(self, index: int) -> None:
+        """Begin a phase: a new optimizer, and batches of its size from where the cursor is."""
+        self._phase_index = index
+        self._phase_start = sum(phase.epochs for phase in self.plan.phases[:index])
+        self._phase_end = self._phase_start + self._phase.epochs
+        self.optimizer = self._phase.optimizer(self.model.parameters())
+        self._step = Step(self.task, self.model, self.optimizer, shard=self.shard)
+        self.fast_path.enter(self.optimizer, self._phase)
+        first = self.ledger.step
+        self._feed = Feed(
+            self.source,
+            self.cursor,
+            batch_size=self._phase.batch_size,
+            shard=self.shard,
+            piece=lambda n: self._piece_size(first + n),
+        )
+
+    def _next_phase(self) -> bool:
+        if self._phase_index + 1 == len(self.plan.phases):
+            return False
+        self._enter(self._phase_index + 1)
+        return True
+
+    def _is_noise_step(self, step: int) -> bool:
+        return self.noise_every > 0 and step % self.noise_every == 0 and self._phase.batch_size > 1
+
+    def _piece_size(self, step: int) -> int | None:
+        sizes = [self.plan.micro_batch_size] if self.plan.micro_batch_size else []
+        if self._is_noise_step(step):
+            sizes.append(math.ceil(self._phase.batch_size / NOISE_PIECES))
+        return min(sizes, default=None)
+
+    def _room(self, last: float) -> int:
+        """Whole batches before the next evaluation, the end of the epoch and of the phase."""
+        to_end = (self._phase_end - self.cursor.position) * self.task.examples
+        examples = min(self.task.examples - self.cursor.offset, to_end)
+        return int(min(last - self.ledger.step, examples / self._phase.batch_size))
+
+    def _steps_left(self, until: Budget) -> float:
+        left = (self._phase_end - self.cursor.position) * self.task.examples / self._phase.batch_size
+        return min(left, until.steps - self.ledger.step) if until.steps is not None else left
+
+    def _spent(self, until: Budget) -> bool:
+        return until.spent(steps=self.ledger.step, examples=self.ledger.examples, seconds=self.ledger.seconds)
+
+    # Checkpoints: tensors and plain values, of which the data's part is two integers.
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "identity": self._identity(),
+            "ledger": self.ledger.to_plain(),
+            "phase": self._phase_index,
+            "epoch": self.cursor.epoch,
+            "offset": self.cursor.offset,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "meter": [asdict(scale) for scale in self.meter.scales],
+            "random": self.random.states,
+            "compiled": self.fast_path.wanted,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        found, here = state.get("identity", {}), self._identity()
+        other = [f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value]
+        if other:
+            raise UserError(
+                f"The checkpoint {self.checkpoint} belongs to another run ({'; '.join(other)}): give another file, or "
+                "the same settings."
+            )
+        self.ledger = Ledger.from_plain(state["ledger"])
+        self.cursor.epoch, self.cursor.offset = state["epoch"], state["offset"]
+        self._enter(state["phase"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.meter.scales = [NoiseScale(**scale) for scale in state["meter"]]
+        self.random.states = [tensor.cpu() for tensor in state["random"]]
+        self.fast_path.wanted = state["compiled"]
+
+    def _identity(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "task": self.task.fingerprint(),
+            "recipe": plan.recipe,
+            "batch_size": plan.batch_size,
+            "micro_batch_size": plan.micro_batch_size,
+            "learning_rate": plan.peak,
+            "epochs": plan.epochs,
+            "order": plan.order.value,
+            "seed": self.seed,
+        }
+
+
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
