@@ -1,0 +1,132 @@
+"""Files from elsewhere: copied, downloaded or unpacked, checked, and put in place whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import tempfile
+import urllib.request
+import zlib
+from collections.abc import Sequence
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import IO
+from urllib.error import URLError
+
+from critbatch.errors import UserError
+from critbatch.zoo.sets import DataFile, DataSet
+
+TIMEOUT_SECONDS = 20.0  # without a byte; a slow download may take longer
+_PIECE = 1 << 20
+
+
+def checksum(path: Path, kind: str = "sha256") -> str:
+    """The file's checksum, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, kind).hexdigest()
+
+
+def save(stream: IO[bytes], to: Path, expected: str, *, kind: str = "sha256", source: str) -> None:
+    """Write the stream to `to`, by way of a file beside it, once it is known to be right.
+
+    Args:
+        stream: what to write.
+        to: the file to make; its folder is made too.
+        expected: the checksum, in hexadecimal.
+        kind: of checksum.
+        source: how a message calls the stream.
+
+    Raises:
+        UserError: if the checksum is another. `to` is then as it was.
+        OSError: if the stream cannot be read or the file not be written.
+    """
+    to.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        digest, size = hashlib.new(kind, usedforsecurity=False), 0
+        with os.fdopen(handle, "wb") as file:
+            while piece := stream.read(_PIECE):
+                digest.update(piece)
+                size += file.write(piece)
+        if digest.hexdigest() != expected:
+            raise UserError(
+                f"{source} has {size:,} bytes and the {kind.upper()} {digest.hexdigest()[:12]}..., not "
+                f"{expected[:12]}...: it was cut short or changed, fetch it again."
+            )
+        part.chmod(0o644)  # mkstemp makes it for its owner alone, and data folders are shared
+        part.replace(to)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def copy(file: DataFile, source: Path, folder: Path) -> None:
+    """Copy one file of a set into `folder`.
+
+    Raises:
+        UserError: if `source` is not there, or is not as published.
+        OSError: if it cannot be read, or the copy not be written.
+    """
+    if not source.is_file():
+        raise UserError(f"{source} is not there, and only a file as published can be checked: give it under this name.")
+    with source.open("rb") as stream:
+        save(stream, folder / file.name, file.sha256, source=str(source))
+
+
+def download(urls: Sequence[str], to: Path, expected: str, *, kind: str = "sha256") -> None:
+    """Download from the first address that gives the right file.
+
+    Raises:
+        UserError: if none does; the sentence says what each gave.
+    """
+    found = []
+    for url in urls:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
+                save(answer, to, expected, kind=kind, source=url)
+            return
+        except UserError as error:
+            found.append(str(error).rstrip("."))
+        except (OSError, HTTPException) as error:
+            why = error.reason if type(error) is URLError else f"{type(error).__name__}: {error}"
+            found.append(f"{url} gave {why}")
+    raise UserError("; ".join(found) + ".")
+
+
+def unpack(archive: Path, files: Sequence[DataFile], folder: Path) -> None:
+    """Write the files of a set from its tar.gz into `folder`. Members are found by their last name; paths are not used.
+
+    Raises:
+        UserError: if the archive is broken, or lacks a file.
+    """
+    wanted = {file.name: file for file in files}
+    try:
+        with tarfile.open(archive, "r|gz") as members:
+            for member in members:
+                file = wanted.get(PurePosixPath(member.name).name)
+                stream = members.extractfile(member) if file is not None and member.isfile() else None
+                if file is not None and stream is not None:
+                    save(stream, folder / file.name, file.sha256, source=f"{file.name} in {archive}")
+                    del wanted[file.name]
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        size = archive.stat().st_size
+        raise UserError(f"{archive} ({size:,} bytes) is no whole tar.gz ({error}): fetch it again.") from error
+    except OSError as error:
+        raise UserError(f"{archive} cannot be unpacked into {folder} ({error}): make both accessible.") from error
+    if wanted:
+        raise UserError(f"{archive} has no {' or '.join(wanted)}: use the archive as published.")
+
+
+def download_set(data: DataSet, folder: Path) -> None:
+    """Download the set's files that are not in `folder` yet. Raises UserError if that does not work."""
+    if data.archive is None:
+        for file in data.files:
+            if not (folder / file.name).is_file():
+                download(file.urls, folder / file.name, file.sha256)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".critbatch-") as scratch:
+        packed = Path(scratch) / data.archive.name
+        download(data.archive.urls, packed, data.archive.md5, kind="md5")
+        unpack(packed, data.files, folder)

@@ -1,0 +1,154 @@
+"""From the name that a person types to a Task: a built-in one, or one in the person's own file or module."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from critbatch.errors import UserError
+from critbatch.task import Task
+from critbatch.task_checks import first_line
+from critbatch.zoo.tasks import TASKS
+
+
+def find_task(name: str) -> Task:
+    """The task called `name`.
+
+    Args:
+        name: a built-in name, such as "digits-mlp"; or `path/to/file.py:task`; or `package.module:task`. What stands
+            behind the colon is a Task, or a function without arguments that returns one. While the code is loaded, its
+            folder (for a module: the current one) can be imported from.
+
+    Raises:
+        UserError: if there is no such task, or the code that makes it raises. The sentence names the person's line.
+        DataMissing: if a built-in task's data are in none of the places.
+    """
+    if name in TASKS:
+        return TASKS[name].build()
+    place, colon, attribute = name.rpartition(":")
+    if not colon:
+        raise UserError(_unknown(name))
+    if not place or not attribute:
+        raise UserError(f"Task {name!r} lacks a part: write path/to/file.py:task or package.module:task.")
+    file = Path(place).expanduser()
+    is_file = file.suffix == ".py" or file.is_file() or len(file.parts) > 1
+    folder = file.resolve().parent if is_file else Path.cwd()
+    with _importable(folder), _blamed_on(name, folder):
+        module = _load_file(file) if is_file else _load_module(place)
+        return _task_of(module, attribute, place)
+
+
+def _unknown(name: str) -> str:
+    if name.endswith(".py"):
+        return f"Task {name!r} names a file alone: add the task within it, as in {name}:task."
+    close = difflib.get_close_matches(name.lower(), TASKS, n=3) or list(TASKS)
+    return f"Task {name!r} is not known: use {', '.join(close)}, or your own as path/to/file.py:task."
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let modules beside the person's code be imported. Only this entry is taken back: others are the code's own."""
+    entry = str(folder)
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+
+
+@contextmanager
+def _blamed_on(name: str, folder: Path) -> Iterator[None]:
+    """Turn what the person's code raises into one sentence with the line where it happened."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"Task {name!r} could not be loaded: {first_line(error)}{_where(error, folder)}.") from error
+
+
+def _where(error: BaseException, folder: Path) -> str:
+    """The last line of the person's own code that the error came through."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename, folder)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+
+
+def _is_own(filename: str, folder: Path) -> bool:
+    path = Path(filename).resolve()
+    ours = Path(__file__).resolve().parents[1]
+    return path.is_relative_to(folder) and not path.is_relative_to(ours) and "site-packages" not in path.parts
+
+
+def _load_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise UserError(f"There is no file {file}: give the path of a Python file, as in path/to/file.py:task.")
+    path = file.resolve()
+    # A name of its own, so that the file hides no other module; registered, since dataclasses and pickle look there.
+    name = f"critbatch_task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file} is no Python file: its name must end with .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    importlib.invalidate_caches()  # the file may be younger than the last look into its folder
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Another name is missing: an import within the module, which is the person's own error.
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise
+        raise UserError(
+            f"There is no module {name}: give one that can be imported from here, or path/to/file.py:task."
+        ) from error
+
+
+def _task_of(module: ModuleType, attribute: str, place: str) -> Task:
+    if not hasattr(module, attribute):
+        names = [name for name, value in vars(module).items() if isinstance(value, Task)]
+        close = names or difflib.get_close_matches(attribute, [name for name in vars(module) if name[0] != "_"])
+        hint = f"use {' or '.join(close)}" if close else "define a critbatch.Task by that name"
+        raise UserError(f"{place} has no {attribute!r}: {hint}.")
+    found = getattr(module, attribute)
+    made = ""
+    if not isinstance(found, Task) and callable(found):
+        if not _needs_nothing(found):
+            raise UserError(f"{place}:{attribute} needs arguments: give a Task, or a function without arguments.")
+        found, made = found(), " returned"
+    if not isinstance(found, Task):
+        raise UserError(
+            f"{place}:{attribute}{made or ' is'} a {type(found).__name__}: give a critbatch.Task, or a function "
+            "without arguments that returns one."
+        )
+    return found
+
+
+def _needs_nothing(function: Any) -> bool:
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature: calling it will tell
+        return True
+    return True

@@ -1,0 +1,172 @@
+"""Readers of IDX, of CIFAR-10's binary form, and of plain text. Each file is whole, or refused in one sentence.
+
+No pickle is ever loaded: it would run code of whoever wrote the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critbatch.errors import UserError
+
+Bytes = NDArray[np.uint8]
+
+CIFAR_SHAPE = (3, 32, 32)
+_CIFAR_RECORD = 1 + math.prod(CIFAR_SHAPE)
+_IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+_PIECE = 1 << 20
+
+
+def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> Bytes:
+    """The array of an IDX file, plain or gzipped, whatever its name ends with.
+
+    The format: two zero bytes, the type, the number of dimensions, each dimension as a big-endian uint32, the data.
+    LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
+
+    Args:
+        path: the file.
+        item_shape: of one example, () for labels; None for any.
+
+    Returns:
+        uint8, shape (examples, *item_shape).
+
+    Raises:
+        UserError: if the file is missing, no IDX of bytes, of another shape, cut short, or longer than it says.
+    """
+    try:
+        with _open(path) as stream:
+            start = _read(stream, 4)
+            if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _IDX_TYPES:
+                raise UserError(
+                    f"{path} is no IDX file: it begins with {_hex(start)}, where 00 00 08 and the number of dimensions "
+                    "belong."
+                )
+            if _IDX_TYPES[start[2]] != "uint8":
+                raise UserError(f"{path} holds {_IDX_TYPES[start[2]]}: only IDX files of uint8 (type 08) can be read.")
+            sizes = _read(stream, 4 * start[3])
+            shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
+            if len(sizes) < 4 * start[3] or not shape:
+                raise UserError(f"{path} ends within its header, after {4 + len(sizes)} bytes: fetch it again.")
+            if item_shape is not None and shape[1:] != item_shape:
+                raise UserError(
+                    f"{path} has the shape {_by(shape)}, but {_by(('n', *item_shape))} is wanted: "
+                    "is this the file that was meant?"
+                )
+            expected = math.prod(shape)
+            data = _read(stream, expected + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (EOFError, zlib.error) as error:
+        raise UserError(f"{path} ({_size(path)}) is a broken gzip file ({error}): fetch it again.") from error
+    if len(data) != expected:
+        found = "has more" if len(data) > expected else f"ends after {len(data):,}"
+        raise UserError(f"{path} should hold {_by(shape)} = {expected:,} bytes of data but {found}: fetch it again.")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def read_cifar10(path: Path, examples: int | None = None) -> tuple[Bytes, Bytes]:
+    """Images and labels of a file in CIFAR-10's binary form.
+
+    A record is one byte of label and 3072 of image: its red, green and blue planes, row by row. Krizhevsky 2009.
+
+    Args:
+        path: the file.
+        examples: how many it should have; None for any number.
+
+    Returns:
+        images, uint8, shape (examples, 3, 32, 32), and labels, uint8, shape (examples,).
+
+    Raises:
+        UserError: if the file is missing, cut short, or not of this form.
+    """
+    try:
+        data = bytearray(path.read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if data[:1] == b"\x80":
+        raise UserError(f"{path} seems to be a Python pickle, which is never loaded: use CIFAR-10's binary version.")
+    wanted = f"{examples:,} records" if examples is not None else "whole records"
+    count, rest = divmod(len(data), _CIFAR_RECORD)
+    if rest or not count or (examples is not None and count != examples):
+        raise UserError(
+            f"{path} has {len(data):,} bytes, which are not {wanted} of {_CIFAR_RECORD:,}: use a .bin file of "
+            "CIFAR-10's binary version, and fetch it again if it is one."
+        )
+    records = np.frombuffer(data, np.uint8).reshape(count, _CIFAR_RECORD)
+    labels = records[:, 0].copy()
+    if labels.max() > 9:
+        raise UserError(
+            f"{path} has the label {labels.max()} in record {int(labels.argmax())}, where 0 to 9 belong: use a .bin "
+            "file of CIFAR-10's binary version."
+        )
+    return records[:, 1:].reshape(count, *CIFAR_SHAPE), labels
+
+
+def read_characters(path: Path) -> tuple[Bytes, str]:
+    """A text as numbers, one for each character.
+
+    Returns:
+        uint8, shape (characters,), and the vocabulary: number i stands for its i-th character. It is sorted.
+
+    Raises:
+        UserError: if the file is missing, empty, not UTF-8, or has more than 256 different characters.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is no UTF-8 text: byte {error.start:,} is {_hex(raw[error.start : error.start + 1])}."
+        ) from None
+    if not text:
+        raise UserError(f"{path} is empty: give a text.")
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    vocabulary, ids = np.unique(points, return_inverse=True)
+    if len(vocabulary) > 256:
+        raise UserError(f"{path} has {len(vocabulary):,} different characters: a text with up to 256 can be used.")
+    return ids.astype(np.uint8), "".join(chr(point) for point in vocabulary)
+
+
+def _open(path: Path) -> BufferedIOBase:
+    """The file's data, unpacked where it is gzipped: browsers unpack a download and leave its name."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.GzipFile(path) if packed else path.open("rb")
+
+
+def _read(stream: BufferedIOBase, size: int) -> bytearray:
+    """Up to `size` bytes. In pieces, since a header that lies must not make us allocate what it claims."""
+    data = bytearray()
+    while len(data) < size and (piece := stream.read(min(_PIECE, size - len(data)))):
+        data += piece
+    return data
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    if isinstance(error, gzip.BadGzipFile):
+        return UserError(f"{path} ({_size(path)}) is a broken gzip file ({error}): fetch it again.")
+    reason = error.strerror or type(error).__name__
+    return UserError(f"{path} cannot be read ({reason}): give the path of a file.")
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size:,} bytes"
+
+
+def _by(shape: tuple[Any, ...]) -> str:
+    return " x ".join(str(size) for size in shape)
+
+
+def _hex(data: bytes | bytearray) -> str:
+    return data.hex(" ") or "nothing"

@@ -1,0 +1,217 @@
+"""The built-in tasks: real data, small models, and targets that a well-tuned short run reaches.
+
+Images stay uint8 and are standardized one batch at a time. There is no augmentation. MNIST, Fashion-MNIST and CIFAR-10
+train on their whole training set, so that an epoch has the 60,000 examples that the lecture speaks of, and take their
+test set for validation: what is tuned here is tuned on it, so do not report it as a test result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from critbatch.errors import UserError
+from critbatch.examples import Examples
+from critbatch.records import Quantity, Target
+from critbatch.task import Task
+from critbatch.zoo.models import CNN, MLP
+from critbatch.zoo.places import data_folder, find_file
+from critbatch.zoo.readers import read_characters, read_cifar10, read_idx
+from critbatch.zoo.resnet import ResNet
+from critbatch.zoo.standardize import Standardize, to_indices
+from critbatch.zoo.transformer import GPT
+
+# In the units of the bytes, over the training set.
+MNIST_SCALE = Standardize(mean=0.13066 * 255, std=0.30811 * 255)
+FASHION_SCALE = Standardize(mean=0.28604 * 255, std=0.35302 * 255)
+CIFAR10_SCALE = Standardize(mean=(125.307, 122.950, 113.865), std=(62.993, 62.089, 66.705))
+
+DIGITS_TRAIN = 1437
+CONTEXT = 64
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A built-in task, described without building it."""
+
+    build: Callable[[], Task]
+    description: str
+    data: str  # a name in `zoo.sets`, or "digits" for scikit-learn's
+    model: str
+
+
+def _images(folder: Path, part: str, shape: tuple[int, ...]) -> Examples:
+    """One part of MNIST or of a set like it: uint8 images, each of this shape, and their labels."""
+    images_path = find_file(folder, f"{part}-images-idx3-ubyte.gz")
+    labels_path = find_file(folder, f"{part}-labels-idx1-ubyte.gz")
+    images, labels = read_idx(images_path, (28, 28)), read_idx(labels_path, ())
+    if len(images) != len(labels):
+        raise UserError(
+            f"{images_path} has {len(images):,} images but {labels_path} has {len(labels):,} labels: use files that "
+            "belong together."
+        )
+    return Examples(torch.from_numpy(images).view(-1, *shape), torch.from_numpy(labels).long())
+
+
+def _cifar10_images(folder: Path, names: list[str]) -> Examples:
+    parts = [read_cifar10(folder / f"{name}.bin", 10_000) for name in names]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Examples(torch.from_numpy(images), torch.from_numpy(labels).long())
+
+
+def windows(ids: Tensor, length: int) -> Examples:
+    """A text cut into sequences that do not overlap, and for each character the next one.
+
+    Args:
+        ids: uint8, shape (characters,).
+        length: of a sequence. A rest that does not fill one is left out.
+
+    Returns:
+        Inputs, uint8, and targets, int64, both of shape (sequences, length).
+    """
+    count = (len(ids) - 1) // length
+    inputs, targets = ids[: count * length], ids[1 : count * length + 1]
+    return Examples(inputs.view(count, length), targets.view(count, length).long())
+
+
+def digits_mlp() -> Task:
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    # The stream of RandomState is frozen by NumPy's policy (NEP 19): the split is the same everywhere.
+    order = np.random.RandomState(0).permutation(len(found.data))
+    images = torch.from_numpy(found.data[order].astype(np.uint8))
+    labels = torch.from_numpy(found.target[order]).long()
+    train = images[:DIGITS_TRAIN].double()
+    return Task(
+        "digits-mlp",
+        model=partial(MLP, (64, 64, 10)),
+        train=Examples(images[:DIGITS_TRAIN], labels[:DIGITS_TRAIN]),
+        validation=Examples(images[DIGITS_TRAIN:], labels[DIGITS_TRAIN:]),
+        target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.97),
+        unit="image",
+        prepare=Standardize(mean=float(train.mean()), std=float(train.std())),
+    )
+
+
+def _image_task(
+    name: str,
+    data: str,
+    *,
+    shape: tuple[int, ...],
+    model: Callable[[], nn.Module],
+    scale: Standardize,
+    target: float,
+) -> Task:
+    folder = data_folder(data)
+    return Task(
+        name,
+        model=model,
+        train=_images(folder, "train", shape),
+        validation=_images(folder, "t10k", shape),
+        target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
+        unit="image",
+        prepare=scale,
+    )
+
+
+def mnist_mlp() -> Task:
+    model = partial(MLP, (784, 100, 10))
+    return _image_task("mnist-mlp", "mnist", shape=(784,), model=model, scale=MNIST_SCALE, target=0.97)
+
+
+def fashion_mlp() -> Task:
+    model = partial(MLP, (784, 100, 10))
+    return _image_task("fashion-mlp", "fashion-mnist", shape=(784,), model=model, scale=FASHION_SCALE, target=0.87)
+
+
+def fashion_cnn() -> Task:
+    model = partial(CNN, channels=1, size=28, widths=(8, 16))
+    return _image_task("fashion-cnn", "fashion-mnist", shape=(1, 28, 28), model=model, scale=FASHION_SCALE, target=0.88)
+
+
+def _cifar10_task(name: str, *, model: Callable[[], nn.Module], target: float) -> Task:
+    folder = data_folder("cifar10")
+    return Task(
+        name,
+        model=model,
+        train=_cifar10_images(folder, [f"data_batch_{part}" for part in range(1, 6)]),
+        validation=_cifar10_images(folder, ["test_batch"]),
+        target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
+        unit="image",
+        prepare=CIFAR10_SCALE,
+    )
+
+
+def cifar10_cnn() -> Task:
+    return _cifar10_task("cifar10-cnn", model=partial(CNN, channels=3, size=32, widths=(16, 32, 64)), target=0.60)
+
+
+def cifar10_resnet() -> Task:
+    return _cifar10_task("cifar10-resnet", model=partial(ResNet, 3), target=0.70)
+
+
+def shakespeare_gpt() -> Task:
+    ids, vocabulary = read_characters(data_folder("tinyshakespeare") / "input.txt")
+    text = torch.from_numpy(ids)
+    split = len(text) * 9 // 10
+    return Task(
+        "shakespeare-gpt",
+        model=partial(GPT, vocabulary=len(vocabulary), context=CONTEXT, layers=2, width=64, heads=4),
+        train=windows(text[:split], CONTEXT),
+        validation=windows(text[split:], CONTEXT),
+        target=Target(quantity=Quantity.VALIDATION_LOSS, value=2.0),
+        unit="sequence",
+        tokens_per_example=CONTEXT,
+        prepare=to_indices,
+        recipe="adam",
+    )
+
+
+TASKS: dict[str, TaskEntry] = {
+    "digits-mlp": TaskEntry(
+        digits_mlp,
+        "1,797 digits of 8x8, 1,437 to train on: inside scikit-learn, always there",
+        "digits",
+        "MLP 64-64-10",
+    ),
+    "mnist-mlp": TaskEntry(
+        mnist_mlp, "60,000 digits of 28x28; validation on the 10,000 test images", "mnist", "MLP 784-100-10"
+    ),
+    "fashion-mlp": TaskEntry(
+        fashion_mlp,
+        "60,000 garments of 28x28; validation on the 10,000 test images",
+        "fashion-mnist",
+        "MLP 784-100-10",
+    ),
+    "fashion-cnn": TaskEntry(
+        fashion_cnn,
+        "60,000 garments of 28x28; validation on the 10,000 test images",
+        "fashion-mnist",
+        "CNN, 2 convolutions of 8 and 16 channels",
+    ),
+    "cifar10-cnn": TaskEntry(
+        cifar10_cnn,
+        "50,000 colour images of 32x32; validation on the 10,000 test images",
+        "cifar10",
+        "CNN, 3 convolutions of 16, 32 and 64 channels",
+    ),
+    "cifar10-resnet": TaskEntry(
+        cifar10_resnet,
+        "50,000 colour images of 32x32; validation on the 10,000 test images",
+        "cifar10",
+        "ResNet-20 with batch normalization",
+    ),
+    "shakespeare-gpt": TaskEntry(
+        shakespeare_gpt,
+        "the next character of 1,115,394, in sequences of 64; validation on the last tenth",
+        "tinyshakespeare",
+        "transformer, 2 layers of width 64",
+    ),
+}
