@@ -1,0 +1,85 @@
+"""The gradient noise scale along a short training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from critbatch.budget import Budget, Progress
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.evaluation import Evaluation
+from critbatch.provenance import Stopwatch
+from critbatch.recipes import find_recipe, usual_rate
+from critbatch.records import Noise
+from critbatch.task import Task
+from critbatch.training import NOISE_PIECES, train
+
+
+def noise(
+    task: Task,
+    *,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    recipe: str | None = None,
+    epochs: float = 3.0,
+    steps: int | None = None,
+    every: int = 1,
+    seed: int = 0,
+    device: torch.device | None = None,
+    budget: float | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    command: str = "",
+) -> Noise:
+    """Signal and noise of the gradient while the task is trained: B_simple = tr(Sigma) / |G|^2 against the run.
+
+    Each batch is cut into micro-batches, whose gradients and their mean are gradients at two batch sizes at one point:
+    the estimate costs no further pass over the data. McCandlish et al. 2018, arXiv:1812.06162, section 2.2 and
+    appendix A.1. The noise scale depends on where training is, and grows with it: a rate that is far from the best one
+    gives another run and another noise scale.
+
+    Args:
+        batch_size: of the run; None for 128, or a quarter of the data where that is less.
+        learning_rate: None for a usual one (`critbatch.recipes.usual_rate`).
+        recipe: its name; None for the task's own.
+        epochs: how long the run is.
+        steps: ends it sooner.
+        every: measure at every n-th step.
+        budget: seconds of wall clock; what was measured by then is the record.
+
+    Raises:
+        UserError: if a batch cannot be cut in two, or the settings are not possible.
+    """
+    watch = Stopwatch()
+    device = device or pick_device()
+    name = recipe or task.recipe
+    size = batch_size if batch_size is not None else max(2, min(128, task.examples // 4))
+    if size < 2:
+        raise UserError(f"batch_size={size} cannot be cut into micro-batches: use 2 or more.")
+    if every < 1:
+        raise UserError(f"every={every} is not possible: use 1 or more.")
+    rate = learning_rate if learning_rate is not None else usual_rate(name, size)
+    run = train(
+        task,
+        find_recipe(name)(batch_size=size, learning_rate=rate, epochs=epochs),
+        seed=seed,
+        device=device,
+        budget=Budget(steps=steps),
+        pause_at=None if budget is None else watch.began + budget,
+        evaluation=Evaluation(validation_examples=1000, train_examples=0),
+        noise_every=every,
+        progress=progress,
+    )
+    return Noise(
+        task=task.name,
+        unit=task.unit,
+        tokens_per_example=task.tokens_per_example,
+        recipe=name,
+        batch_size=size,
+        micro_batch_size=math.ceil(size / NOISE_PIECES),
+        learning_rate=rate,
+        points=run.noise,
+        provenance=watch.provenance(command=command, seed=seed, device=device),
+    )

@@ -1,0 +1,176 @@
+"""Seconds and memory of one training step, against batch size."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median, quantiles
+
+import torch
+
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.measure.rounds import Rounds, SpeedProgress
+from critbatch.measure.timed_steps import LEARNING_RATE, TimedSteps, Visit
+from critbatch.plan import Plan
+from critbatch.predict.knee import with_fit
+from critbatch.provenance import Stopwatch
+from critbatch.random_state import RandomState
+from critbatch.recipes import find_recipe
+from critbatch.records import Estimate, Speed, SpeedPoint
+from critbatch.task import Task
+
+SECONDS_PER_POINT = 0.5
+
+
+def speed(
+    task: Task,
+    batch_sizes: Sequence[int] | None = None,
+    *,
+    recipe: str | None = None,
+    plan_of: Callable[[int], Plan] | None = None,
+    micro_batch_size: int | None = None,
+    device: torch.device | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    seconds_per_point: float = SECONDS_PER_POINT,
+    progress: Callable[[SpeedProgress], None] | None = None,
+    command: str = "",
+) -> Speed:
+    """Time single training steps at each batch size, and count the memory that they take.
+
+    The sizes are visited in six rounds, the first in ascending order, the others in random order, so that a slow minute
+    of a shared machine falls on all of them. A visit begins with steps that are not counted: one, or as many as fit
+    into a tenth of it. The device has finished before each reading of the clock; steps are never compiled.
+
+    A point's `step_seconds` is the median over all its steps; `n` counts them. Steps of one visit share the machine's
+    mood, so its 95 % interval is that of the median of the visits' medians, by order statistics, and there is none
+    with fewer than six visits. The three parts are medians too, scaled so that they sum to `step_seconds`.
+
+    A size that does not fit is a point with `fits=False`, and no larger one is tried. On an accelerator it has run out
+    of memory. On a CPU that would end the process, so a size is not tried if the memory it needs, extrapolated from the
+    sizes before, is more than half of what is free.
+
+    The model is a new one, and torch's random state is left as it was.
+
+    Args:
+        task: model, data, loss.
+        batch_sizes: 1, 2, 4 ... and the whole data set unless given. Without 1, if batch norm refuses it.
+        recipe: whose optimizer is used; that of the task unless given.
+        plan_of: the plan for a batch size, instead of a recipe's. Its first optimizer and micro-batch size are used.
+        micro_batch_size: examples in one forward pass; a whole batch unless given.
+        device: the accelerator where there is one, unless given.
+        seed: of the weights, the order of the examples and the order of the visits.
+        budget: wall-clock seconds for everything. There are fewer rounds then, and if need be no larger sizes.
+        seconds_per_point: of counted steps at one size. At least three steps are made, or one if it takes longer.
+        progress: called before each visit.
+        command: kept in the record.
+
+    Raises:
+        UserError: if a batch size is below 1 or above the data set, a limit allows nothing, or a step fails.
+    """
+    sizes = _checked(batch_sizes, task.examples)
+    for name, limit in (
+        ("budget", budget),
+        ("seconds_per_point", seconds_per_point),
+        ("micro_batch_size", micro_batch_size),
+    ):
+        if limit is not None and limit <= 0:
+            raise UserError(f"{name}={limit} allows nothing: use a number above 0.")
+    make = find_recipe(recipe or task.recipe)
+    device = device or pick_device()
+    watch, began = Stopwatch(), time.perf_counter()
+    with RandomState(seed, device).in_place():
+        steps = TimedSteps(
+            task,
+            plan_of or (lambda size: make(batch_size=size, learning_rate=LEARNING_RATE, epochs=1)),
+            micro_batch_size=micro_batch_size,
+            device=device,
+            seed=seed,
+        )
+        rounds = Rounds(
+            steps,
+            sizes,
+            seconds_per_point=seconds_per_point,
+            deadline=began + budget if budget is not None else math.inf,
+            progress=progress,
+            may_skip_one=batch_sizes is None,
+        )
+        rounds.run(random.Random(seed))
+    return with_fit(
+        Speed(
+            task=task.name,
+            unit=task.unit,
+            examples=task.examples,
+            points=_points(rounds),
+            provenance=watch.provenance(command=command, seed=seed, device=device),
+        )
+    )
+
+
+def doublings(examples: int) -> tuple[int, ...]:
+    """1, 2, 4 ... and the whole data set.
+
+    >>> doublings(10)
+    (1, 2, 4, 8, 10)
+    """
+    return (*(2**k for k in range((examples - 1).bit_length())), examples)
+
+
+def median_interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float] | None:
+    """An interval that holds the median of what `values` are drawn from, whatever their distribution.
+
+    It runs from the k-th smallest to the k-th largest, with the largest k whose binomial probability allows it; the
+    real level is `level` or more. None where not even k = 1 does: below 6 values at 95 %. David and Nagaraja 2003,
+    "Order Statistics", section 7.1.
+
+    >>> median_interval([3, 1, 2, 6, 5, 4])
+    (1, 6)
+    """
+    ordered = sorted(values)
+    n, k, tail = len(ordered), 0, 0.0
+    while (tail := tail + math.comb(n, k) / 2**n) <= (1 - level) / 2:
+        k += 1
+    return (ordered[k - 1], ordered[n - k]) if k else None
+
+
+def _points(rounds: Rounds) -> tuple[SpeedPoint, ...]:
+    points = [_point(size, visits, rounds.memory[size].peak_bytes) for size, visits in rounds.visits.items()]
+    if rounds.too_large is not None:
+        points.append(SpeedPoint(batch_size=rounds.too_large, fits=False))
+    return tuple(points)
+
+
+def _point(batch_size: int, visits: Sequence[Visit], peak_bytes: int) -> SpeedPoint:
+    steps = [seconds for visit in visits for seconds in visit.steps]
+    middle = median(steps)
+    found = median_interval(median(visit.steps) for visit in visits)
+    low, high = found or (None, None)
+    parts = [median(part) for part in zip(*(parts for visit in visits for parts in visit.parts), strict=True)]
+    data, compute, optimizer = (middle * part / sum(parts) for part in parts)
+    quarters = quantiles(steps, n=4, method="inclusive") if len(steps) > 1 else None
+    return SpeedPoint(
+        batch_size=batch_size,
+        step_seconds=Estimate(value=middle, n=len(steps), low=low, high=high, reason="" if found else "too_few_visits"),
+        quartiles=(quarters[0], quarters[2]) if quarters else None,
+        data_seconds=data,
+        compute_seconds=compute,
+        optimizer_seconds=optimizer,
+        peak_bytes=peak_bytes,
+    )
+
+
+def _checked(batch_sizes: Sequence[int] | None, examples: int) -> tuple[int, ...]:
+    """In ascending order, each once."""
+    if batch_sizes is None:
+        return doublings(examples)
+    if not batch_sizes:
+        raise UserError("No batch size was given: give at least one, or none at all for 1, 2, 4 and so on.")
+    for size in batch_sizes:
+        if size < 1:
+            raise UserError(f"batch_size={size} is not possible: use 1 or more.")
+        if size > examples:
+            raise UserError(f"batch_size={size} is above the {examples} examples: use {examples} or less.")
+    return tuple(sorted(set(batch_sizes)))
