@@ -54,7 +54,12 @@ def test_reshuffling_gives_a_new_partition_each_epoch_and_the_others_do_not() ->
 
     assert partition(Order.RESHUFFLE, 0) != partition(Order.RESHUFFLE, 1)
     assert partition(Order.SHUFFLE_ONCE, 0) == partition(Order.SHUFFLE_ONCE, 1) != partition(Order.SEQUENTIAL, 0)
-    assert partition(Order.SEQUENTIAL, 1) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12, 13, 14], [15, 16, 17, 18, 19]]
+    assert partition(Order.SEQUENTIAL, 1) == [
+        [0, 1, 2, 3, 4],
+        [5, 6, 7, 8, 9],
+        [10, 11, 12, 13, 14],
+        [15, 16, 17, 18, 19],
+    ]
 
 
 def test_with_replacement_every_example_is_drawn_equally_often() -> None:
@@ -74,7 +79,9 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
 
 
 @given(examples=st.integers(1, 40), batch_size=st.integers(1, 40), world_size=st.integers(1, 5))
-def test_the_shards_together_are_the_batches_that_one_process_sees(examples: int, batch_size: int, world_size: int) -> None:
+def test_the_shards_together_are_the_batches_that_one_process_sees(
+    examples: int, batch_size: int, world_size: int
+) -> None:
     alone, together = Cursor(examples, seed=0), [Cursor(examples, seed=0) for _ in range(world_size)]
     for _ in range(5):
         batch = alone.take(batch_size)

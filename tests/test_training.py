@@ -114,8 +114,11 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     task = tiny_task()
     plan = sgd(batch_size=10, learning_rate=0.02, epochs=50)
     threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    assert train(task, replace(plan, phases=(replace(plan.phases[0], epochs=1e6),)), checkpoint=path).outcome is Outcome.INTERRUPTED
-    with pytest.raises(UserError, match="belongs to another run.*batch_size 10 there, 12 here"):
+    assert (
+        train(task, replace(plan, phases=(replace(plan.phases[0], epochs=1e6),)), checkpoint=path).outcome
+        is Outcome.INTERRUPTED
+    )
+    with pytest.raises(UserError, match=r"belongs to another run.*batch_size 10 there, 12 here"):
         train(task, sgd(batch_size=12, learning_rate=0.02, epochs=50), checkpoint=path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match="is not a checkpoint"):
@@ -176,9 +179,7 @@ def test_running_out_of_memory_is_a_result() -> None:
     assert train(task, plan, **settings).outcome is Outcome.FINISHED
 
 
-@pytest.mark.parametrize(
-    ("budget", "steps"), [(Budget(steps=5), 5), (Budget(examples=31), 4), (Budget(), 24)]
-)
+@pytest.mark.parametrize(("budget", "steps"), [(Budget(steps=5), 5), (Budget(examples=31), 4), (Budget(), 24)])
 def test_a_run_stops_at_its_budget(budget: Budget, steps: int) -> None:
     run = train(tiny_task(), sgd(batch_size=8, learning_rate=0.1, epochs=2), budget=budget)
     assert (run.outcome, run.steps) == (Outcome.FINISHED, steps)
@@ -205,7 +206,9 @@ def test_seconds_of_training_leave_evaluation_out() -> None:
 def test_phases_follow_each_other_each_with_its_own_batch_size_and_optimizer() -> None:
     phases = (
         Phase(epochs=1, batch_size=8, optimizer=lambda p: torch.optim.SGD(p, lr=1.0), learning_rate=constant(0.1)),
-        Phase(epochs=2, batch_size=32, optimizer=lambda p: torch.optim.Adam(p), learning_rate=lambda epoch: 0.01 + epoch),
+        Phase(
+            epochs=2, batch_size=32, optimizer=lambda p: torch.optim.Adam(p), learning_rate=lambda epoch: 0.01 + epoch
+        ),
     )
     training = Training(tiny_task(), Plan(recipe="two", peak=0.1, phases=phases))
     assert training.advance() is Outcome.FINISHED
@@ -225,6 +228,16 @@ def test_the_callers_random_state_and_weights_stay_as_they_were() -> None:
 def test_a_batch_above_the_data_set_is_refused_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"batch_size=97 is above the 96 training examples: use 96 or less\."):
         train(tiny_task(), sgd(batch_size=97, learning_rate=0.1, epochs=1))
+
+
+def test_batch_norm_on_a_single_example_is_one_sentence() -> None:
+    task = replace(tiny_task(), model=lambda: nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)))
+    with pytest.raises(
+        UserError, match=r"Batch norm cannot train on a batch of one example \(step 2 of batch size 95\)"
+    ):
+        train(task, sgd(batch_size=95, learning_rate=0.1, epochs=1))
+    plan = replace(sgd(batch_size=95, learning_rate=0.1, epochs=1), drop_last=True)
+    assert train(task, plan).outcome is Outcome.FINISHED
 
 
 def test_the_training_set_is_not_copied() -> None:

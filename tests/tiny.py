@@ -9,7 +9,9 @@ from critbatch.records import Quantity, Target
 from critbatch.task import Task
 
 
-def blobs(examples: int, *, classes: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+def blobs(
+    examples: int, *, classes: int = 3, seed: int = 0, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
     """Points around one centre per class, in four dimensions."""
     generator = torch.Generator().manual_seed(seed)
     centres = 2 * torch.randn(classes, 4, generator=torch.Generator().manual_seed(99), dtype=dtype)
@@ -18,7 +20,12 @@ def blobs(examples: int, *, classes: int = 3, seed: int = 0, dtype: torch.dtype 
 
 
 def tiny_task(
-    *, examples: int = 96, target: float = 0.7, dropout: float = 0.0, dtype: torch.dtype = torch.float32, name: str = "tiny"
+    *,
+    examples: int = 96,
+    target: float = 0.7,
+    dropout: float = 0.0,
+    dtype: torch.dtype = torch.float32,
+    name: str = "tiny",
 ) -> Task:
     def model() -> nn.Module:
         return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3)).to(dtype)

@@ -53,7 +53,14 @@ class Cursor:
     """
 
     def __init__(
-        self, examples: int, *, seed: int, order: Order = Order.RESHUFFLE, drop_last: bool = False, epoch: int = 0, offset: int = 0
+        self,
+        examples: int,
+        *,
+        seed: int,
+        order: Order = Order.RESHUFFLE,
+        drop_last: bool = False,
+        epoch: int = 0,
+        offset: int = 0,
     ) -> None:
         self.examples, self.seed, self.order, self.drop_last = examples, seed, order, drop_last
         self.epoch, self.offset = epoch, offset
@@ -171,7 +178,7 @@ class Feed:
         share, piece = self.shard.of(indices), self.piece(n)
         if len(share) == 0:
             return ()
-        return (share,) if piece is None or len(share) <= piece else share.split(piece)
+        return (share,) if piece is None or len(share) <= piece else torch.split(share, piece)
 
     def _rows(self, ahead: Cursor) -> Iterator[Tensor]:
         for n in itertools.count():

@@ -39,7 +39,9 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise UserError(f"{path} is not a checkpoint of critbatch ({type(error).__name__}): remove it to start afresh.") from error
+        raise UserError(
+            f"{path} is not a checkpoint of critbatch ({type(error).__name__}): remove it to start afresh."
+        ) from error
     if not isinstance(state, dict):
         raise UserError(f"{path} is not a checkpoint of critbatch: remove it to start afresh.")
     return state

@@ -20,7 +20,9 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world_size:
-            raise UserError(f"rank={self.rank} is not possible: with world_size={self.world_size} use 0 or more, below it.")
+            raise UserError(
+                f"rank={self.rank} is not possible: with world_size={self.world_size} use 0 or more, below it."
+            )
 
     def of(self, indices: Tensor) -> Tensor:
         """This process's part of a batch. The parts differ by one example at the most, and together are the batch."""

@@ -7,5 +7,5 @@ class UserError(ValueError):
     """Input that cannot be used. The command line prints the sentence alone and exits with code 2."""
 
 
-class DataMissing(UserError):
+class DataMissing(UserError):  # noqa: N818
     """A data set that is in none of the places where it is looked for."""

@@ -61,7 +61,7 @@ def evaluate(task: Task, model: nn.Module, source: Source, indices: Tensor) -> t
     try:
         loss = torch.zeros((), dtype=torch.float64, device=source.device)
         metric = torch.zeros_like(loss)
-        for inputs, targets in source.stream(iter(indices.split(CHUNK))):
+        for inputs, targets in source.stream(iter(torch.split(indices, CHUNK))):
             outputs = task.forward(model, inputs)
             loss += task.loss(outputs, targets).double().sum()
             metric += task.metric(outputs, targets).double().sum()

@@ -53,9 +53,7 @@ class FastPath:
             return 0.0
         started = time.perf_counter()
         try:
-            self._steps = CompiledSteps(
-                self.task, self.model, self._optimizer, data, batch_size=self._phase.batch_size
-            )
+            self._steps = CompiledSteps(self.task, self.model, self._optimizer, data, batch_size=self._phase.batch_size)
         except CannotCompile:
             self.wanted = False
         return time.perf_counter() - started

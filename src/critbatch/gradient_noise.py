@@ -54,7 +54,9 @@ def average(scales: Sequence[NoiseScale], *, level: float = 0.95) -> NoiseScale:
     pairs = len(scales)
     noise = torch.tensor([scale.covariance_trace for scale in scales], dtype=torch.float64)
     signal = torch.tensor([scale.gradient_norm2 for scale in scales], dtype=torch.float64)
-    mean = NoiseScale(gradient_norm2=signal.mean().item(), covariance_trace=noise.mean().item(), pairs=pairs, level=level)
+    mean = NoiseScale(
+        gradient_norm2=signal.mean().item(), covariance_trace=noise.mean().item(), pairs=pairs, level=level
+    )
     if pairs < FEWEST_PAIRS:
         return replace(mean, reason="too_few_pairs")
     covariance = torch.cov(torch.stack([noise, signal])) / pairs
@@ -121,9 +123,7 @@ class NoiseMeter:
             small = len(self._sizes) / sum(1 / size for size in self._sizes)
             small_norm2 = torch.stack(self._norms2).mean()
             big_norm2 = _norm2(self._totals)
-            self.scales.append(
-                noise_scale(small_norm2, big_norm2, small=small, big=batch_size, examples=self.examples)
-            )
+            self.scales.append(noise_scale(small_norm2, big_norm2, small=small, big=batch_size, examples=self.examples))
         self._totals, self._norms2, self._sizes = [], [], []
 
     def take(self) -> NoiseScale:
@@ -135,5 +135,7 @@ class NoiseMeter:
 
 def _norm2(grads: Sequence[Tensor | None]) -> Tensor:
     """The squared norm of all gradients together, in float32 at least. Shape ()."""
-    found = [grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad for grad in grads if grad is not None]
+    found = [
+        grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad for grad in grads if grad is not None
+    ]
     return torch.stack(torch._foreach_norm(found)).square().sum()

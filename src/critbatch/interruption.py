@@ -10,7 +10,7 @@ from typing import Any, Self
 
 
 class Interruption:
-    """Within `with Interruption() as stop:`, the first Ctrl-C makes `stop.asked` true; the second is a KeyboardInterrupt.
+    """Within `with Interruption() as stop:`, the first Ctrl-C makes `stop.asked` true, the second is KeyboardInterrupt.
 
     Outside of the main thread, where signals do not arrive, Ctrl-C does nothing.
 

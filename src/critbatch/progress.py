@@ -19,11 +19,11 @@ SECONDS_BETWEEN_LINES = 10.0
 def duration(seconds: float) -> str:
     """A time as people say it.
 
-    >>> duration(4.21), duration(75), duration(1500), duration(9000)
-    ('4.2 s', '75 s', '25 min', '2.5 h')
+    >>> duration(0.137), duration(4.21), duration(75), duration(1500), duration(9000)
+    ('0.14 s', '4.2 s', '75 s', '25 min', '2.5 h')
     """
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{round(seconds, 2):.2g} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -74,9 +74,10 @@ class Situation:
         rest = None if self.left is None else max(0.0, self.left.made + self.left.seconds - now)
         if self.left is None or rest is None:
             return "unknown yet" if budget is None else f"{duration(budget)} of the budget"
+        about = "at most" if self.left.at_most else "about"
         if budget is not None and budget < rest:
-            return f"{duration(budget)} of the budget, which is too short by about {duration(rest - budget)}"
-        return f"{'at most' if self.left.at_most else 'about'} {duration(rest)}"
+            return f"{duration(budget)} of the budget, which is too short by {about} {duration(rest - budget)}"
+        return f"{about} {duration(rest)}"
 
     def lines(self, now: float) -> list[str]:
         """In words, the most important first."""

@@ -1,4 +1,4 @@
-"""One update of the weights, in its three parts: data, gradient, optimizer. Training loops over it, `speed` times it."""
+"""One update of the weights, in its three parts: data, gradient, optimizer."""
 
 from __future__ import annotations
 

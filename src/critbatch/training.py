@@ -37,9 +37,7 @@ PAIRS_PER_NOISE_POINT = 16
 NOISE_PIECES = 8
 
 
-def train(
-    task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any
-) -> Run:
+def train(task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any) -> Run:
     """Train until the target, the end of the plan or of the budget, or divergence. Every end is a record.
 
     Args:
@@ -139,6 +137,13 @@ class Training:
                 if not is_out_of_memory(error):
                     raise
                 ledger.outcome = Outcome.OUT_OF_MEMORY
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise UserError(
+                    f"Batch norm cannot train on a batch of one example (step {ledger.step + 1} of batch size "
+                    f"{self._phase.batch_size}): use a batch size above 1, and drop_last if one example is left over."
+                ) from error
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
@@ -232,7 +237,7 @@ class Training:
         self.ledger.compiled_steps += len(losses)
 
     def _check_losses(self) -> None:
-        """End the run if a loss since the last check was not finite. Not at each step, since the device is waited for."""
+        """End the run if a loss since the last check was not finite. Not at every step: the device is waited for."""
         if not self._losses:
             return
         fine = torch.stack(self._losses).isfinite()
@@ -249,7 +254,12 @@ class Training:
         epoch = self.cursor.position
         rate = self._phase.learning_rate(epoch - self._phase_start)
         point = CurvePoint(
-            step=ledger.step, examples=ledger.examples, epoch=epoch, seconds=ledger.seconds, learning_rate=rate, **numbers
+            step=ledger.step,
+            examples=ledger.examples,
+            epoch=epoch,
+            seconds=ledger.seconds,
+            learning_rate=rate,
+            **numbers,
         )
         ledger.curve.append(point)
         if len(self.meter.scales) >= PAIRS_PER_NOISE_POINT:
@@ -332,7 +342,9 @@ class Training:
 
     def _restore(self, state: dict[str, Any]) -> None:
         found, here = state.get("identity", {}), self._identity()
-        other = [f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value]
+        other = [
+            f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value
+        ]
         if other:
             raise UserError(
                 f"The checkpoint {self.checkpoint} belongs to another run ({'; '.join(other)}): give another file, or "

@@ -1,0 +1,157 @@
+"""A race over learning rates at one batch size, by successive halving: most steps go to the rates that do well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from critbatch.budget import Budget
+from critbatch.campaigns.store import Store
+from critbatch.campaigns.terms import Key
+from critbatch.records import Outcome, Quantity, Run, Target
+from critbatch.training import Training
+
+# Early on the largest rates lead that will not last: nobody is dropped before the leader has come this part of the way.
+PART_OF_THE_WAY = 0.5
+FEWEST_STEPS = 32
+# When the first comes to the target, those still in the race may take so many times its steps.
+PATIENCE = 1.5
+STAGE = "race"
+# A survivor that closes less than this of what is left while its steps double is stuck above the target, since its rate
+# is too large: one of half the rate takes its place, so often at the most.
+CLOSES = 0.2
+REPLACEMENTS = 3
+
+Start = Callable[[Key, Path], Training]
+Score = tuple[float, float]
+
+
+class Race:
+    """Runs of one batch size and seed at several learning rates, advanced in turn.
+
+    Jamieson and Talwalkar 2016, arXiv:1502.07943: at each rung, twice as many steps as the one before, the better half
+    goes on. The one that comes to the target first ends the race, after some patience with those that are still in it.
+    Every run becomes a record in the store as soon as it is over, also one that was dropped, whose steps are a bound.
+
+    Args:
+        store: keeps the runs; those that it has already are not made again.
+        start: begins the run of a key, or goes on with it from the checkpoint.
+        target: what the race is to.
+        pause_at: a value of `time.monotonic()` at which the race stops, to go on another time.
+        tell: called with each key before it is advanced.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        start: Start,
+        *,
+        target: Target,
+        pause_at: float | None,
+        tell: Callable[[Key], None],
+    ) -> None:
+        self.store, self.start, self.target = store, start, target
+        self.pause_at, self.tell = pause_at, tell
+        self.interrupted = False
+        self._over: dict[Key, Run] = {}
+        self._live: dict[Key, Training] = {}
+
+    def run(self, batch_size: int, rates: Sequence[float], *, seed: int, halving: bool = True) -> list[Run]:
+        """Race these rates, and return all the runs, those that were dropped too.
+
+        `interrupted` is then True if it was stopped half way: the runs that were in the race have ended early.
+        Without `halving` all go on until the first comes to the target.
+        """
+        self._over, self._live = {}, {}
+        for rate in rates:
+            self._enter(Key(batch_size=batch_size, learning_rate=rate, seed=seed, stage=STAGE))
+        steps, places, replacements = FEWEST_STEPS, len(rates), 0
+        while self._live and not self.interrupted:
+            before = {key: self._part(key) for key in self._live}
+            self._advance(steps)
+            if reached := [run.steps for run in self._over.values() if run.outcome is Outcome.REACHED]:
+                self._advance(math.ceil(PATIENCE * min(reached)))
+                self._drop_all_but(0)
+                break
+            if halving and self._on_the_way():
+                places = math.ceil(places / 2)
+                self._drop_all_but(places)
+            if len(self._live) == 1 and replacements < REPLACEMENTS and (stuck := self._stuck(before)):
+                replacements += 1
+                self._drop_all_but(0)
+                self._enter(replace(stuck, learning_rate=stuck.learning_rate / 2))
+            else:
+                steps *= 2
+        return [*self._over.values(), *(training.record() for training in self._live.values())]
+
+    def _enter(self, key: Key) -> None:
+        if (run := self.store.find(key)) is not None:
+            self._over[key] = run
+        else:
+            self._live[key] = self.start(key, self.store.checkpoint(key))
+
+    def _advance(self, steps: int) -> None:
+        """Each run that is in the race, to so many steps; one that ends leaves the race."""
+        for key, training in list(self._live.items()):
+            self.tell(key)
+            outcome = training.advance(Budget(steps=steps), pause_at=self.pause_at)
+            if outcome is Outcome.INTERRUPTED:
+                self.interrupted = True
+                for other in self._live.values():
+                    other.save()
+                return
+            if outcome is not None:
+                self._keep(key)
+
+    def _on_the_way(self) -> bool:
+        return any(self._part(key) >= PART_OF_THE_WAY for key in self._live)
+
+    def _drop_all_but(self, places: int) -> None:
+        if not self.interrupted:
+            ranked = sorted(self._live, key=lambda key: _score(self._live[key].record(), self.target))
+            for key in ranked[places:]:
+                self._keep(key)
+
+    def _keep(self, key: Key) -> None:
+        training = self._live.pop(key)
+        self._over[key] = self.store.run(key, lambda path: training.record())
+        self.store.checkpoint(key).unlink(missing_ok=True)
+
+    def _stuck(self, before: dict[Key, float]) -> Key | None:
+        """The one survivor, if twice the steps brought it hardly any closer."""
+        (key,) = self._live
+        then, now = before[key], self._part(key)
+        return key if then >= PART_OF_THE_WAY and now - then < CLOSES * (1 - then) else None
+
+    def _part(self, key: Key) -> float:
+        return part_of_the_way(self._live[key].record(), self.target)
+
+
+def part_of_the_way(run: Run, target: Target) -> float:
+    """How far a run has come: 0 at its first evaluation, 1 at the target, in the logarithm of the loss or of the error.
+
+    The error is 1 minus the metric, where that is a share; any other metric counts as it is.
+    """
+    if len(run.curve) < 2:
+        return 0.0
+    if target.quantity is Quantity.VALIDATION_LOSS:
+        values = [point.validation_loss for point in run.curve]
+        first, best, goal = values[0], min(values), target.value
+    else:
+        values = [point.validation_metric for point in run.curve]
+        first, best, goal = values[0], max(values), target.value
+        if 0 <= first <= 1 and 0 <= best <= 1 and goal < 1:
+            first, best, goal = 1 - first, 1 - best, 1 - goal
+    if min(first, best, goal) > 0:
+        first, best, goal = math.log(first), math.log(best), math.log(goal)
+    return (first - best) / (first - goal) if first != goal else 1.0
+
+
+def _score(run: Run, target: Target) -> Score:
+    """Smaller is better: the best so far of what the target is set on, then the lowest validation loss."""
+    losses = [point.validation_loss for point in run.curve] or [math.inf]
+    if target.quantity is Quantity.VALIDATION_LOSS:
+        return min(losses), 0.0
+    return -max((point.validation_metric for point in run.curve), default=-math.inf), min(losses)

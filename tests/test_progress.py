@@ -1,0 +1,101 @@
+"""What a long command shows: what is tried, the best so far, and how long is left."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from critbatch.campaigns.forecast import best_of, forecast, wall_seconds
+from critbatch.campaigns.terms import Key
+from critbatch.progress import Display, Forecast, Lines, Live, Situation, display_on
+from critbatch.records import Outcome, Run
+from stored_runs import run_of
+
+
+def timed(batch_size: int, seconds: float, examples: int = 1000) -> Run:
+    run = run_of(Key(batch_size=batch_size, learning_rate=0.1, seed=0))
+    return replace(run, seconds=seconds, evaluation_seconds=0.0, examples=examples)
+
+
+def test_nothing_is_forecast_before_a_run_is_made():
+    assert forecast([], [64, 64], examples=1000) is None
+
+
+def test_a_batch_size_that_has_runs_is_forecast_by_their_mean():
+    found = forecast([timed(64, 1.0), timed(64, 3.0)], [64, 64, 64], examples=1000)
+    assert found.seconds == pytest.approx(6.0) and not found.at_most
+
+
+def test_a_smaller_batch_is_bounded_by_as_many_seconds_a_step_and_a_larger_one_by_as_many_an_example():
+    runs = [timed(64, 2.0, examples=500)]
+    smaller, larger = forecast(runs, [16], examples=1000), forecast(runs, [256], examples=1000)
+    assert smaller.seconds == pytest.approx(2.0 * 2 * 4) and smaller.at_most
+    assert larger.seconds == pytest.approx(2.0 * 2) and larger.at_most
+
+
+def test_all_that_a_run_takes_is_counted():
+    assert wall_seconds(replace(timed(64, 1.0), evaluation_seconds=2.0, compile_seconds=4.0)) == 7.0
+
+
+def test_the_best_run_is_the_one_at_its_target_soonest_and_one_that_missed_it_is_none():
+    slow, fast = timed(64, 2.0), timed(128, 1.0)
+    fast = replace(fast, crossing=replace(fast.crossing, seconds=fast.crossing.seconds / 2))
+    missed = replace(timed(256, 0.1), outcome=Outcome.FINISHED, crossing=None)
+    assert best_of([slow, fast, missed]) is fast
+    assert best_of([missed]) is None
+
+
+@pytest.mark.parametrize(
+    ("situation", "words"),
+    [
+        (Situation(), "unknown yet"),
+        (Situation(deadline=100.0), "60 s of the budget"),
+        (Situation(left=Forecast(seconds=90.0, made=30.0)), "about 80 s"),
+        (Situation(left=Forecast(seconds=900.0, made=40.0, at_most=True)), "at most 15 min"),
+        (Situation(left=Forecast(seconds=1.0, made=0.0)), "about 0 s"),
+        (Situation(left=Forecast(seconds=5.0, made=40.0), deadline=100.0), "about 5 s"),
+        (
+            Situation(left=Forecast(seconds=360.0, made=40.0), deadline=100.0),
+            "60 s of the budget, which is too short by about 5 min",
+        ),
+    ],
+)
+def test_the_time_left_is_said_as_far_as_it_is_known(situation, words):
+    assert situation.time_left(now=40.0) == words
+
+
+def test_lines_come_with_each_stage_and_then_only_now_and_then(monkeypatch):
+    now, stream = [0.0], io.StringIO()
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Lines(stream) as show:
+        show.update(stage="race", total=4)
+        for done in range(4):
+            now[0] += 4.0
+            show.update(done=done, trying=f"run {done}")
+        show.update(stage="check")
+    assert stream.getvalue().splitlines() == [
+        "race: 0 of 4 done",
+        "race: 2 of 4 done; trying run 2; time left: unknown yet",
+        "check: 3 of 4 done; trying run 3; time left: unknown yet",
+    ]
+
+
+def test_a_live_display_shows_the_situation_and_leaves_the_terminal_clean():
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=100)
+    with Live(console) as show:
+        show.update(
+            stage="sweep of [b]tiny[/b]", total=8, done=3, trying="batch size 16", best="batch size 96", part=0.5
+        )
+        show._live.refresh()
+    seen = stream.getvalue()
+    for words in ("sweep of [b]tiny[/b]: 3 of 8 done", "trying batch size 16 (50%)", "best so far: batch size 96"):
+        assert words in seen
+    assert "\x1b[?25h" in seen  # the cursor is back
+    console.file.truncate(0)
+
+
+def test_the_display_suits_where_it_is_shown():
+    assert type(display_on(io.StringIO(), silent=True)) is Display
+    assert type(display_on(io.StringIO())) is Lines

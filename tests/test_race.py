@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from critbatch.campaigns.race import Race, part_of_the_way
+from critbatch.campaigns.store import Store
+from critbatch.campaigns.terms import Key, Terms
+from critbatch.recipes import sgd
+from critbatch.records import CurvePoint, Outcome, Quantity, Target
+from critbatch.training import Training
+from tiny import tiny_task
+
+TASK = tiny_task(examples=192, target=0.75)
+RATES = (0.0003, 0.003, 0.03, 0.3)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    terms = Terms(
+        task=TASK.name, fingerprint=TASK.fingerprint(), recipe="sgd", target=TASK.target, epochs=100, settings={}
+    )
+    with Store.open(tmp_path, terms) as store:
+        yield store
+
+
+def start(key: Key, checkpoint: Path) -> Training:
+    plan = sgd(batch_size=key.batch_size, learning_rate=key.learning_rate, epochs=100)
+    return Training(TASK, plan, seed=key.seed, target=TASK.target, checkpoint=checkpoint)
+
+
+def test_a_race_gives_most_steps_to_the_rate_that_comes_to_the_target_first(store: Store) -> None:
+    race = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
+    runs = {run.learning_rate: run for run in race.run(16, RATES, seed=0)}
+    assert set(runs) >= set(RATES)
+    reached = [run for run in runs.values() if run.outcome is Outcome.REACHED]
+    assert reached
+    first = min(run.steps for run in reached)
+    assert runs[0.0003].outcome is Outcome.FINISHED
+    assert all(run.steps <= 2 * first for run in runs.values())
+    assert runs[0.0003].steps <= 2 * first and runs[0.0003].crossing is None
+    assert sorted(run.learning_rate for run in store.runs()) == sorted(runs)
+    assert not list(store.checkpoint(Key(batch_size=16, learning_rate=0.03, seed=0)).parent.glob("*.pt"))
+
+
+def test_a_race_run_again_comes_from_the_store(store: Store) -> None:
+    race = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
+    runs = race.run(16, RATES, seed=0)
+
+    def refuse(key: Key, checkpoint: Path) -> Training:
+        raise AssertionError(f"{key} was begun again")
+
+    again = Race(store, refuse, target=TASK.target, pause_at=None, tell=lambda key: None)
+    assert sorted(run.to_json() for run in again.run(16, RATES, seed=0)) == sorted(run.to_json() for run in runs)
+
+
+def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store) -> None:
+    told: list[Key] = []
+
+    def interrupted_start(key: Key, checkpoint: Path) -> Training:
+        training = start(key, checkpoint)
+        training.progress = lambda progress: os.kill(os.getpid(), signal.SIGINT) if len(told) >= 2 else None
+        return training
+
+    race = Race(store, interrupted_start, target=TASK.target, pause_at=None, tell=told.append)
+    race.run(16, RATES, seed=0)
+    assert race.interrupted
+    again = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
+    runs = {run.learning_rate: run for run in again.run(16, RATES, seed=0)}
+    assert not again.interrupted
+    assert any(run.outcome is Outcome.REACHED for run in runs.values())
+
+
+def a_curve(*values: float) -> tuple[CurvePoint, ...]:
+    return tuple(
+        CurvePoint(
+            step=step,
+            examples=step,
+            epoch=step,
+            seconds=step,
+            learning_rate=0.1,
+            train_loss=value,
+            train_metric=1 - value,
+            validation_loss=value,
+            validation_metric=1 - value,
+        )
+        for step, value in enumerate(values)
+    )
+
+
+@pytest.mark.parametrize(("quantity", "goal"), [(Quantity.VALIDATION_LOSS, 0.02), (Quantity.VALIDATION_METRIC, 0.98)])
+@pytest.mark.parametrize(
+    ("values", "part"), [((2.0,), 0.0), ((0.9, 0.9), 0.0), ((0.8, 0.1265, 0.5), 0.5), ((0.8, 0.02), 1.0)]
+)
+def test_the_way_to_the_target_is_measured_in_the_logarithm_of_what_is_left(
+    quantity: Quantity, goal: float, values: tuple[float, ...], part: float
+) -> None:
+    training = start(Key(batch_size=4, learning_rate=0.1, seed=0), Path("none"))
+    run = replace(training.record(), curve=a_curve(*values))
+    assert part_of_the_way(run, Target(quantity=quantity, value=goal)) == pytest.approx(part, abs=1e-3)
