@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from critbatch.records import Record
-from critbatch.report import write_report
+from critbatch.reporting import write_report
 
 
 class Page(HTMLParser):

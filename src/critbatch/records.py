@@ -79,7 +79,7 @@ class Estimate(Record):
     low: float | None = None
     high: float | None = None
     level: float = 0.95
-    reason: str = ""  # a key of report/words.py; empty where `low` and `high` are given
+    reason: str = ""  # a key of reporting/words.py; empty where `low` and `high` are given
 
 
 # --- where and how ---------------------------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ class NoiseScale(Record):
     low: float | None = None  # interval of `examples`
     high: float | None = None
     level: float = 0.95
-    reason: str = ""  # why there is no interval, or why not to trust it: a key of report/words.py
+    reason: str = ""  # why there is no interval, or why not to trust it: a key of reporting/words.py
 
     @property
     def examples(self) -> float:
@@ -329,7 +329,7 @@ class Law(Record):
     exponent: Estimate  # near 1 for SGD with momentum, near 1/2 for Adam
     misfit: float  # root mean square of log(measured / fitted steps), over the runs that reached the target
     holds: bool
-    reason: str = ""  # why it does not hold: a key of report/words.py
+    reason: str = ""  # why it does not hold: a key of reporting/words.py
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -363,7 +363,7 @@ class Advice(Record):
     speed: Speed
     runs: tuple[Run, ...]
     micro_batch_size: int | None = None
-    cautions: tuple[str, ...] = ()  # keys of report/words.py
+    cautions: tuple[str, ...] = ()  # keys of reporting/words.py
     provenance: Provenance
 
 

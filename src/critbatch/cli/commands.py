@@ -1,0 +1,323 @@
+"""The commands: each reads its words, calls one room, and shows what it returns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from critbatch.cli import options as o
+
+app = typer.Typer(
+    name="critbatch",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Which batch size, with which learning rate, reaches your target soonest, and what does it cost?
+
+    \b
+        critbatch advise digits-mlp
+        critbatch advise my_task.py:task --current 64 --budget 600
+    """,
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
+) -> None:
+    if version:
+        from critbatch.version import __version__
+
+        typer.echo(f"critbatch {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def advise(
+    task: o.TaskName,
+    current: Annotated[
+        int | None, typer.Option("--current", metavar="SIZE", help="The batch size in use today, to compare with.")
+    ] = None,
+    recipe: o.Recipe = None,
+    target: o.TargetValue = None,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    budget: o.BudgetSeconds = None,
+    language: o.Language = "en",
+    as_json: o.AsJson = False,
+) -> None:
+    """Measure, predict and recommend the batch size and learning rate that reach the target soonest.
+
+    \b
+        critbatch advise digits-mlp
+        critbatch advise my_task.py:task --current 64 --budget 600
+
+    Writes report.html and advice.json. The same command again goes on where it stopped.
+    """
+    from critbatch.cli.doing import Setting, show
+
+    setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
+    from critbatch.campaigns.advise import advise as run
+
+    with setting.display() as display:
+        advice = run(
+            setting.task,
+            recipe=recipe,
+            current=current,
+            out=setting.out,
+            seed=seed,
+            device=setting.device,
+            budget=budget,
+            progress=display,
+            command=setting.command,
+        )
+    show(advice, setting)
+
+
+@app.command()
+def speed(
+    task: o.TaskName,
+    batch_sizes: o.BatchSizes = None,
+    micro_batch_size: Annotated[
+        int | None, typer.Option("--micro-batch-size", min=1, help="Examples in one forward pass.  [default: all]")
+    ] = None,
+    recipe: o.Recipe = None,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    budget: o.BudgetSeconds = None,
+    language: o.Language = "en",
+    as_json: o.AsJson = False,
+) -> None:
+    """Time one training step, and the memory it takes, at each batch size.
+
+    \b
+        critbatch speed mnist-mlp --batch-sizes 1,10,100,1000,10000,60000
+        critbatch speed my_task.py:task --batch-sizes 16..4096
+    """
+    from critbatch.cli.doing import Setting, show
+    from critbatch.measure.speed import speed as run
+
+    setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json)
+    with setting.display() as display:
+        display.update(stage=f"timing steps of {setting.task.name}")
+        record = run(
+            setting.task,
+            o.whole_numbers(batch_sizes, "--batch-sizes"),
+            recipe=recipe,
+            micro_batch_size=micro_batch_size,
+            seed=seed,
+            device=setting.device,
+            budget=budget,
+            progress=lambda at: display.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total),
+            command=setting.command,
+        )
+    show(record, setting)
+
+
+@app.command()
+def noise(
+    task: o.TaskName,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=2, help="Of the run.  [default: 128, less for small data]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Of the run.  [default: a usual one of the recipe]")
+    ] = None,
+    recipe: o.Recipe = None,
+    epochs: Annotated[float, typer.Option("--epochs", help="How long the run is.")] = 3.0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="End the run sooner.")] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Measure at every n-th step.")] = 1,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    budget: o.BudgetSeconds = None,
+    language: o.Language = "en",
+    as_json: o.AsJson = False,
+) -> None:
+    """Measure the gradient noise scale along a short training run, with its interval.
+
+    \b
+        critbatch noise mnist-mlp
+        critbatch noise my_task.py:task --batch-size 256 --learning-rate 0.1
+    """
+    from critbatch.cli.doing import Setting, show
+    from critbatch.measure.noise import noise as run
+
+    setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json)
+    with setting.display() as display:
+        display.update(stage=f"noise scale of {setting.task.name}")
+        record = run(
+            setting.task,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            recipe=recipe,
+            epochs=epochs,
+            steps=steps,
+            every=every,
+            seed=seed,
+            device=setting.device,
+            budget=budget,
+            progress=display.watch,
+            command=setting.command,
+        )
+    show(record, setting)
+
+
+@app.command()
+def train(
+    task: o.TaskName,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Examples in one step, over all processes.")],
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="The peak.  [default: a usual one of the recipe]")
+    ] = None,
+    recipe: o.Recipe = None,
+    epochs: Annotated[float, typer.Option("--epochs", help="How long, unless the target comes first.")] = 10.0,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="End sooner.")] = None,
+    decay: Annotated[str, typer.Option("--decay", help="constant, linear or cosine.")] = "constant",
+    warm_up_epochs: Annotated[float, typer.Option("--warm-up-epochs", min=0.0, help="Of the learning rate.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", min=0.0)] = 0.0,
+    micro_batch_size: Annotated[
+        int | None, typer.Option("--micro-batch-size", min=1, help="Examples in one forward pass.  [default: all]")
+    ] = None,
+    order: Annotated[
+        str, typer.Option("--order", help="reshuffle, shuffle_once, sequential or with_replacement.")
+    ] = "reshuffle",
+    drop_last: Annotated[bool, typer.Option("--drop-last", help="Leave out what does not fill a batch.")] = False,
+    target: o.TargetValue = None,
+    to_the_end: Annotated[bool, typer.Option("--to-the-end", help="Go on when the target is reached.")] = False,
+    compiled: Annotated[
+        bool | None, typer.Option("--compiled/--not-compiled", help="Steps in one graph.  [default: where it pays]")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=0, help="Of the DataLoader, for data that are files.")] = 0,
+    out: o.Out = None,
+    seed: o.Seed = 0,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    budget: o.BudgetSeconds = None,
+    language: o.Language = "en",
+    as_json: o.AsJson = False,
+) -> None:
+    """Train once, to the target, the end of the epochs or of the budget. The same command again goes on.
+
+    \b
+        critbatch train mnist-mlp --batch-size 256 --learning-rate 0.2
+        critbatch train my_task.py:task --batch-size 4096 --micro-batch-size 512 --decay cosine
+    """
+    from critbatch.cli.doing import Setting, show
+    from critbatch.cli.single_run import single_run
+
+    setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
+    with setting.display() as display:
+        record = single_run(
+            setting,
+            display,
+            recipe=recipe,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            epochs=epochs,
+            steps=steps,
+            decay=decay,
+            warm_up_epochs=warm_up_epochs,
+            weight_decay=weight_decay,
+            micro_batch_size=micro_batch_size,
+            order=order,
+            drop_last=drop_last,
+            to_the_end=to_the_end,
+            compiled=compiled,
+            workers=workers,
+            seed=seed,
+            budget=budget,
+        )
+    show(record, setting)
+
+
+@app.command()
+def sweep(
+    task: o.TaskName,
+    batch_sizes: o.BatchSizes = None,
+    learning_rates: Annotated[
+        str | None, typer.Option("--learning-rates", metavar="RATES", help="A list, 0.03,0.1,0.3.")
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", metavar="SEEDS", help="A list, 0,1,2.")] = "0,1,2",
+    recipe: o.Recipe = None,
+    epochs: Annotated[float, typer.Option("--epochs", help="Of a run that does not reach the target.")] = 20.0,
+    target: o.TargetValue = None,
+    to_the_end: Annotated[bool, typer.Option("--to-the-end", help="Runs go on when the target is reached.")] = False,
+    storage: Annotated[
+        str | None, typer.Option("--storage", metavar="URL", help="Another database than the file in --out.")
+    ] = None,
+    out: o.Out = None,
+    device: o.Device = None,
+    threads: o.Threads = None,
+    budget: o.BudgetSeconds = None,
+    language: o.Language = "en",
+    as_json: o.AsJson = False,
+) -> None:
+    """Train at every batch size with every learning rate and every seed. The same command again goes on.
+
+    \b
+        critbatch sweep digits-mlp
+        critbatch sweep mnist-mlp --batch-sizes 16..4096 --learning-rates 0.03,0.1,0.3 --seeds 0,1
+    """
+    from critbatch.campaigns.sweep import sweep as run
+    from critbatch.cli.doing import Setting, show
+
+    setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
+    with setting.display() as display:
+        study = run(
+            setting.task,
+            out=setting.out,
+            batch_sizes=o.whole_numbers(batch_sizes, "--batch-sizes"),
+            learning_rates=o.numbers(learning_rates, "--learning-rates"),
+            seeds=o.whole_numbers(seeds, "--seeds") or (),
+            recipe=recipe,
+            epochs=epochs,
+            target=None if to_the_end else "task",
+            storage=storage,
+            device=setting.device,
+            budget=budget,
+            progress=display,
+            command=setting.command,
+        )
+    show(study, setting)
+
+
+@app.command()
+def report(
+    study: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="A folder that a command wrote, or one of its records.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="[default: report.html beside the records]")
+    ] = None,
+    language: o.Language = "en",
+) -> None:
+    """Write one self-contained HTML file from the records of a folder.
+
+    \b
+        critbatch report critbatch-out/digits-mlp --language zh
+    """
+    from critbatch.cli.doing import report_of
+
+    typer.echo(report_of(study, out, language))
+
+
+@app.command()
+def tasks(as_json: o.AsJson = False) -> None:
+    """List the built-in tasks.
+
+    \b
+        critbatch tasks
+    """
+    from critbatch.cli.doing import list_tasks
+
+    list_tasks(as_json)

@@ -1,0 +1,89 @@
+"""What every command does around its one call: the setting before it, the showing after it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from critbatch.device import pick_device, use_threads
+from critbatch.progress import Display, display_on
+from critbatch.record_files import load_records, save_record, writable
+from critbatch.records import Advice, Noise, Record, Run, Speed, Study, Target
+from critbatch.reporting import summary, write_report
+from critbatch.reporting.voice import Voice
+from critbatch.task import Task
+from critbatch.zoo.find import find_task
+from critbatch.zoo.tasks import TASKS
+
+
+class Setting:
+    """The task, the device, and where records go."""
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        target: float | None = None,
+        out: Path | None = None,
+        device: str | None = None,
+        threads: int | None = None,
+        language: str = "en",
+        as_json: bool = False,
+    ) -> None:
+        self.voice = Voice(language)
+        use_threads(threads)
+        self.device: torch.device = pick_device(device)
+        self.task: Task = find_task(task)
+        if target is not None:
+            self.task = replace(self.task, target=Target(quantity=self.task.target.quantity, value=target))
+        self.out = writable(out or Path("critbatch-out") / as_file_name(self.task.name))
+        self.as_json = as_json
+        self.command = f"critbatch {shlex.join(sys.argv[1:])}"
+
+    def display(self) -> Display:
+        return display_on(sys.stderr, silent=self.as_json)
+
+
+def as_file_name(name: str) -> str:
+    """A task's name with nothing in it that a folder's name cannot have.
+
+    >>> as_file_name("../my task<b>")
+    'my-task-b'
+    """
+    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"
+
+
+def show(record: Advice | Speed | Noise | Run | Study, setting: Setting) -> None:
+    """Keep the record, write the report of all that the folder holds, and say what was found."""
+    save_record(record, setting.out)
+    path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
+    if setting.as_json:
+        print(record.to_json(indent=1))
+    else:
+        print(summary(record, setting.voice.language))
+        print(f"\n{path}")
+
+
+def report_of(place: Path, out: Path | None, language: str) -> Path:
+    """The report of a folder of records, or of one record."""
+    records: list[Record] = load_records(place)
+    path = out or (place if place.is_dir() else place.parent) / "report.html"
+    return write_report(records, path, language=language)
+
+
+def list_tasks(as_json: bool) -> None:
+    """The built-in tasks on standard output."""
+    if as_json:
+        rows = {name: {"description": entry.description, "model": entry.model} for name, entry in TASKS.items()}
+        print(json.dumps(rows, indent=1))
+        return
+    width = max(map(len, TASKS))
+    for name, entry in TASKS.items():
+        print(f"{name:<{width}}  {entry.model}; {entry.description}")
+    print("\nYour own: path/to/file.py:task or package.module:task, where `task` is a critbatch.Task or makes one.")

@@ -1,0 +1,22 @@
+"""The command line. It imports nothing heavy: `critbatch --help` answers at once."""
+
+from __future__ import annotations
+
+import sys
+
+from critbatch.cli.commands import app
+from critbatch.errors import UserError
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line: exit code 0, 2 for input that cannot be used, 130 after Ctrl-C."""
+    try:
+        app()
+    except UserError as error:
+        print(f"critbatch: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("critbatch: stopped. What was learned is kept: the same command goes on from there.", file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -1,0 +1,74 @@
+"""Options that several commands share, and how their words are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from critbatch.errors import UserError
+
+TaskName = Annotated[
+    str, typer.Argument(metavar="TASK", help="A built-in task, or your own: path/to/file.py:task, package.module:task.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the record as JSON and nothing else.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FOLDER", help="Where records and report go.  [default: critbatch-out/TASK]"),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the weights and of the order of the examples.")]
+Device = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...  [default: the accelerator where there is one]")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Of torch, within one operation.  [default: torch's choice]")
+]
+BudgetSeconds = Annotated[
+    float | None, typer.Option("--budget", metavar="SECONDS", help="Stop after this much wall-clock time.")
+]
+Recipe = Annotated[str | None, typer.Option("--recipe", help="sgd or adam.  [default: the task's own]")]
+BatchSizes = Annotated[
+    str | None, typer.Option("--batch-sizes", metavar="SIZES", help="A list, 1,10,100, or doublings, 16..4096.")
+]
+TargetValue = Annotated[
+    float | None,
+    typer.Option("--target", help="Another value for the task's target, a validation metric or a validation loss."),
+]
+Language = Annotated[str, typer.Option("--language", help="en or zh: what the report shows first.")]
+
+
+def whole_numbers(text: str | None, option: str) -> list[int] | None:
+    """A list such as 1,10,100, or doublings such as 16..4096, whose end is always among them.
+
+    >>> whole_numbers("3..20", "--batch-sizes")
+    [3, 6, 12, 20]
+
+    Raises:
+        UserError: if the text is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if ".." in text:
+            first, last = (int(part) for part in text.split(".."))
+            if not 1 <= first <= last:
+                raise ValueError
+            sizes = []
+            while first < last:
+                sizes.append(first)
+                first *= 2
+            return [*sizes, last]
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} {text!r} is not understood: use a list, 1,10,100, or doublings, 16..4096.") from None
+
+
+def numbers(text: str | None, option: str) -> list[float] | None:
+    """A list such as 0.03,0.1,0.3. Raises UserError if it is none."""
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} {text!r} is not understood: use a list such as 0.03,0.1,0.3.") from None

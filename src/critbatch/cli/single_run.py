@@ -1,0 +1,71 @@
+"""One run from the command line: its words made into a plan, its checkpoint kept beside its record."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import replace
+from typing import Any
+
+from critbatch.batches import Order
+from critbatch.budget import Budget
+from critbatch.cli.doing import Setting
+from critbatch.errors import UserError
+from critbatch.progress import Display
+from critbatch.recipes import find_recipe, usual_rate
+from critbatch.records import Run
+from critbatch.training import train
+
+
+def single_run(
+    setting: Setting,
+    display: Display,
+    *,
+    recipe: str | None,
+    batch_size: int,
+    learning_rate: float | None,
+    steps: int | None,
+    micro_batch_size: int | None,
+    order: str,
+    drop_last: bool,
+    to_the_end: bool,
+    compiled: bool | None,
+    workers: int,
+    seed: int,
+    budget: float | None,
+    **schedule: Any,
+) -> Run:
+    """Train as `critbatch train` says, and go on from the checkpoint of the same command.
+
+    Raises:
+        UserError: if the settings are not possible.
+    """
+    task = setting.task
+    name = recipe or task.recipe
+    rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
+    if order not in list(Order):
+        raise UserError(f"--order {order!r} is not known: use {', '.join(Order)}.")
+    plan = replace(
+        find_recipe(name)(batch_size=batch_size, learning_rate=rate, **schedule),
+        micro_batch_size=micro_batch_size,
+        order=Order(order),
+        drop_last=drop_last,
+    )
+    words = repr(
+        (task.name, name, batch_size, rate, micro_batch_size, order, drop_last, seed, sorted(schedule.items()))
+    )
+    checkpoint = setting.out / "checkpoints" / f"train-{hashlib.sha256(words.encode()).hexdigest()[:12]}.pt"
+    display.update(stage=f"training {task.name}", trying=f"batch size {batch_size}, learning rate {rate:g}")
+    return train(
+        task,
+        plan,
+        seed=seed,
+        device=setting.device,
+        target=None if to_the_end else task.target,
+        budget=Budget(steps=steps),
+        pause_at=None if budget is None else time.monotonic() + budget,
+        checkpoint=checkpoint,
+        compiled=compiled,
+        workers=workers,
+        progress=display.watch,
+    )

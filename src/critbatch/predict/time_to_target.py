@@ -1,0 +1,217 @@
+"""Steps to a target as a law with four numbers, fitted to every run that was made: also to those that missed it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import chdtrc, ndtr
+
+from critbatch.errors import UserError
+from critbatch.predict.law import Array, failure_probability, log_saturation, log_slowdown
+from critbatch.predict.prior import Prior, measured_noise, prior_for
+from critbatch.predict.sampler import sample_posterior
+from critbatch.records import Estimate, Law, Outcome, Run
+
+LEVEL = 0.8
+"""Of all intervals that are predicted."""
+
+FAR = 0.25
+"""How wrong the law may be, in log(steps), for each factor e in steps beyond the 1.25 that twice or half of the best
+rate costs: that far it was checked."""
+
+DROPPED = 0.5
+"""How wrong the order of two runs may be, in log(steps), when one was dropped before the other came to the target."""
+
+DOUBT = 0.05
+"""The law does not hold where scatter alone would miss it as far with less probability than this."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Posterior:
+    """What the runs say of the law, as draws. All arrays have shape (draws,).
+
+    Args:
+        log_min_steps, log_noise, log_rate, exponent: the law's four numbers.
+        scatter: standard deviation of log(measured / predicted steps) of one run.
+        luck: standard normal, one a draw: where the next run falls within its scatter.
+        reached: how many runs came to the target.
+        noise: the noise scale measured along them, in examples; None where there was none.
+        misfit: as in `Law`.
+        reason: why the law does not hold, or cannot be shown to; empty where it holds.
+    """
+
+    log_min_steps: Array
+    log_noise: Array
+    log_rate: Array
+    exponent: Array
+    scatter: Array
+    luck: Array
+    reached: int
+    noise: float | None
+    misfit: float
+    reason: str
+
+    def best_rate(self, batch_size: float) -> Array:
+        """The learning rate that needs the fewest steps."""
+        return np.asarray(np.exp(self.log_best_rate(batch_size)))
+
+    def log_best_rate(self, batch_size: float) -> Array:
+        saturation = log_saturation(self.log_noise, math.log(batch_size))
+        return np.asarray(self.log_rate - self.exponent * saturation)
+
+    def steps(self, batch_size: float, learning_rate: float | None = None) -> Array:
+        """Steps to the target at a learning rate, or at the best one: of such runs on average, not of one of them."""
+        log_steps = self.log_min_steps + log_saturation(self.log_noise, math.log(batch_size))
+        if learning_rate is not None:
+            log_steps = log_steps + log_slowdown(math.log(learning_rate) - self.log_best_rate(batch_size))
+        return np.asarray(np.exp(log_steps))
+
+    def next_run(self, batch_size: float, learning_rate: float) -> Array:
+        """Steps that one more run would need: `steps` and a run's own scatter."""
+        return np.asarray(self.steps(batch_size, learning_rate) * np.exp(self.scatter * self.luck))
+
+    def failure(self, batch_size: float, learning_rate: float) -> Array:
+        """How likely a run is to miss the target for good."""
+        return np.asarray(failure_probability(math.log(learning_rate) - self.log_best_rate(batch_size)))
+
+    def estimate(self, draws: Array) -> Estimate:
+        """Median and 80 % interval of some draws; `n` counts the runs that came to the target."""
+        low, value, high = np.quantile(draws, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
+        return Estimate(value=float(value), n=self.reached, low=float(low), high=float(high), level=LEVEL)
+
+    def record(self) -> Law:
+        return Law(
+            min_steps=self.estimate(np.exp(self.log_min_steps)),
+            noise_examples=self.estimate(np.exp(self.log_noise)),
+            rate=self.estimate(np.exp(self.log_rate)),
+            exponent=self.estimate(self.exponent),
+            misfit=self.misfit,
+            holds=not self.reason,
+            reason=self.reason,
+        )
+
+
+def fit(runs: Sequence[Run], *, prior: Prior | None = None, draws: int = 1024, seed: int = 0) -> Posterior:
+    """Fit the law of steps to target to all runs of one task, recipe and target.
+
+    A run that came to the target says how many steps it took, with log-normal scatter. One that stopped short says that
+    it takes more, or that its rate fails. One that was dropped while another at its batch size went on to the target
+    says, weakly, that it was slower. One that diverged says that its rate is too large; half the best rate almost never
+    fails, twice the best in a third of the cases. Runs out of memory say nothing here.
+
+    The answer does not depend on the order of the runs, and is the same each time. The same record twice counts once.
+
+    Args:
+        runs: at least one.
+        prior: what is known before; by default that of the recipe and of the noise scale measured along the runs.
+        draws: how many.
+        seed: of the draws.
+
+    Raises:
+        UserError: if there is no run, or they are not of one task, recipe and target.
+    """
+    _check_alike(runs)
+    different = {_place(run): run for run in runs}
+    ordered = [different[place] for place in sorted(different)]
+    noise = measured_noise(ordered)
+    prior = prior if prior is not None else prior_for(ordered[0].recipe, noise)
+    generator = np.random.default_rng(seed)
+    seen = _Seen(ordered)
+    z = sample_posterior(lambda z: seen.log_likelihood(prior.theta(z)), dimensions=5, draws=draws, generator=generator)
+    theta = prior.theta(z)
+    fresh_scatter = np.exp(prior.theta(generator.standard_normal(z.shape))[:, 4])
+    misfit, chance = seen.check(theta, fresh_scatter)
+    return Posterior(
+        log_min_steps=theta[:, 0],
+        log_noise=theta[:, 1],
+        log_rate=theta[:, 2],
+        exponent=theta[:, 3],
+        scatter=np.exp(theta[:, 4]),
+        luck=generator.standard_normal(draws),
+        reached=seen.came,
+        noise=noise,
+        misfit=misfit,
+        reason="law_misfit" if chance < DOUBT else "few_points" if seen.few else "",
+    )
+
+
+def _check_alike(runs: Sequence[Run]) -> None:
+    if not runs:
+        raise UserError("There is no run to learn from: make at least one.")
+    kinds = {(run.task, run.recipe, run.target) for run in runs}
+    if len(kinds) > 1 or runs[0].target is None:
+        found = "; ".join(sorted(f"{task}, {recipe}, {target}" for task, recipe, target in kinds))
+        raise UserError(f"The law is of one task, recipe and target, but the runs have: {found}. Fit them apart.")
+
+
+def _place(run: Run) -> tuple[float, ...]:
+    """All of a run that the fit looks at, but for its noise."""
+    return (run.batch_size, run.learning_rate, run.seed, run.steps, run.crossing.step if run.crossing else math.inf)
+
+
+class _Seen:
+    """The runs as arrays of shape (runs,), those that came to the target first, and how likely they are by the law."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        told = [run for run in runs if run.outcome is not Outcome.OUT_OF_MEMORY and run.steps > 0]
+        came = [run for run in told if run.crossing is not None]
+        diverged = [run for run in told if run.outcome is Outcome.DIVERGED]
+        short = [run for run in told if run.crossing is None and run.outcome is not Outcome.DIVERGED]
+        best = _fewest_steps(came)
+        dropped = [run.outcome is Outcome.FINISHED and run.steps < best.get(run.batch_size, 0.0) for run in short]
+        took = [run.crossing.step for run in came if run.crossing is not None]
+        bounds = [best[run.batch_size] if lost else run.steps for run, lost in zip(short, dropped, strict=True)]
+        told = came + short + diverged
+        self.came, self.short = len(came), len(short)
+        self.log_batch = np.log([float(run.batch_size) for run in told])
+        self.log_rate = np.log([run.learning_rate for run in told])
+        self.log_took = np.log(np.maximum(0.5, took))
+        self.log_bounds = np.log(np.maximum(0.5, bounds))
+        beyond = [step / best[run.batch_size] / 1.25 for run, step in zip(came, took, strict=True)]
+        self.far = FAR * np.log(np.maximum(1.0, beyond))
+        self.dropped = np.where(dropped, DROPPED, 0.0)
+        self.few = len(came) < 5 or len({run.batch_size for run in came}) < 3
+
+    def predict(self, theta: Array) -> tuple[Array, Array]:
+        """log(steps) and log(rho), each of shape (draws, runs)."""
+        log_min_steps, log_noise, log_rate, exponent = (theta[:, [i]] for i in range(4))
+        saturation = log_saturation(log_noise, self.log_batch)
+        log_rho = self.log_rate - log_rate + exponent * saturation
+        return np.asarray(log_min_steps + saturation + log_slowdown(log_rho)), np.asarray(log_rho)
+
+    def log_likelihood(self, theta: Array) -> Array:
+        log_steps, log_rho = self.predict(theta)
+        fails = failure_probability(log_rho)
+        variance = np.exp(2 * theta[:, [4]])
+        came, short = slice(0, self.came), slice(self.came, self.came + self.short)
+        around = variance + np.square(self.far)
+        misses = np.square(self.log_took - log_steps[:, came]) / around
+        took = np.log(1 - fails[:, came]) - (misses + np.log(around)) / 2
+        above = (log_steps[:, short] - self.log_bounds) / np.sqrt(variance + np.square(self.dropped))
+        takes_more = np.log(fails[:, short] + (1 - fails[:, short]) * ndtr(above))
+        failed = np.log(fails[:, self.came + self.short :])
+        return np.asarray(took.sum(1) + takes_more.sum(1) + failed.sum(1))
+
+    def check(self, theta: Array, fresh_scatter: Array) -> tuple[float, float]:
+        """The misfit, and the probability that scatter alone gives at least as large a one.
+
+        The scatter is drawn anew from the prior: the fitted one grows until it explains any misfit.
+        """
+        if not self.came:
+            return math.nan, 1.0
+        misses = self.log_took - self.predict(theta)[0][:, : self.came]
+        misfit = math.sqrt(np.square(np.median(misses, axis=0)).mean())
+        around = np.square(fresh_scatter[:, None]) + np.square(self.far)
+        return misfit, float(chdtrc(self.came, (np.square(misses) / around).sum(1)).mean())
+
+
+def _fewest_steps(came: Iterable[Run]) -> dict[int, float]:
+    """By batch size."""
+    best: dict[int, float] = {}
+    for run in came:
+        assert run.crossing is not None
+        best[run.batch_size] = min(best.get(run.batch_size, math.inf), run.crossing.step)
+    return best

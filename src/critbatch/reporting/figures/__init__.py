@@ -1,0 +1,54 @@
+"""Figures of records. `figure(record)` is what `record.plot()` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import plotly.graph_objects as go
+
+from critbatch.records import Advice, Noise, Record, Run, Speed, Study
+from critbatch.reporting.figures.noise import noise_along_run
+from critbatch.reporting.figures.runs import accuracy, both_curves, learning_curves
+from critbatch.reporting.figures.speed import both_panels
+from critbatch.reporting.figures.theme import Picture
+from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
+from critbatch.reporting.voice import Voice
+
+
+def figure(record: Record, language: str = "en") -> go.Figure:
+    """The record's figure, ready to show or to write to a file.
+
+    An `Advice` gives time to target against batch size, a `Speed` seconds per step and per epoch, a `Noise` the noise
+    scale along the run, a `Run` its learning curves, a `Study` time to target or, where there is no target, accuracy.
+
+    Raises:
+        TypeError: if a picture of this record would not help, or it holds nothing to draw.
+        UserError: if `language` is not there.
+    """
+    draw = FIGURES.get(type(record))
+    drawn = draw(record, Voice(language)) if draw is not None else None
+    if drawn is None:
+        raise TypeError(f"This {type(record).__name__} has nothing to draw.")
+    return drawn.titled() if isinstance(drawn, Picture) else drawn
+
+
+def _advice(advice: Advice, voice: Voice) -> Picture | None:
+    return time_to_target(advice, voice) or learning_curves(advice.runs, voice)
+
+
+def _noise(noise: Noise, voice: Voice) -> Picture | None:
+    return noise_along_run(noise.points, noise.unit, noise.batch_size, voice)
+
+
+def _study(study: Study, voice: Voice) -> Picture | None:
+    return measured_time_to_target(study.runs, study.unit, voice) or accuracy(study.runs, study.unit, voice)
+
+
+FIGURES: dict[type[Record], Callable[[Any, Voice], Picture | go.Figure | None]] = {
+    Advice: _advice,
+    Speed: both_panels,
+    Noise: _noise,
+    Run: both_curves,
+    Study: _study,
+}

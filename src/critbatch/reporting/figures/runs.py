@@ -1,0 +1,219 @@
+"""What runs looked like: learning curves, and the metric at equal epochs against batch size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+import plotly.graph_objects as go
+
+from critbatch.records import CurvePoint, Quantity, Run, Target
+from critbatch.reporting.figures.theme import (
+    AMBER,
+    BLUE,
+    MUTED,
+    Axis,
+    Picture,
+    bars,
+    canvas,
+    lines,
+    safe,
+    shade,
+    side_by_side,
+)
+from critbatch.reporting.readings import Score, curves_worth_drawing, metric_name, scores_at_equal_epochs, thin
+from critbatch.reporting.voice import Voice
+
+# Metrics closer than this are called equal in a title.
+SAME = 0.005
+
+
+def accuracy(runs: Sequence[Run], unit: str, voice: Voice) -> Picture | None:
+    """Train and validation metric against batch size after equal epochs: the lecture's figure, with the rate tuned."""
+    epoch, scores = scores_at_equal_epochs(runs)
+    if not scores:
+        return None
+    metric, sizes = voice.metric(metric_name(runs)), [float(score.batch_size) for score in scores]
+    x = Axis(voice("axis_batch_size", unit=voice.units(unit)), voice.count, ticks=sizes).layout(sizes)
+    figure = canvas(x, Axis(voice("axis_metric", metric=metric), voice.score, log=False).layout([]))
+    series: tuple[tuple[str, str, str, str, Callable[[Score], tuple[float, ...]]], ...] = (
+        ("legend_train_metric", AMBER, "dot", "square", lambda score: score.train),
+        ("legend_validation_metric", BLUE, "solid", "circle", lambda score: score.validation),
+    )
+    for key, colour, dash, symbol, seeds_of in series:
+        seeds = [seeds_of(score) for score in scores]
+        values = [fmean(each) for each in seeds]
+        figure.add_scatter(
+            x=sizes,
+            y=values,
+            mode="lines+markers",
+            error_y=bars(values, [min(each) for each in seeds], [max(each) for each in seeds]),
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"size": 8, "symbol": symbol},
+            name=safe(voice(key, metric=metric)),
+            hoverinfo="text",
+            hovertext=[
+                lines(
+                    voice("hover_batch_size", batch_size=voice.count(score.batch_size)),
+                    voice("hover_learning_rate", rate=voice.rate(score.learning_rate)),
+                    voice(
+                        "hover_score",
+                        n=len(each),
+                        mean=voice.score(fmean(each)),
+                        span=voice.span(min(each), max(each), voice.score),
+                    ),
+                )
+                for score, each in zip(scores, seeds, strict=True)
+            ],
+        )
+    first, last = scores[0].mean, scores[-1].mean
+    trend = "one" if len(scores) == 1 else "even" if abs(last - first) < SAME else "falls" if last < first else "rises"
+    at = {
+        "metric": metric,
+        "epochs": voice.about(epoch),
+        "first": voice.score(first),
+        "last": voice.score(last),
+        "low": voice.count(sizes[0]),
+        "high": voice.count(sizes[-1]),
+    }
+    return Picture(voice(f"title_accuracy_{trend}", **at), voice("alt_accuracy", **at), figure)
+
+
+def learning_curves(runs: Sequence[Run], voice: Voice) -> Picture | None:
+    """The validation value of each run against epochs, coloured by batch size, with the target."""
+    drawn = curves_worth_drawing(runs)
+    if not drawn:
+        return None
+    target = next((run.target for run in drawn if run.target is not None), None)
+    by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
+    metric = voice.metric(metric_name(runs))
+    title = voice("axis_validation_loss") if by_loss else voice("axis_validation_metric", metric=metric)
+    figure = canvas(
+        {"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}, {"title": {"text": safe(title)}}
+    )
+    sizes = sorted({run.batch_size for run in drawn})
+    seen: set[int] = set()
+    for run in drawn:
+        points = thin(run.curve)
+        values = [_finite(p.validation_loss if by_loss else p.validation_metric) for p in points]
+        figure.add_scatter(
+            x=[_short(p.epoch) for p in points],
+            y=values,
+            mode="lines" if len(points) > 1 else "markers",
+            line={"color": shade(sizes.index(run.batch_size), len(sizes)), "width": 1.8},
+            marker={"color": shade(sizes.index(run.batch_size), len(sizes)), "size": 8},
+            name=safe(voice("legend_batch_size", batch_size=voice.count(run.batch_size))),
+            legendgroup=str(run.batch_size),
+            showlegend=run.batch_size not in seen,
+            hoverinfo="text",
+            hovertext=[_hover(run, p, voice) for p in points],
+        )
+        seen.add(run.batch_size)
+    _add_target(figure, target, voice, metric)
+    at = {"n": len(drawn), "low": voice.count(sizes[0]), "high": voice.count(sizes[-1])}
+    return Picture(
+        voice("title_curves_loss" if by_loss else "title_curves", metric=metric), voice("alt_curves", **at), figure
+    )
+
+
+def loss_curve(run: Run, voice: Voice) -> Picture | None:
+    """Train and validation loss of one run."""
+    if not run.curve:
+        return None
+    pairs = (
+        (voice("legend_train_loss"), AMBER, "dot", lambda point: point.train_loss),
+        (voice("legend_validation_loss"), BLUE, "solid", lambda point: point.validation_loss),
+    )
+    last = run.curve[-1]
+    at = {"train": voice.score(last.train_loss), "validation": voice.score(last.validation_loss)}
+    figure = _two_lines(run, voice("axis_loss"), pairs, voice)
+    if run.target is not None and run.target.quantity is Quantity.VALIDATION_LOSS:
+        _add_target(figure, run.target, voice, "")
+    return Picture(voice("title_loss_curve", **at), voice("alt_loss_curve", **at), figure)
+
+
+def metric_curve(run: Run, voice: Voice) -> Picture | None:
+    """Train and validation metric of one run."""
+    if not run.curve:
+        return None
+    metric = voice.metric(run.metric_name)
+    pairs = (
+        (voice("legend_train_metric", metric=metric), AMBER, "dot", lambda point: point.train_metric),
+        (voice("legend_validation_metric", metric=metric), BLUE, "solid", lambda point: point.validation_metric),
+    )
+    last = run.curve[-1]
+    at = {"metric": metric, "train": voice.score(last.train_metric), "validation": voice.score(last.validation_metric)}
+    figure = _two_lines(run, voice("axis_metric", metric=metric), pairs, voice)
+    if run.target is not None and run.target.quantity is Quantity.VALIDATION_METRIC:
+        _add_target(figure, run.target, voice, metric)
+    return Picture(voice("title_metric_curve", **at), voice("alt_metric_curve", **at), figure)
+
+
+def both_curves(run: Run, voice: Voice) -> go.Figure | None:
+    """Loss on the left, metric on the right."""
+    left, right = loss_curve(run, voice), metric_curve(run, voice)
+    return side_by_side(left, right) if left is not None and right is not None else None
+
+
+def _two_lines(
+    run: Run, title: str, pairs: Sequence[tuple[str, str, str, Callable[[CurvePoint], float]]], voice: Voice
+) -> go.Figure:
+    points = thin(run.curve)
+    x = {"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}
+    figure = canvas(x, {"title": {"text": safe(title)}})
+    for name, colour, dash, value_of in pairs:
+        figure.add_scatter(
+            x=[_short(point.epoch) for point in points],
+            y=[_finite(value_of(point)) for point in points],
+            mode="lines+markers" if len(points) < 30 else "lines",
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"size": 6},
+            name=safe(name),
+            hoverinfo="text",
+            hovertext=[_hover(run, point, voice) for point in points],
+        )
+    return figure
+
+
+def _add_target(figure: go.Figure, target: Target | None, voice: Voice, metric: str) -> None:
+    if target is None:
+        return
+    figure.add_hline(y=target.value, line={"color": MUTED, "width": 1.2, "dash": "dot"})
+    figure.add_annotation(
+        x=0,
+        xref="x domain",
+        xanchor="left",
+        y=target.value,
+        yanchor="bottom",
+        text=safe(voice("label_target", value=voice.score(target.value), metric=metric)),
+    )
+
+
+def _hover(run: Run, point: CurvePoint, voice: Voice) -> str:
+    return lines(
+        voice("hover_batch_size", batch_size=voice.count(run.batch_size)),
+        voice("hover_learning_rate_and_seed", rate=voice.rate(run.learning_rate), seed=run.seed),
+        voice(
+            "hover_curve",
+            steps=voice.count(point.step),
+            epochs=voice.about(point.epoch),
+            seconds=voice.seconds(point.seconds),
+        ),
+        voice(
+            "hover_curve_metric",
+            metric=voice.metric(run.metric_name),
+            train=voice.score(point.train_metric),
+            validation=voice.score(point.validation_metric),
+        ),
+        voice("hover_curve_loss", train=voice.score(point.train_loss), validation=voice.score(point.validation_loss)),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return _short(value) if math.isfinite(value) else None
+
+
+def _short(value: float) -> float:
+    """Five digits are more than a screen shows, and half the file."""
+    return float(f"{value:.5g}")

@@ -1,0 +1,143 @@
+"""What a step costs on this machine: seconds per step and per epoch, where they go, and memory."""
+
+from __future__ import annotations
+
+import math
+
+import plotly.graph_objects as go
+
+from critbatch.records import Speed, SpeedPoint
+from critbatch.reporting.figures.theme import (
+    BLUE,
+    GREY,
+    MUTED,
+    RED,
+    Axis,
+    Picture,
+    bars,
+    canvas,
+    lines,
+    safe,
+    side_by_side,
+)
+from critbatch.reporting.readings import timed
+from critbatch.reporting.voice import Voice
+
+
+def step_time(speed: Speed, voice: Voice) -> Picture | None:
+    """Seconds per step against batch size, log-log: flat, then growing."""
+    return _panel(speed, voice, per_epoch=False)
+
+
+def epoch_time(speed: Speed, voice: Voice) -> Picture | None:
+    """Seconds per epoch against batch size, log-log: falling, then level."""
+    return _panel(speed, voice, per_epoch=True)
+
+
+def both_panels(speed: Speed, voice: Voice) -> go.Figure | None:
+    """The lecture's figure: a step on the left, an epoch on the right."""
+    left, right = step_time(speed, voice), epoch_time(speed, voice)
+    return side_by_side(left, right) if left is not None and right is not None else None
+
+
+def _panel(speed: Speed, voice: Voice, *, per_epoch: bool) -> Picture | None:
+    points = timed(speed)
+    if not points:
+        return None
+    times = [_times(speed, point, per_epoch) for point in points]
+    values = [time[0] for time in times]
+    sizes = [float(point.batch_size) for point in points]
+    lost = [float(point.batch_size) for point in speed.points if not point.fits]
+    fitted = _fitted(speed, sizes, per_epoch)
+    held = [v for time in times for v in time] + [seconds for _, seconds in fitted]
+    x = Axis(voice("axis_batch_size", unit=voice.units(speed.unit)), voice.count, ticks=[*sizes, *lost]).layout(
+        [*sizes, *lost]
+    )
+    y = Axis(voice("axis_epoch_seconds" if per_epoch else "axis_step_seconds"), voice.seconds).layout(held)
+    figure = canvas(x, y)
+    if fitted:
+        figure.add_scatter(
+            x=[size for size, _ in fitted],
+            y=[seconds for _, seconds in fitted],
+            mode="lines",
+            line={"color": GREY, "width": 1.5, "dash": "dash"},
+            name=safe(voice("legend_fit")),
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=sizes,
+        y=values,
+        mode="lines+markers",
+        error_y=bars(values, [time[1] for time in times], [time[2] for time in times]),
+        line={"color": BLUE, "width": 2},
+        marker={"size": 8},
+        name=safe(voice("legend_measured")),
+        hoverinfo="text",
+        hovertext=[_hover(speed, point, voice) for point in points],
+    )
+    if lost:
+        figure.add_scatter(
+            x=lost,
+            y=[max(values)] * len(lost),
+            mode="markers",
+            marker={"color": RED, "symbol": "x-thin", "size": 11, "line": {"color": RED, "width": 2.5}},
+            name=safe(voice("legend_does_not_fit")),
+            hoverinfo="text",
+            hovertext=[lines(voice("hover_does_not_fit", batch_size=voice.count(size))) for size in lost],
+        )
+    _mark_knee(figure, speed, sizes, voice)
+    first, last = voice.seconds(values[0]), voice.seconds(values[-1])
+    kind = "epoch" if per_epoch else "step"
+    at = {"low": voice.count(sizes[0]), "high": voice.count(sizes[-1]), "first": first, "last": last}
+    return Picture(voice(f"title_{kind}_time", **at), voice(f"alt_{kind}_time", **at), figure)
+
+
+def _times(speed: Speed, point: SpeedPoint, per_epoch: bool) -> tuple[float, float | None, float | None]:
+    """Value, low and high of a step or of an epoch."""
+    step = point.step_seconds
+    assert step is not None
+    scale = speed.epoch_seconds(point) / step.value if per_epoch else 1.0
+    low, high = (bound * scale if bound is not None else None for bound in (step.low, step.high))
+    return step.value * scale, low, high
+
+
+def _fitted(speed: Speed, sizes: list[float], per_epoch: bool) -> list[tuple[float, float]]:
+    fit = speed.fit
+    if fit is None or len(sizes) < 2:
+        return []
+    low, high = math.log(min(sizes)), math.log(max(sizes))
+    grid = [math.exp(low + (high - low) * i / 60) for i in range(61)]
+    steps = [(size, fit.fixed_seconds + fit.example_seconds * size) for size in grid]
+    return [(size, seconds * speed.examples / size if per_epoch else seconds) for size, seconds in steps]
+
+
+def _mark_knee(figure: go.Figure, speed: Speed, sizes: list[float], voice: Voice) -> None:
+    if speed.fit is None or not min(sizes) <= speed.fit.knee.value <= max(sizes):
+        return
+    knee = speed.fit.knee
+    figure.add_vline(x=knee.value, line={"color": MUTED, "width": 1.2, "dash": "dot"})
+    if knee.low and knee.high:
+        figure.add_vrect(x0=knee.low, x1=knee.high, fillcolor=f"{GREY}2e", line_width=0, layer="below")
+    figure.add_annotation(
+        x=math.log10(knee.value),
+        y=1,
+        yref="y domain",
+        text=safe(voice("label_knee", knee=voice.about(knee.value))),
+        xanchor="right",
+        yanchor="top",
+        xshift=-5,
+    )
+
+
+def _hover(speed: Speed, point: SpeedPoint, voice: Voice) -> str:
+    step = point.step_seconds
+    assert step is not None
+    rows = [
+        voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
+        voice("hover_step", seconds=voice.estimate(step, voice.seconds)),
+        voice("hover_epoch", seconds=voice.seconds(speed.epoch_seconds(point))),
+        voice("hover_rate_of_examples", rate=voice.about(point.batch_size / step.value), unit=voice.units(speed.unit)),
+    ]
+    if point.quartiles is not None:
+        rows.append(voice("hover_quartiles", span=voice.span(*point.quartiles, voice.seconds)))
+    return lines(*rows)

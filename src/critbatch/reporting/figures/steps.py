@@ -1,0 +1,96 @@
+"""Steps to target and the best learning rate against batch size: what was run, and the law through it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from critbatch.records import Advice, Law, Outcome, Run, TimePoint
+from critbatch.reporting.figures.marks import add_outcomes, all_points, hover_of
+from critbatch.reporting.figures.theme import BLUE, Axis, Picture, bars, canvas, pale, safe
+from critbatch.reporting.voice import Voice
+
+
+def steps_to_target(
+    runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, voice: Voice
+) -> Picture | None:
+    """Steps against batch size: runs that came to the target, runs that did not, and the law with its band."""
+    told = [
+        run for run in runs if run.target is not None and run.outcome is not Outcome.OUT_OF_MEMORY and run.steps > 0
+    ]
+    sizes = sorted({float(run.batch_size) for run in told} | {float(point.batch_size) for point in points})
+    band = [p for p in points if p.steps.low is not None and p.steps.high is not None and math.isfinite(p.steps.high)]
+    curve = _law_curve(law, sizes)
+    if not (told or band or curve):
+        return None
+    heights = [run.crossing.step if run.crossing else float(run.diverged_at or run.steps) for run in told]
+    held = [*heights, *(v for p in band for v in (p.steps.low, p.steps.high)), *(steps for _, steps in curve)]
+    x = Axis(voice("axis_batch_size", unit=voice.units(unit)), voice.count, ticks=sizes).layout(sizes)
+    figure = canvas(x, Axis(voice("axis_steps"), voice.count).layout(held))
+    if band:
+        edge = [*((p.batch_size, p.steps.low) for p in band), *((p.batch_size, p.steps.high) for p in reversed(band))]
+        figure.add_scatter(
+            x=[size for size, _ in edge],
+            y=[steps for _, steps in edge],
+            fill="toself",
+            fillcolor=pale(BLUE),
+            line={"width": 0},
+            mode="lines",
+            name=safe(voice("legend_interval", level=voice.percent(band[0].steps.level))),
+            hoverinfo="skip",
+        )
+    if curve:
+        figure.add_scatter(
+            x=[size for size, _ in curve],
+            y=[steps for _, steps in curve],
+            mode="lines",
+            line={"color": BLUE, "width": 2, "dash": "solid" if law is not None and law.holds else "dash"},
+            name=safe(voice("legend_law")),
+            hoverinfo="skip",
+        )
+    add_outcomes(figure, told, heights, voice)
+    counts = {"n": len(told), "reached": sum(run.crossing is not None for run in told)}
+    trend = law is not None and law.holds
+    noise = voice.about(law.noise_examples.value) if law is not None else ""
+    title = voice("title_steps_law", noise=noise) if trend else voice("title_steps")
+    return Picture(title, voice("alt_steps", **counts), figure)
+
+
+def best_rate(advice: Advice, voice: Voice) -> Picture | None:
+    """The best learning rate against batch size, over the rates that were tried."""
+    points = all_points(advice)
+    told = [run for run in advice.runs if run.learning_rate > 0]
+    if not points:
+        return None
+    sizes, rates = [float(p.batch_size) for p in points], [p.learning_rate.value for p in points]
+    lows, highs = [p.learning_rate.low for p in points], [p.learning_rate.high for p in points]
+    tried = [run.learning_rate for run in told]
+    x = Axis(voice("axis_batch_size", unit=voice.units(advice.unit)), voice.count, ticks=sizes).layout(sizes)
+    figure = canvas(x, Axis(voice("axis_learning_rate"), voice.rate).layout([*rates, *lows, *highs, *tried]))
+    add_outcomes(figure, told, tried, voice)
+    figure.add_scatter(
+        x=sizes,
+        y=rates,
+        mode="lines+markers",
+        error_y=bars(rates, lows, highs),
+        line={"color": BLUE, "width": 2},
+        marker={"size": 8},
+        name=safe(voice("legend_best_rate")),
+        hoverinfo="text",
+        hovertext=[hover_of(point, voice) for point in points],
+    )
+    at = {
+        "low": voice.count(sizes[0]),
+        "high": voice.count(sizes[-1]),
+        "first": voice.rate(rates[0]),
+        "last": voice.rate(rates[-1]),
+    }
+    return Picture(voice("title_best_rate", **at), voice("alt_best_rate", **at), figure)
+
+
+def _law_curve(law: Law | None, sizes: Sequence[float]) -> list[tuple[float, float]]:
+    if law is None or len(sizes) < 2:
+        return []
+    low, high = math.log(min(sizes)), math.log(max(sizes))
+    grid = [math.exp(low + (high - low) * i / 60) for i in range(61)]
+    return [(size, law.min_steps.value * (1 + law.noise_examples.value / size)) for size in grid]

@@ -1,0 +1,181 @@
+"""How every figure looks: colours that the colour-blind can tell apart, axes with units, and the same in the dark."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+# The page changes each colour into its partner where the reader prefers the dark. Hues follow Okabe and Ito 2008.
+INK, MUTED, GRID, PAPER = "#1c2630", "#5a6875", "#e3e8ed", "#ffffff"
+BLUE, RED, GREEN, AMBER, GREY = "#0a6fb0", "#d1510a", "#0a8a68", "#b9770e", "#8b97a3"
+RAMP = ("#e07b00", "#d85b2a", "#c9434c", "#b2346b", "#943286", "#723a99", "#4d47a2", "#2a55a0", "#0a5f96")
+DARK = {
+    INK: "#e8edf2",
+    MUTED: "#a3b0bc",
+    GRID: "#2c3742",
+    PAPER: "#161d25",
+    BLUE: "#58b0ee",
+    RED: "#ff8f52",
+    GREEN: "#3ecfa4",
+    AMBER: "#f0b64a",
+    GREY: "#7d8a97",
+    **dict(
+        zip(
+            RAMP,
+            ("#ffb347", "#ff9a62", "#fb847f", "#ee77a0", "#d974bd", "#bd79d6", "#9d83e6", "#7a8eee", "#579aee"),
+            strict=True,
+        )
+    ),
+}
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', sans-serif"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, the title that says what is seen in it, and its description for those who cannot see it."""
+
+    title: str
+    alt: str
+    figure: go.Figure
+
+    def titled(self) -> go.Figure:
+        """The figure to stand alone, its title within."""
+        self.figure.update_layout(
+            title={"text": safe(self.title), "x": 0, "xref": "paper"}, margin={"t": 96}, height=460
+        )
+        return self.figure
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: the title with its unit, and how a value is written on a tick. `ticks` are values to prefer."""
+
+    title: str
+    write: Callable[[float], str]
+    log: bool = True
+    ticks: Sequence[float] = ()
+
+    def layout(self, values: Iterable[float | None]) -> dict[str, Any]:
+        """Range and ticks that hold `values`."""
+        held = [v for v in values if v is not None and math.isfinite(v) and (v > 0 or not self.log)]
+        axis: dict[str, Any] = {"title": {"text": safe(self.title)}, "type": "log" if self.log else "linear"}
+        if not held or not self.log:
+            return axis
+        low, high = math.log10(min(held)), math.log10(max(held))
+        pad = max(0.06 * (high - low), 0.08)
+        low, high = low - pad, high + pad
+        ticks = spaced([t for t in self.ticks if t > 0] or round_values(low, high), (high - low) / 11)
+        return axis | {"range": [low, high], "tickvals": ticks, "ticktext": [safe(self.write(t)) for t in ticks]}
+
+
+def safe(text: str) -> str:
+    """Text as plotly shows it letter for letter: it reads some tags in labels."""
+    return html.escape(text, quote=False)
+
+
+def lines(*rows: str) -> str:
+    """A hover text of several lines."""
+    return "<br>".join(safe(row) for row in rows if row)
+
+
+def round_values(low: float, high: float) -> list[float]:
+    """Round numbers between 10^low and 10^high: decades, or 1, 2, 5 where there are few."""
+    steps = (
+        (1.0,)
+        if high - low > 2.2
+        else (1.0, 2.0, 5.0)
+        if high - low > 0.5
+        else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    )
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    return [s * 10.0**d for d in decades for s in steps if low <= math.log10(s * 10.0**d) <= high]
+
+
+def spaced(ticks: Sequence[float], apart: float) -> list[float]:
+    """Those of `ticks` that are at least `apart` from the one before, in log10."""
+    kept: list[float] = []
+    for tick in sorted(set(ticks)):
+        if not kept or math.log10(tick / kept[-1]) >= apart:
+            kept.append(tick)
+    return kept
+
+
+def canvas(x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
+    """An empty figure with these axes."""
+    figure = go.Figure(layout={"template": LOOK})
+    figure.update_layout(xaxis=x, yaxis=y)
+    return figure
+
+
+def side_by_side(left: Picture, right: Picture) -> go.Figure:
+    """Two pictures in one figure. Colours mean the same in both, so the legend is that of the left one."""
+    figure = make_subplots(cols=2, horizontal_spacing=0.12, subplot_titles=(safe(left.title), safe(right.title)))
+    for column, drawn in enumerate((left.figure, right.figure), start=1):
+        for trace in drawn.data:
+            figure.add_trace(trace.update(showlegend=column == 1), row=1, col=column)
+        for shape in drawn.layout.shapes:
+            figure.add_shape(shape, row=1, col=column)
+        for note in drawn.layout.annotations:
+            figure.add_annotation(note, row=1, col=column)
+        figure.update_xaxes(drawn.layout.xaxis, row=1, col=column)
+        figure.update_yaxes(drawn.layout.yaxis, row=1, col=column)
+    figure.update_layout(template=LOOK, height=460, margin={"t": 72}, legend={"y": -0.2, "yanchor": "top"})
+    return figure.update_annotations(font={"size": 13})
+
+
+def pale(colour: str) -> str:
+    return f"{colour}24"
+
+
+def shade(rank: int, of: int) -> str:
+    """The colour of the `rank`-th of `of` ordered things, from orange to blue."""
+    return RAMP[round(rank * (len(RAMP) - 1) / max(1, of - 1))] if of > 1 else BLUE
+
+
+def bars(values: Sequence[float], lows: Sequence[float | None], highs: Sequence[float | None]) -> dict[str, Any]:
+    """Error bars from `lows` to `highs`; none where there is no interval."""
+    above = [h - v if h is not None and math.isfinite(h) else None for v, h in zip(values, highs, strict=True)]
+    below = [v - low if low is not None else None for v, low in zip(values, lows, strict=True)]
+    if not any(above) and not any(below):
+        return {"visible": False}
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.3, "width": 3}
+
+
+_AXIS = {
+    "gridcolor": GRID,
+    "linecolor": GREY,
+    "zeroline": False,
+    "automargin": True,
+    "ticks": "outside",
+    "tickcolor": GREY,
+    "ticklen": 4,
+    "title": {"standoff": 10, "font": {"size": 13}},
+}
+LOOK = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "margin": {"l": 12, "r": 16, "t": 12, "b": 12},
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "yanchor": "bottom",
+            "font": {"size": 12, "color": MUTED},
+        },
+        "hoverlabel": {"bgcolor": PAPER, "bordercolor": GREY, "font": {"color": INK, "family": FONT}, "align": "left"},
+        "hovermode": "closest",
+        "modebar": {"bgcolor": PAPER, "color": MUTED, "activecolor": BLUE},
+        "title": {"font": {"size": 17}},
+        "annotationdefaults": {"font": {"color": MUTED, "size": 12}, "showarrow": False},
+    }
+)

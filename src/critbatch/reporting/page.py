@@ -1,0 +1,95 @@
+"""Records to one self-contained HTML file, in both languages, with a switch between them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+from plotly.utils import PlotlyJSONEncoder
+
+from critbatch.reporting.answers import Subject
+from critbatch.reporting.chapters import chapter
+from critbatch.reporting.figures.theme import DARK, Picture
+from critbatch.reporting.sentences.figures import BUTTONS
+from critbatch.reporting.voice import Voice
+from critbatch.reporting.words import LANGUAGES
+from critbatch.version import __version__
+
+HERE = Path(__file__).parent
+
+
+def render(subjects: Sequence[Subject], *, language: str, title: str | None = None) -> str:
+    """The whole page as text. `language` is what it shows first."""
+    first = Voice(language)
+    voices = [first, *(Voice(other) for other in LANGUAGES if other != language)]
+    halves = [_half(subjects, voice, title) for voice in voices]
+    library, script = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(figure=FigureWriter())
+    return environment.get_template("page.html.j2").render(
+        halves=halves,
+        language=language,
+        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        library=Markup(library),
+        script=Markup(script),
+        policy=_policy(library, script),
+        dark=embedded(DARK),
+        buttons=embedded({sentence.en: sentence.zh for sentence in BUTTONS.values()}),
+        version=__version__,
+    )
+
+
+def _half(subjects: Sequence[Subject], voice: Voice, title: str | None) -> dict[str, Any]:
+    """What the template needs of one language."""
+    chapters = [chapter(subject, voice) for subject in subjects]
+    names = ", ".join(dict.fromkeys(each.name for each in chapters))
+    return {
+        "voice": voice,
+        "language": voice.language,
+        "lang": {"en": "en", "zh": "zh-Hans"}[voice.language],
+        "title": title or voice("page_title", task=names),
+        "name": title or names,
+        "chapters": chapters,
+    }
+
+
+class FigureWriter:
+    """Gives each figure of the page an id and its data as JSON."""
+
+    def __init__(self) -> None:
+        self.made = 0
+
+    def __call__(self, picture: Picture) -> dict[str, Any]:
+        self.made += 1
+        drawn = picture.figure.to_plotly_json()
+        return {"id": f"figure-{self.made}", "data": embedded({"data": drawn["data"], "layout": drawn["layout"]})}
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that can stand inside a script element: no character in it can end the element or begin a tag."""
+    text = json.dumps(value, cls=PlotlyJSONEncoder, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _policy(*scripts: str) -> str:
+    """A content security policy: these scripts and no other, nothing from the network."""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )

@@ -1,0 +1,65 @@
+"""How far to trust the page, and how to get it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from critbatch.records import Advice, Machine, Noise, Provenance, Run, Speed, Study
+from critbatch.reporting.answers import Subject
+from critbatch.reporting.blocks import Block, Bullets, Facts, Method, Section, Text
+from critbatch.reporting.trust import NOT_MEASURED, cautions
+from critbatch.reporting.voice import Voice
+
+
+def trust_section(record: Subject, voice: Voice) -> Section:
+    """Weaknesses that were found, and what was not measured."""
+    keys = cautions(record)
+    weak = tuple(voice.reason(key) for key in keys if key not in NOT_MEASURED)
+    absent = tuple(voice.reason(key) for key in keys if key in NOT_MEASURED)
+    blocks: list[Block] = [Bullets(weak, voice("trust_weak")) if weak else Text(voice("trust_no_weakness"))]
+    if absent:
+        blocks.append(Bullets(absent, voice("trust_absent")))
+    blocks.append(Method((voice("method_interval"), voice("method_n")), title=voice("words_interval")))
+    return Section("trust", voice("section_trust"), tuple(blocks))
+
+
+def again_section(record: Subject, voice: Voice) -> Section:
+    """Command, versions, machine, seeds."""
+    title = voice("section_again")
+    if not isinstance(record, (Advice, Speed, Noise, Study)):
+        return Section("again", title, (Text(voice("again_nothing")),))
+    made, machine = record.provenance, record.provenance.machine
+    facts = Facts((*_facts(made, _runs_of(record), voice), *_machine(machine, voice)), code=made.command)
+    keys = ("word_batch", "word_step", "word_epoch", "word_target", "word_noise")
+    words = Method(tuple(voice(key) for key in keys), title=voice("words_used"))
+    return Section("again", title, (Text(voice("again_text")), facts, words))
+
+
+def _runs_of(record: Advice | Speed | Noise | Study) -> Sequence[Run]:
+    return record.runs if isinstance(record, (Advice, Study)) else ()
+
+
+def _facts(made: Provenance, runs: Sequence[Run], voice: Voice) -> list[tuple[str, str]]:
+    pairs = [
+        (voice("fact_started"), made.started.replace("T", " ").removesuffix("Z")),
+        (voice("fact_took"), voice.seconds(made.wall_seconds)),
+        (voice("fact_seed"), str(made.seed)),
+    ]
+    seeds = sorted({run.seed for run in runs})
+    if seeds:
+        pairs.append((voice("fact_run_seeds"), ", ".join(str(seed) for seed in seeds)))
+    return pairs
+
+
+def _machine(machine: Machine, voice: Voice) -> list[tuple[str, str]]:
+    device = f"{machine.device} ({machine.accelerator})" if machine.accelerator else machine.device
+    return [
+        (voice("fact_processor"), machine.processor),
+        (voice("fact_cores"), voice("cores_and_threads", cores=machine.cores, threads=machine.threads)),
+        (voice("fact_memory"), voice.bytes(machine.memory_bytes)),
+        (voice("fact_device"), device),
+        (voice("fact_system"), machine.system),
+        ("Python", machine.python),
+        ("PyTorch", machine.torch),
+        ("critbatch", machine.critbatch),
+    ]

@@ -1,0 +1,73 @@
+"""The frame of the page, its tiles, the heads of its tables."""
+
+from __future__ import annotations
+
+from critbatch.reporting.sentences import Sentence
+
+PAGE = {
+    "page_title": Sentence(en="critbatch: {task}", zh="critbatch：{task}"),
+    "page_other_language": Sentence(en="中文", zh="English"),
+    "page_switch": Sentence(en="中文: read this page in Chinese", zh="English：用英文阅读本页"),
+    "page_contents": Sentence(en="On this page", zh="本页内容"),
+    "page_skip": Sentence(en="Skip to the answer", zh="跳到答案"),
+    "page_no_script": Sentence(
+        en="The figures need JavaScript; the tables hold the same numbers.",
+        zh="图形需要 JavaScript；表格里有同样的数字。",
+    ),
+    "page_footer": Sentence(
+        en="Made by critbatch {version} from records alone. This file needs no network.",
+        zh="由 critbatch {version} 仅凭记录生成。本文件不需要网络。",
+    ),
+    "page_method": Sentence(en="How these numbers are made", zh="这些数字是怎么来的"),
+    "page_interval_label": Sentence(en="{label}, scrolls sideways", zh="{label}，可横向滚动"),
+    "hero_note": Sentence(
+        en="Lower is sooner. Bars are intervals; open marks are predicted, filled ones were run. "
+        "Both axes are logarithmic.",
+        zh="越低越快。竖线是区间；空心点是预测，实心点训练过。两个坐标轴都是对数的。",
+    ),
+    "hero_note_study": Sentence(
+        en="Lower is sooner. Bars go from the fastest to the slowest seed. Both axes are logarithmic.",
+        zh="越低越快。竖线从最快的种子到最慢的种子。两个坐标轴都是对数的。",
+    ),
+    "tile_near": Sentence(en="within 10 %: {span}", zh="相差 10 % 以内：{span}"),
+    "tile_alone": Sentence(en="no other within 10 %", zh="别无 10 % 以内的"),
+    "tile_runs": Sentence(en="Runs made", zh="完成的训练"),
+    "tile_left": Sentence(en="{left} left", zh="还剩 {left} 次"),
+    "tile_largest": Sentence(en="Largest that fits", zh="放得进的最大批次"),
+    "tile_knee": Sentence(en="Knee", zh="拐点"),
+    "tile_epoch": Sentence(en="Shortest epoch", zh="最短的周期（epoch）"),
+    "tile_at_batch_size": Sentence(en="at batch size {batch_size}", zh="批次大小 {batch_size}"),
+    "tile_noise_end": Sentence(en="Last noise scale", zh="最后的噪声尺度"),
+    "tile_noise_start": Sentence(en="First noise scale", zh="最初的噪声尺度"),
+    "tile_step": Sentence(en="step {steps}", zh="第 {steps} 步"),
+    "column_steps": Sentence(en="Steps to target", zh="达到目标的步数"),
+    "column_step": Sentence(en="Time per step", zh="每步时间"),
+    "column_time": Sentence(en="Time to target", zh="达到目标的时间"),
+    "column_times": Sentence(en="Against the best", zh="与最好的相比"),
+    "column_runs": Sentence(en="Runs", zh="训练次数"),
+    "column_epoch": Sentence(en="Time per epoch", zh="每周期（epoch）时间"),
+    "column_per_second": Sentence(en="Examples per second", zh="每秒样本数"),
+    "column_memory": Sentence(en="Peak memory", zh="内存峰值"),
+    "column_n": Sentence(en="n", zh="n"),
+    "column_seed": Sentence(en="Seed", zh="随机种子"),
+    "column_outcome": Sentence(en="How it ended", zh="结果"),
+    "column_steps_made": Sentence(en="Steps", zh="步数"),
+    "column_step_number": Sentence(en="Step", zh="步"),
+    "column_epochs": Sentence(en="Epochs", zh="周期（epoch）"),
+    "column_seconds": Sentence(en="Training time", zh="训练时间"),
+    "column_last_metric": Sentence(en="Last validation {metric}", zh="最后的验证集{metric}"),
+    "column_noise": Sentence(en="Noise scale", zh="噪声尺度"),
+    "column_pairs": Sentence(en="Pairs of gradients", zh="梯度对数"),
+    "mark_best": Sentence(en="best", zh="最好"),
+    "mark_current": Sentence(en="today", zh="现在"),
+    "mark_largest": Sentence(en="largest", zh="最大"),
+    "mark_near": Sentence(en="within 10 %", zh="10 % 以内"),
+    "reached_of": Sentence(en="{reached} of {runs} reached it", zh="{runs} 次中 {reached} 次达到"),
+    "outcome_reached": Sentence(en="reached its target", zh="达到目标"),
+    "outcome_finished": Sentence(en="ended with its budget", zh="用完预算"),
+    "outcome_diverged": Sentence(en="diverged", zh="发散"),
+    "outcome_out_of_memory": Sentence(en="out of memory", zh="内存不足"),
+    "outcome_interrupted": Sentence(en="interrupted", zh="中断"),
+    "not_fitting": Sentence(en="does not fit", zh="放不进"),
+    "not_timed": Sentence(en="not timed", zh="未计时"),
+}

@@ -1,0 +1,86 @@
+"""What to keep in mind with a record: its own cautions, and those that its numbers give away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+
+from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, Study, TimePoint
+from critbatch.reporting.readings import soonest_settings
+
+# A straight line that misses a step's seconds by more is no picture of them.
+AFFINE_MISS = 0.25
+
+# Said apart from weaknesses: nothing is wrong with the numbers, they are about something else.
+NOT_MEASURED = ("generalization_not_measured", "no_noise_measured", "one_machine")
+
+
+def cautions(record: Advice | Speed | Noise | Study | Sequence[Run]) -> list[str]:
+    """Keys of `words.py`, each once, the record's own first."""
+    if isinstance(record, Advice):
+        found = _of_advice(record)
+    elif isinstance(record, Speed):
+        found = [*_of_speed(record), "one_machine"]
+    elif isinstance(record, Noise):
+        found = [point.scale.reason for point in record.points]
+    elif isinstance(record, Study):
+        found = _of_study(record)
+    else:
+        found = _of_runs(record)
+    return [key for key in dict.fromkeys(found) if key]
+
+
+def _of_advice(advice: Advice) -> list[str]:
+    found = [*advice.cautions]
+    if advice.law is not None and not advice.law.holds:
+        found.append(advice.law.reason or "law_misfit")
+    if advice.best is not None:
+        found += _reasons(advice.best)
+    noise = any(run.noise for run in advice.runs)
+    return [*found, *_of_speed(advice.speed), "generalization_not_measured", "one_machine"] + (
+        [] if noise else ["no_noise_measured"]
+    )
+
+
+def _of_speed(speed: Speed) -> list[str]:
+    found = ["out_of_memory"] if any(not point.fits for point in speed.points) else []
+    if speed.fit is not None and speed.fit.worst_miss > AFFINE_MISS:
+        found.append("time_not_affine")
+    return found + _without_interval(point.step_seconds for point in speed.fitting)
+
+
+def _of_study(study: Study) -> list[str]:
+    found = ["runs_left"] if study.left else []
+    found += _of_runs(study.runs)
+    best = soonest_settings(study.runs)
+    if best:
+        soonest = min(best, key=lambda setting: median(setting.seconds))
+        sizes = [run.batch_size for run in study.runs]
+        rates = [run.learning_rate for run in study.runs if run.batch_size == soonest.batch_size]
+        if soonest.batch_size in (min(sizes), max(sizes)):
+            found.append("best_at_edge")
+        if soonest.learning_rate in (min(rates), max(rates)):
+            found.append("rate_at_edge")
+    if not any(run.noise for run in study.runs):
+        found.append("no_noise_measured")
+    return [*found, "generalization_not_measured", "one_machine"]
+
+
+def _of_runs(runs: Sequence[Run]) -> list[str]:
+    found = ["one_seed"] if len({run.seed for run in runs}) == 1 else []
+    outcomes = {run.outcome for run in runs}
+    if outcomes == {Outcome.DIVERGED}:
+        return [*found, "all_diverged"]
+    if any(run.target for run in runs) and Outcome.REACHED not in outcomes:
+        found.append("no_run_reached_target")
+    if Outcome.DIVERGED in outcomes:
+        found.append("some_diverged")
+    return [*found, "out_of_memory"] if Outcome.OUT_OF_MEMORY in outcomes else found
+
+
+def _reasons(point: TimePoint) -> list[str]:
+    return _without_interval((point.seconds, point.steps, point.step_seconds, point.learning_rate))
+
+
+def _without_interval(estimates: Iterable[Estimate | None]) -> list[str]:
+    return [estimate.reason for estimate in estimates if estimate is not None and estimate.reason]

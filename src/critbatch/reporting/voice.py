@@ -1,0 +1,151 @@
+"""One language: the sentences of `words.py` and the way numbers are written in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from critbatch.errors import UserError
+from critbatch.records import Estimate, NoiseScale, Quantity, Target
+from critbatch.reporting.words import LANGUAGES, WORDS
+
+Write = Callable[[float], str]
+
+SECONDS = (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0))
+BYTES = (("B", 1, 1 << 10), ("KiB", 1 << 10, 1 << 20), ("MiB", 1 << 20, 1 << 30), ("GiB", 1 << 30, 1 << 40))
+
+
+@dataclass(frozen=True)
+class Voice:
+    """Says sentences and writes numbers in one language.
+
+    Raises:
+        UserError: if there are no sentences in `language`.
+
+    >>> Voice("en").seconds(252)
+    '4.2 min'
+    >>> Voice("zh")("batch_size")
+    '批次大小'
+    """
+
+    language: str
+
+    def __post_init__(self) -> None:
+        if self.language not in LANGUAGES:
+            raise UserError(f"Language {self.language!r} is not there: use {' or '.join(LANGUAGES)}.")
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """The sentence `key`, its placeholders filled; the sentence `key_one` where `n` is 1 and there is one."""
+        if values.get("n") == 1 and f"{key}_one" in WORDS:
+            key = f"{key}_one"
+        return WORDS[key].say(self.language).format(**values)
+
+    def reason(self, key: str) -> str:
+        """The sentence of a reason or caution; one that says so where this version does not know it."""
+        return self(key) if key in WORDS else self("unknown_reason", key=key)
+
+    def metric(self, name: str) -> str:
+        """The name of a metric, translated where it is a common one."""
+        return self(f"metric_{name}") if f"metric_{name}" in WORDS else name
+
+    def units(self, unit: str) -> str:
+        """Several of what an example is: 'images'. A word that is not known stays as it is."""
+        return self(f"units_{unit}") if f"units_{unit}" in WORDS else unit
+
+    def target(self, target: Target, metric_name: str) -> str:
+        """What a target asks for: 'a validation accuracy of 0.97'."""
+        value = self.score(target.value)
+        if target.quantity is Quantity.VALIDATION_LOSS:
+            return self("target_loss", value=value)
+        return self("target_metric", metric=self.metric(metric_name), value=value)
+
+    # Numbers.
+
+    def count(self, value: float) -> str:
+        """A whole number: '1,024'."""
+        return f"{round(value):,}" if math.isfinite(value) else significant(value)
+
+    def about(self, value: float) -> str:
+        """An estimated number of examples or steps: '1,230', '3.4'."""
+        return significant(value, 3 if abs(value) >= 100 else 2)
+
+    def rate(self, value: float) -> str:
+        """A learning rate: '0.12', '3e-5'."""
+        return significant(value, 3)
+
+    def score(self, value: float) -> str:
+        """A loss or a metric: '0.9731'."""
+        return significant(value, 4)
+
+    def times(self, value: float) -> str:
+        """A ratio: '1.25', '12'."""
+        return significant(value, 3 if abs(value) < 10 else 2)
+
+    def percent(self, share: float) -> str:
+        return self("percent", value=significant(100 * share, 3 if abs(share) >= 0.995 else 2))
+
+    def seconds(self, value: float) -> str:
+        """A time with the unit that suits it: '1.3 s', '4.2 min'."""
+        for unit, scale, below in SECONDS:
+            if abs(value) < below:
+                return self(f"unit_{unit}", value=significant(value / scale, 3 if abs(value) >= 100 * scale else 2))
+        return self("unit_d", value=significant(value / 86_400)) if math.isfinite(value) else significant(value)
+
+    def bytes(self, value: float) -> str:
+        """Memory in binary units: '1.5 GiB'."""
+        for unit, scale, below in BYTES:
+            if value < below:
+                return f"{significant(value / scale, 3)} {unit}"
+        return f"{significant(value / (1 << 40), 3)} TiB"
+
+    def span(self, low: float, high: float, write: Write) -> str:
+        """A range, its unit said once where both ends share it: '1.1 to 1.6 s'."""
+        first, last = write(low), write(high)
+        if " " in first and first.split(" ")[-1] == last.split(" ")[-1]:
+            first = first.rsplit(" ", 1)[0]
+        return self("range", low=first, high=last)
+
+    def estimate(self, estimate: Estimate, write: Write) -> str:
+        """The number with its interval and n: '1.3 s (80 % interval 1.1 to 1.6 s, n = 3)'."""
+        value, interval = write(estimate.value), self.interval(estimate, write)
+        return self(
+            "number_with_interval" if interval else "number_alone", value=value, interval=interval, n=estimate.n
+        )
+
+    def interval(self, estimate: Estimate, write: Write) -> str:
+        """'80 % interval 1.1 to 1.6 s', or nothing where there is none."""
+        if estimate.low is None or estimate.high is None:
+            return ""
+        return self("interval", level=self.percent(estimate.level), span=self.span(estimate.low, estimate.high, write))
+
+    def noise(self, scale: NoiseScale) -> str:
+        """A noise scale in examples, with its interval or its lower bound."""
+        value, level, n = self.about(scale.examples), self.percent(scale.level), scale.pairs
+        if scale.low is not None and scale.high is not None:
+            interval = self("interval", level=level, span=self.span(scale.low, scale.high, self.about))
+            return self("number_with_interval", value=value, interval=interval, n=n)
+        if scale.low is not None:
+            return self("number_with_bound", value=value, low=self.about(scale.low), level=level, n=n)
+        return self("number_alone", value=value, n=n)
+
+
+def significant(value: float, digits: int = 2) -> str:
+    """The number to so many digits, with thousands separators and no trailing zeros.
+
+    >>> [significant(value, 3) for value in (0.1, 1234.5, 0.0000312, float("inf"))]
+    ['0.1', '1,230', '3.12e-5', '∞']
+    """
+    if math.isnan(value):
+        return "?"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0:
+        return "0"
+    value = float(f"{value:.{digits - 1}e}")
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -4 or exponent > 11:
+        mantissa, power = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(power)}"
+    text = f"{value:,.{max(0, digits - 1 - exponent)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

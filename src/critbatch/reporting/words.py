@@ -1,0 +1,31 @@
+"""Every sentence of the project's reports, English and Chinese side by side, whole, with named placeholders.
+
+A key with `_one` at its end is the English singular of the key without. The keys in REASONS are those that records may
+hold as `reason` or among `cautions`: their sentences have no placeholders.
+"""
+
+from __future__ import annotations
+
+from critbatch.reporting.sentences import Sentence
+from critbatch.reporting.sentences.answers import ANSWERS
+from critbatch.reporting.sentences.figures import BUTTONS, FIGURES
+from critbatch.reporting.sentences.methods import METHODS
+from critbatch.reporting.sentences.page import PAGE
+from critbatch.reporting.sentences.reasons import REASON_SENTENCES
+from critbatch.reporting.sentences.sections import SECTIONS
+from critbatch.reporting.sentences.terms import TERMS
+
+LANGUAGES = ("en", "zh")
+
+REASONS = frozenset(REASON_SENTENCES) - {"unknown_reason"}
+
+WORDS: dict[str, Sentence] = {
+    **TERMS,
+    **REASON_SENTENCES,
+    **ANSWERS,
+    **FIGURES,
+    **BUTTONS,
+    **PAGE,
+    **SECTIONS,
+    **METHODS,
+}

@@ -1,0 +1,156 @@
+"""Several updates of the weights as one function of tensors, and as the graph of what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.optim import Optimizer
+
+from critbatch.examples import Examples, Tree, leaves, map_tree
+from critbatch.functional_updates import State, state_names, updated
+from critbatch.task import Task
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A weight that the optimizer moves."""
+
+    name: str
+    weight: nn.Parameter
+    group: dict[str, Any]
+    state_names: tuple[str, ...]
+
+
+class Tensors:
+    """The live tensors of a training in the order in which a graph takes them.
+
+    Args:
+        model: its parameters and buffers.
+        optimizer: its state.
+        data: all of it.
+        moving: the names of the parameters that get a gradient and that the optimizer moves.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, data: Examples, moving: list[str]) -> None:
+        self.model, self.optimizer, self.data = model, optimizer, data
+        named = dict(model.named_parameters())
+        group_of = {weight: group for group in optimizer.param_groups for weight in group["params"]}
+        self.slots = [Slot(name, named[name], group := group_of[named[name]], state_names(group)) for name in moving]
+        self.fixed: dict[str, Tensor] = {**named, **dict(model.named_buffers())}
+        for name in moving:
+            del self.fixed[name]
+        self._constants = [*self.fixed.values(), *leaves(data.inputs), *leaves(data.targets)]
+
+    def moving(self) -> list[Tensor]:
+        """What a step changes: the weights, then their states. Read anew, since `load_state_dict` replaces states."""
+        state = self.optimizer.state
+        states = [state[slot.weight].get(name) for slot in self.slots for name in slot.state_names]
+        return [*(slot.weight for slot in self.slots), *states]
+
+    def flat_weights(self) -> Tensor:
+        """A copy of the moving weights, in one row."""
+        return torch.cat([slot.weight.detach().flatten() for slot in self.slots])
+
+    def constant(self) -> list[Tensor]:
+        """What a step reads only."""
+        return self._constants
+
+    def detached(self) -> list[Tensor]:
+        """All of them, sharing memory, outside of autograd."""
+        return [tensor.detach() for tensor in (*self.moving(), *self.constant())]
+
+    def empty_states(self) -> list[State]:
+        """The states' shapes and layouts, without memory."""
+        states = [(self.optimizer.state[slot.weight], slot.state_names) for slot in self.slots]
+        return [{name: torch.empty_like(state[name], device="meta") for name in names} for state, names in states]
+
+    def fill_states(self, empty: list[State]) -> None:
+        """Give the moving weights the states of before the first step, where they have none, in the given layouts."""
+        for slot, like in zip(self.slots, empty, strict=True):
+            state = self.optimizer.state[slot.weight]
+            for name in slot.state_names:
+                if state.get(name) is None:
+                    state[name] = torch.zeros_like(like[name], device=slot.weight.device)
+
+    def set_learning_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+
+def trace_steps(task: Task, tensors: Tensors, indices: Tensor, rates: Tensor) -> GraphModule:
+    """The graph of one step for each row of indices. It changes the moving tensors in place and returns the losses.
+
+    Args:
+        task: how batches are prepared, and the loss.
+        tensors: what the graph will be given; only shapes and layouts are read.
+        indices: shape (count, batch_size), int64.
+        rates: the learning rates, shape (count,), float64.
+
+    Returns:
+        A module that takes `[*tensors.moving(), *tensors.constant(), indices, rates]` and gives a tuple of the losses,
+        shape (count,).
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    def steps(*flat: Tensor) -> tuple[Tensor]:
+        remaining = iter(flat)
+        old = [next(remaining) for _ in tensors.moving()]
+        fixed = {name: next(remaining) for name in tensors.fixed}
+        inputs = map_tree(lambda _: next(remaining), tensors.data.inputs)
+        targets = map_tree(lambda _: next(remaining), tensors.data.targets)
+        data = Examples(inputs, targets)
+        rows, rates = remaining
+        new, losses = old, []
+        for row, rate in zip(rows.unbind(), rates.unbind(), strict=True):
+            new, loss = _one_step(task, tensors, new, fixed, data.take(row), rate)
+            losses.append(loss)
+        for before, after in zip(old, new, strict=True):
+            before.copy_(after)
+        return (torch.stack(losses),)
+
+    trace = make_fx(
+        steps,
+        decomposition_table={torch.ops.aten.mm.default: _outer_product},
+        tracing_mode="fake",
+        # A loss or a `prepare` may hold tensors of its own, such as the weights of classes.
+        _allow_non_fake_inputs=True,
+    )
+    return trace(*tensors.detached(), indices, rates)
+
+
+def _one_step(
+    task: Task, tensors: Tensors, flat: list[Tensor], fixed: dict[str, Tensor], batch: tuple[Tree, Tree], rate: Tensor
+) -> tuple[list[Tensor], Tensor]:
+    slots = tensors.slots
+    remaining: Iterator[Tensor] = iter(flat)
+    weights = [next(remaining).detach().requires_grad_() for _ in slots]
+    states: list[State] = [{name: next(remaining) for name in slot.state_names} for slot in slots]
+    named = {slot.name: weight for slot, weight in zip(slots, weights, strict=True)} | fixed
+
+    def model(*positional: Any, **keywords: Any) -> Any:
+        return torch.func.functional_call(tensors.model, named, positional, keywords)
+
+    inputs, targets = batch
+    with torch.enable_grad():
+        loss = task.loss(task.forward(model, inputs), targets).mean()  # type: ignore[arg-type]
+        gradients = torch.autograd.grad(loss, weights)
+    with torch.no_grad():
+        pairs = [
+            updated(tensors.optimizer, slot.group, weight, gradient, state, rate)
+            for slot, weight, gradient, state in zip(slots, weights, gradients, states, strict=True)
+        ]
+    new_states = [state[name] for slot, (_, state) in zip(slots, pairs, strict=True) for name in slot.state_names]
+    return [*(weight for weight, _ in pairs), *new_states], loss.detach()
+
+
+def _outer_product(left: Tensor, right: Tensor) -> Tensor:
+    """A product of a column and a row as a product of numbers, which fuses with the update that reads it.
+
+    The gradient of a linear layer's weight for a batch of one example is such a product.
+    """
+    return left * right if left.shape[1] == 1 else NotImplemented
