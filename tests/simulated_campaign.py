@@ -11,7 +11,7 @@ from critbatch.predict.time_to_target import fit
 from critbatch.records import Advice, Outcome, Run
 from simulated_world import FIRST_LOSS, PROVENANCE, TARGET, World
 
-DRAWS = 512
+DRAWS = 256
 
 
 @dataclass(frozen=True)

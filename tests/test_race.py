@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-def start(key: Key, checkpoint: Path) -> Training:
+def start(key: Key, checkpoint: Path, noise_every: int) -> Training:
     plan = sgd(batch_size=key.batch_size, learning_rate=key.learning_rate, epochs=100)
     return Training(TASK, plan, seed=key.seed, target=TASK.target, checkpoint=checkpoint)
 
@@ -52,7 +52,7 @@ def test_a_race_run_again_comes_from_the_store(store: Store) -> None:
     race = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
     runs = race.run(16, RATES, seed=0)
 
-    def refuse(key: Key, checkpoint: Path) -> Training:
+    def refuse(key: Key, checkpoint: Path, noise_every: int) -> Training:
         raise AssertionError(f"{key} was begun again")
 
     again = Race(store, refuse, target=TASK.target, pause_at=None, tell=lambda key: None)
@@ -62,8 +62,8 @@ def test_a_race_run_again_comes_from_the_store(store: Store) -> None:
 def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store) -> None:
     told: list[Key] = []
 
-    def interrupted_start(key: Key, checkpoint: Path) -> Training:
-        training = start(key, checkpoint)
+    def interrupted_start(key: Key, checkpoint: Path, noise_every: int) -> Training:
+        training = start(key, checkpoint, noise_every)
         training.progress = lambda progress: os.kill(os.getpid(), signal.SIGINT) if len(told) >= 2 else None
         return training
 
@@ -100,6 +100,6 @@ def a_curve(*values: float) -> tuple[CurvePoint, ...]:
 def test_the_way_to_the_target_is_measured_in_the_logarithm_of_what_is_left(
     quantity: Quantity, goal: float, values: tuple[float, ...], part: float
 ) -> None:
-    training = start(Key(batch_size=4, learning_rate=0.1, seed=0), Path("none"))
+    training = start(Key(batch_size=4, learning_rate=0.1, seed=0), Path("none"), 0)
     run = replace(training.record(), curve=a_curve(*values))
     assert part_of_the_way(run, Target(quantity=quantity, value=goal)) == pytest.approx(part, abs=1e-3)

@@ -312,6 +312,7 @@ class Run(Record):
     diverged_at: int | None = None  # the step whose loss was not finite, or out of all proportion
     curve: tuple[CurvePoint, ...]
     noise: tuple[NoisePoint, ...] = ()
+    noise_every: int = 0  # every n-th step measured the noise, and took longer for it; 0 for none
     metric_name: str = "metric"
 
 

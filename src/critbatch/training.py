@@ -20,7 +20,7 @@ from critbatch.distributed import this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
-from critbatch.gradient_noise import NoiseMeter
+from critbatch.gradient_noise import FEWEST_PAIRS, NoiseMeter
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
 from critbatch.plan import Phase, Plan
@@ -34,7 +34,7 @@ DIVERGED = 100.0
 STEPS_BETWEEN_CHECKS = 64
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 PAIRS_PER_NOISE_POINT = 16
-NOISE_PIECES = 8
+NOISE_PIECES = 4
 
 
 def train(task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any) -> Run:
@@ -181,6 +181,7 @@ class Training:
             diverged_at=ledger.diverged_at,
             curve=tuple(ledger.curve),
             noise=tuple(ledger.noise),
+            noise_every=self.noise_every,
             metric_name=self.task.metric_name,
         )
 
@@ -262,12 +263,12 @@ class Training:
             **numbers,
         )
         ledger.curve.append(point)
-        if len(self.meter.scales) >= PAIRS_PER_NOISE_POINT:
-            ledger.noise.append(NoisePoint(step=ledger.step, epoch=epoch, scale=self.meter.take()))
         if self.target is not None and self.target.reached_by(point):
             ledger.outcome = Outcome.REACHED
         elif not point.validation_loss <= DIVERGED * max(1.0, ledger.curve[0].validation_loss):
             ledger.outcome, ledger.diverged_at = Outcome.DIVERGED, ledger.step
+        if len(self.meter.scales) >= (PAIRS_PER_NOISE_POINT if ledger.outcome is None else FEWEST_PAIRS):
+            ledger.noise.append(NoisePoint(step=ledger.step, epoch=epoch, scale=self.meter.take()))
         if self.progress is not None:
             self.progress(
                 Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)

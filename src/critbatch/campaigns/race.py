@@ -24,7 +24,7 @@ STAGE = "race"
 CLOSES = 0.2
 REPLACEMENTS = 3
 
-Start = Callable[[Key, Path], Training]
+Start = Callable[[Key, Path, int], Training]
 Score = tuple[float, float]
 
 
@@ -37,7 +37,7 @@ class Race:
 
     Args:
         store: keeps the runs; those that it has already are not made again.
-        start: begins the run of a key, or goes on with it from the checkpoint.
+        start: begins the run of a key, or goes on with it from the checkpoint; the last argument is `noise_every`.
         target: what the race is to.
         pause_at: a value of `time.monotonic()` at which the race stops, to go on another time.
         tell: called with each key before it is advanced.
@@ -57,14 +57,18 @@ class Race:
         self.interrupted = False
         self._over: dict[Key, Run] = {}
         self._live: dict[Key, Training] = {}
+        self._noise_every = 0
 
-    def run(self, batch_size: int, rates: Sequence[float], *, seed: int, halving: bool = True) -> list[Run]:
+    def run(
+        self, batch_size: int, rates: Sequence[float], *, seed: int, halving: bool = True, noise_every: int = 0
+    ) -> list[Run]:
         """Race these rates, and return all the runs, those that were dropped too.
 
         `interrupted` is then True if it was stopped half way: the runs that were in the race have ended early.
-        Without `halving` all go on until the first comes to the target.
+        Without `halving` all go on until the first comes to the target. The noise scale is measured at every
+        `noise_every`-th step, which then takes longer.
         """
-        self._over, self._live = {}, {}
+        self._over, self._live, self._noise_every = {}, {}, noise_every
         for rate in rates:
             self._enter(Key(batch_size=batch_size, learning_rate=rate, seed=seed, stage=STAGE))
         steps, places, replacements = FEWEST_STEPS, len(rates), 0
@@ -90,7 +94,7 @@ class Race:
         if (run := self.store.find(key)) is not None:
             self._over[key] = run
         else:
-            self._live[key] = self.start(key, self.store.checkpoint(key))
+            self._live[key] = self.start(key, self.store.checkpoint(key), self._noise_every)
 
     def _advance(self, steps: int) -> None:
         """Each run that is in the race, to so many steps; one that ends leaves the race."""

@@ -37,7 +37,8 @@ def time_to_target(advice: Advice, voice: Voice) -> Picture | None:
         return None
     sizes, values = [float(p.batch_size) for p in points], [p.seconds.value for p in points]
     lows, highs = [p.seconds.low for p in points], [p.seconds.high for p in points]
-    reached = [run for run in advice.runs if run.crossing is not None]
+    # The steps of the others took longer: they measured the noise, too.
+    reached = [run for run in advice.runs if run.crossing is not None and not run.noise_every]
     spots = [run.crossing.seconds for run in reached if run.crossing is not None]
     x = Axis(voice("axis_batch_size", unit=voice.units(advice.unit)), voice.count, ticks=sizes)
     y = Axis(voice("axis_time_to_target"), voice.seconds)
