@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from critbatch.predict.prior import Prior
-from critbatch.predict.recommend import advise_record, first_rates, first_size, next_races
+from critbatch.predict.recommend import Proposal, advise_record, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import fit
 from critbatch.records import Advice, Outcome, Run
 from simulated_world import FIRST_LOSS, PROVENANCE, TARGET, World
@@ -20,7 +20,7 @@ class Campaign:
 
     world: World
     advice: Advice
-    races: int  # after the first
+    proposals: tuple[Proposal, ...]  # of races after the first
 
     @property
     def regret(self) -> float:
@@ -48,15 +48,15 @@ class Campaign:
 def campaign(world: World, *, prior: Prior | None = None, local_races: bool = True) -> Campaign:
     speed = world.speed()
     runs = race(world, first_size(speed, world.examples), first_rates(world.recipe), seed=0)
-    races = 0
+    proposals: tuple[Proposal, ...] = ()
     while local_races and (proposal := next_races(fit(runs, prior=prior, draws=DRAWS), speed, runs)) is not None:
-        races += 1
-        runs += race(world, proposal.batch_size, proposal.learning_rates, seed=races, halving=False)
+        proposals += (proposal,)
+        runs += race(world, proposal.batch_size, proposal.learning_rates, seed=len(proposals), halving=False)
     posterior = fit(runs, prior=prior, draws=DRAWS)
     advice = advise_record(
         posterior, speed, runs, target=TARGET, recipe=world.recipe, provenance=PROVENANCE, current=64
     )
-    return Campaign(world, advice, races)
+    return Campaign(world, advice, proposals)
 
 
 def race(world: World, size: int, rates: tuple[float, ...], *, seed: int, halving: bool = True) -> list[Run]:

@@ -199,3 +199,28 @@ def any_world(seed: int) -> World:
         largest=2 ** int(chance.integers(10, 14)),
         seed=seed,
     )
+
+
+def made(
+    size: int, rate: float, *, took: float | None = None, ran: int = 1000, diverged: bool = False, seed: int = 0
+) -> Run:
+    """By hand: a run that took so many steps to the target, or ran so long without coming to it, or diverged."""
+    outcome = Outcome.DIVERGED if diverged else Outcome.FINISHED if took is None else Outcome.REACHED
+    steps = ran if took is None else math.ceil(took)
+    return Run(
+        task="simulated",
+        recipe="sgd",
+        batch_size=size,
+        micro_batch_size=size,
+        learning_rate=rate,
+        seed=seed,
+        target=TARGET,
+        outcome=outcome,
+        crossing=None if took is None else Crossing(step=took, epoch=1.0, seconds=1.0),
+        steps=steps,
+        examples=steps * size,
+        epochs=1.0,
+        seconds=1.0,
+        evaluation_seconds=0.0,
+        curve=(),
+    )

@@ -4,144 +4,21 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
-import simulated_campaign
-from simulated_campaign import Campaign, campaign
-from simulated_world import PROVENANCE, TARGET, World, affine, any_world
-from test_time_to_target import made
 
 from critbatch.errors import UserError
-from critbatch.predict import prior
 from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, time_points, within
-from critbatch.predict.knee import throughput_knee
 from critbatch.predict.recommend import advise_record, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import fit
 from critbatch.records import Advice, Estimate, Run, SpeedPoint, TimePoint
-
-WORLDS = 100
-
-
-@cache
-def searched(seed: int) -> Campaign:
-    return campaign(any_world(seed))
-
-
-def regrets(campaigns: list[Campaign]) -> np.ndarray:
-    return np.array([one.regret for one in campaigns])
+from simulated_world import PROVENANCE, TARGET, World, affine, made
 
 
 def advise(runs: list[Run], *, world: World | None = None, **settings: int) -> Advice:
     world = world or World(recipe="sgd")
-    return advise_record(
-        fit(runs), world.speed(), runs, target=TARGET, recipe="sgd", provenance=PROVENANCE, **settings
-    )
-
-
-def test_the_search_comes_close_to_the_best_in_simulated_worlds():
-    regret = regrets([searched(seed) for seed in range(WORLDS)])
-    assert np.median(regret) < 1.10
-    assert np.quantile(regret, 0.9, method="higher") < 1.35
-    assert np.isinf(regret).mean() <= 0.02
-
-
-def test_the_search_costs_a_few_of_the_best_runs():
-    cost = [searched(seed).cost for seed in range(WORLDS)]
-    assert np.median(cost) < 10
-    assert np.quantile(cost, 0.9) < 20
-
-
-def test_the_stated_interval_holds_for_the_next_run_at_the_recommendation():
-    held = np.mean([searched(seed).covers for seed in range(WORLDS)])
-    assert 0.72 < held < 0.96  # 80 % is stated; one standard error is 4 %
-
-
-def test_the_search_beats_common_rules_that_know_the_best_rate():
-    worlds = [any_world(seed) for seed in range(WORLDS)]
-    ours = regrets([searched(seed) for seed in range(WORLDS)])
-
-    def rule(sizes: list[int]) -> np.ndarray:
-        return np.array(
-            [
-                world.time(size, world.best_rate(size)) / world.best_time()
-                for world, size in zip(worlds, sizes, strict=True)
-            ]
-        )
-
-    for theirs in (
-        rule([32 for _ in worlds]),
-        rule([world.largest for world in worlds]),
-        rule([throughput_knee(world.speed()) for world in worlds]),
-    ):
-        assert np.median(ours) < np.median(theirs)
-        assert np.quantile(ours, 0.9) < np.quantile(theirs, 0.9)
-
-
-def test_twice_the_recommended_rate_does_worse():
-    ours, doubled = [], []
-    for seed in range(WORLDS):
-        one = searched(seed)
-        size, rate = one.advice.best.batch_size, one.advice.best.learning_rate.value
-        ours.append(one.regret)
-        doubled.append(one.world.time(size, 2 * rate) / one.world.best_time())
-    assert np.mean(np.isinf(doubled)) > np.mean(np.isinf(ours)) + 0.1
-    assert np.quantile(doubled, 0.8) > 1.2 * np.quantile(ours, 0.8)
-
-
-def test_a_wrong_constant_for_the_noise_does_worse(monkeypatch: pytest.MonkeyPatch):
-    ours = regrets([searched(seed) for seed in range(30)])
-    # As if the noise scale at initialization were taken for the law's.
-    monkeypatch.setattr(prior, "NOISE_TO_LAW", 0.05)
-    monkeypatch.setattr(prior, "NOISE_SPREAD", 0.1)
-    wrong = regrets([campaign(any_world(seed)) for seed in range(30)])
-    assert np.median(wrong) > np.median(ours) + 0.2
-
-
-def test_a_second_race_at_the_recommendation_pays():
-    ours = regrets([searched(seed) for seed in range(30)])
-    without = regrets([campaign(any_world(seed), local_races=False) for seed in range(30)])
-    assert np.median(without) > np.median(ours)
-
-
-def test_the_whole_search_is_the_same_each_time():
-    assert campaign(any_world(4)).advice == searched(4).advice
-
-
-def test_the_policy_sees_nothing_of_a_world_but_its_records():
-    # Two worlds that differ in truth, but in no record: the answer cannot differ.
-    one = searched(6)
-    runs = [Run.from_json(run.to_json()) for run in one.advice.runs]
-    again = advise_record(
-        fit(runs, draws=simulated_campaign.DRAWS),
-        one.advice.speed,
-        runs,
-        target=TARGET,
-        recipe=one.advice.recipe,
-        provenance=PROVENANCE,
-        current=64,
-    )
-    assert again == one.advice
-
-
-def test_the_order_of_the_runs_changes_no_answer():
-    runs = list(searched(8).advice.runs)
-    one, other = advise(runs, world=any_world(8)), advise(runs[::-1], world=any_world(8))
-    assert (one.best, one.law, one.points) == (other.best, other.law, other.points)
-
-
-def test_an_answer_goes_to_json_and_comes_back():
-    advice = searched(2).advice
-    assert Advice.from_json(advice.to_json()) == advice
-
-
-def test_every_point_has_an_interval_around_its_value():
-    for point in searched(2).advice.points:
-        for estimate in (point.seconds, point.steps, point.learning_rate):
-            assert estimate.low < estimate.value < estimate.high
-            assert estimate.level == 0.8
-        assert point.seconds.value == pytest.approx(point.steps.value * point.step_seconds.value)
+    return advise_record(fit(runs), world.speed(), runs, target=TARGET, recipe="sgd", provenance=PROVENANCE, **settings)
 
 
 def test_the_time_is_no_surer_than_the_steps_or_the_clock():
@@ -271,7 +148,7 @@ def test_the_recommended_rate_is_below_the_best_and_more_so_where_less_is_known(
         recommended_rate(posterior, 64) / np.median(posterior.best_rate(64)) for posterior in (fit(few), fit(more))
     )
     assert few_share < more_share < 0.95
-    assert 0.7 < more_share
+    assert more_share > 0.7
 
 
 def test_a_slower_clock_for_large_batches_makes_the_best_size_smaller():
@@ -322,12 +199,6 @@ def test_races_end_where_one_more_is_not_worth_its_cost():
 def test_there_is_no_next_race_before_a_run_has_come_to_the_target():
     runs = [made(64, 0.1)]
     assert next_races(fit(runs), World().speed(), runs) is None
-
-
-def test_no_race_is_proposed_twice():
-    for seed in range(WORLDS):
-        keys = [(run.batch_size, run.learning_rate) for run in searched(seed).advice.runs]
-        assert len(set(keys)) == len(keys)
 
 
 def test_prediction_needs_no_torch():

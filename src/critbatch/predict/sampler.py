@@ -39,7 +39,8 @@ def sample_posterior(
         power = min(1.0, power + step)
         chosen = _resample(_weights(step * fit), generator)
         z, fit = z[chosen], fit[chosen]
-        spread = np.linalg.cholesky(np.cov(z, rowvar=False) + 1e-9 * np.eye(dimensions))
+        covariance = np.cov(z, rowvar=False) + 1e-9 * np.eye(dimensions)
+        spread = np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
         for _ in range(MOVES if power < 1.0 else 3 * MOVES):
             z, fit = _move(z, fit, power, spread, log_likelihood, generator)
     return z

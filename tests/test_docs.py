@@ -1,0 +1,48 @@
+"""The documentation names everything there is, and its code runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from critbatch.cli.commands import app
+from critbatch.recipes import RECIPES
+from critbatch.zoo.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
+CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[f"{page.name}-{n}" for n, (page, _) in enumerate(BLOCKS)])
+def test_the_code_in_the_docs_runs(page: Path, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, str(page), "exec", dont_inherit=True), {})
+
+
+@pytest.mark.parametrize("command", [command.callback.__name__ for command in app.registered_commands if command.callback])
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md", "docs"])
+def test_every_command_is_in_the_docs(command: str, page: str) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in PAGES if page in str(path.relative_to(ROOT))]
+    assert any(f"critbatch {command}" in text for text in texts)
+
+
+def test_every_recipe_and_task_is_in_the_docs() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert not [name for name in (*RECIPES, *TASKS) if f"`{name}`" not in text]
+
+
+def test_links_within_the_docs_lead_somewhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_both_readmes_show_the_same_commands_and_figures() -> None:
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh.md"))
+    assert CODE.findall(english) == CODE.findall(chinese)
+    assert re.findall(r"`critbatch [^`]+`", english) == re.findall(r"`critbatch [^`]+`", chinese)
+    assert re.findall(r"!\[[^]]*\]\(([^)]*)\)", english) == re.findall(r"!\[[^]]*\]\(([^)]*)\)", chinese)
