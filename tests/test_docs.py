@@ -23,7 +23,9 @@ def test_the_code_in_the_docs_runs(page: Path, block: str, tmp_path: Path, monke
     exec(compile(block, str(page), "exec", dont_inherit=True), {})
 
 
-@pytest.mark.parametrize("command", [command.callback.__name__ for command in app.registered_commands if command.callback])
+@pytest.mark.parametrize(
+    "command", [command.callback.__name__ for command in app.registered_commands if command.callback]
+)
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md", "docs"])
 def test_every_command_is_in_the_docs(command: str, page: str) -> None:
     texts = [path.read_text(encoding="utf-8") for path in PAGES if page in str(path.relative_to(ROOT))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 
 import numpy as np
@@ -130,8 +130,7 @@ class Source:
     def stream(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tree, Tree]]:
         """The batch of each row of indices, shape (batch,), as it is asked for."""
         if isinstance(self.data, Examples):
-            for indices in batches:
-                yield self.data.take(indices.to(self.device))
+            yield from map(self.take, batches)
             return
         loader = DataLoader(
             self.data, batch_sampler=_Rows(batches), num_workers=self.workers, pin_memory=self.device.type == "cuda"
@@ -141,6 +140,8 @@ class Source:
 
     def take(self, indices: Tensor) -> tuple[Tree, Tree]:
         """One batch."""
+        if isinstance(self.data, Examples):
+            return self.data.take(indices.to(self.device))
         return next(self.stream(iter([indices])))
 
     def _moved(self, tree: Tree) -> Tree:
@@ -166,13 +167,14 @@ class Feed:
         # A DataLoader with workers asks for indices long before their batch is used: it has a cursor of its own.
         self._stream = None if isinstance(source.data, Examples) else source.stream(self._rows(cursor.copy()))
 
-    def __next__(self) -> tuple[int, Iterator[tuple[Tree, Tree]]]:
+    def __next__(self) -> tuple[int, Iterable[tuple[Tree, Tree]]]:
         """The size of the next batch over all processes, and this process's micro-batches."""
         indices = self.cursor.take(self.batch_size)
         rows = self._cut(indices, self._given)
         self._given += 1
-        pieces = self.source.stream(iter(rows)) if self._stream is None else itertools.islice(self._stream, len(rows))
-        return len(indices), pieces
+        if self._stream is not None:
+            return len(indices), itertools.islice(self._stream, len(rows))
+        return len(indices), map(self.source.take, rows)
 
     def _cut(self, indices: Tensor, n: int) -> tuple[Tensor, ...]:
         share, piece = self.shard.of(indices), self.piece(n)

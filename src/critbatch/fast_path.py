@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.batches import Cursor, Source
-from critbatch.compiled import CannotCompile, CompiledSteps, pays, refusal
+from critbatch.compiled import CannotCompile, CompiledSteps, pays
 from critbatch.examples import Examples
 from critbatch.plan import Phase
 from critbatch.task import Task
@@ -47,13 +47,13 @@ class FastPath:
         if not self.wanted or self._steps is not None:
             return 0.0
         assert self._optimizer is not None and self._phase is not None
-        data = self.source.data
-        if refusal(self.task, self.model, self._optimizer, data) or not isinstance(data, Examples):
+        data, size = self.source.data, self._phase.batch_size
+        if not isinstance(data, Examples):
             self.wanted = False
             return 0.0
         started = time.perf_counter()
         try:
-            self._steps = CompiledSteps(self.task, self.model, self._optimizer, data, batch_size=self._phase.batch_size)
+            self._steps = CompiledSteps(self.task, self.model, self._optimizer, data, batch_size=size)
         except CannotCompile:
             self.wanted = False
         return time.perf_counter() - started
@@ -66,8 +66,7 @@ class FastPath:
     def run(self, cursor: Cursor, phase_start: float) -> Tensor:
         """The next `count` steps. The cursor moves. Returns the loss of each, shape (count,)."""
         assert self._steps is not None and self._phase is not None
-        rows, rates = [], []
-        for _ in range(self._steps.count):
-            rates.append(self._phase.learning_rate(cursor.position - phase_start))
-            rows.append(cursor.take(self._phase.batch_size))
-        return self._steps(torch.stack(rows), torch.tensor(rates))
+        count, size = self._steps.count, self._phase.batch_size
+        places = [cursor.position - phase_start + step * size / cursor.examples for step in range(count)]
+        rates = torch.tensor([self._phase.learning_rate(place) for place in places], dtype=torch.float64)
+        return self._steps(cursor.take(count * size).view(count, size), rates)

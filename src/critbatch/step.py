@@ -24,6 +24,8 @@ class Step:
     def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer, *, shard: Shard | None = None) -> None:
         self.task, self.model, self.optimizer, self.shard = task, model, optimizer, shard or Shard()
         self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
+        self._shares_for: tuple[object, ...] = ()
+        self._kept_shares = torch.empty(0)
 
     def gradient(
         self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None
@@ -38,21 +40,29 @@ class Step:
         Returns:
             This process's part of the batch's mean loss, shape ().
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self.parameters:
+            weight.grad = None
         total: Tensor | None = None
         for inputs, targets in pieces:
             losses = self.task.loss(self.task.forward(self.model, inputs), targets)
-            # The mean of a whole batch is one operation, its sum and division are two.
-            whole = len(losses) == batch_size
-            loss = losses.mean() if whole else losses.sum() / batch_size
-            loss.backward()  # type: ignore[no-untyped-call]
-            total = loss.detach() if total is None else total + loss.detach()
+            # As if the losses were summed and divided by the batch size, which would be four operations more.
+            losses.backward(self._shares(losses, batch_size))  # type: ignore[no-untyped-call]
+            loss = losses.detach().sum()
+            total = loss if total is None else total + loss
             if meter is not None:
                 meter.after_micro_batch(self.parameters, len(losses), batch_size)
         if meter is not None:
             meter.after_batch(self.parameters, batch_size)
         sum_gradients(self.parameters, self.shard)
-        return total if total is not None else torch.zeros((), device=self.parameters[0].device)
+        return total / batch_size if total is not None else torch.zeros((), device=self.parameters[0].device)
+
+    def _shares(self, losses: Tensor, batch_size: int) -> Tensor:
+        """What each loss counts in the mean over the batch: shape (examples,), the last one made is kept."""
+        wanted = (len(losses), batch_size, losses.dtype, losses.device)
+        if self._shares_for != wanted:
+            self._shares_for = wanted
+            self._kept_shares = torch.full_like(losses, 1 / batch_size, requires_grad=False)
+        return self._kept_shares
 
     def update(self, learning_rate: float) -> None:
         """Change the weights."""

@@ -319,8 +319,13 @@ class Training:
         return int(min(last - self.ledger.step, examples / self._phase.batch_size))
 
     def _steps_left(self, until: Budget) -> float:
-        left = (self._phase_end - self.cursor.position) * self.task.examples / self._phase.batch_size
-        return min(left, until.steps - self.ledger.step) if until.steps is not None else left
+        ledger = self.ledger
+        left = [(self._phase_end - self.cursor.position) * self.task.examples / self._phase.batch_size]
+        if until.steps is not None:
+            left.append(until.steps - ledger.step)
+        if until.seconds is not None and ledger.step:
+            left.append((until.seconds - ledger.seconds) / (ledger.seconds / ledger.step))
+        return min(left)
 
     def _spent(self, until: Budget) -> bool:
         return until.spent(steps=self.ledger.step, examples=self.ledger.examples, seconds=self.ledger.seconds)

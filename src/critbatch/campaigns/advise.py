@@ -123,9 +123,7 @@ def advise(
             tell=lambda key: show.update(trying=str(key), part=0.0),
         )
         show.update(stage=f"{task.name}: race over learning rates", deadline=deadline, total=None)
-        runs = race.run(
-            first_size(clock, task.examples), first_rates(name), seed=seed, noise_every=NOISE_EVERY
-        )
+        runs = race.run(first_size(clock, task.examples), first_rates(name), seed=seed, noise_every=NOISE_EVERY)
         while not race.interrupted and (proposal := next_races(fit(runs), clock, runs)) is not None:
             show.update(stage=f"{task.name}: race at batch size {proposal.batch_size}")
             runs = _joined(runs, race.run(proposal.batch_size, proposal.learning_rates, seed=seed, halving=False))

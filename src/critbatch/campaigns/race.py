@@ -10,6 +10,7 @@ from pathlib import Path
 from critbatch.budget import Budget
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key
+from critbatch.predict.choice import two_digits
 from critbatch.records import Outcome, Quantity, Run, Target
 from critbatch.training import Training
 
@@ -20,7 +21,7 @@ FEWEST_STEPS = 32
 PATIENCE = 1.5
 STAGE = "race"
 # A survivor that closes less than this of what is left while its steps double is stuck above the target, since its rate
-# is too large: one of half the rate takes its place, so often at the most.
+# is too large: one of half the rate takes its place, as it does when all have diverged; so often at the most.
 CLOSES = 0.2
 REPLACEMENTS = 3
 
@@ -72,7 +73,13 @@ class Race:
         for rate in rates:
             self._enter(Key(batch_size=batch_size, learning_rate=rate, seed=seed, stage=STAGE))
         steps, places, replacements = FEWEST_STEPS, len(rates), 0
-        while self._live and not self.interrupted:
+        while not self.interrupted:
+            if not self._live:
+                if replacements == REPLACEMENTS or not self._all_failed():
+                    break
+                replacements += 1
+                self._enter_half_of(list(self._over)[-1])
+                continue
             before = {key: self._part(key) for key in self._live}
             self._advance(steps)
             if reached := [run.steps for run in self._over.values() if run.outcome is Outcome.REACHED]:
@@ -85,7 +92,7 @@ class Race:
             if len(self._live) == 1 and replacements < REPLACEMENTS and (stuck := self._stuck(before)):
                 replacements += 1
                 self._drop_all_but(0)
-                self._enter(replace(stuck, learning_rate=stuck.learning_rate / 2))
+                self._enter_half_of(stuck)
             else:
                 steps *= 2
         return [*self._over.values(), *(training.record() for training in self._live.values())]
@@ -95,6 +102,12 @@ class Race:
             self._over[key] = run
         else:
             self._live[key] = self.start(key, self.store.checkpoint(key), self._noise_every)
+
+    def _enter_half_of(self, key: Key) -> None:
+        self._enter(replace(key, learning_rate=two_digits(key.learning_rate / 2)))
+
+    def _all_failed(self) -> bool:
+        return not any(run.outcome in (Outcome.REACHED, Outcome.OUT_OF_MEMORY) for run in self._over.values())
 
     def _advance(self, steps: int) -> None:
         """Each run that is in the race, to so many steps; one that ends leaves the race."""
