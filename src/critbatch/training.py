@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from critbatch.batches import Cursor, Feed, Source
+from critbatch.batches import Cursor, Source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.device import is_out_of_memory, pick_device, wait_for
@@ -23,9 +22,11 @@ from critbatch.fast_path import FastPath
 from critbatch.gradient_noise import FEWEST_PAIRS, NoiseMeter
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
-from critbatch.plan import Phase, Plan
+from critbatch.phases import PlanWalk
+from critbatch.plan import Plan
 from critbatch.random_state import RandomState
-from critbatch.records import CurvePoint, NoisePoint, NoiseScale, Outcome, Run, Target
+from critbatch.records import CurvePoint, NoisePoint, Outcome, Run, Target
+from critbatch.resuming import restore, state_of
 from critbatch.step import Step
 from critbatch.task import Task
 
@@ -34,7 +35,6 @@ DIVERGED = 100.0
 STEPS_BETWEEN_CHECKS = 64
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 PAIRS_PER_NOISE_POINT = 16
-NOISE_PIECES = 4
 
 
 def train(task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any) -> Run:
@@ -112,14 +112,15 @@ class Training:
         self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
         self.meter = NoiseMeter(task.examples, batch_norm=_has_batch_norm(self.model))
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
+        self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every)
         self.random = RandomState(seed, self.device)
         self.ledger = Ledger()
         self.interrupted = False
         self._losses: list[Tensor] = []
         self._saved = time.monotonic()
-        self._enter(0)
+        self.enter_phase(0)
         if checkpoint is not None and checkpoint.is_file():
-            self._restore(load_checkpoint(checkpoint, self.device))
+            restore(self, load_checkpoint(checkpoint, self.device))
 
     def advance(self, until: Budget = NO_BUDGET, *, pause_at: float | None = None) -> Outcome | None:
         """Train on. Returns how the run ended, or None if `until` came first and it can go on.
@@ -142,7 +143,7 @@ class Training:
                     raise
                 raise UserError(
                     f"Batch norm cannot train on a batch of one example (step {ledger.step + 1} of batch size "
-                    f"{self._phase.batch_size}): use a batch size above 1, and drop_last if one example is left over."
+                    f"{self.walk.phase.batch_size}): use a batch size above 1, and drop_last if one is left over."
                 ) from error
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
@@ -154,7 +155,7 @@ class Training:
     def save(self) -> None:
         """Write the checkpoint, if the run has one and is not over."""
         if self.checkpoint is not None and self.ledger.outcome is None:
-            save_checkpoint(self.checkpoint, self._state())
+            save_checkpoint(self.checkpoint, state_of(self))
             self._saved = time.monotonic()
 
     def record(self) -> Run:
@@ -191,9 +192,11 @@ class Training:
         ledger = self.ledger
         if not ledger.curve:
             return self._examine()
-        if self.cursor.position >= self._phase_end and not self._next_phase():
-            ledger.outcome = Outcome.FINISHED
-            return None
+        if self.walk.phase_is_over:
+            if self.walk.is_last_phase:
+                ledger.outcome = Outcome.FINISHED
+                return None
+            self.enter_phase(self.walk.index + 1)
         ledger.compile_seconds += self.fast_path.consider(
             steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
         )
@@ -201,9 +204,10 @@ class Training:
         last = min(self.evaluation.step_after(first), until.steps or math.inf)
         wait_for(self.device)
         started, before = time.perf_counter(), ledger.seconds
-        while ledger.step < last and self.cursor.position < self._phase_end:
+        while ledger.step < last and not self.walk.phase_is_over:
             count = self.fast_path.count
-            if count and (ledger.step - first) % count == 0 and self._room(last) >= count:
+            room = min(last - ledger.step, self.walk.whole_batches_left) if count else 0
+            if count and (ledger.step - first) % count == 0 and room >= count:
                 self._compiled_steps()
             else:
                 self._single_step()
@@ -222,19 +226,19 @@ class Training:
         return None
 
     def _single_step(self) -> None:
-        rate = self._phase.learning_rate(self.cursor.position - self._phase_start)
-        meter = self.meter if self._is_noise_step(self.ledger.step) else None
-        size, pieces = next(self._feed)
+        rate = self.walk.learning_rate
+        meter = self.meter if self.walk.is_noise_step(self.ledger.step) else None
+        size, pieces = next(self.walk.feed)
         self._losses.append(self._step.gradient(pieces, size, meter=meter))
         self._step.update(rate)
         self.ledger.step += 1
         self.ledger.examples += size
 
     def _compiled_steps(self) -> None:
-        losses = self.fast_path.run(self.cursor, self._phase_start)
+        losses = self.fast_path.run(self.cursor, self.walk.start)
         self._losses.extend(losses)
         self.ledger.step += len(losses)
-        self.ledger.examples += len(losses) * self._phase.batch_size
+        self.ledger.examples += len(losses) * self.walk.phase.batch_size
         self.ledger.compiled_steps += len(losses)
 
     def _check_losses(self) -> None:
@@ -253,13 +257,12 @@ class Training:
         numbers = self.examiner.examine(self.model)
         ledger.evaluation_seconds += time.perf_counter() - started
         epoch = self.cursor.position
-        rate = self._phase.learning_rate(epoch - self._phase_start)
         point = CurvePoint(
             step=ledger.step,
             examples=ledger.examples,
             epoch=epoch,
             seconds=ledger.seconds,
-            learning_rate=rate,
+            learning_rate=self.walk.learning_rate,
             **numbers,
         )
         ledger.curve.append(point)
@@ -274,53 +277,16 @@ class Training:
                 Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)
             )
 
-    # The place in the plan.
-
-    @property
-    def _phase(self) -> Phase:
-        return self.plan.phases[self._phase_index]
-
-    def _enter(self, index: int) -> None:
-        """Begin a phase: a new optimizer, and batches of its size from where the cursor is."""
-        self._phase_index = index
-        self._phase_start = sum(phase.epochs for phase in self.plan.phases[:index])
-        self._phase_end = self._phase_start + self._phase.epochs
-        self.optimizer = self._phase.optimizer(self.model.parameters())
+    def enter_phase(self, index: int) -> None:
+        """Begin a phase of the plan: with a new optimizer."""
+        self.walk.enter(index, step=self.ledger.step)
+        self.optimizer = self.walk.phase.optimizer(self.model.parameters())
         self._step = Step(self.task, self.model, self.optimizer, shard=self.shard)
-        self.fast_path.enter(self.optimizer, self._phase)
-        first = self.ledger.step
-        self._feed = Feed(
-            self.source,
-            self.cursor,
-            batch_size=self._phase.batch_size,
-            shard=self.shard,
-            piece=lambda n: self._piece_size(first + n),
-        )
-
-    def _next_phase(self) -> bool:
-        if self._phase_index + 1 == len(self.plan.phases):
-            return False
-        self._enter(self._phase_index + 1)
-        return True
-
-    def _is_noise_step(self, step: int) -> bool:
-        return self.noise_every > 0 and step % self.noise_every == 0 and self._phase.batch_size > 1
-
-    def _piece_size(self, step: int) -> int | None:
-        sizes = [self.plan.micro_batch_size] if self.plan.micro_batch_size else []
-        if self._is_noise_step(step):
-            sizes.append(math.ceil(self._phase.batch_size / NOISE_PIECES))
-        return min(sizes, default=None)
-
-    def _room(self, last: float) -> int:
-        """Whole batches before the next evaluation, the end of the epoch and of the phase."""
-        to_end = (self._phase_end - self.cursor.position) * self.task.examples
-        examples = min(self.task.examples - self.cursor.offset, to_end)
-        return int(min(last - self.ledger.step, examples / self._phase.batch_size))
+        self.fast_path.enter(self.optimizer, self.walk.phase)
 
     def _steps_left(self, until: Budget) -> float:
         ledger = self.ledger
-        left = [(self._phase_end - self.cursor.position) * self.task.examples / self._phase.batch_size]
+        left = [self.walk.steps_left]
         if until.steps is not None:
             left.append(until.steps - ledger.step)
         if until.seconds is not None and ledger.step:
@@ -329,54 +295,6 @@ class Training:
 
     def _spent(self, until: Budget) -> bool:
         return until.spent(steps=self.ledger.step, examples=self.ledger.examples, seconds=self.ledger.seconds)
-
-    # Checkpoints: tensors and plain values, of which the data's part is two integers.
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "identity": self._identity(),
-            "ledger": self.ledger.to_plain(),
-            "phase": self._phase_index,
-            "epoch": self.cursor.epoch,
-            "offset": self.cursor.offset,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "meter": [asdict(scale) for scale in self.meter.scales],
-            "random": self.random.states,
-            "compiled": self.fast_path.wanted,
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        found, here = state.get("identity", {}), self._identity()
-        other = [
-            f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value
-        ]
-        if other:
-            raise UserError(
-                f"The checkpoint {self.checkpoint} belongs to another run ({'; '.join(other)}): give another file, or "
-                "the same settings."
-            )
-        self.ledger = Ledger.from_plain(state["ledger"])
-        self.cursor.epoch, self.cursor.offset = state["epoch"], state["offset"]
-        self._enter(state["phase"])
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.meter.scales = [NoiseScale(**scale) for scale in state["meter"]]
-        self.random.states = [tensor.cpu() for tensor in state["random"]]
-        self.fast_path.wanted = state["compiled"]
-
-    def _identity(self) -> dict[str, Any]:
-        plan = self.plan
-        return {
-            "task": self.task.fingerprint(),
-            "recipe": plan.recipe,
-            "batch_size": plan.batch_size,
-            "micro_batch_size": plan.micro_batch_size,
-            "learning_rate": plan.peak,
-            "epochs": plan.epochs,
-            "order": plan.order.value,
-            "seed": self.seed,
-        }
 
 
 def _has_batch_norm(model: nn.Module) -> bool:

@@ -8,35 +8,30 @@ from pathlib import Path
 
 import torch
 
+from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.race import Race
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
-from critbatch.device import describe_machine, pick_device
+from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.examples import count
-from critbatch.measure.speed import speed as measure_speed
 from critbatch.predict.choice import best_size, recommended_rate
 from critbatch.predict.recommend import advise_record, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import fit
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
 from critbatch.recipes import find_recipe
-from critbatch.record_files import save_record
-from critbatch.records import Advice, Run, Speed
+from critbatch.records import Advice, Run
 from critbatch.task import Task
 from critbatch.training import Training
 
 BUDGET = 600.0
-# Of the budget, and of the clock: what timing the steps may take at most.
-SPEED_SHARE, SPEED_SECONDS = 0.1, 15.0
 EPOCHS = 200.0
 NOISE_EVERY = 4
 # A sample as large as this moves an accuracy of 0.97 by 0.4 % (one standard error), the same way at every batch size.
 EVALUATION = Evaluation(growth=1.1, validation_examples=2000, train_examples=1000)
 CHECKS = (1, 2)  # added to the seed
-# Fewer timed sizes than this are those of a `critbatch speed` that asked for a few.
-FEWEST_TIMED = 6
 
 
 def advise(
@@ -89,7 +84,8 @@ def advise(
     if current is not None and not 1 <= current <= task.examples:
         raise UserError(f"current={current} is not possible: use a batch size from 1 to {task.examples}.")
     deadline = watch.began + budget
-    clock = _clock(task, out=out, recipe=name, device=device, seed=seed, budget=budget, show=show, command=command)
+    clock = Clock(task, recipe=name, device=device, seed=seed, folder=out, budget=budget, show=show, command=command)
+    speed = clock.take()
     terms = Terms(
         task=task.name,
         fingerprint=task.fingerprint(),
@@ -123,16 +119,24 @@ def advise(
             tell=lambda key: show.update(trying=str(key), part=0.0),
         )
         show.update(stage=f"{task.name}: race over learning rates", deadline=deadline, total=None)
-        runs = race.run(first_size(clock, task.examples), first_rates(name), seed=seed, noise_every=NOISE_EVERY)
-        while not race.interrupted and (proposal := next_races(fit(runs), clock, runs)) is not None:
+        runs = race.run(first_size(speed, task.examples), first_rates(name), seed=seed, noise_every=NOISE_EVERY)
+        timed_near: set[int] = set()
+        while not race.interrupted:
+            posterior = fit(runs)
+            if posterior.reached and (size := best_size(posterior, speed)) not in timed_near:
+                speed = clock.take_again(speed, size)
+                timed_near.add(size)
+            proposal = next_races(posterior, speed, runs)
+            if proposal is None:
+                break
             show.update(stage=f"{task.name}: race at batch size {proposal.batch_size}")
-            runs = _joined(runs, race.run(proposal.batch_size, proposal.learning_rates, seed=seed, halving=False))
+            runs = _joined(runs, race.run_all(proposal.batch_size, proposal.learning_rates, posterior, seed=seed))
         show.update(stage=f"{task.name}: checking the answer with other seeds")
         for other in CHECKS:
             if not race.interrupted and (posterior := fit(runs)).reached:
-                size = best_size(posterior, clock)
+                size = best_size(posterior, speed)
                 rate = recommended_rate(posterior, size)
-                runs = _joined(runs, race.run(size, [rate], seed=seed + other, halving=False))
+                runs = _joined(runs, race.run_all(size, [rate], posterior, seed=seed + other))
     if race.interrupted and time.monotonic() < deadline:
         raise KeyboardInterrupt
     cautions = ["one_machine", "generalization_not_measured"]
@@ -140,7 +144,7 @@ def advise(
         cautions.append("validation_sample")
     return advise_record(
         fit(runs),
-        clock,
+        speed,
         runs,
         target=task.target,
         recipe=name,
@@ -153,28 +157,3 @@ def advise(
 def _joined(runs: list[Run], more: list[Run]) -> list[Run]:
     """Both, each run once: a later race may have gone over a run of an earlier one."""
     return list({(run.batch_size, run.learning_rate, run.seed): run for run in (*runs, *more)}.values())
-
-
-def _clock(
-    task: Task, *, out: Path, recipe: str, device: torch.device, seed: int, budget: float, show: Display, command: str
-) -> Speed:
-    """Seconds per step at every batch size: from the folder if they are of this task and machine, or measured now."""
-    kept = out / "speed.json"
-    if kept.is_file():
-        found = Speed.from_json(kept.read_bytes())
-        here = (task.name, task.examples, describe_machine(device))
-        same = (found.task, found.examples, found.provenance.machine) == here
-        if same and len(found.fitting) >= FEWEST_TIMED:
-            return found
-    show.update(stage=f"{task.name}: timing steps")
-    clock = measure_speed(
-        task,
-        recipe=recipe,
-        device=device,
-        seed=seed,
-        budget=min(SPEED_SECONDS, SPEED_SHARE * budget),
-        progress=lambda at: show.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total),
-        command=command,
-    )
-    save_record(clock, out)
-    return clock

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from critbatch.budget import Budget
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key
 from critbatch.predict.choice import two_digits
+from critbatch.predict.time_to_target import Posterior
 from critbatch.records import Outcome, Quantity, Run, Target
 from critbatch.training import Training
 
@@ -19,10 +22,12 @@ PART_OF_THE_WAY = 0.5
 FEWEST_STEPS = 32
 # When the first comes to the target, those still in the race may take so many times its steps.
 PATIENCE = 1.5
+# In a race that drops nobody: over the steps that nine of ten runs at the best of its rates are expected to take.
+OVERTIME = 3.0
 STAGE = "race"
-# A survivor that closes less than this of what is left while its steps double is stuck above the target, since its rate
+# A survivor that is most of the way and closes hardly any of the rest while its steps double is stuck: its rate
 # is too large: one of half the rate takes its place, as it does when all have diverged; so often at the most.
-CLOSES = 0.2
+STUCK_FROM, CLOSES = 0.75, 0.2
 REPLACEMENTS = 3
 
 Start = Callable[[Key, Path, int], Training]
@@ -60,18 +65,13 @@ class Race:
         self._live: dict[Key, Training] = {}
         self._noise_every = 0
 
-    def run(
-        self, batch_size: int, rates: Sequence[float], *, seed: int, halving: bool = True, noise_every: int = 0
-    ) -> list[Run]:
-        """Race these rates, and return all the runs, those that were dropped too.
+    def run(self, batch_size: int, rates: Sequence[float], *, seed: int, noise_every: int = 0) -> list[Run]:
+        """Race these rates by successive halving, and return all the runs, those that were dropped too.
 
         `interrupted` is then True if it was stopped half way: the runs that were in the race have ended early.
-        Without `halving` all go on until the first comes to the target. The noise scale is measured at every
-        `noise_every`-th step, which then takes longer.
+        The noise scale is measured at every `noise_every`-th step, which then takes longer.
         """
-        self._over, self._live, self._noise_every = {}, {}, noise_every
-        for rate in rates:
-            self._enter(Key(batch_size=batch_size, learning_rate=rate, seed=seed, stage=STAGE))
+        self._begin(batch_size, rates, seed=seed, noise_every=noise_every)
         steps, places, replacements = FEWEST_STEPS, len(rates), 0
         while not self.interrupted:
             if not self._live:
@@ -81,20 +81,39 @@ class Race:
                 self._enter_half_of(list(self._over)[-1])
                 continue
             before = {key: self._part(key) for key in self._live}
-            self._advance(steps)
-            if reached := [run.steps for run in self._over.values() if run.outcome is Outcome.REACHED]:
-                self._advance(math.ceil(PATIENCE * min(reached)))
-                self._drop_all_but(0)
+            if self._advance(steps):
                 break
-            if halving and self._on_the_way():
+            if self._on_the_way():
                 places = math.ceil(places / 2)
                 self._drop_all_but(places)
-            if len(self._live) == 1 and replacements < REPLACEMENTS and (stuck := self._stuck(before)):
+            if replacements < REPLACEMENTS and (stuck := self._stuck(before)):
                 replacements += 1
                 self._drop_all_but(0)
                 self._enter_half_of(stuck)
             else:
                 steps *= 2
+        return self._runs()
+
+    def run_all(self, batch_size: int, rates: Sequence[float], posterior: Posterior, *, seed: int) -> list[Run]:
+        """Run these rates until the first comes to the target; none is dropped before.
+
+        They end where no run of a rate as good as these are thought to be should still be on its way.
+        """
+        self._begin(batch_size, rates, seed=seed)
+        expected = min(float(np.quantile(posterior.next_run(batch_size, rate), 0.9)) for rate in rates)
+        steps, last = FEWEST_STEPS, math.ceil(OVERTIME * expected)
+        while self._live and not self.interrupted and not self._advance(min(steps, last)):
+            if steps >= last:
+                self._drop_all_but(0)
+            steps *= 2
+        return self._runs()
+
+    def _begin(self, batch_size: int, rates: Sequence[float], *, seed: int, noise_every: int = 0) -> None:
+        self._over, self._live, self._noise_every = {}, {}, noise_every
+        for rate in rates:
+            self._enter(Key(batch_size=batch_size, learning_rate=rate, seed=seed, stage=STAGE))
+
+    def _runs(self) -> list[Run]:
         return [*self._over.values(), *(training.record() for training in self._live.values())]
 
     def _enter(self, key: Key) -> None:
@@ -109,18 +128,30 @@ class Race:
     def _all_failed(self) -> bool:
         return not any(run.outcome in (Outcome.REACHED, Outcome.OUT_OF_MEMORY) for run in self._over.values())
 
-    def _advance(self, steps: int) -> None:
-        """Each run that is in the race, to so many steps; one that ends leaves the race."""
+    def _advance(self, steps: int) -> bool:
+        """Each run that is in the race, to so many steps. True if one has come to the target: then the race is over."""
         for key, training in list(self._live.items()):
             self.tell(key)
-            outcome = training.advance(Budget(steps=steps), pause_at=self.pause_at)
-            if outcome is Outcome.INTERRUPTED:
-                self.interrupted = True
-                for other in self._live.values():
-                    other.save()
-                return
-            if outcome is not None:
-                self._keep(key)
+            if not self._advance_one(key, training, steps):
+                return False
+        reached = [run.steps for run in self._over.values() if run.outcome is Outcome.REACHED]
+        if not reached:
+            return False
+        for key, training in list(self._live.items()):
+            if not self._advance_one(key, training, math.ceil(PATIENCE * min(reached))):
+                return False
+        self._drop_all_but(0)
+        return True
+
+    def _advance_one(self, key: Key, training: Training, steps: int) -> bool:
+        outcome = training.advance(Budget(steps=steps), pause_at=self.pause_at)
+        if outcome is Outcome.INTERRUPTED:
+            self.interrupted = True
+            for other in self._live.values():
+                other.save()
+        elif outcome is not None:
+            self._keep(key)
+        return not self.interrupted
 
     def _on_the_way(self) -> bool:
         return any(self._part(key) >= PART_OF_THE_WAY for key in self._live)
@@ -138,9 +169,11 @@ class Race:
 
     def _stuck(self, before: dict[Key, float]) -> Key | None:
         """The one survivor, if twice the steps brought it hardly any closer."""
+        if len(self._live) != 1:
+            return None
         (key,) = self._live
         then, now = before[key], self._part(key)
-        return key if then >= PART_OF_THE_WAY and now - then < CLOSES * (1 - then) else None
+        return key if then >= STUCK_FROM and now - then < CLOSES * (1 - then) else None
 
     def _part(self, key: Key) -> float:
         return part_of_the_way(self._live[key].record(), self.target)

@@ -11,11 +11,12 @@ from critbatch.budget import Budget, Progress
 from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
+from critbatch.phases import NOISE_PIECES
 from critbatch.provenance import Stopwatch
 from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records import Noise
 from critbatch.task import Task
-from critbatch.training import NOISE_PIECES, train
+from critbatch.training import train
 
 
 def noise(

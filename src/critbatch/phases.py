@@ -1,0 +1,76 @@
+"""The place of a run in its plan: which phase, which batches come next, how far it is to the end."""
+
+from __future__ import annotations
+
+import math
+
+from critbatch.batches import Cursor, Feed, Source
+from critbatch.distributed import Shard
+from critbatch.plan import Phase, Plan
+
+# Pieces that a batch is cut into where the noise of its gradient is measured.
+NOISE_PIECES = 4
+
+
+class PlanWalk:
+    """Walks through the phases of a plan.
+
+    Args:
+        plan: the phases.
+        source: gathers the examples.
+        cursor: the place in the data; it moves with the batches that are taken.
+        shard: this process's part of each batch.
+        noise_every: at every n-th step the batch is cut into micro-batches for the noise; 0 for never.
+    """
+
+    def __init__(self, plan: Plan, source: Source, cursor: Cursor, shard: Shard, *, noise_every: int = 0) -> None:
+        self.plan, self.source, self.cursor, self.shard = plan, source, cursor, shard
+        self.noise_every = noise_every
+        self.enter(0, step=0)
+
+    def enter(self, index: int, *, step: int) -> None:
+        """Begin phase `index` at a step of the run: batches of its size from where the cursor is."""
+        self.index = index
+        self.phase: Phase = self.plan.phases[index]
+        self.start = sum(phase.epochs for phase in self.plan.phases[:index])
+        self.end = self.start + self.phase.epochs
+        self.feed = Feed(
+            self.source,
+            self.cursor,
+            batch_size=self.phase.batch_size,
+            shard=self.shard,
+            piece=lambda n: self._piece_size(step + n),
+        )
+
+    @property
+    def phase_is_over(self) -> bool:
+        return self.cursor.position >= self.end
+
+    @property
+    def is_last_phase(self) -> bool:
+        return self.index + 1 == len(self.plan.phases)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next step."""
+        return self.phase.learning_rate(self.cursor.position - self.start)
+
+    @property
+    def steps_left(self) -> float:
+        """In this phase."""
+        return (self.end - self.cursor.position) * self.cursor.examples / self.phase.batch_size
+
+    @property
+    def whole_batches_left(self) -> int:
+        """In this epoch, and in this phase."""
+        in_epoch = (self.cursor.examples - self.cursor.offset) / self.phase.batch_size
+        return int(min(in_epoch, self.steps_left))
+
+    def is_noise_step(self, step: int) -> bool:
+        return self.noise_every > 0 and step % self.noise_every == 0 and self.phase.batch_size > 1
+
+    def _piece_size(self, step: int) -> int | None:
+        sizes = [self.plan.micro_batch_size] if self.plan.micro_batch_size else []
+        if self.is_noise_step(step):
+            sizes.append(math.ceil(self.phase.batch_size / NOISE_PIECES))
+        return min(sizes, default=None)

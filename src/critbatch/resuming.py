@@ -1,0 +1,96 @@
+"""A run as tensors and plain values, and back: what a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+from torch.optim import Optimizer
+
+from critbatch.batches import Cursor
+from critbatch.errors import UserError
+from critbatch.fast_path import FastPath
+from critbatch.gradient_noise import NoiseMeter
+from critbatch.ledger import Ledger
+from critbatch.phases import PlanWalk
+from critbatch.plan import Plan
+from critbatch.random_state import RandomState
+from critbatch.records import NoiseScale
+from critbatch.task import Task
+
+
+class Resumable(Protocol):
+    """What of a run must be put back for it to go on."""
+
+    task: Task
+    plan: Plan
+    seed: int
+    checkpoint: Path | None
+    model: nn.Module
+    optimizer: Optimizer
+    ledger: Ledger
+    cursor: Cursor
+    walk: PlanWalk
+    meter: NoiseMeter
+    random: RandomState
+    fast_path: FastPath
+
+    def enter_phase(self, index: int) -> None: ...
+
+
+def state_of(run: Resumable) -> dict[str, Any]:
+    """All that is needed to go on. The data's part of it is two integers."""
+    return {
+        "identity": _identity(run),
+        "ledger": run.ledger.to_plain(),
+        "phase": run.walk.index,
+        "epoch": run.cursor.epoch,
+        "offset": run.cursor.offset,
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "meter": [asdict(scale) for scale in run.meter.scales],
+        "random": run.random.states,
+        "compiled": run.fast_path.wanted,
+    }
+
+
+def restore(run: Resumable, state: dict[str, Any]) -> None:
+    """Put a new run where the one was whose state this is.
+
+    Raises:
+        UserError: if that was another run: other data, another model, other settings.
+    """
+    found, here = state.get("identity", {}), _identity(run)
+    other = [
+        f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value
+    ]
+    if other:
+        raise UserError(
+            f"The checkpoint {run.checkpoint} belongs to another run ({'; '.join(other)}): give another file, or the "
+            "same settings."
+        )
+    run.ledger = Ledger.from_plain(state["ledger"])
+    run.cursor.epoch, run.cursor.offset = state["epoch"], state["offset"]
+    run.enter_phase(state["phase"])
+    run.model.load_state_dict(state["model"])
+    run.optimizer.load_state_dict(state["optimizer"])
+    run.meter.scales = [NoiseScale(**scale) for scale in state["meter"]]
+    run.random.states = [tensor.cpu() for tensor in state["random"]]
+    run.fast_path.wanted = state["compiled"]
+
+
+def _identity(run: Resumable) -> dict[str, Any]:
+    plan = run.plan
+    return {
+        "task": run.task.fingerprint(),
+        "recipe": plan.recipe,
+        "batch_size": plan.batch_size,
+        "micro_batch_size": plan.micro_batch_size,
+        "learning_rate": plan.peak,
+        "epochs": plan.epochs,
+        "order": plan.order.value,
+        "drop_last": plan.drop_last,
+        "seed": run.seed,
+    }
