@@ -19,12 +19,12 @@ def noise_scale(
 ) -> NoiseScale:
     """Separate the gradient's signal from its noise, given its squared norm at two batch sizes.
 
-    E|g_B|^2 = |G|^2 + tr(Sigma) (1/B - 1/N) holds at both sizes: two equations, two unknowns. Each answer is
+    ``E|g_B|^2 = |G|^2 + tr(Sigma) (1/B - 1/N)`` holds at both sizes: two equations, two unknowns. Each answer is
     unbiased, their ratio is not: average the norms over steps before you call this.
     McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; 1/N for batches drawn without replacement.
 
     Args:
-        small_norm2: mean of |g|^2 over batches of `small` examples. Shape ().
+        small_norm2: mean of ``|g|^2`` over batches of `small` examples. Shape ().
         big_norm2: the same over batches of `big` examples. Shape (), same device.
         small: examples in a small batch; of batches of several sizes, the harmonic mean.
         big: examples in a big batch.

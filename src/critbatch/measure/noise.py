@@ -34,7 +34,7 @@ def noise(
     progress: Callable[[Progress], None] | None = None,
     command: str = "",
 ) -> Noise:
-    """Signal and noise of the gradient while the task is trained: B_simple = tr(Sigma) / |G|^2 against the run.
+    """Signal and noise of the gradient while the task is trained: ``B_simple = tr(Sigma) / |G|^2`` against the run.
 
     Each batch is cut into micro-batches, whose gradients and their mean are gradients at two batch sizes at one point:
     the estimate costs no further pass over the data. McCandlish et al. 2018, arXiv:1812.06162, section 2.2 and
