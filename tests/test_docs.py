@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,14 @@ def test_both_readmes_show_the_same_commands_and_figures() -> None:
     assert CODE.findall(english) == CODE.findall(chinese)
     assert re.findall(r"`critbatch [^`]+`", english) == re.findall(r"`critbatch [^`]+`", chinese)
     assert re.findall(r"!\[[^]]*\]\(([^)]*)\)", english) == re.findall(r"!\[[^]]*\]\(([^)]*)\)", chinese)
+
+
+def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        from key_figures import advice_table, overhead_table, speed_table
+    finally:
+        sys.path.pop(0)
+    text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    for table in (advice_table(["digits-mlp", "mnist-mlp", "fashion-cnn"]), speed_table("mnist-mlp"), overhead_table()):
+        assert table in text

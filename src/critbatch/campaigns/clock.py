@@ -70,7 +70,7 @@ class Clock:
 
     def _measure(self, sizes: list[int] | None, seconds: float) -> Speed:
         def tell(at: SpeedProgress) -> None:
-            self.show.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total)
+            self.show.update(trying=f"batch size {at.batch_size}", part=None, done=at.done, total=at.total)
 
         self.show.update(stage=f"{self.task.name}: timing steps")
         measured = speed(

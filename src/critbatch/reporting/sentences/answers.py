@@ -31,16 +31,16 @@ ANSWERS = {
         zh="现在用的批次大小 {batch_size} 预计达不到目标。",
     ),
     "advice_largest": Sentence(
-        en="The largest size that fits, {batch_size}, takes {seconds}: {times} times as long.",
-        zh="放得进内存的最大批次 {batch_size} 需要 {seconds}：是最短时间的 {times} 倍。",
+        en="The largest size that was timed, {batch_size}, takes {seconds}: {times} times as long.",
+        zh="计过时的最大批次 {batch_size} 需要 {seconds}：是最短时间的 {times} 倍。",
     ),
     "advice_largest_is_best": Sentence(
-        en="That is the largest batch size that fits: more memory might bring more.",
-        zh="这已是放得进内存的最大批次：更大的内存也许会更快。",
+        en="That is the largest batch size that was timed: a still larger one might bring more.",
+        zh="这已是计过时的最大批次：更大的批次也许会更快。",
     ),
     "advice_largest_never": Sentence(
-        en="The largest size that fits, {batch_size}, is not expected to reach the target.",
-        zh="放得进内存的最大批次 {batch_size} 预计达不到目标。",
+        en="The largest size that was timed, {batch_size}, is not expected to reach the target.",
+        zh="计过时的最大批次 {batch_size} 预计达不到目标。",
     ),
     "advice_micro": Sentence(
         en="It fits in memory as {pieces} micro-batches of {micro}, their gradients added up.",

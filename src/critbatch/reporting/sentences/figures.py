@@ -98,7 +98,7 @@ FIGURES = {
     "label_near": Sentence(en="within 10 %", zh="相差 10 % 以内"),
     "label_best": Sentence(en="best: {batch_size}", zh="最好：{batch_size}"),
     "label_current": Sentence(en="in use today: {batch_size}", zh="现在使用：{batch_size}"),
-    "label_largest": Sentence(en="largest that fits: {batch_size}", zh="放得进的最大：{batch_size}"),
+    "label_largest": Sentence(en="largest timed: {batch_size}", zh="计过时的最大：{batch_size}"),
     "label_soonest": Sentence(en="soonest: {batch_size}", zh="最快：{batch_size}"),
     "label_target": Sentence(en="target {value}", zh="目标 {value}"),
     "label_batch_size_of_run": Sentence(

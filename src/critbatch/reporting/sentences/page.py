@@ -33,7 +33,7 @@ PAGE = {
     "tile_alone": Sentence(en="no other within 10 %", zh="别无 10 % 以内的"),
     "tile_runs": Sentence(en="Runs made", zh="完成的训练"),
     "tile_left": Sentence(en="{left} left", zh="还剩 {left} 次"),
-    "tile_largest": Sentence(en="Largest that fits", zh="放得进的最大批次"),
+    "tile_largest": Sentence(en="Largest timed", zh="计过时的最大批次"),
     "tile_knee": Sentence(en="Knee", zh="拐点"),
     "tile_epoch": Sentence(en="Shortest epoch", zh="最短的周期（epoch）"),
     "tile_at_batch_size": Sentence(en="at batch size {batch_size}", zh="批次大小 {batch_size}"),
