@@ -45,7 +45,8 @@ def seconds(estimate: Estimate) -> str:
 
 def advice_table(tasks: list[str]) -> str:
     rows = [
-        "| task | target accuracy | batch size (within 10 %) | learning rate | time to target, 80 % interval | at the largest timed | runs | wall |",
+        "| task | target accuracy | batch size (within 10 %) | learning rate | time to target, 80 % interval "
+        "| at the largest timed | runs | wall |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for task in tasks:
@@ -54,7 +55,8 @@ def advice_table(tasks: list[str]) -> str:
         low, high = kept["within_ten_percent"]
         rows.append(
             f"| `{task}` | {kept['target']['value']} | {best.batch_size:,} ({low:,} to {high:,}) | "
-            f"{best.learning_rate.value:g} | {seconds(best.seconds)} | {largest.batch_size:,}: {seconds(largest.seconds)} | "
+            f"{best.learning_rate.value:g} | {seconds(best.seconds)} | "
+            f"{largest.batch_size:,}: {seconds(largest.seconds)} | "
             f"{kept['runs']} | {kept['provenance']['wall_seconds']:.0f} s |"
         )
     return "\n".join(rows)
@@ -82,7 +84,8 @@ def speed_table(task: str) -> str:
     fit = speed.fit
     rows += [
         "",
-        f"Fitted: {1e3 * fit.fixed_seconds:.2g} ms + B x {1e6 * fit.example_seconds:.2g} us, knee at B = {fit.knee.value:.0f} "
+        f"Fitted: {1e3 * fit.fixed_seconds:.2g} ms + B x {1e6 * fit.example_seconds:.2g} us, "
+        f"knee at B = {fit.knee.value:.0f} "
         f"({fit.knee.low:.0f} to {fit.knee.high:.0f}), worst miss {fit.worst_miss:.0%}.",
     ]
     return "\n".join(rows)
