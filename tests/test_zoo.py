@@ -157,6 +157,17 @@ def test_each_entry_names_a_known_data_set_and_builds_a_task_of_its_own_name() -
     assert all(entry.description and entry.model for entry in TASKS.values())
 
 
+def test_the_fingerprint_does_not_move_with_the_number_of_threads() -> None:
+    before, found = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.add(find_task("digits-mlp").fingerprint())
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
+
+
 def test_digits_are_split_once_and_for_all() -> None:
     task = find_task("digits-mlp")
     assert (task.examples, len(task.validation)) == (1437, 360)

@@ -103,8 +103,11 @@ class Display:
         self.situation = Situation()
 
     def update(self, **changes: Any) -> None:
-        """Change fields of the `Situation`."""
-        self.situation = replace(self.situation, **changes)
+        """Change fields of the `Situation`. A new stage forgets what the one before was at."""
+        before = self.situation
+        if changes.get("stage", before.stage) != before.stage:
+            before = Situation(best=before.best, deadline=before.deadline)
+        self.situation = replace(before, **changes)
         self.show()
 
     def watch(self, progress: Progress) -> None:
