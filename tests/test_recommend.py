@@ -27,7 +27,7 @@ def test_the_time_is_no_surer_than_the_steps_or_the_clock():
     (point,) = time_points(posterior, speed, [64], runs=[])
     assert point.seconds.high / point.seconds.low > point.steps.high / point.steps.low
     unsure = [
-        replace(timed, step_seconds=Estimate(value=timed.step_seconds.value, n=2, reason="too_few_steps"))
+        replace(timed, step_seconds=Estimate(value=timed.step_seconds.value, n=2, reason="too_few_visits"))
         for timed in speed.points
     ]
     (point,) = time_points(posterior, replace(speed, points=tuple(unsure)), [64], runs=[])
@@ -75,6 +75,17 @@ def test_the_best_rate_at_the_edge_of_those_tried_says_so():
     inside = [*edge, made(1, 0.004, took=9000)]
     assert "rate_at_edge" in advise(edge, world=world).cautions
     assert "rate_at_edge" not in advise(inside, world=world).cautions
+
+
+def test_a_clock_that_swings_is_cautioned_against():
+    runs = [made(64, 0.1, took=500), made(256, 0.2, took=200)]
+    speed = World(recipe="sgd").speed()
+    for quartiles, unsteady in (((1.0, 1.9), False), ((1.0, 2.1), True)):
+        points = tuple(replace(point, quartiles=quartiles) for point in speed.points)
+        advice = advise_record(
+            fit(runs), replace(speed, points=points), runs, target=TARGET, recipe="sgd", provenance=PROVENANCE
+        )
+        assert ("unsteady_times" in advice.cautions) is unsteady
 
 
 def test_cautions_of_the_campaign_come_first_and_each_once():

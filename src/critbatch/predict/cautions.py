@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import Outcome, Run, Speed, TimePoint
+from critbatch.records import Outcome, Run, Speed, SpeedPoint, TimePoint
 
 NEAR = 1.5
 """A batch size within this factor of one that was run is not extrapolated."""
+
+UNSTEADY = 2.0
+"""Between the quartiles of a step's seconds: on a machine of one's own they differ by some per cent."""
 
 
 def find_cautions(posterior: Posterior, speed: Speed, runs: Sequence[Run], best: TimePoint | None) -> list[str]:
@@ -17,6 +20,8 @@ def find_cautions(posterior: Posterior, speed: Speed, runs: Sequence[Run], best:
         found = ["all_diverged" if {run.outcome for run in runs} == {Outcome.DIVERGED} else "no_run_reached_target"]
     else:
         found = _of_best(speed, runs, best)
+        if any(_unsteady(point) for point in speed.fitting):
+            found.append("unsteady_times")
         if posterior.reason:
             found.append(posterior.reason)
         if len({run.seed for run in runs if run.crossing is not None}) == 1:
@@ -42,3 +47,8 @@ def _of_best(speed: Speed, runs: Sequence[Run], best: TimePoint) -> list[str]:
     if fastest.learning_rate in (min(rates), max(rates)):
         found.append("rate_at_edge")
     return found
+
+
+def _unsteady(point: SpeedPoint) -> bool:
+    """Whether a quarter of the steps took more than UNSTEADY times as long as another quarter."""
+    return point.quartiles is not None and point.quartiles[1] > UNSTEADY * point.quartiles[0]
