@@ -31,7 +31,7 @@ def test_the_time_is_no_surer_than_the_steps_or_the_clock():
         for timed in speed.points
     ]
     (point,) = time_points(posterior, replace(speed, points=tuple(unsure)), [64], runs=[])
-    assert (point.seconds.low, point.seconds.high, point.seconds.reason) == (None, None, "too_few_steps")
+    assert (point.seconds.low, point.seconds.high, point.seconds.reason) == (None, None, "too_few_visits")
 
 
 def test_the_runs_at_a_size_are_counted():
