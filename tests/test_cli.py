@@ -163,6 +163,17 @@ def test_wrong_input_is_answered_in_one_sentence(
     assert not [line for line in progress if "Traceback" in line or "Error" in line]
 
 
+def test_ctrl_c_is_one_sentence_and_exit_code_130(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("critbatch.cli.doing.find_task", interrupted)
+    assert critbatch("speed", "mine.py:task", monkeypatch=monkeypatch) == 130
+    assert capsys.readouterr().err.startswith("critbatch: stopped.")
+
+
 def test_a_task_file_that_raises_is_answered_with_its_line(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

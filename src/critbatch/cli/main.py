@@ -17,6 +17,8 @@ def main() -> None:
     except UserError as error:
         print(f"critbatch: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("critbatch: stopped. What was learned is kept: the same command goes on from there.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        # Typer makes one of a KeyboardInterrupt, and says nothing.
+        if end.code == INTERRUPTED:
+            print("critbatch: stopped. What was learned is kept: the same command goes on from there.", file=sys.stderr)
+        raise
