@@ -70,6 +70,7 @@ def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store) -> None:
     race = Race(store, interrupted_start, target=TASK.target, pause_at=None, tell=told.append)
     race.run(16, RATES, seed=0)
     assert race.interrupted
+    assert {key.learning_rate for key in told} <= set(RATES)
     again = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
     runs = {run.learning_rate: run for run in again.run(16, RATES, seed=0)}
     assert not again.interrupted

@@ -75,13 +75,13 @@ class Race:
         steps, places, replacements = FEWEST_STEPS, len(rates), 0
         while not self.interrupted:
             if not self._live:
-                if replacements == REPLACEMENTS or not self._all_failed():
+                if replacements == REPLACEMENTS or not self._more_rates_may_help():
                     break
                 replacements += 1
                 self._enter_half_of(list(self._over)[-1])
                 continue
             before = {key: self._part(key) for key in self._live}
-            if self._advance(steps):
+            if self._advance(steps) or self.interrupted:
                 break
             if self._on_the_way():
                 places = math.ceil(places / 2)
@@ -125,7 +125,7 @@ class Race:
     def _enter_half_of(self, key: Key) -> None:
         self._enter(replace(key, learning_rate=two_digits(key.learning_rate / 2)))
 
-    def _all_failed(self) -> bool:
+    def _more_rates_may_help(self) -> bool:
         return not any(run.outcome in (Outcome.REACHED, Outcome.OUT_OF_MEMORY) for run in self._over.values())
 
     def _advance(self, steps: int) -> bool:
