@@ -13,11 +13,22 @@ SOURCE = Path(__file__).parent.parent / "src" / "critbatch"
 
 # From the ground up. A module may import from its own floor and from those below.
 FLOORS = [
-    ["version", "errors", "records"],
+    ["version", "errors", "records", "loss_records"],
     ["record_files", "predict"],
     ["device", "distributed", "examples", "task_checks", "task", "random_state", "interruption", "provenance"],
-    ["learning_rate", "batches", "plan", "budget", "progress", "checkpoint", "ledger", "phases", "gradient_noise"],
-    ["step", "functional_updates", "step_graph", "rehearsal", "compiled", "evaluation", "zoo"],
+    [
+        "learning_rate",
+        "batches",
+        "plan",
+        "budget",
+        "progress",
+        "checkpoint",
+        "ledger",
+        "phases",
+        "gradient_noise",
+        "per_example",
+    ],
+    ["step", "functional_updates", "step_graph", "rehearsal", "compiled", "evaluation", "solutions", "zoo"],
     ["fast_path", "resuming", "recipes"],
     ["training"],
     ["measure"],

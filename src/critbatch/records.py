@@ -196,6 +196,18 @@ class NoisePoint(Record):
     step: int
     epoch: float
     scale: NoiseScale
+    in_metric: NoiseScale | None = None  # in the metric of the optimizer's preconditioner
+    by_curvature: NoiseScale | None = None  # tr(H Sigma) / G^T H G
+    layers: tuple[LayerNoise, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNoise(Record):
+    """The noise scale of one layer's part of the gradient."""
+
+    name: str
+    parameters: int
+    scale: NoiseScale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +221,7 @@ class Noise(Record):
     batch_size: int
     micro_batch_size: int
     learning_rate: float
+    method: str = "micro_batches"  # or "processes", "examples": whose gradients were compared with the batch's
     points: tuple[NoisePoint, ...]
     provenance: Provenance
 

@@ -125,11 +125,8 @@ class Task:
         return self.prepare(batch) if self.prepare is not None else batch
 
     def forward(self, model: nn.Module, batch: Tree) -> Any:
-        """The model's outputs for a batch of raw inputs. A dict goes in as keyword arguments, a tuple as positional."""
-        ready = self.inputs(batch)
-        if isinstance(ready, dict):
-            return model(**ready)
-        return model(*ready) if isinstance(ready, tuple) else model(ready)
+        """The model's outputs for a batch of raw inputs."""
+        return apply(model, self.inputs(batch))
 
     def fingerprint(self) -> str:
         """A short hash of what results belong to: the model's layers and shapes, a sample of the data, loss, metric,
@@ -149,6 +146,13 @@ class Task:
                     digest.update(f"{leaf.dtype} {tuple(leaf.shape)}".encode())
                     digest.update(leaf.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def apply(model: Callable[..., Any], inputs: Tree) -> Any:
+    """The model's outputs for prepared inputs. A dict goes in as keyword arguments, a tuple as positional."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
 def _random_state_kept() -> AbstractContextManager[None]:

@@ -1,0 +1,179 @@
+"""The mean loss over many examples as a function of the weights: what curvature, sharpness and landscape look at."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from critbatch.batches import Source
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.evaluation import sample
+from critbatch.examples import Data, Tree, as_data, count, map_tree
+from critbatch.loss_records import Mode, Setup
+from critbatch.task import Task, apply
+
+CHUNK = 1000
+
+
+class Surface:
+    """``f(w)``, its gradient and the metric, over all examples, a chunk at a time.
+
+    It works on a copy of the model, so that the model, its mode and its running statistics stay as they are. Attention
+    takes the math kernel, since the others have no second derivative. Beyond the copy it holds a few vectors as long as
+    the weights, and what one chunk needs for a forward and backward pass.
+
+    Args:
+        task: data, loss and metric.
+        model: the weights; those that need no gradient are held fixed.
+        data: "train", "validation", or data of the user's own.
+        examples: how many of them, the same ones each time; None for all.
+        mode: what batch norm does.
+        double: compute in float64.
+        chunk: examples in one pass.
+        device: that of the measurement; the accelerator where there is one, unless given.
+
+    Raises:
+        UserError: if the model has no weight to move, or a size is not possible.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        *,
+        data: str | Data = "train",
+        examples: int | None = None,
+        mode: Mode = Mode.EVAL,
+        double: bool = False,
+        chunk: int = CHUNK,
+        device: torch.device | None = None,
+    ) -> None:
+        if examples is not None and examples < 1:
+            raise UserError(f"examples={examples} is not possible: use 1 or more.")
+        if chunk < 1:
+            raise UserError(f"chunk={chunk} is not possible: use 1 or more.")
+        self.task, self.mode, self.chunk = task, Mode(mode), chunk
+        self.device = device or pick_device()
+        self.name = data if isinstance(data, str) else "own"
+        self._source = Source(_data_of(task, data), self.device)
+        self.indices = sample(count(self._source.data), examples)
+        self.examples = len(self.indices)
+        self.model = copy.deepcopy(model).to(self.device)
+        if double:
+            self.model.double()
+        _set_mode(self.model, self.mode)
+        self.parameters: list[Tensor] = [weight for weight in self.model.parameters() if weight.requires_grad]
+        if not self.parameters:
+            raise UserError("The model has no weight that needs a gradient: there is nothing to move.")
+        self.dtype = self.parameters[0].dtype
+        self.size = sum(weight.numel() for weight in self.parameters)
+        self.weights = self.flat(self.parameters).clone()
+
+    @property
+    def setup(self) -> Setup:
+        return Setup(
+            task=self.task.name,
+            data=self.name,
+            examples=self.examples,
+            parameters=self.size,
+            mode=self.mode,
+            chunk=min(self.chunk, self.examples),
+            precision=str(self.dtype).removeprefix("torch."),
+            batch_norm=has_batch_norm(self.model),
+        )
+
+    def chunks(self, indices: Tensor | None = None) -> Iterator[tuple[Tree, Tree]]:
+        """Prepared inputs, in the model's precision, and targets of some examples; of all, unless given."""
+        for inputs, targets in self._source.stream(
+            iter(torch.split(self.indices if indices is None else indices, self.chunk))
+        ):
+            yield map_tree(self._cast, self.task.inputs(inputs)), map_tree(self._cast, targets)
+
+    def losses(self, inputs: Tree, targets: Tree) -> Tensor:
+        """The loss of each example of a chunk, at the weights where the surface stands, shape (chunk,)."""
+        return self.task.loss(self.outputs(inputs), targets)
+
+    def outputs(self, inputs: Tree) -> Any:
+        with sdpa_kernel(SDPBackend.MATH):
+            return apply(self.model, inputs)
+
+    def move(self, weights: Tensor | None = None) -> None:
+        """Stand at these weights, shape (size,); at those of the model that was given, where there are none."""
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, self.parts(self.weights if weights is None else weights))
+
+    def measure(self, weights: Tensor | None = None, indices: Tensor | None = None) -> tuple[float, float]:
+        """Mean loss and mean metric at these weights."""
+        self.move(weights)
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        metric, seen = torch.zeros_like(loss), 0
+        with torch.no_grad():
+            for inputs, targets in self.chunks(indices):
+                outputs = self.outputs(inputs)
+                losses = self.task.loss(outputs, targets)
+                loss += losses.double().sum()
+                metric += self.task.metric(outputs, targets).double().sum()
+                seen += len(losses)
+        return loss.item() / seen, metric.item() / seen
+
+    def gradient(self, weights: Tensor | None = None, indices: Tensor | None = None) -> tuple[float, Tensor]:
+        """Mean loss, and its gradient, shape (size,), at these weights, over all examples or those with `indices`."""
+        self.move(weights)
+        loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        total, seen = torch.zeros_like(self.weights), 0
+        for inputs, targets in self.chunks(indices):
+            losses = self.losses(inputs, targets)
+            grads = torch.autograd.grad(losses.sum(), self.parameters, allow_unused=True, materialize_grads=True)
+            total += self.flat(grads)
+            loss += losses.detach().double().sum()
+            seen += len(losses)
+        return loss.item() / seen, total / seen
+
+    def flat(self, tensors: Any) -> Tensor:
+        """One tensor for each weight, as a vector, shape (size,)."""
+        return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+
+    def parts(self, vector: Tensor) -> list[Tensor]:
+        """A vector of shape (size,) as views with the shapes of the weights."""
+        pieces = torch.split(vector.to(self.device, self.dtype), [weight.numel() for weight in self.parameters])
+        return [piece.view_as(weight) for piece, weight in zip(pieces, self.parameters, strict=True)]
+
+    @contextmanager
+    def at(self, weights: Tensor | None) -> Iterator[None]:
+        """Stand at these weights meanwhile, and then at those that were given again."""
+        self.move(weights)
+        try:
+            yield
+        finally:
+            self.move()
+
+    def _cast(self, leaf: Tensor) -> Tensor:
+        return leaf.to(self.dtype) if leaf.is_floating_point() else leaf
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+def _set_mode(model: nn.Module, mode: Mode) -> None:
+    """Dropout off; batch norm by its running statistics, or by those of each chunk."""
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(mode is Mode.BATCH)
+
+
+def _data_of(task: Task, data: str | Data) -> Data:
+    if not isinstance(data, str):
+        return as_data(data, "given")
+    if data not in ("train", "validation"):
+        raise UserError(f"data={data!r} is not known: use train, validation, or data of your own.")
+    return task.train if data == "train" else task.validation

@@ -1,0 +1,72 @@
+"""The weights that a run ended with, kept beside its record, so that minima can be measured and compared later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from critbatch.checkpoint import load_checkpoint, save_checkpoint
+from critbatch.errors import UserError
+from critbatch.loss_records import Solution
+from critbatch.records import Run
+from critbatch.task import Task
+
+SUFFIX = ".weights.pt"
+
+
+def solution_of(run: Run) -> Solution:
+    """The run's weights, named by what tells it from others."""
+    return Solution(
+        label=f"{run.recipe}, B={run.batch_size}, lr={run.learning_rate:g}, seed {run.seed}",
+        recipe=run.recipe,
+        batch_size=run.batch_size,
+        learning_rate=run.learning_rate,
+        seed=run.seed,
+        steps=run.steps,
+    )
+
+
+def save_solution(path: Path, model: nn.Module, *, task_name: str, solution: Solution) -> Path:
+    """Write the weights to `path`, whole or not at all.
+
+    Args:
+        task_name: the word by which `critbatch.find_task` finds the task again.
+    """
+    save_checkpoint(path, {"task": task_name, "solution": solution.to_json(), "model": model.state_dict()})
+    return path
+
+
+def load_solution(path: Path, device: torch.device) -> tuple[str, Solution, dict[str, Any]]:
+    """The task's name, the solution, and the weights of a file that `save_solution` wrote, or of the record beside it.
+
+    Raises:
+        UserError: if there is no such file, or it holds something else.
+    """
+    file = path.with_name(path.stem + SUFFIX) if path.suffix == ".json" else path
+    if not file.is_file():
+        raise UserError(
+            f"There is no {file}: give the {SUFFIX} file, or the run-….json beside it, that `critbatch train` wrote."
+        )
+    state = load_checkpoint(file, device)
+    if state.keys() != {"task", "solution", "model"}:
+        raise UserError(f"{file} holds no weights of a run: give a {SUFFIX} file that `critbatch train` wrote.")
+    return state["task"], Solution.from_json(state["solution"]), state["model"]
+
+
+def model_with(task: Task, weights: dict[str, Any], device: torch.device) -> nn.Module:
+    """A model of the task with these weights.
+
+    Raises:
+        UserError: if they belong to another model.
+    """
+    model = task.new_model(0, device)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(
+            f"The weights do not fit the model of task {task.name!r}: use the task that the run was made with."
+        ) from error
+    return model
