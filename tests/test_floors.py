@@ -26,6 +26,7 @@ FLOORS = [
         "ledger",
         "phases",
         "gradient_noise",
+        "noise_meter",
         "per_example",
     ],
     ["step", "functional_updates", "step_graph", "rehearsal", "compiled", "evaluation", "solutions", "zoo"],

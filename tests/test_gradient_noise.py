@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from critbatch.gradient_noise import NoiseMeter, average, noise_scale
+from critbatch.gradient_noise import average, noise_scale
+from critbatch.noise_meter import NoiseMeter
 from critbatch.records import NoiseScale
 from critbatch.step import Step
 from tiny import tiny_task
@@ -22,18 +23,23 @@ TRACE = SIGNAL * (DIMENSION + 1) + NOISE**2 * DIMENSION
 def regression_scales(sizes: list[int], steps: int, *, seed: int) -> list[NoiseScale]:
     """The noise scale of each of `steps` batches, cut into micro-batches of these sizes, by the meter itself."""
     generator = torch.Generator().manual_seed(seed)
-    weight = nn.Parameter(OFFSET.clone())
-    meter = NoiseMeter()
+    model = nn.Linear(DIMENSION, 1, bias=False).double()
+    weight = model.weight
+    with torch.no_grad():
+        weight.copy_(OFFSET)
+    meter = NoiseMeter(model)
     batch_size = sum(sizes)
     for _ in range(steps):
         weight.grad = None
+        meter.begin()
         for size in sizes:
             x = torch.randn(size, DIMENSION, generator=generator, dtype=torch.float64)
-            error = x @ weight - NOISE * torch.randn(size, generator=generator, dtype=torch.float64)
+            error = model(x)[:, 0] - NOISE * torch.randn(size, generator=generator, dtype=torch.float64)
             (error.square().sum() / 2 / batch_size).backward()
-            meter.after_micro_batch([weight], size, batch_size)
-        meter.after_batch([weight], batch_size)
-    return meter.scales
+            meter.after_micro_batch(size, batch_size)
+        meter.after_batch(batch_size)
+    pairs = torch.stack(meter.pairs).sum((2, 3))
+    return [NoiseScale(covariance_trace=noise, gradient_norm2=signal) for noise, signal in pairs.tolist()]
 
 
 @pytest.mark.parametrize("sizes", [[1] * 8, [8, 8], [4, 4, 4, 1], [16, 1]])
@@ -98,7 +104,7 @@ def test_the_meter_leaves_the_gradient_of_the_batch_as_it_is() -> None:
     pieces = [(inputs[a : a + 5], targets[a : a + 5]) for a in (0, 5, 10)]
     step.gradient(pieces, 12)
     without = [weight.grad.clone() for weight in model.parameters() if weight.grad is not None]
-    step.gradient(pieces, 12, meter=NoiseMeter())
+    step.gradient(pieces, 12, meter=NoiseMeter(model))
     for weight, grad in zip(model.parameters(), without, strict=True):
         torch.testing.assert_close(weight.grad, grad, rtol=1e-12, atol=1e-15)
 

@@ -37,6 +37,11 @@ def this_shard() -> Shard:
     return Shard()
 
 
+def sum_over_processes(tensor: Tensor) -> None:
+    """Replace the tensor by its sum over all processes."""
+    torch.distributed.all_reduce(tensor)
+
+
 def sum_gradients(parameters: Iterable[nn.Parameter], shard: Shard) -> None:
     """Replace each gradient by its sum over the processes. The loss has been divided by the global batch size."""
     if shard.world_size == 1:

@@ -1,4 +1,4 @@
-"""The gradient noise scale from the gradients of micro-batches, which gradient accumulation computes anyway."""
+"""The gradient noise scale: the arithmetic that all ways of measuring it feed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from critbatch.records import NoiseScale
 
@@ -38,22 +38,34 @@ def noise_scale(
     >>> scale.gradient_norm2, scale.covariance_trace, scale.examples
     (1.0, 2.0, 2.0)
     """
-    if small >= big:
-        raise ValueError(f"`small` must be below `big`, but got {small=}, {big=}.")
-    noise = (small_norm2 - big_norm2) / (1 / small - 1 / big)
-    signal = (big * big_norm2 - small * small_norm2) / (big - small) + noise / examples
+    noise, signal = separate(small_norm2, big_norm2, small=small, big=big, examples=examples)
     return NoiseScale(gradient_norm2=signal.item(), covariance_trace=noise.item())
 
 
+def separate(
+    small_norm2: Tensor, big_norm2: Tensor, *, small: float, big: float, examples: float = math.inf
+) -> tuple[Tensor, Tensor]:
+    """tr(Sigma) and |G|^2 as in `noise_scale`, of tensors of any shape: of each layer, say. No device is waited for."""
+    if small >= big:
+        raise ValueError(f"`small` must be below `big`, but got {small=}, {big=}.")
+    noise = (small_norm2 - big_norm2) / (1 / small - 1 / big)
+    return noise, (big * big_norm2 - small * small_norm2) / (big - small) + noise / examples
+
+
 def average(scales: Sequence[NoiseScale], *, level: float = 0.95) -> NoiseScale:
-    """Signal and noise averaged over the steps, then divided, with Fieller's interval of the ratio.
+    """Signal and noise averaged over the steps, then divided, with Fieller's interval of the ratio."""
+    noise = torch.tensor([scale.covariance_trace for scale in scales], dtype=torch.float64)
+    signal = torch.tensor([scale.gradient_norm2 for scale in scales], dtype=torch.float64)
+    return average_pairs(noise, signal, level=level)
+
+
+def average_pairs(noise: Tensor, signal: Tensor, *, level: float = 0.95) -> NoiseScale:
+    """The `average` of tr(Sigma) and |G|^2 of each step, both of shape (steps,).
 
     The interval takes the steps as independent: their batches are, their weights drift slowly. It is open to the right
     (`high` is None) where the signal cannot be told from zero. Fieller 1954, "Some problems in interval estimation".
     """
-    pairs = len(scales)
-    noise = torch.tensor([scale.covariance_trace for scale in scales], dtype=torch.float64)
-    signal = torch.tensor([scale.gradient_norm2 for scale in scales], dtype=torch.float64)
+    pairs = len(noise)
     mean = NoiseScale(
         gradient_norm2=signal.mean().item(), covariance_trace=noise.mean().item(), pairs=pairs, level=level
     )
@@ -82,60 +94,3 @@ def _fieller(
     # The signal may be zero, so that any larger ratio is possible.
     above = max((b - root) / a, (b + root) / a) if a else 0.0
     return max(0.0, above), None
-
-
-class NoiseMeter:
-    """Sees the gradient of every micro-batch of some steps, and tells the noise scale over them.
-
-    Args:
-        examples: in the training set, from which batches are drawn without replacement.
-        batch_norm: whether the model normalizes over the batch. Then the gradient of one micro-batch is of another
-            function than that of a batch, and the result says so.
-    """
-
-    def __init__(self, examples: float = math.inf, *, batch_norm: bool = False) -> None:
-        self.examples, self.batch_norm = examples, batch_norm
-        self.scales: list[NoiseScale] = []  # of each step since the last `take`
-        self._totals: list[Tensor | None] = []
-        self._norms2: list[Tensor] = []
-        self._sizes: list[int] = []
-
-    def after_micro_batch(self, parameters: Sequence[nn.Parameter], size: int, batch_size: int) -> None:
-        """Take over the gradients in `.grad`: those of the sum over `size` examples, divided by `batch_size`."""
-        grads = [parameter.grad for parameter in parameters]
-        self._norms2.append(_norm2(grads) * (batch_size / size) ** 2)
-        self._sizes.append(size)
-        if not self._totals:
-            self._totals = [None if grad is None else grad.clone() for grad in grads]
-        else:
-            for i, grad in enumerate(grads):
-                if grad is not None:
-                    before = self._totals[i]
-                    self._totals[i] = grad.clone() if before is None else before.add_(grad)
-        for parameter in parameters:
-            parameter.grad = None
-
-    def after_batch(self, parameters: Sequence[nn.Parameter], batch_size: int) -> None:
-        """Give the gradient of the whole batch back, and note its norm."""
-        for parameter, total in zip(parameters, self._totals, strict=True):
-            parameter.grad = total
-        if len(self._sizes) > 1:
-            small = len(self._sizes) / sum(1 / size for size in self._sizes)
-            small_norm2 = torch.stack(self._norms2).mean()
-            big_norm2 = _norm2(self._totals)
-            self.scales.append(noise_scale(small_norm2, big_norm2, small=small, big=batch_size, examples=self.examples))
-        self._totals, self._norms2, self._sizes = [], [], []
-
-    def take(self) -> NoiseScale:
-        """The noise scale over the steps seen since the last call; the meter is empty afterwards."""
-        scale = average(self.scales)
-        self.scales = []
-        return replace(scale, reason="batch_norm_in_train_mode") if self.batch_norm and not scale.reason else scale
-
-
-def _norm2(grads: Sequence[Tensor | None]) -> Tensor:
-    """The squared norm of all gradients together, in float32 at least. Shape ()."""
-    found = [
-        grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad for grad in grads if grad is not None
-    ]
-    return torch.stack(torch._foreach_norm(found)).square().sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +11,11 @@ from torch.optim import Optimizer
 from critbatch.batches import Cursor
 from critbatch.errors import UserError
 from critbatch.fast_path import FastPath
-from critbatch.gradient_noise import NoiseMeter
 from critbatch.ledger import Ledger
+from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
-from critbatch.records import NoiseScale
 from critbatch.task import Task
 
 
@@ -50,7 +48,7 @@ def state_of(run: Resumable) -> dict[str, Any]:
         "offset": run.cursor.offset,
         "model": run.model.state_dict(),
         "optimizer": run.optimizer.state_dict(),
-        "meter": [asdict(scale) for scale in run.meter.scales],
+        "meter": run.meter.pairs,
         "random": run.random.states,
         "compiled": run.fast_path.wanted,
     }
@@ -76,7 +74,7 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
     run.enter_phase(state["phase"])
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
-    run.meter.scales = [NoiseScale(**scale) for scale in state["meter"]]
+    run.meter.pairs = list(state["meter"])
     run.random.states = [tensor.cpu() for tensor in state["random"]]
     run.fast_path.wanted = state["compiled"]
 

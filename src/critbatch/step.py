@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from critbatch.distributed import Shard, sum_gradients
 from critbatch.examples import Tree
-from critbatch.gradient_noise import NoiseMeter
+from critbatch.noise_meter import NoiseMeter
 from critbatch.task import Task
 
 
@@ -42,6 +42,8 @@ class Step:
         """
         for weight in self.parameters:
             weight.grad = None
+        if meter is not None:
+            meter.begin()
         total: Tensor | None = None
         for inputs, targets in pieces:
             losses = self.task.loss(self.task.forward(self.model, inputs), targets)
@@ -50,10 +52,10 @@ class Step:
             loss = losses.detach().sum()
             total = loss if total is None else total + loss
             if meter is not None:
-                meter.after_micro_batch(self.parameters, len(losses), batch_size)
-        if meter is not None:
-            meter.after_batch(self.parameters, batch_size)
+                meter.after_micro_batch(len(losses), batch_size)
         sum_gradients(self.parameters, self.shard)
+        if meter is not None:
+            meter.after_batch(batch_size)
         return total / batch_size if total is not None else torch.zeros((), device=self.parameters[0].device)
 
     def _shares(self, losses: Tensor, batch_size: int) -> Tensor:

@@ -19,13 +19,14 @@ from critbatch.distributed import this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
-from critbatch.gradient_noise import FEWEST_PAIRS, NoiseMeter
+from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
+from critbatch.noise_meter import NoiseMeter, preconditioner
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
-from critbatch.records import CurvePoint, NoisePoint, Outcome, Run, Target
+from critbatch.records import CurvePoint, Outcome, Run, Target
 from critbatch.resuming import restore, state_of
 from critbatch.step import Step
 from critbatch.task import Task
@@ -110,7 +111,13 @@ class Training:
         self.model = task.new_model(seed, self.device).train()
         single_steps = noise_every > 0 or plan.micro_batch_size is not None or self.shard.world_size > 1
         self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
-        self.meter = NoiseMeter(task.examples, batch_norm=_has_batch_norm(self.model))
+        self.meter = NoiseMeter(
+            self.model,
+            examples=task.examples,
+            shard=self.shard,
+            batch_norm=_has_batch_norm(self.model),
+            metric=lambda: preconditioner(self.optimizer, self.meter.parameters),
+        )
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
         self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every)
         self.random = RandomState(seed, self.device)
@@ -270,8 +277,8 @@ class Training:
             ledger.outcome = Outcome.REACHED
         elif not point.validation_loss <= DIVERGED * max(1.0, ledger.curve[0].validation_loss):
             ledger.outcome, ledger.diverged_at = Outcome.DIVERGED, ledger.step
-        if len(self.meter.scales) >= (PAIRS_PER_NOISE_POINT if ledger.outcome is None else FEWEST_PAIRS):
-            ledger.noise.append(NoisePoint(step=ledger.step, epoch=epoch, scale=self.meter.take()))
+        if len(self.meter.pairs) >= (PAIRS_PER_NOISE_POINT if ledger.outcome is None else FEWEST_PAIRS):
+            ledger.noise.append(self.meter.take_point(step=ledger.step, epoch=epoch))
         if self.progress is not None:
             self.progress(
                 Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)

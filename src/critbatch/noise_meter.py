@@ -1,0 +1,210 @@
+"""Sees the gradients that training computes anyway, and tells the gradient noise scale from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from critbatch.distributed import Shard, sum_over_processes
+from critbatch.gradient_noise import average_pairs, separate
+from critbatch.records import LayerNoise, NoisePoint, NoiseScale
+
+Metric = Callable[[], list[Tensor] | None]
+
+
+class MicroBatchNorms:
+    """The squared gradient norm of each micro-batch, though `.grad` holds their sum.
+
+    That of the first is the norm of `.grad`; the gradients of the later ones are seen by hooks on their way there, so
+    that nothing is copied. Meanwhile one more gradient is held.
+    """
+
+    per_example = False
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = parameters
+        self._handles: list[Any] = []
+        self._seen: dict[int, Tensor] = {}
+
+    def begin(self) -> None:
+        """Before the first micro-batch of a step, whose gradients are None."""
+
+    def after(self, size: int, batch_size: int, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
+        """Sums over the norms that were found: squared norms, shape (rows, weights), how many, and 1 / examples."""
+        if self._handles:
+            grads = [self._seen.get(i) for i in range(len(self.parameters))]
+        else:
+            grads = [weight.grad for weight in self.parameters]
+            self._handles = [
+                weight.register_hook(lambda grad, i=i: self._seen.update({i: grad}))  # type: ignore[no-untyped-call]
+                for i, weight in enumerate(self.parameters)
+            ]
+        norms2 = squares(grads, metric) * (batch_size / size) ** 2
+        self._seen.clear()
+        return norms2, 1, 1 / size
+
+    def end(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._seen.clear()
+
+
+class NoiseMeter:
+    """The noise scale over some steps, in total, for each layer, and in the metric of the optimizer.
+
+    It compares the gradients of micro-batches, of processes, or of examples with that of the whole batch.
+
+    Args:
+        model: its weights that need a gradient are watched.
+        examples: in the training set, from which batches are drawn without replacement.
+        shard: of this process.
+        batch_norm: whether the model normalizes over the batch. Then the gradient of one micro-batch is of another
+            function than that of a batch, and the result says so.
+        norms: how small gradients are seen; micro-batches unless given.
+        metric: gives, for each weight, the factors that make the preconditioned gradient's norm; None for none yet.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        examples: float = math.inf,
+        shard: Shard | None = None,
+        batch_norm: bool = False,
+        norms: Any = None,
+        metric: Metric | None = None,
+    ) -> None:
+        named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+        self.names = [name for name, _ in named]
+        self.parameters = [weight for _, weight in named]
+        self.examples, self.shard, self.batch_norm = examples, shard or Shard(), batch_norm
+        self.norms = norms or MicroBatchNorms(self.parameters)
+        self.metric = metric
+        self.pairs: list[Tensor] = []  # of each step since the last `take`: (noise or signal, rows, weights)
+        self._small: list[tuple[Tensor, int, float]] = []
+        self._factors: list[Tensor] | None = None
+
+    def begin(self) -> None:
+        """Before the forward pass of a step's first micro-batch."""
+        self._factors = self.metric() if self.metric is not None else None
+        self.norms.begin()
+
+    def after_micro_batch(self, size: int, batch_size: int) -> None:
+        """After the backward pass of the sum over `size` examples, divided by `batch_size`."""
+        self._small.append(self.norms.after(size, batch_size, self._factors))
+
+    def after_batch(self, batch_size: int) -> None:
+        """When `.grad` holds the gradient of the whole batch, over all processes."""
+        self.norms.end()
+        big_norm2 = squares([weight.grad for weight in self.parameters], self._factors)
+        sums = torch.zeros_like(big_norm2)
+        for norms2, _, _ in self._small:
+            sums += norms2
+        tally = torch.tensor([[sum(n for _, n, _ in self._small), sum(over for _, _, over in self._small)]])
+        tally = tally.to(sums)
+        if self.shard.world_size > 1:
+            sum_over_processes(sums)
+            sum_over_processes(tally)
+        count, inverse = tally[0].tolist()
+        self._small = []
+        if count > 1:
+            pair = separate(sums / count, big_norm2, small=count / inverse, big=batch_size, examples=self.examples)
+            self.pairs.append(torch.stack(pair))
+
+    def take(self) -> NoiseScale:
+        """The noise scale over the steps seen since the last call; the meter is empty afterwards."""
+        return self.take_point(step=0, epoch=0.0).scale
+
+    def take_point(self, *, step: int, epoch: float) -> NoisePoint:
+        """Likewise, with that of each layer and that in the optimizer's metric."""
+        seen = [pair.double().cpu() for pair in self.pairs]
+        self.pairs = []
+        plain = torch.stack([pair[:, 0] for pair in seen]) if seen else torch.zeros(0, 2, len(self.names))
+        inner = [pair[:, 1].sum(-1) for pair in seen if pair.shape[1] > 1]
+        return NoisePoint(
+            step=step,
+            epoch=epoch,
+            scale=self._told(plain.sum(-1)),
+            in_metric=self._told(torch.stack(inner)) if inner else None,
+            layers=tuple(
+                LayerNoise(
+                    name=name,
+                    parameters=sum(self.parameters[i].numel() for i in places),
+                    scale=self._told(plain[:, :, places].sum(-1)),
+                )
+                for name, places in layers(self.names).items()
+            ),
+        )
+
+    def _told(self, pairs: Tensor) -> NoiseScale:
+        scale = average_pairs(pairs[:, 0], pairs[:, 1])
+        return replace(scale, reason="batch_norm_in_train_mode") if self.batch_norm and not scale.reason else scale
+
+
+def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) -> Tensor:
+    """The squared norm of each gradient, and below it that in the metric where there is one. Shape (rows, weights).
+
+    Float16 and bfloat16 are squared in float32. A gradient that is None counts 0.
+    """
+    grads = list(grads)
+    found = {i: grad.float() if grad.dtype in _HALF else grad for i, grad in enumerate(grads) if grad is not None}
+    if not found:
+        return torch.zeros(1 if metric is None else 2, len(grads))
+    first = next(iter(found.values()))
+    values = list(found.values())
+    rows = [values]
+    if metric is not None:
+        rows.append(list(torch._foreach_mul(values, [metric[i] for i in found])))
+    norms2 = torch.stack([torch.stack(torch._foreach_norm(row)) for row in rows]).square()
+    if len(found) == len(grads):
+        return norms2
+    whole = torch.zeros(len(rows), len(grads), dtype=first.dtype, device=first.device)
+    whole[:, list(found)] = norms2
+    return whole
+
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def layers(names: Sequence[str]) -> dict[str, list[int]]:
+    """The places of each layer's weights, by the layer's name; a weight that lies on no layer stands for itself.
+
+    >>> layers(["0.weight", "0.bias", "positions"])
+    {'0': [0, 1], 'positions': [2]}
+    """
+    found: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        layer, dot, _ = name.rpartition(".")
+        found.setdefault(layer if dot else name, []).append(i)
+    return found
+
+
+def preconditioner(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Tensor] | None:
+    """The square roots of the optimizer's own factors: what a gradient times them has for a norm is ``g^T P g``.
+
+    For an optimizer that steps along ``P g``, ``u = P^(-1/2) w`` are the coordinates in which it is plain gradient
+    descent, and the gradient there is ``P^(1/2) g``. For Adam and AdamW ``P = 1 / (sqrt(v / (1 - beta2^t)) + eps)``,
+    for RMSprop and Adagrad likewise without the correction.
+
+    Returns:
+        One tensor for each weight; None before the first step, or where the optimizer has no second moments.
+    """
+    groups = {weight: group for group in optimizer.param_groups for weight in group["params"]}
+    factors = []
+    for weight in parameters:
+        state, group = optimizer.state.get(weight, {}), groups.get(weight, {})
+        key = next((key for key in ("exp_avg_sq", "square_avg", "sum") if key in state), None)
+        if key is None:
+            return None
+        second = state[key]
+        if key == "exp_avg_sq" and "betas" in group:
+            second = second / (1 - group["betas"][1] ** state["step"]).to(second)
+        factors.append((second.sqrt() + group["eps"]).rsqrt())
+    return factors
