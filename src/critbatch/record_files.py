@@ -17,10 +17,7 @@ def save_record(record: Record, folder: Path) -> Path:
     Raises:
         UserError: if the folder cannot be written.
     """
-    name = type(record).__name__.lower()
-    if isinstance(record, Run):
-        name += f"-{record.recipe}-b{record.batch_size}-lr{record.learning_rate:g}-seed{record.seed}"
-    path = writable(folder) / f"{name}.json"
+    path = writable(folder) / f"{file_stem(record)}.json"
     part = path.with_suffix(".part")
     try:
         part.write_text(record.to_json(indent=1))
@@ -28,6 +25,14 @@ def save_record(record: Record, folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): give another --out.") from error
     return path
+
+
+def file_stem(record: Record) -> str:
+    """The name of the record's file, without its suffix."""
+    name = type(record).__name__.lower()
+    if isinstance(record, Run):
+        name += f"-{record.recipe}-b{record.batch_size}-lr{record.learning_rate:g}-seed{record.seed}"
+    return name
 
 
 def load_records(place: Path) -> list[Record]:

@@ -17,7 +17,6 @@ from critbatch.record_files import load_records, save_record, writable
 from critbatch.records import Advice, Noise, Record, Run, Speed, Study, Target
 from critbatch.reporting import summary, write_report
 from critbatch.reporting.voice import Voice
-from critbatch.task import Task
 from critbatch.zoo.find import find_task
 from critbatch.zoo.tasks import TASKS
 
@@ -39,7 +38,7 @@ class Setting:
         self.voice = Voice(language)
         use_threads(threads)
         self.device: torch.device = pick_device(device)
-        self.task: Task = find_task(task)
+        self.task_name, self.task = task, find_task(task)
         if target is not None:
             self.task = replace(self.task, target=Target(quantity=self.task.target.quantity, value=target))
         self.out = writable(out or Path("critbatch-out") / as_file_name(self.task.name))

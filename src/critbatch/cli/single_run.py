@@ -13,8 +13,10 @@ from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
 from critbatch.progress import Display
 from critbatch.recipes import find_recipe, usual_rate
+from critbatch.record_files import file_stem
 from critbatch.records import Run
-from critbatch.training import train
+from critbatch.solutions import SUFFIX, save_solution, solution_of
+from critbatch.training import Training
 
 
 def single_run(
@@ -35,7 +37,7 @@ def single_run(
     budget: float | None,
     **schedule: Any,
 ) -> Run:
-    """Train as `critbatch train` says, and go on from the checkpoint of the same command.
+    """Train as `critbatch train` says, go on from the checkpoint of the same command, and keep the weights.
 
     Raises:
         UserError: if the settings are not possible.
@@ -56,16 +58,24 @@ def single_run(
     )
     checkpoint = setting.out / "checkpoints" / f"train-{hashlib.sha256(words.encode()).hexdigest()[:12]}.pt"
     display.update(stage=f"training {task.name}", trying=f"batch size {batch_size}, learning rate {rate:g}")
-    return train(
+    training = Training(
         task,
         plan,
         seed=seed,
         device=setting.device,
         target=None if to_the_end else task.target,
-        budget=Budget(steps=steps),
-        pause_at=None if budget is None else time.monotonic() + budget,
         checkpoint=checkpoint,
         compiled=compiled,
         workers=workers,
         progress=display.watch,
     )
+    training.advance(Budget(steps=steps), pause_at=None if budget is None else time.monotonic() + budget)
+    run = training.record()
+    if training.shard.rank == 0:
+        save_solution(
+            setting.out / f"{file_stem(run)}{SUFFIX}",
+            training.model,
+            task_name=setting.task_name,
+            solution=solution_of(run),
+        )
+    return run

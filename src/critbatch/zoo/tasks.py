@@ -21,6 +21,7 @@ from critbatch.errors import UserError
 from critbatch.examples import Examples
 from critbatch.records import Quantity, Target
 from critbatch.task import Task
+from critbatch.zoo.keskar import KeskarC1, KeskarF1
 from critbatch.zoo.models import CNN, MLP
 from critbatch.zoo.places import data_folder, find_file
 from critbatch.zoo.readers import read_characters, read_cifar10, read_idx
@@ -32,6 +33,8 @@ from critbatch.zoo.transformer import GPT
 MNIST_SCALE = Standardize(mean=0.13066 * 255, std=0.30811 * 255)
 FASHION_SCALE = Standardize(mean=0.28604 * 255, std=0.35302 * 255)
 CIFAR10_SCALE = Standardize(mean=(125.307, 122.950, 113.865), std=(62.993, 62.089, 66.705))
+
+BYTE_SCALE = Standardize(mean=0.0, std=255.0)
 
 DIGITS_TRAIN = 1437
 CONTEXT = 64
@@ -112,6 +115,7 @@ def _image_task(
     model: Callable[[], nn.Module],
     scale: Standardize,
     target: float,
+    recipe: str = "sgd",
 ) -> Task:
     folder = data_folder(data)
     return Task(
@@ -122,6 +126,7 @@ def _image_task(
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
         unit="image",
         prepare=scale,
+        recipe=recipe,
     )
 
 
@@ -140,7 +145,14 @@ def fashion_cnn() -> Task:
     return _image_task("fashion-cnn", "fashion-mnist", shape=(1, 28, 28), model=model, scale=FASHION_SCALE, target=0.88)
 
 
-def _cifar10_task(name: str, *, model: Callable[[], nn.Module], target: float) -> Task:
+def _cifar10_task(
+    name: str,
+    *,
+    model: Callable[[], nn.Module],
+    target: float,
+    scale: Standardize = CIFAR10_SCALE,
+    recipe: str = "sgd",
+) -> Task:
     folder = data_folder("cifar10")
     return Task(
         name,
@@ -149,7 +161,8 @@ def _cifar10_task(name: str, *, model: Callable[[], nn.Module], target: float) -
         validation=_cifar10_images(folder, ["test_batch"]),
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
         unit="image",
-        prepare=CIFAR10_SCALE,
+        prepare=scale,
+        recipe=recipe,
     )
 
 
@@ -159,6 +172,16 @@ def cifar10_cnn() -> Task:
 
 def cifar10_resnet() -> Task:
     return _cifar10_task("cifar10-resnet", model=partial(ResNet, 3), target=0.70)
+
+
+def keskar_f1() -> Task:
+    return _image_task(
+        "keskar-f1", "mnist", shape=(784,), model=KeskarF1, scale=BYTE_SCALE, target=0.975, recipe="adam"
+    )
+
+
+def keskar_c1() -> Task:
+    return _cifar10_task("keskar-c1", model=KeskarC1, scale=BYTE_SCALE, target=0.70, recipe="adam")
 
 
 def shakespeare_gpt() -> Task:
@@ -211,6 +234,18 @@ TASKS: dict[str, TaskEntry] = {
         "50,000 colour images of 32x32; validation on the 10,000 test images",
         "cifar10",
         "ResNet-20 with batch normalization",
+    ),
+    "keskar-f1": TaskEntry(
+        keskar_f1,
+        "60,000 digits of 28x28; validation on the 10,000 test images",
+        "mnist",
+        "F1 of Keskar et al.: 5 hidden layers of 512 with batch normalization",
+    ),
+    "keskar-c1": TaskEntry(
+        keskar_c1,
+        "50,000 colour images of 32x32; validation on the 10,000 test images",
+        "cifar10",
+        "C1 of Keskar et al.: 2 convolutions of 64 channels, batch normalization, dropout",
     ),
     "shakespeare-gpt": TaskEntry(
         shakespeare_gpt,
