@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.cli.commands import app
-from critbatch.cli.main import main
+from critbatch.cli.main import app, main
 from critbatch.cli.options import whole_numbers
 from critbatch.errors import UserError
 from critbatch.records import Noise, Outcome, Run, Speed, Study
@@ -50,7 +49,7 @@ def critbatch(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize(
-    "command", [command.callback.__name__ for command in app.registered_commands if command.callback]
+    "command", [command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback]
 )
 def test_help_begins_with_what_the_command_is_for_and_an_example(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -25,7 +25,7 @@ def test_the_code_in_the_docs_runs(page: Path, block: str, tmp_path: Path, monke
 
 
 @pytest.mark.parametrize(
-    "command", [command.callback.__name__ for command in app.registered_commands if command.callback]
+    "command", [command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback]
 )
 @pytest.mark.parametrize("page", ["README.md", "README.zh.md", "docs"])
 def test_every_command_is_in_the_docs(command: str, page: str) -> None:

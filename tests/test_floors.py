@@ -27,6 +27,8 @@ FLOORS = [
         "phases",
         "gradient_noise",
         "noise_meter",
+        "monitor_hooks",
+        "monitor",
         "per_example",
     ],
     ["step", "functional_updates", "step_graph", "rehearsal", "compiled", "evaluation", "solutions", "zoo"],

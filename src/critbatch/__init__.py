@@ -1,6 +1,7 @@
 """critbatch: which batch size, with which learning rate, reaches your target soonest, and what does it cost?
 
-The commands, as calls: `advise`, `speed`, `noise`, `train`, `sweep`, `report`. A `Task` is what you bring.
+The commands, as calls: `advise`, `speed`, `noise`, `train`, `sweep`, `curvature`, `sharpness`, `landscape`, `shift`,
+`critical_point`, `escape`, `report`. A `Task` is what you bring; a `Monitor` watches a loop of your own.
 Nothing heavy is imported before it is used.
 """
 
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
     from critbatch.errors import UserError
     from critbatch.evaluation import Evaluation
     from critbatch.examples import Examples
+    from critbatch.measure.critical_point import critical_point
+    from critbatch.measure.curvature import curvature
+    from critbatch.measure.escape import escape
+    from critbatch.measure.landscape import landscape
     from critbatch.measure.noise import noise
+    from critbatch.measure.sharpness import sharpness
+    from critbatch.measure.shift import shift
     from critbatch.measure.speed import speed
+    from critbatch.monitor import Monitor
     from critbatch.records import Quantity, Target
     from critbatch.reporting import write_report as report
+    from critbatch.solutions import load_model
     from critbatch.task import Task, accuracy, cross_entropy
     from critbatch.training import train
     from critbatch.zoo.find import find_task
@@ -32,6 +41,7 @@ _PLACES = {
     "Budget": "budget:Budget",
     "Evaluation": "evaluation:Evaluation",
     "Examples": "examples:Examples",
+    "Monitor": "monitor:Monitor",
     "Order": "batches:Order",
     "Quantity": "records:Quantity",
     "Target": "records:Target",
@@ -39,10 +49,17 @@ _PLACES = {
     "UserError": "errors:UserError",
     "accuracy": "task:accuracy",
     "advise": "campaigns.advise:advise",
+    "critical_point": "measure.critical_point:critical_point",
     "cross_entropy": "task:cross_entropy",
+    "curvature": "measure.curvature:curvature",
+    "escape": "measure.escape:escape",
     "find_task": "zoo.find:find_task",
+    "landscape": "measure.landscape:landscape",
+    "load_model": "solutions:load_model",
     "noise": "measure.noise:noise",
     "report": "reporting:write_report",
+    "sharpness": "measure.sharpness:sharpness",
+    "shift": "measure.shift:shift",
     "speed": "measure.speed:speed",
     "sweep": "campaigns.sweep:sweep",
     "train": "training:train",
@@ -53,6 +70,7 @@ __all__ = [
     "Budget",
     "Evaluation",
     "Examples",
+    "Monitor",
     "Order",
     "Quantity",
     "Target",
@@ -61,10 +79,17 @@ __all__ = [
     "__version__",
     "accuracy",
     "advise",
+    "critical_point",
     "cross_entropy",
+    "curvature",
+    "escape",
     "find_task",
+    "landscape",
+    "load_model",
     "noise",
     "report",
+    "sharpness",
+    "shift",
     "speed",
     "sweep",
     "train",

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.distributed import Shard, sum_over_processes
+from critbatch.errors import UserError
 from critbatch.gradient_noise import average_pairs, separate
+from critbatch.per_example.ghost import GhostNorms
 from critbatch.records import LayerNoise, NoisePoint, NoiseScale
 
 Metric = Callable[[], list[Tensor] | None]
@@ -24,8 +26,6 @@ class MicroBatchNorms:
     That of the first is the norm of `.grad`; the gradients of the later ones are seen by hooks on their way there, so
     that nothing is copied. Meanwhile one more gradient is held.
     """
-
-    per_example = False
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = parameters
@@ -54,6 +54,31 @@ class MicroBatchNorms:
             handle.remove()
         self._handles = []
         self._seen.clear()
+
+
+class ExampleNorms:
+    """The squared gradient norm of each example, by `GhostNorms`, at the steps that are measured alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+        self._ghost: GhostNorms | None = None
+        GhostNorms(model).close()  # refuses the model now, not at the first step
+
+    def begin(self) -> None:
+        self._ghost = GhostNorms(self.model)
+
+    def after(self, size: int, batch_size: int, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
+        """As `MicroBatchNorms.after`; an example is a batch of one. In the metric there is nothing to see."""
+        assert self._ghost is not None
+        found = self._ghost.take()
+        norms2 = torch.stack([found[name].sum() for name in self.names])[None] * batch_size**2
+        return norms2, size, float(size)
+
+    def end(self) -> None:
+        if self._ghost is not None:
+            self._ghost.close()
+        self._ghost = None
 
 
 class NoiseMeter:
@@ -93,7 +118,8 @@ class NoiseMeter:
 
     def begin(self) -> None:
         """Before the forward pass of a step's first micro-batch."""
-        self._factors = self.metric() if self.metric is not None else None
+        sees_gradients = isinstance(self.norms, MicroBatchNorms)
+        self._factors = self.metric() if self.metric is not None and sees_gradients else None
         self.norms.begin()
 
     def after_micro_batch(self, size: int, batch_size: int) -> None:
@@ -208,3 +234,16 @@ def preconditioner(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[T
             second = second / (1 - group["betas"][1] ** state["step"]).to(second)
         factors.append((second.sqrt() + group["eps"]).rsqrt())
     return factors
+
+
+def norms_by(name: str, model: nn.Module) -> Any:
+    """How small gradients are seen.
+
+    Raises:
+        UserError: if there is no such way, or the model's examples cannot be told apart.
+    """
+    if name == "micro_batches":
+        return None
+    if name == "examples":
+        return ExampleNorms(model)
+    raise UserError(f"method={name!r} is not known: use micro_batches or examples.")

@@ -20,12 +20,21 @@ class PlanWalk:
         source: gathers the examples.
         cursor: the place in the data; it moves with the batches that are taken.
         shard: this process's part of each batch.
-        noise_every: at every n-th step the batch is cut into micro-batches for the noise; 0 for never.
+        noise_every: at every n-th step the batch is cut into `noise_pieces` micro-batches for the noise; 0 for never.
     """
 
-    def __init__(self, plan: Plan, source: Source, cursor: Cursor, shard: Shard, *, noise_every: int = 0) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        source: Source,
+        cursor: Cursor,
+        shard: Shard,
+        *,
+        noise_every: int = 0,
+        noise_pieces: int = NOISE_PIECES,
+    ) -> None:
         self.plan, self.source, self.cursor, self.shard = plan, source, cursor, shard
-        self.noise_every = noise_every
+        self.noise_every, self.noise_pieces = noise_every, noise_pieces
         self.enter(0, step=0)
 
     def enter(self, index: int, *, step: int) -> None:
@@ -72,5 +81,5 @@ class PlanWalk:
     def _piece_size(self, step: int) -> int | None:
         sizes = [self.plan.micro_batch_size] if self.plan.micro_batch_size else []
         if self.is_noise_step(step):
-            sizes.append(math.ceil(self.phase.batch_size / NOISE_PIECES))
+            sizes.append(math.ceil(self.phase.batch_size / self.noise_pieces))
         return min(sizes, default=None)

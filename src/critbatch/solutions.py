@@ -70,3 +70,13 @@ def model_with(task: Task, weights: dict[str, Any], device: torch.device) -> nn.
             f"The weights do not fit the model of task {task.name!r}: use the task that the run was made with."
         ) from error
     return model
+
+
+def load_model(path: str | Path, task: Task, device: torch.device | None = None) -> nn.Module:
+    """The model that a run of `task` ended with, from the file that `critbatch train` kept beside its record.
+
+    Raises:
+        UserError: if there is no such file, or its weights belong to another model.
+    """
+    place = device or torch.device("cpu")
+    return model_with(task, load_solution(Path(path), place)[2], place)

@@ -22,8 +22,8 @@ from critbatch.fast_path import FastPath
 from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
-from critbatch.noise_meter import NoiseMeter, preconditioner
-from critbatch.phases import PlanWalk
+from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
+from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
 from critbatch.records import CurvePoint, Outcome, Run, Target
@@ -67,6 +67,7 @@ class Training:
         target: stop when it is reached; None trains on.
         evaluation: when and on how many examples.
         noise_every: measure the gradient noise scale at every n-th step; 0 for never.
+        noise_by: "micro_batches" or "examples": what the gradient of the batch is compared with.
         checkpoint: a file. If it is there the run goes on from it, and ends, on a CPU, bit for bit where the unbroken
             run ends. It is written now and then and on Ctrl-C, and removed when the run has ended.
         compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
@@ -88,6 +89,7 @@ class Training:
         target: Target | None = None,
         evaluation: Evaluation | None = None,
         noise_every: int = 0,
+        noise_by: str = "micro_batches",
         checkpoint: Path | None = None,
         compiled: bool | None = None,
         workers: int = 0,
@@ -116,10 +118,12 @@ class Training:
             examples=task.examples,
             shard=self.shard,
             batch_norm=_has_batch_norm(self.model),
+            norms=norms_by(noise_by, self.model),
             metric=lambda: preconditioner(self.optimizer, self.meter.parameters),
         )
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
-        self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every)
+        pieces = NOISE_PIECES if noise_by == "micro_batches" else 1
+        self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every, noise_pieces=pieces)
         self.random = RandomState(seed, self.device)
         self.ledger = Ledger()
         self.interrupted = False

@@ -8,32 +8,7 @@ from typing import Annotated
 import typer
 
 from critbatch.cli import options as o
-
-app = typer.Typer(
-    name="critbatch",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="""Which batch size, with which learning rate, reaches your target soonest, and what does it cost?
-
-    \b
-        critbatch advise digits-mlp
-        critbatch advise my_task.py:task --current 64 --budget 600
-    """,
-)
-
-
-@app.callback(invoke_without_command=True)
-def version(
-    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
-) -> None:
-    if version:
-        from critbatch.version import __version__
-
-        typer.echo(f"critbatch {__version__}")
-        raise typer.Exit
+from critbatch.cli.app import app
 
 
 @app.command()
@@ -135,6 +110,12 @@ def noise(
     epochs: Annotated[float, typer.Option("--epochs", help="How long the run is.")] = 3.0,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="End the run sooner.")] = None,
     every: Annotated[int, typer.Option("--every", min=1, help="Measure at every n-th step.")] = 1,
+    method: Annotated[
+        str, typer.Option("--method", help="micro_batches or examples: whose gradients are compared with the batch's.")
+    ] = "micro_batches",
+    curvature: Annotated[
+        bool, typer.Option("--curvature", help="Also the noise scale weighted by the Hessian, at each point.")
+    ] = False,
     out: o.Out = None,
     seed: o.Seed = 0,
     device: o.Device = None,
@@ -147,7 +128,7 @@ def noise(
 
     \b
         critbatch noise mnist-mlp
-        critbatch noise my_task.py:task --batch-size 256 --learning-rate 0.1
+        critbatch noise my_task.py:task --batch-size 256 --learning-rate 0.1 --method examples
     """
     from critbatch.cli.doing import Setting, show
     from critbatch.measure.noise import noise as run
@@ -163,6 +144,8 @@ def noise(
             epochs=epochs,
             steps=steps,
             every=every,
+            method=method,
+            curvature=curvature,
             seed=seed,
             device=setting.device,
             budget=budget,

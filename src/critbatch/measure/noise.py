@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -11,12 +12,16 @@ from critbatch.budget import Budget, Progress
 from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
+from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
 from critbatch.phases import NOISE_PIECES
 from critbatch.provenance import Stopwatch
 from critbatch.recipes import find_recipe, usual_rate
-from critbatch.records import Noise
+from critbatch.records import Noise, NoiseScale
 from critbatch.task import Task
-from critbatch.training import train
+from critbatch.training import Training
+
+# Examples of one gradient where curvature is asked for.
+CURVATURE_BATCH = 32
 
 
 def noise(
@@ -28,6 +33,8 @@ def noise(
     epochs: float = 3.0,
     steps: int | None = None,
     every: int = 1,
+    method: str = "micro_batches",
+    curvature: bool = False,
     seed: int = 0,
     device: torch.device | None = None,
     budget: float | None = None,
@@ -39,7 +46,8 @@ def noise(
     Each batch is cut into micro-batches, whose gradients and their mean are gradients at two batch sizes at one point:
     the estimate costs no further pass over the data. McCandlish et al. 2018, arXiv:1812.06162, section 2.2 and
     appendix A.1. The noise scale depends on where training is, and grows with it: a rate that is far from the best one
-    gives another run and another noise scale.
+    gives another run and another noise scale. Each point also has the noise scale of each layer, and, for an optimizer
+    with second moments such as Adam, the one in its metric.
 
     Args:
         batch_size: of the run; None for 128, or a quarter of the data where that is less.
@@ -48,6 +56,9 @@ def noise(
         epochs: how long the run is.
         steps: ends it sooner.
         every: measure at every n-th step.
+        method: "micro_batches", or "examples": the small gradients are those of single examples, seen by
+            `critbatch.per_example.GhostNorms`; less noise in the answer, for a part of a backward pass more.
+        curvature: at each point also ``tr(H Sigma) / G^T H G``, by `critbatch.measure.curvature_noise`.
         budget: seconds of wall clock; what was measured by then is the record.
 
     Raises:
@@ -62,25 +73,42 @@ def noise(
     if every < 1:
         raise UserError(f"every={every} is not possible: use 1 or more.")
     rate = learning_rate if learning_rate is not None else usual_rate(name, size)
-    run = train(
+    training = Training(
         task,
         find_recipe(name)(batch_size=size, learning_rate=rate, epochs=epochs),
         seed=seed,
         device=device,
-        budget=Budget(steps=steps),
-        pause_at=None if budget is None else watch.began + budget,
         evaluation=Evaluation(validation_examples=1000, train_examples=0),
         noise_every=every,
-        progress=progress,
+        noise_by=method,
     )
+
+    def at_each_point(at: Progress) -> None:
+        found = training.ledger.noise
+        if curvature and found and found[-1].step == at.step:
+            found[-1] = replace(found[-1], by_curvature=_by_curvature(task, training, seed=seed, device=device))
+        if progress is not None:
+            progress(at)
+
+    training.progress = at_each_point
+    training.advance(Budget(steps=steps), pause_at=None if budget is None else watch.began + budget)
     return Noise(
         task=task.name,
         unit=task.unit,
         tokens_per_example=task.tokens_per_example,
         recipe=name,
         batch_size=size,
-        micro_batch_size=math.ceil(size / NOISE_PIECES),
+        micro_batch_size=1 if method == "examples" else math.ceil(size / NOISE_PIECES),
         learning_rate=rate,
-        points=run.noise,
+        method=method,
+        points=tuple(training.ledger.noise),
         provenance=watch.provenance(command=command, seed=seed, device=device),
+    )
+
+
+def _by_curvature(task: Task, training: Training, *, seed: int, device: torch.device) -> NoiseScale:
+    batches = max(BATCHES_IN_PAIR, min(64, task.examples // CURVATURE_BATCH // BATCHES_IN_PAIR * BATCHES_IN_PAIR))
+    size = min(CURVATURE_BATCH, task.examples // batches)
+    return curvature_noise(
+        task, training.model, batch_size=size, batches=batches, seed=seed + training.ledger.step, device=device
     )

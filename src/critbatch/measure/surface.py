@@ -77,6 +77,18 @@ class Surface:
         self.size = sum(weight.numel() for weight in self.parameters)
         self.weights = self.flat(self.parameters).clone()
 
+    def twin(self, weights: Tensor | None = None, *, double: bool = False) -> Surface:
+        """Another surface over the same examples, which stands at `weights` and has a model of its own."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        if double:
+            other.model.double()
+        other.parameters = [weight for weight in other.model.parameters() if weight.requires_grad]
+        other.dtype = other.parameters[0].dtype
+        other.weights = (self.weights if weights is None else weights).detach().to(other.dtype, copy=True)
+        other.move()
+        return other
+
     @property
     def setup(self) -> Setup:
         return Setup(

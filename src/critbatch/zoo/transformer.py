@@ -35,6 +35,20 @@ class Block(nn.Module):
         return tokens + fed
 
 
+class Positions(nn.Module):
+    """Adds a learned vector to each place of a sequence: a layer of its own, so that its gradient is one of a layer.
+
+    (batch, tokens, width) to the same.
+    """
+
+    def __init__(self, context: int, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(context, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return tokens + self.weight[: tokens.shape[1]]
+
+
 class GPT(nn.Module):
     """A decoder as in Radford et al. 2019, "Language models are unsupervised multitask learners", section 2.3.
 
@@ -58,11 +72,11 @@ class GPT(nn.Module):
     def __init__(self, *, vocabulary: int, context: int, layers: int, width: int, heads: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
-        self.positions = nn.Parameter(torch.empty(context, width))
+        self.positions = Positions(context, width)
         self.blocks = nn.Sequential(*(Block(width, heads=heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
-        nn.init.normal_(self.positions, std=0.02)
+        nn.init.normal_(self.positions.weight, std=0.02)
         for name, layer in self.named_modules():
             if isinstance(layer, (nn.Linear, nn.Embedding)):
                 writes = name.endswith(("attention_out", "feed_out"))
@@ -71,6 +85,6 @@ class GPT(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, characters: Tensor) -> Tensor:
-        tokens = self.embedding(characters) + self.positions[: characters.shape[1]]
+        tokens = self.positions(self.embedding(characters))
         logits: Tensor = self.head(self.norm(self.blocks(tokens)))
         return logits

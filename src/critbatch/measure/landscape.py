@@ -1,0 +1,150 @@
+"""The loss along the line through two solutions, and on a plane through one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.loss_records import Landscape, LandscapePoint, Solution
+from critbatch.measure.recomputed import recompute_batch_norm
+from critbatch.measure.surface import CHUNK, Surface, has_batch_norm
+from critbatch.provenance import Stopwatch
+from critbatch.task import Task
+
+LINE_POINTS, PLANE_POINTS = 25, 15
+
+
+def landscape(
+    task: Task,
+    models: nn.Module | Mapping[str, nn.Module],
+    *,
+    solutions: Mapping[str, Solution] | None = None,
+    points: int | None = None,
+    low: float = -1.0,
+    high: float = 2.0,
+    span: float = 1.0,
+    examples: int | None = None,
+    double: bool = False,
+    chunk: int = CHUNK,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    command: str = "",
+) -> Landscape:
+    """Training and validation loss and metric around solutions; batch norm's statistics are computed anew everywhere.
+
+    Of two models: along ``(1 - alpha) first + alpha second``, Keskar et al. 2016, arXiv:1609.04836, figure 3 (after
+    Goodfellow et al. 2014, arXiv:1412.6544). Of one: on the plane of two random directions, each of whose filters has
+    the norm of the model's own filter, and whose biases and normalizations are 0: Li et al. 2018, arXiv:1712.09913,
+    section 4. A plane shows two of very many directions: a minimum that looks round there need not be.
+
+    Args:
+        task: data, loss and metric.
+        models: one or two, of the same shapes; they are left as they are.
+        solutions: the runs that they come from.
+        points: on the line, 25 unless given, or on each side of the plane, 15; alpha 0 and 1 are always among them.
+        low: where the line begins.
+        high: where it ends.
+        span: the plane reaches this many filter norms to each side.
+        examples: of the training and of the validation set, the same ones each time; None for all.
+        double: compute in float64.
+        chunk: examples in one pass.
+        seed: of the plane's directions.
+        progress: called with the stage, and the points made and to make.
+
+    Raises:
+        UserError: if there are not one or two models, they are unlike, or a size is not possible.
+    """
+    watch, device = Stopwatch(), device or pick_device()
+    by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
+    if len(by_label) not in (1, 2):
+        raise UserError(f"A landscape is of one or two solutions, but got {len(by_label)}: give one or two.")
+    if points is not None and points < 3:
+        raise UserError(f"points={points} is not possible: use 3 or more.")
+    if not low < high or span <= 0:
+        raise UserError(
+            f"The stretch from {low:g} to {high:g}, or the span {span:g}, is empty: use low < high, span > 0."
+        )
+    labels = list(by_label)
+    train, validation = (
+        Surface(task, by_label[labels[0]], data=data, examples=examples, double=double, chunk=chunk, device=device)
+        for data in ("train", "validation")
+    )
+    if len(by_label) == 2:
+        other = Surface(task, by_label[labels[1]], examples=1, double=double, device=device)
+        if [weight.shape for weight in other.parameters] != [weight.shape for weight in train.parameters]:
+            raise UserError("The two models have different weights: a line goes through two solutions of one model.")
+        first, second = _aligned(train.weights, other.weights)
+        places = [(alpha, 0.0) for alpha in _with_ends(low, high, points or LINE_POINTS)]
+        axes = (second - first, torch.zeros_like(first))
+    else:
+        count = points or PLANE_POINTS
+        sides = torch.linspace(-span, span, count, dtype=torch.float64).tolist()
+        places = [(alpha, beta) for beta in sides for alpha in sides]
+        generator = torch.Generator().manual_seed(seed)
+        axes = (filter_normalized(train, generator), filter_normalized(train, generator))
+    found = []
+    for n, (alpha, beta) in enumerate(places):
+        if progress is not None:
+            progress("landscape", n, len(places))
+        found.append(_point(train, validation, alpha, beta, axes))
+    return Landscape(
+        kind="line" if len(by_label) == 2 else "plane",
+        solutions=tuple((solutions or {}).get(label, Solution(label=label)) for label in labels),
+        setup=train.setup,
+        validation_examples=validation.examples,
+        metric_name=task.metric_name,
+        batch_norm_recomputed=has_batch_norm(train.model),
+        points=tuple(found),
+        provenance=watch.provenance(command=command, seed=seed, device=device),
+    )
+
+
+def filter_normalized(surface: Surface, generator: torch.Generator) -> Tensor:
+    """A random direction in which each filter has the norm of the model's own, shape (size,).
+
+    A filter is what makes one output: a row of a matrix, a kernel of a convolution. Vectors do not move.
+    """
+    parts = []
+    for weight in surface.parts(surface.weights):
+        if weight.ndim < 2:
+            parts.append(torch.zeros_like(weight))
+            continue
+        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight)
+        norms, own = drawn.flatten(1).norm(dim=1), weight.flatten(1).norm(dim=1)
+        parts.append(drawn * (own / norms).view(-1, *[1] * (weight.ndim - 1)))
+    return surface.flat(parts)
+
+
+def _point(
+    train: Surface, validation: Surface, alpha: float, beta: float, axes: tuple[Tensor, Tensor]
+) -> LandscapePoint:
+    weights = train.weights + alpha * axes[0] + beta * axes[1]
+    train.move(weights)
+    recompute_batch_norm(train)
+    for own, other in zip(validation.model.buffers(), train.model.buffers(), strict=True):
+        own.copy_(other)
+    train_loss, train_metric = train.measure(weights)
+    validation_loss, validation_metric = validation.measure(weights)
+    return LandscapePoint(
+        alpha=alpha,
+        beta=beta,
+        train_loss=train_loss,
+        train_metric=train_metric,
+        validation_loss=validation_loss,
+        validation_metric=validation_metric,
+    )
+
+
+def _aligned(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return first, second.to(first)
+
+
+def _with_ends(low: float, high: float, count: int) -> list[float]:
+    """Evenly spaced places, and the two solutions among them."""
+    places = set(torch.linspace(low, high, count, dtype=torch.float64).tolist())
+    return sorted(places | {end for end in (0.0, 1.0) if low <= end <= high})

@@ -1,0 +1,169 @@
+"""How sharp the minima are that training ended in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean, stdev
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.loss_records import Box, Eigenvalue, Mode, Sharpness, SharpnessValue, Solution, SolutionSharpness
+from critbatch.measure.highest import sharpness_in
+from critbatch.measure.lanczos import extremes
+from critbatch.measure.products import HessianProduct
+from critbatch.measure.surface import CHUNK, Surface
+from critbatch.measure.trace import hutch_plus_plus
+from critbatch.provenance import Stopwatch
+from critbatch.records import Estimate
+from critbatch.task import Task
+
+Report = Callable[[str, int, int], None]
+EVERY_BOX = (Box.FULL, Box.RANDOM, Box.ADAPTIVE)
+
+
+def sharpness(
+    task: Task,
+    models: nn.Module | Mapping[str, nn.Module],
+    *,
+    solutions: Mapping[str, Solution] | None = None,
+    epsilons: Sequence[float] = (1e-3, 5e-4),
+    boxes: Sequence[Box] = EVERY_BOX,
+    subspace: int = 100,
+    draws: int = 1,
+    iterations: int = 10,
+    curvature: bool = True,
+    examples: int | None = None,
+    mode: Mode = Mode.EVAL,
+    double: bool = False,
+    chunk: int = CHUNK,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Report | None = None,
+    command: str = "",
+) -> Sharpness:
+    """How much the training loss rises within a small box around the weights of each model.
+
+    ``100 (max f(x + A z) - f(x)) / (1 + f(x))``: Metric 2.1 of Keskar et al. 2016, arXiv:1609.04836, in the full space
+    and in a random subspace, by ten iterations of L-BFGS-B. It changes when a layer is multiplied and the next one is
+    divided by the same number, though the network does not (Dinh et al. 2017, arXiv:1703.04933). Beside it stands the
+    same with the box ``|z_i| <= epsilon |x_i|``, to which that makes no difference: the adaptive sharpness of Kwon et
+    al. 2021, arXiv:2102.11600, elementwise with the maximum norm. What is found is a lower bound of the maximum.
+
+    Args:
+        task: data and loss.
+        models: one, or several by their labels; all are left as they are.
+        solutions: the runs that they come from.
+        epsilons: relative sizes of the box.
+        boxes: which; all three unless given.
+        subspace: dimensions of the random subspace, which takes that many times the memory of the weights.
+        draws: random subspaces; with two or more the mean over them has an interval.
+        iterations: of each climb, which starts from the highest of x and two opposite corners.
+        curvature: also the largest eigenvalue of the Hessian, whose direction is then where climbs start, and the
+            trace.
+        examples: of the training set, the same ones each time; None for all, as in the paper.
+        mode: of batch norm, which changes the result.
+        double: compute in float64.
+        chunk: examples in one pass.
+        seed: of random subspaces and vectors.
+        progress: called with the stage, and the climbs made and to make.
+
+    Raises:
+        UserError: if a setting is not possible.
+    """
+    if not epsilons or min(epsilons) <= 0 or not all(math.isfinite(epsilon) for epsilon in epsilons):
+        raise UserError(f"epsilons={tuple(epsilons)} is not possible: use numbers above 0, such as 1e-3.")
+    if min(subspace, draws, iterations) < 1:
+        raise UserError(f"subspace={subspace}, {draws=}, {iterations=}: use 1 or more of each.")
+    watch, device = Stopwatch(), device or pick_device()
+    by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
+    if not by_label:
+        raise UserError("There is no model to measure: give one, or several by their labels.")
+    plan = [(box, epsilon) for box in boxes for epsilon in epsilons]
+    found = []
+    for n, (label, model) in enumerate(by_label.items()):
+        surface = Surface(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
+        done = n * len(plan)
+
+        def report(stage: str, made: int, total: int = len(plan) * len(by_label)) -> None:
+            if progress is not None:
+                progress(stage, made, total)
+
+        report(f"curvature of {label}", done)
+        largest, direction, trace = _curvature(surface, seed) if curvature else (None, None, None)
+        values = []
+        for i, (box, epsilon) in enumerate(plan):
+            report(f"sharpness of {label}", done + i)
+            values.append(_value(surface, box, epsilon, subspace, draws, iterations, direction=direction, seed=seed))
+        loss, metric = surface.measure()
+        validation = Surface(task, model, data="validation", mode=mode, chunk=chunk, device=device, double=double)
+        validation_loss, validation_metric = validation.measure()
+        found.append(
+            SolutionSharpness(
+                solution=(solutions or {}).get(label, Solution(label=label)),
+                loss=loss,
+                metric=metric,
+                validation_loss=validation_loss,
+                validation_metric=validation_metric,
+                values=tuple(values),
+                largest=largest,
+                trace=trace,
+            )
+        )
+    return Sharpness(
+        setup=surface.setup,
+        metric_name=task.metric_name,
+        solutions=tuple(found),
+        provenance=watch.provenance(command=command, seed=seed, device=device),
+    )
+
+
+def _curvature(surface: Surface, seed: int) -> tuple[Eigenvalue, Tensor, Estimate]:
+    product = HessianProduct(surface)
+    ends = extremes(product, surface.weights, largest=1, seed=seed)
+    return ends.largest[0], ends.largest_vectors[0], hutch_plus_plus(product, surface.weights, seed=seed)
+
+
+def _value(
+    surface: Surface,
+    box: Box,
+    epsilon: float,
+    subspace: int,
+    draws: int,
+    iterations: int,
+    *,
+    direction: Tensor | None,
+    seed: int,
+) -> SharpnessValue:
+    times = draws if box is Box.RANDOM else 1
+    climbs, evaluations, dimensions = [], 0, 0
+    for draw in range(times):
+        highest, dimensions = sharpness_in(
+            surface,
+            box,
+            epsilon,
+            subspace=subspace,
+            iterations=iterations,
+            direction=direction,
+            seed=seed + draw,
+        )
+        climbs.append(highest.sharpness)
+        evaluations += highest.evaluations
+    value = _mean(climbs) if times > 1 else _alone(climbs[0], "one_draw" if box is Box.RANDOM else "not_random")
+    return SharpnessValue(box=box, epsilon=epsilon, dimensions=dimensions, value=value, evaluations=evaluations)
+
+
+def _alone(value: float, reason: str) -> Estimate:
+    return Estimate(value=value, n=1, reason=reason)
+
+
+def _mean(values: list[float]) -> Estimate:
+    """The mean over random subspaces with Student's interval, which stays above 0."""
+    from scipy.special import stdtrit
+
+    n, middle = len(values), mean(values)
+    half = float(stdtrit(n - 1, 0.975)) * stdev(values) / math.sqrt(n)
+    return Estimate(value=middle, n=n, low=max(0.0, middle - half), high=middle + half)

@@ -1,0 +1,196 @@
+"""What a shift between training and test does at flat and at sharp minima."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.examples import Data
+from critbatch.loss_records import Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
+from critbatch.measure.sharpness import sharpness
+from critbatch.measure.shifted import changes_for
+from critbatch.measure.surface import CHUNK, Surface
+from critbatch.provenance import Stopwatch
+from critbatch.records import Estimate
+from critbatch.task import Task
+
+NORMAL_95 = 1.959963984540054
+RESAMPLES = 1000
+FEWEST_SOLUTIONS = 4
+
+
+def shift(
+    task: Task,
+    models: Mapping[str, nn.Module],
+    *,
+    solutions: Mapping[str, Solution] | None = None,
+    shifts: Mapping[str, Data] | None = None,
+    epsilons: Sequence[float] = (1e-3,),
+    examples: int | None = None,
+    mode: Mode = Mode.EVAL,
+    chunk: int = CHUNK,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    command: str = "",
+) -> Shift:
+    """How much the loss of each model rises when the training set is replaced, and how well sharpness tells it.
+
+    The training set is replaced by: "resampled", as many examples drawn from it with replacement, which is how far
+    chance alone goes; "validation", other examples of the same source; "noise", Gaussian noise on the inputs, or other
+    tokens; "moved", pictures moved to the right by some pixels; and sets of your own. Keskar et al. 2016 say that the
+    loss of sharp minima rises more; `predictions` is the rank correlation of that over the models.
+
+    Args:
+        task: data, loss and metric.
+        models: by their labels; they are left as they are.
+        solutions: the runs that they come from.
+        shifts: more sets to put in the place of the training set, as (inputs, targets) by name.
+        epsilons: of the sharpness.
+        examples: of the training set, the same ones each time; None for all.
+        mode: of batch norm.
+        chunk: examples in one pass.
+        seed: of noise, resampling and sharpness.
+        progress: called with the stage, and what is made and to make of it.
+
+    Raises:
+        UserError: if there is no model.
+    """
+    watch, device = Stopwatch(), device or pick_device()
+    if not models:
+        raise UserError("There is no model to measure: give one or more by their labels.")
+    told = sharpness(
+        task,
+        models,
+        solutions=solutions,
+        epsilons=epsilons,
+        examples=examples,
+        mode=mode,
+        chunk=chunk,
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    rises: list[ShiftRise] = []
+    for n, (label, model) in enumerate(models.items()):
+        if progress is not None:
+            progress(f"shifts of {label}", n, len(models))
+        rises += _rises(task, label, model, shifts or {}, examples, mode, chunk, seed, device)
+    return Shift(
+        setup=told.setup,
+        metric_name=task.metric_name,
+        sharpness=told.solutions,
+        rises=tuple(rises),
+        predictions=tuple(_predictions(list(models), told.solutions, rises)),
+        provenance=watch.provenance(command=command, seed=seed, device=device),
+    )
+
+
+def _rises(
+    task: Task,
+    label: str,
+    model: nn.Module,
+    shifts: Mapping[str, Data],
+    examples: int | None,
+    mode: Mode,
+    chunk: int,
+    seed: int,
+    device: torch.device,
+) -> list[ShiftRise]:
+    train = Surface(task, model, examples=examples, mode=mode, chunk=chunk, device=device)
+    losses, metrics = train.each()
+    found = [_resampled(label, losses, metrics, seed)]
+    for name, data in {"validation": "validation", **shifts}.items():
+        other = Surface(task, model, data=data, mode=mode, chunk=chunk, device=device)
+        found.append(_told(label, name, 0.0, *other.each(), _apart(losses, other.each()[0])))
+    for change in changes_for(task, next(train.chunks())[0], seed=seed):
+        changed = Surface(task, model, examples=examples, mode=mode, chunk=chunk, change=change.apply, device=device)
+        other_losses, other_metrics = changed.each()
+        rise = _mean(other_losses - losses)
+        found.append(_told(label, change.name, change.strength, other_losses, other_metrics, rise))
+    return found
+
+
+def _told(label: str, name: str, strength: float, losses: Tensor, metrics: Tensor, rise: Estimate) -> ShiftRise:
+    return ShiftRise(
+        label=label,
+        shift=name,
+        strength=strength,
+        loss=float(losses.mean()),
+        metric=float(metrics.mean()),
+        rise=rise,
+    )
+
+
+def _resampled(label: str, losses: Tensor, metrics: Tensor, seed: int) -> ShiftRise:
+    """The mean rise over resamples, and between which ends 95 % of them lie."""
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.stack(
+        [losses[torch.randint(len(losses), (len(losses),), generator=generator)].mean() for _ in range(RESAMPLES)]
+    )
+    rises = means - losses.mean()
+    ends = torch.quantile(rises, torch.tensor([0.025, 0.975], dtype=rises.dtype)).tolist()
+    rise = Estimate(value=float(rises.mean()), n=RESAMPLES, low=ends[0], high=ends[1])
+    return _told(label, "resampled", 0.0, means, metrics, rise)
+
+
+def _mean(differences: Tensor) -> Estimate:
+    """The mean over the same examples, shifted and not, with its normal interval."""
+    n, middle = len(differences), float(differences.mean())
+    half = NORMAL_95 * float(differences.std()) / math.sqrt(n) if n > 1 else math.inf
+    return Estimate(value=middle, n=n, low=middle - half, high=middle + half)
+
+
+def _apart(losses: Tensor, others: Tensor) -> Estimate:
+    """The difference of the means of two sets of examples, with its normal interval."""
+    middle = float(others.mean() - losses.mean())
+    half = NORMAL_95 * math.sqrt(float(losses.var()) / len(losses) + float(others.var()) / len(others))
+    return Estimate(value=middle, n=len(others), low=middle - half, high=middle + half)
+
+
+def _predictions(
+    labels: list[str], told: Sequence[SolutionSharpness], rises: Sequence[ShiftRise]
+) -> list[ShiftPrediction]:
+    if len(labels) < 2:
+        return []
+    measures: dict[str, list[float]] = {
+        f"{value.box} {value.epsilon:g}": [solution.values[i].value.value for solution in told]
+        for i, value in enumerate(told[0].values)
+    }
+    measures["largest"] = [solution.largest.value for solution in told if solution.largest is not None]
+    measures["trace"] = [solution.trace.value for solution in told if solution.trace is not None]
+    found = []
+    for shift_name, strength in dict.fromkeys((rise.shift, rise.strength) for rise in rises):
+        if shift_name == "resampled":
+            continue
+        up = [rise.rise.value for rise in rises if (rise.shift, rise.strength) == (shift_name, strength)]
+        found += [
+            ShiftPrediction(measure=measure, shift=shift_name, strength=strength, correlation=_spearman(values, up))
+            for measure, values in measures.items()
+            if len(values) == len(up)
+        ]
+    return found
+
+
+def _spearman(first: list[float], second: list[float]) -> Estimate:
+    """Spearman's rank correlation with Fisher's interval, whose width takes the ranks into account.
+
+    Bonett and Wright 2000, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations":
+    variance (1 + r^2 / 2) / (n - 3).
+    """
+    from scipy.stats import spearmanr
+
+    n = len(first)
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return Estimate(value=0.0, n=n, reason="all_alike")
+    r = float(spearmanr(first, second).statistic)
+    if n < FEWEST_SOLUTIONS:
+        return Estimate(value=r, n=n, reason="few_solutions")
+    middle = math.atanh(max(-0.999999, min(0.999999, r)))
+    half = NORMAL_95 * math.sqrt((1 + r**2 / 2) / (n - 3))
+    return Estimate(value=r, n=n, low=math.tanh(middle - half), high=math.tanh(middle + half))

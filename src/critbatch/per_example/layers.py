@@ -1,0 +1,169 @@
+"""For each kind of layer: what its weights' gradients are for one example, given its inputs and its outputs' slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from critbatch.per_example.factors import (
+    Factors,
+    convolution_gradients,
+    embedding_norms2,
+    in_float32,
+    of_convolution,
+    of_linear,
+)
+
+
+class Part:
+    """What one call of one layer adds to the gradient of one weight, for each example.
+
+    Args:
+        norms2: the squared norms, shape (batch,).
+        gradients: the gradients themselves, shape (batch, *weight).
+        total: their sum over the examples, with the numbers of the weight.
+        factors: where they are sums of outer products.
+    """
+
+    def __init__(
+        self,
+        norms2: Callable[[], Tensor],
+        gradients: Callable[[], Tensor],
+        total: Callable[[], Tensor],
+        factors: Factors | None = None,
+    ) -> None:
+        self.norms2, self.gradients, self.total, self.factors = norms2, gradients, total, factors
+
+
+Parts = dict[str, Part]
+
+
+def parts_of(layer: nn.Module, inputs: tuple[Any, ...], slopes: Tensor) -> Parts | None:
+    """The parts of the layer's own weights, by their names within it; None for a kind of layer that is not known."""
+    for kinds, rule in _RULES:
+        if type(layer) in kinds:
+            return rule(layer, inputs[0].detach(), slopes)
+    return None
+
+
+def held(gradients: Tensor) -> Part:
+    """A part of which the gradients are at hand, shape (batch, *weight)."""
+    wide = in_float32(gradients)
+    return Part(lambda: wide.flatten(1).square().sum(1), lambda: wide, lambda: wide.sum(0))
+
+
+def lazily(gradients: Callable[[], Tensor]) -> Part:
+    """A part of which the gradients are made, once, when they are asked for."""
+    kept: list[Tensor] = []
+
+    def wide() -> Tensor:
+        if not kept:
+            kept.append(in_float32(gradients()))
+        return kept[0]
+
+    return Part(lambda: wide().flatten(1).square().sum(1), wide, lambda: wide().sum(0))
+
+
+def _linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    factors = of_linear(inputs, slopes)
+    return {
+        "weight": Part(factors.norms2, factors.gradients, factors.total, factors),
+        "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
+    }
+
+
+def _convolution(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    batch = len(inputs)
+    bias = held(slopes.flatten(2).sum(2))
+    if isinstance(layer, nn.Conv2d) and inputs.device.type == "cpu":
+        return {"weight": lazily(lambda: convolution_gradients(layer, inputs, slopes)), "bias": bias}
+    factors = of_convolution(layer, inputs, slopes)
+
+    def norms2() -> Tensor:
+        return factors.norms2().view(batch, -1).sum(1)
+
+    def gradients() -> Tensor:
+        return factors.gradients().reshape(batch, *layer.weight.shape)
+
+    def total() -> Tensor:
+        def by_group(side: Tensor) -> Tensor:
+            return in_float32(side).reshape(batch, layer.groups, *side.shape[1:]).transpose(0, 1).flatten(1, 2)
+
+        return torch.bmm(by_group(factors.left).mT, by_group(factors.right))
+
+    return {"weight": Part(norms2, gradients, total), "bias": bias}
+
+
+def _embedding(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    batch = len(inputs)
+
+    def gradients() -> Tensor:
+        indices = inputs.reshape(batch, -1)
+        flat = in_float32(slopes.reshape(batch, -1, slopes.shape[-1]))
+        if layer.padding_idx is not None:
+            flat = flat * (indices != layer.padding_idx)[..., None]
+        table = flat.new_zeros(batch, *layer.weight.shape)
+        return table.scatter_add_(1, indices[..., None].expand_as(flat), flat)
+
+    def total() -> Tensor:
+        flat = in_float32(slopes.reshape(-1, slopes.shape[-1]))
+        if layer.padding_idx is not None:
+            flat = flat * (inputs.reshape(-1, 1) != layer.padding_idx)
+        return flat.new_zeros(layer.weight.shape).index_add_(0, inputs.reshape(-1), flat)
+
+    return {"weight": Part(lambda: embedding_norms2(inputs, slopes, skipped=layer.padding_idx), gradients, total)}
+
+
+def _layer_norm(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    normal = F.layer_norm(in_float32(inputs), layer.normalized_shape, eps=layer.eps)
+    return _scale_and_shift(normal, in_float32(slopes), len(layer.normalized_shape))
+
+
+def _rms_norm(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    eps = torch.finfo(inputs.dtype).eps if layer.eps is None else layer.eps
+    normal = F.rms_norm(in_float32(inputs), layer.normalized_shape, eps=eps)
+    return _scale_and_shift(normal, in_float32(slopes), len(layer.normalized_shape))
+
+
+def _scale_and_shift(normal: Tensor, slopes: Tensor, last: int) -> Parts:
+    """Scale and shift act on the last axes; the axes between the batch and those are summed over."""
+    between = tuple(range(1, normal.ndim - last))
+    scaled = normal * slopes
+    return {
+        "weight": held(scaled.sum(between) if between else scaled),
+        "bias": held(slopes.sum(between) if between else slopes),
+    }
+
+
+def _group_norm(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    return _of_channels(F.group_norm(in_float32(inputs), layer.num_groups, eps=layer.eps), in_float32(slopes))
+
+
+def _batch_norm_at_rest(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    shape = (1, -1, *[1] * (inputs.ndim - 2))
+    spread = (layer.running_var + layer.eps).rsqrt()
+    normal = (in_float32(inputs) - layer.running_mean.view(shape)) * spread.view(shape)
+    return _of_channels(normal, in_float32(slopes))
+
+
+def _of_channels(normal: Tensor, slopes: Tensor) -> Parts:
+    scaled = normal * slopes
+    if normal.ndim == 2:
+        return {"weight": held(scaled), "bias": held(slopes)}
+    return {"weight": held(scaled.flatten(2).sum(2)), "bias": held(slopes.flatten(2).sum(2))}
+
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_RULES: list[tuple[tuple[type[nn.Module], ...], Callable[[Any, Tensor, Tensor], Parts]]] = [
+    ((nn.Linear,), _linear),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    ((nn.Embedding,), _embedding),
+    ((nn.LayerNorm,), _layer_norm),
+    ((nn.RMSNorm,), _rms_norm),
+    ((nn.GroupNorm,), _group_norm),
+    (BATCH_NORMS, _batch_norm_at_rest),
+]
