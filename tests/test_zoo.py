@@ -152,7 +152,7 @@ def test_windows_do_not_overlap_and_each_character_s_target_is_the_next(characte
 
 
 def test_each_entry_names_a_known_data_set_and_builds_a_task_of_its_own_name() -> None:
-    assert {entry.data for entry in TASKS.values()} == {"digits", *SETS}
+    assert {entry.data for entry in TASKS.values()} == {"digits", "none", *SETS}
     assert find_task("digits-mlp").name == "digits-mlp"
     assert all(entry.description and entry.model for entry in TASKS.values())
 

@@ -66,9 +66,7 @@ def landscape(
     if points is not None and points < 3:
         raise UserError(f"points={points} is not possible: use 3 or more.")
     if not low < high or span <= 0:
-        raise UserError(
-            f"The stretch from {low:g} to {high:g}, or the span {span:g}, is empty: use low < high, span > 0."
-        )
+        raise UserError(f"low={low:g}, high={high:g}, span={span:g} leave nothing to see: use low < high and span > 0.")
     labels = list(by_label)
     train, validation = (
         Surface(task, by_label[labels[0]], data=data, examples=examples, double=double, chunk=chunk, device=device)

@@ -28,7 +28,7 @@ def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> Non
             surface.outputs(inputs)
     for layer, (count, total, squares) in sums.items():
         mean = total / count
-        variance = (squares / count - mean**2).clamp(min=0) * count / max(1, count - 1)
+        variance = (squares / count - mean**2).clamp(min=0) * count / (count - 1).clamp(min=1)
         assert layer.running_mean is not None and layer.running_var is not None
         layer.running_mean.copy_(mean)
         layer.running_var.copy_(variance)

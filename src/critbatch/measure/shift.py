@@ -107,7 +107,8 @@ def _rises(
     found = [_resampled(label, losses, metrics, seed)]
     for name, data in {"validation": "validation", **shifts}.items():
         other = Surface(task, model, data=data, mode=mode, chunk=chunk, device=device)
-        found.append(_told(label, name, 0.0, *other.each(), _apart(losses, other.each()[0])))
+        other_losses, other_metrics = other.each()
+        found.append(_told(label, name, 0.0, other_losses, other_metrics, _apart(losses, other_losses)))
     for change in changes_for(task, next(train.chunks())[0], seed=seed):
         changed = Surface(task, model, examples=examples, mode=mode, chunk=chunk, change=change.apply, device=device)
         other_losses, other_metrics = changed.each()

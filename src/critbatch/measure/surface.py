@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,6 +38,7 @@ class Surface:
         mode: what batch norm does.
         double: compute in float64.
         chunk: examples in one pass.
+        change: of prepared inputs, given the number of their chunk: a shift of the data, say.
         device: that of the measurement; the accelerator where there is one, unless given.
 
     Raises:
@@ -54,13 +55,14 @@ class Surface:
         mode: Mode = Mode.EVAL,
         double: bool = False,
         chunk: int = CHUNK,
+        change: Callable[[Tree, int], Tree] | None = None,
         device: torch.device | None = None,
     ) -> None:
         if examples is not None and examples < 1:
             raise UserError(f"examples={examples} is not possible: use 1 or more.")
         if chunk < 1:
             raise UserError(f"chunk={chunk} is not possible: use 1 or more.")
-        self.task, self.mode, self.chunk = task, Mode(mode), chunk
+        self.task, self.mode, self.chunk, self.change = task, Mode(mode), chunk, change
         self.device = device or pick_device()
         self.name = data if isinstance(data, str) else "own"
         self._source = Source(_data_of(task, data), self.device)
@@ -104,10 +106,10 @@ class Surface:
 
     def chunks(self, indices: Tensor | None = None) -> Iterator[tuple[Tree, Tree]]:
         """Prepared inputs, in the model's precision, and targets of some examples; of all, unless given."""
-        for inputs, targets in self._source.stream(
-            iter(torch.split(self.indices if indices is None else indices, self.chunk))
-        ):
-            yield map_tree(self._cast, self.task.inputs(inputs)), map_tree(self._cast, targets)
+        rows = iter(torch.split(self.indices if indices is None else indices, self.chunk))
+        for n, (raw, targets) in enumerate(self._source.stream(rows)):
+            inputs = map_tree(self._cast, self.task.inputs(raw))
+            yield inputs if self.change is None else self.change(inputs, n), map_tree(self._cast, targets)
 
     def losses(self, inputs: Tree, targets: Tree) -> Tensor:
         """The loss of each example of a chunk, at the weights where the surface stands, shape (chunk,)."""
@@ -135,6 +137,17 @@ class Surface:
                 metric += self.task.metric(outputs, targets).double().sum()
                 seen += len(losses)
         return loss.item() / seen, metric.item() / seen
+
+    def each(self, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Loss and metric of each example at these weights, both of shape (examples,), on the CPU."""
+        self.move(weights)
+        losses, metrics = [], []
+        with torch.no_grad():
+            for inputs, targets in self.chunks():
+                outputs = self.outputs(inputs)
+                losses.append(self.task.loss(outputs, targets).double().cpu())
+                metrics.append(self.task.metric(outputs, targets).double().cpu())
+        return torch.cat(losses), torch.cat(metrics)
 
     def gradient(self, weights: Tensor | None = None, indices: Tensor | None = None) -> tuple[float, Tensor]:
         """Mean loss, and its gradient, shape (size,), at these weights, over all examples or those with `indices`."""

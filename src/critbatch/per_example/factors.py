@@ -95,7 +95,7 @@ def convolution_gradients(layer: nn.Conv2d, inputs: Tensor, slopes: Tensor) -> T
     if layer.padding_mode != "zeros" or isinstance(padding, str):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         inputs, padding = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode), 0
-    joined: Tensor = conv2d_weight(
+    joined: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
         inputs.reshape(1, -1, *inputs.shape[2:]),
         (batch * layer.weight.shape[0], *layer.weight.shape[1:]),
         slopes.reshape(1, -1, *slopes.shape[2:]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from critbatch.zoo.places import data_folder, find_file
 from critbatch.zoo.readers import read_characters, read_cifar10, read_idx
 from critbatch.zoo.resnet import ResNet
 from critbatch.zoo.standardize import Standardize, to_indices
+from critbatch.zoo.surfaces import surface_double_well, surface_saddle, surface_two_weights
 from critbatch.zoo.transformer import GPT
 
 # In the units of the bytes, over the training set.
@@ -46,7 +47,7 @@ class TaskEntry:
 
     build: Callable[[], Task]
     description: str
-    data: str  # a name in `zoo.sets`, or "digits" for scikit-learn's
+    data: str  # a name in `zoo.sets`, "digits" for scikit-learn's, or "none" where it is made
     model: str
 
 
@@ -104,6 +105,17 @@ def digits_mlp() -> Task:
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.97),
         unit="image",
         prepare=Standardize(mean=mean, std=std),
+    )
+
+
+def digits_narrow() -> Task:
+    """The digits through three hidden units, where full-batch descent stops at many different losses."""
+    wide = digits_mlp()
+    return replace(
+        wide,
+        name="digits-narrow",
+        model=partial(MLP, (64, 3, 10)),
+        target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.8),
     )
 
 
@@ -208,6 +220,9 @@ TASKS: dict[str, TaskEntry] = {
         "digits",
         "MLP 64-64-10",
     ),
+    "digits-narrow": TaskEntry(
+        digits_narrow, "the same digits, for experiments with being stuck", "digits", "MLP 64-3-10"
+    ),
     "mnist-mlp": TaskEntry(
         mnist_mlp, "60,000 digits of 28x28; validation on the 10,000 test images", "mnist", "MLP 784-100-10"
     ),
@@ -252,5 +267,17 @@ TASKS: dict[str, TaskEntry] = {
         "the next character of 1,115,394, in sequences of 64; validation on the last tenth",
         "tinyshakespeare",
         "transformer, 2 layers of width 64",
+    ),
+    "surface-saddle": TaskEntry(
+        surface_saddle, "64 tilts of a surface with a saddle between two minima", "none", "2 weights: the place on it"
+    ),
+    "surface-double-well": TaskEntry(
+        surface_double_well,
+        "64 tilts of a surface with a shallow and a deep minimum",
+        "none",
+        "2 weights: the place on it",
+    ),
+    "surface-two-weights": TaskEntry(
+        surface_two_weights, "64 noisy points of a line", "none", "y = w1 w2 x, with a saddle at (0, 0)"
     ),
 }

@@ -1,0 +1,169 @@
+"""Training is stuck: at a minimum, a saddle, a plateau, or not at all?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.gradient_noise import average, noise_scale
+from critbatch.loss_records import BatchGradients, CriticalPoint, Mode, Solution
+from critbatch.measure.lanczos import Extremes, extremes
+from critbatch.measure.products import HessianProduct
+from critbatch.measure.standing import TOLERANCE, TRIES, View, standing
+from critbatch.measure.surface import CHUNK, Surface
+from critbatch.provenance import Stopwatch
+from critbatch.records import NoiseScale
+from critbatch.task import Task
+
+BATCHES_IN_PAIR = 4
+EXAMPLES_OF_A_STEP = 1000
+
+
+def critical_point(
+    task: Task,
+    model: nn.Module,
+    *,
+    solution: Solution | None = None,
+    batch_sizes: Sequence[int] | None = None,
+    batches: int = 64,
+    examples: int | None = None,
+    mode: Mode = Mode.EVAL,
+    double: bool = False,
+    tolerance: float = TOLERANCE,
+    chunk: int = CHUNK,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    command: str = "",
+) -> CriticalPoint:
+    """Where training stands, and what to try.
+
+    The gradient over all examples says whether the loss still falls; where it does not, the signs of the Hessian's
+    smallest and largest eigenvalues tell minimum, saddle and maximum apart, and where both are nearly 0 it is a
+    plateau. The rules are those of `critbatch.measure.standing`. Gradients of single batches at this point say whether
+    noise leads on where the full batch stands still.
+
+    Args:
+        task: data and loss.
+        model: the weights; left as they are.
+        solution: the run that they come from.
+        batch_sizes: of single batches; 1, 16 and a quarter of the examples unless given.
+        batches: how many of each size.
+        examples: of the training set, the same ones each time; None for all.
+        mode: of batch norm.
+        double: compute in float64.
+        tolerance: relative; see `critbatch.measure.standing.standing`.
+        chunk: examples in one pass.
+        seed: of batches and random vectors.
+        progress: called with the stage, and what is made and to make of it.
+
+    Raises:
+        UserError: if a size is not possible.
+    """
+    watch, device = Stopwatch(), device or pick_device()
+    surface = Surface(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
+    count = surface.examples
+    sizes = tuple(batch_sizes) if batch_sizes else tuple(sorted({1, min(16, count), max(1, count // 4)}))
+    if wrong := [size for size in sizes if not 1 <= size <= count]:
+        raise UserError(f"batch_sizes={wrong} are not possible with {count} examples: use 1 to {count}.")
+    if batches < 2 * BATCHES_IN_PAIR:
+        raise UserError(f"batches={batches} is too few: use {2 * BATCHES_IN_PAIR} or more.")
+    loss, metric = surface.measure()
+    view, _, gradient = look(task, surface, seed=seed, progress=progress)
+    found, reason = standing(view, tolerance=tolerance)
+    rate = 1 / max(abs(view.largest.value), abs(view.smallest.value), 1e-12)
+    of_sizes, noise = [], None
+    for n, size in enumerate(sizes):
+        if progress is not None:
+            progress("gradients of single batches", n, len(sizes))
+        gradients = _gradients(surface, size, batches, seed)
+        of_sizes.append(_batch_gradients(task, model, surface, gradients, size, rate, seed))
+        if noise is None:
+            noise = _noise(gradients, size, count)
+    assert noise is not None
+    return CriticalPoint(
+        solution=solution or Solution(label=task.name),
+        setup=surface.setup,
+        standing=found,
+        reason=reason,
+        loss=loss,
+        metric=metric,
+        metric_name=task.metric_name,
+        gradient_norm=float(gradient.norm()),
+        expected_drop=view.expected_drop,
+        noise=noise,
+        largest=view.largest,
+        smallest=view.smallest,
+        batches=tuple(of_sizes),
+        tries=TRIES[found],
+        provenance=watch.provenance(command=command, seed=seed, device=device),
+    )
+
+
+def look(
+    task: Task, surface: Surface, *, seed: int = 0, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[View, Extremes, Tensor]:
+    """What `standing` judges by, the ends of the spectrum with their directions, and the gradient."""
+    loss, gradient = surface.gradient()
+    untrained = task.new_model(seed, surface.device)
+    fresh = torch.cat([weight.detach().flatten() for weight in untrained.parameters() if weight.requires_grad])
+    fresh_loss, _ = surface.measure(fresh)
+    surface.move()
+    product = HessianProduct(surface)
+    ends = extremes(
+        product,
+        surface.weights,
+        largest=1,
+        smallest=1,
+        seed=seed,
+        progress=None if progress is None else lambda done, total: progress("eigenvalues", done, total),
+    )
+    norm2 = float(gradient @ gradient)
+    view = View(
+        gradient_norm=norm2**0.5,
+        along=float(gradient @ product(gradient)) / norm2 if norm2 > 0 else 0.0,
+        largest=ends.largest[0],
+        smallest=ends.smallest[0],
+        loss_scale=max(abs(loss), abs(fresh_loss)),
+        weight_scale=max(float(surface.weights.norm()), float(fresh.norm())),
+    )
+    return view, ends, gradient
+
+
+def _gradients(surface: Surface, size: int, batches: int, seed: int) -> Tensor:
+    """The gradients of single batches, each drawn without replacement, shape (batches, weights)."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = [surface.indices[torch.randperm(surface.examples, generator=generator)[:size]] for _ in range(batches)]
+    return torch.stack([surface.gradient(indices=row)[1] for row in rows])
+
+
+def _batch_gradients(
+    task: Task, model: nn.Module, surface: Surface, gradients: Tensor, size: int, rate: float, seed: int
+) -> BatchGradients:
+    few = min(surface.examples, EXAMPLES_OF_A_STEP)
+    probe = Surface(task, model, examples=few, mode=surface.mode, chunk=surface.chunk, device=surface.device)
+    here, _ = probe.measure()
+    lower = [probe.measure(probe.weights - rate * gradient.to(probe.weights))[0] < here for gradient in gradients]
+    norms = gradients.double().norm(dim=1).cpu()
+    quarter, middle, three = torch.quantile(norms, torch.tensor([0.25, 0.5, 0.75], dtype=norms.dtype)).tolist()
+    return BatchGradients(
+        batch_size=size,
+        n=len(gradients),
+        median=middle,
+        quartiles=(quarter, three),
+        descending=sum(lower) / len(lower),
+    )
+
+
+def _noise(gradients: Tensor, size: int, examples: int) -> NoiseScale:
+    scales = []
+    for group in torch.split(gradients.double(), BATCHES_IN_PAIR):
+        if len(group) == BATCHES_IN_PAIR:
+            small, big = group.square().sum(1).mean(), group.mean(0).square().sum()
+            # The batches are drawn one by one, so that several together are as if drawn with replacement.
+            scales.append(noise_scale(small, big, small=size, big=BATCHES_IN_PAIR * size))
+    return average(scales)

@@ -1,0 +1,167 @@
+"""The lecture's experiment: full-batch descent has stopped; go on with full and with small batches, and count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import torch
+
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.loss_records import Escape, EscapeCount, Standing
+from critbatch.measure.critical_point import look
+from critbatch.measure.herd import Herd
+from critbatch.measure.standing import standing
+from critbatch.measure.surface import Surface
+from critbatch.provenance import Stopwatch
+from critbatch.recipes import usual_rate
+from critbatch.records import Estimate
+from critbatch.task import Task
+
+LOOKS = 50
+# Descent has stopped when the loss fell by less than this share over a tenth of its steps.
+STOPPED = 1e-3
+
+
+def escape(
+    task: Task,
+    *,
+    starts: int = 50,
+    batch_sizes: Sequence[int] | None = None,
+    learning_rate: float | None = None,
+    descent_steps: int = 2000,
+    steps: int = 2000,
+    drop: float = 0.05,
+    seed: int = 0,
+    device: torch.device | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    command: str = "",
+) -> Escape:
+    """From points where full-batch descent stopped: how often does training get on, by batch size?
+
+    From each of `starts` initial weights the full batch descends, by plain gradient descent, until the loss falls no
+    more, or for `descent_steps`. From that same point training goes on for `steps` steps with full batches and with
+    each smaller batch size, at the same learning rate. A start has escaped if from some step on the loss over all
+    examples stays below ``(1 - drop)`` times that of the point. The comparison is at equal steps, which costs a larger
+    batch more examples. All starts move at once, as one vectorized model.
+
+    Args:
+        task: data and loss, and the model that makes the starts; without batch norm, and dropout is off.
+        starts: initial weights, of the seeds from `seed` on.
+        batch_sizes: beside the full batch, which is always there; 1 and 16 unless given.
+        learning_rate: of all steps; a usual one of SGD for a batch of 128 unless given.
+        descent_steps: at the most, before the point counts as stopped.
+        steps: after it.
+        drop: what counts as an escape.
+        seed: of starts and batches.
+        progress: called with the stage, and the steps made and to make.
+
+    Raises:
+        UserError: if a setting is not possible, or the model cannot be vectorized.
+    """
+    watch, device = Stopwatch(), device or pick_device()
+    sizes = [*sorted({size for size in batch_sizes or (1, 16) if size < task.examples}), task.examples]
+    if min(starts, descent_steps, steps, *sizes) < 1 or not 0 < drop < 1:
+        raise UserError(
+            f"starts={starts}, batch_sizes={tuple(sizes)}, descent_steps={descent_steps}, steps={steps}, drop={drop} "
+            "are not possible: use 1 or more, and a drop between 0 and 1."
+        )
+    rate = learning_rate if learning_rate is not None else usual_rate("sgd", 128)
+    herd = Herd(task, starts=starts, seed=seed, device=device)
+    _descend(herd, rate, descent_steps, progress)
+    points = herd.weights()
+    losses = herd.losses()
+    standings = _standings(task, herd, seed, device, progress)
+    counts = []
+    for size in sizes:
+        herd.place(points)
+        seen = [losses]
+        gap = max(1, steps // LOOKS)
+        for begin in range(0, steps, gap):
+            if progress is not None:
+                progress(f"batch size {size}", begin, steps)
+            herd.step(rate, size, times=min(gap, steps - begin))
+            seen.append(herd.losses())
+        counts.append(_count(torch.stack(seen), size, gap, steps, drop))
+    return Escape(
+        task=task.name,
+        unit=task.unit,
+        examples=task.examples,
+        starts=starts,
+        learning_rate=rate,
+        descent_steps=descent_steps,
+        steps=steps,
+        drop=drop,
+        standings=standings,
+        start_losses=tuple(losses.tolist()),
+        counts=tuple(counts),
+        provenance=watch.provenance(command=command, seed=seed, device=device),
+    )
+
+
+def _descend(herd: Herd, rate: float, most: int, progress: Callable[[str, int, int], None] | None) -> None:
+    """Full batches, until no start's loss falls any more."""
+    gap = max(1, most // 10)
+    before = herd.losses()
+    for begin in range(0, most, gap):
+        if progress is not None:
+            progress("full-batch descent", begin, most)
+        herd.step(rate, herd.examples, times=min(gap, most - begin))
+        now = herd.losses()
+        if bool(((before - now) <= STOPPED * before.abs()).all()):
+            break
+        before = now
+
+
+def _standings(
+    task: Task, herd: Herd, seed: int, device: torch.device, progress: Callable[[str, int, int], None] | None
+) -> dict[str, int]:
+    found = dict.fromkeys(map(str, Standing), 0)
+    for n in range(herd.starts):
+        if progress is not None:
+            progress("what the starts stand at", n, herd.starts)
+        view, _, _ = look(task, Surface(task, herd.model(n), device=device), seed=seed)
+        found[str(standing(view)[0])] += 1
+    return {name: count for name, count in found.items() if count}
+
+
+def _count(seen: torch.Tensor, size: int, gap: int, steps: int, drop: float) -> EscapeCount:
+    """What became of the starts whose losses were seen, shape (looks, starts), the first at the point itself."""
+    bars = seen[0] - drop * seen[0].abs()
+    below = seen < bars
+    # Below from there to the end: the product of all later looks.
+    stays = below.flip(0).long().cumprod(0).flip(0).bool()
+    escaped = stays[-1]
+    first = stays.long().argmax(0)[escaped]
+    steps_to = [min(int(look_number) * gap, steps) for look_number in first]
+    escapes, starts = int(escaped.sum()), seen.shape[1]
+    final = seen[-1].nan_to_num(nan=torch.inf).tolist()
+    return EscapeCount(
+        batch_size=size,
+        share=binomial(escapes, starts),
+        escapes=escapes,
+        steps=_middle([float(step) for step in steps_to]) if steps_to else None,
+        loss=_middle(final),
+    )
+
+
+def binomial(hits: int, n: int, *, level: float = 0.95) -> Estimate:
+    """A share with its exact interval: Clopper and Pearson 1934."""
+    from scipy.special import betaincinv
+
+    tail = (1 - level) / 2
+    low = float(betaincinv(hits, n - hits + 1, tail)) if hits else 0.0
+    high = float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
+    return Estimate(value=hits / n, n=n, low=low, high=high, level=level)
+
+
+def _middle(values: list[float]) -> Estimate:
+    """The median with its interval from order statistics, which no shape of the distribution disturbs."""
+    from scipy.stats import binom
+
+    ordered, n = sorted(values), len(values)
+    below = int(binom.ppf(0.025, n, 0.5))
+    if n < 6:
+        return Estimate(value=median(values), n=n, reason="too_few_visits")
+    return Estimate(value=median(values), n=n, low=ordered[max(0, below - 1)], high=ordered[min(n - 1, n - below)])
