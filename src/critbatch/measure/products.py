@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten
 
 from critbatch.examples import Tree, leaves
 from critbatch.measure.differences import Differences
@@ -37,6 +38,7 @@ class _Product:
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             first = self._graph(*next(chunks))
+        _refuse_dead_ends(first)
         if sum(held.values()) * -(-self.surface.examples // self.surface.chunk) <= keep_bytes:
             self._kept = [first, *(self._graph(*chunk) for chunk in chunks)]
 
@@ -181,6 +183,25 @@ def _refilled(tree: Tree, new: Iterator[Tensor]) -> Tree:
     if isinstance(tree, dict):
         return {key: _refilled(part, new) for key, part in tree.items()}
     return tuple(_refilled(part, new) for part in tree)
+
+
+def _refuse_dead_ends(graph: Any) -> None:
+    """Raise where the graph ends at an operation that allows one derivative only.
+
+    Torch marks it by a node that raises, yet leads nowhere: where weights may be unused, what lies behind it would be
+    left out without a word.
+    """
+    found = tree_flatten(graph)[0]
+    nodes = [tensor.grad_fn for tensor in found if isinstance(tensor, Tensor) and tensor.grad_fn is not None]
+    seen = set(nodes)
+    while nodes:
+        node = nodes.pop()
+        if type(node).__name__ == "Error":
+            raise RuntimeError("an operation of the model is once_differentiable")
+        for behind, _ in node.next_functions:
+            if behind is not None and behind not in seen:
+                seen.add(behind)
+                nodes.append(behind)
 
 
 def _lacks_derivative(error: Exception) -> bool:

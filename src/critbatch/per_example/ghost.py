@@ -216,6 +216,8 @@ def _refuse(model: nn.Module, units: dict[nn.Module, list[str]]) -> None:
             continue
         if isinstance(module, nn.MultiheadAttention) and not module.batch_first:
             raise UserError(f"{name or kind} is a {kind} with batch_first=False: make it with batch_first=True.")
+        if isinstance(module, nn.RNNBase):
+            raise UserError(f"{name or kind} is an {kind}, whose examples cannot be told apart: use micro-batches.")
         if isinstance(module, nn.Embedding) and module.sparse:
             raise UserError(f"{name or kind} is an {kind} with sparse gradients: make it with sparse=False.")
         known = isinstance(module, (nn.Linear, nn.Embedding, nn.LayerNorm, nn.GroupNorm, *BATCH_NORMS))
