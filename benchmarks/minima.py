@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from critbatch.loss_records import Sharpness, Shift
 from critbatch.measure.landscape import landscape
-from critbatch.measure.sharpness import sharpness
 from critbatch.measure.shift import shift
 from critbatch.solutions import SUFFIX, load_solution, model_with
 from critbatch.zoo.find import find_task
@@ -23,11 +23,21 @@ from critbatch.zoo.find import find_task
 RESULTS = Path(__file__).parent / "results"
 
 
+def as_sharpness(record: Shift) -> Sharpness:
+    """A shift's record holds the sharpness of every solution: it is not measured twice."""
+    return Sharpness(
+        setup=record.setup,
+        metric_name=record.metric_name,
+        solutions=record.sharpness,
+        provenance=record.provenance,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--examples", type=int, default=5000, help="of the training set, the same for all")
-    parser.add_argument("--subspace", type=int, default=100)
+    parser.add_argument("--epsilons", type=float, nargs="+", default=[1e-3, 5e-4])
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
     device = torch.device("cpu")
@@ -50,8 +60,9 @@ def main() -> None:
     pair = [min((label for label in models if solutions[label].batch_size == size), default="") for size in (256, 6000)]
     line = {label: models[label] for label in pair}
     keep("landscape", landscape(task, line, solutions=solutions, **settings))
-    keep("shift", shift(task, models, solutions=solutions, **settings))
-    keep("sharpness", sharpness(task, models, solutions=solutions, subspace=asked.subspace, **settings))
+    shifted = shift(task, models, solutions=solutions, epsilons=asked.epsilons, **settings)
+    keep("shift", shifted)
+    keep("sharpness", as_sharpness(shifted))
 
 
 if __name__ == "__main__":

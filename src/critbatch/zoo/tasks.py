@@ -109,13 +109,15 @@ def digits_mlp() -> Task:
 
 
 def digits_narrow() -> Task:
-    """The digits through three hidden units, where full-batch descent stops at many different losses."""
+    """256 of the digits through three hidden units, where full-batch descent stops at many different losses."""
     wide = digits_mlp()
+    assert isinstance(wide.train, Examples)
     return replace(
         wide,
         name="digits-narrow",
         model=partial(MLP, (64, 3, 10)),
-        target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.8),
+        train=wide.train.span(0, 256),
+        target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.7),
     )
 
 
@@ -221,7 +223,7 @@ TASKS: dict[str, TaskEntry] = {
         "MLP 64-64-10",
     ),
     "digits-narrow": TaskEntry(
-        digits_narrow, "the same digits, for experiments with being stuck", "digits", "MLP 64-3-10"
+        digits_narrow, "256 of the same digits, for experiments with being stuck", "digits", "MLP 64-3-10"
     ),
     "mnist-mlp": TaskEntry(
         mnist_mlp, "60,000 digits of 28x28; validation on the 10,000 test images", "mnist", "MLP 784-100-10"
