@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import sample_loss_records as sample_loss
 import sample_records as sample
 from critbatch.records import Advice, Outcome, Record, SpeedPoint
 
@@ -15,6 +16,7 @@ RECORDS: dict[str, Record] = {
     "noise": sample.noise(),
     "run": sample.run(64),
     "study": sample.study(seeds=2, evaluations=6),
+    **sample_loss.RECORDS,
 }
 
 
@@ -43,7 +45,8 @@ def bare_advice() -> Advice:
     return replace(plain, best=point, current=point, largest=None, points=(point,), law=None, speed=silent, runs=())
 
 
-MISSING = {
+MISSING: dict[str, Record] = {
+    **sample_loss.MISSING,
     "bare": bare_advice(),
     "no law, no speed points": replace(sample.advice(), law=None, speed=replace(sample.speed(), points=(), fit=None)),
     "no runs": replace(sample.unanswered(), runs=()),

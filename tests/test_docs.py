@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.cli.commands import app
+from critbatch.cli.main import app
 from critbatch.recipes import RECIPES
 from critbatch.zoo.tasks import TASKS
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 import sample_records as sample
+from critbatch.loss_records import Box, Mode, Standing
 from critbatch.records import Estimate, NoiseScale, Outcome, Record
-from critbatch.reporting import REASONS, WORDS, summary
+from critbatch.reporting import REASONS, WORDS, summary, words
 from critbatch.reporting.sentences.figures import BUTTONS
 from critbatch.reporting.voice import Voice, significant
-from sample_gaps import RECORDS, bare_advice, hostile
+from sample_gaps import MISSING, RECORDS, bare_advice, hostile
 
 SOURCE = Path(__file__).parents[1] / "src" / "critbatch"
 EN, ZH = Voice("en"), Voice("zh")
@@ -53,7 +54,14 @@ def test_every_sentence_is_said_somewhere_and_every_sentence_said_is_there():
     nodes = [node for tree in trees for node in ast.walk(tree)]
     written = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     written |= set(re.findall(r"voice\('([a-z_]+)'", (room / "page.html.j2").read_text(encoding="utf-8")))
-    fillings = written | set(Outcome) | {"image", "sequence", "example", "accuracy", "finished_without_target"}
+    fillings = (
+        written
+        | set(Outcome)
+        | set(Standing)
+        | set(Box)
+        | set(Mode)
+        | {"image", "sequence", "example", "accuracy", "finished_without_target"}
+    )
     made = set()
     for node in nodes:
         if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
@@ -149,7 +157,11 @@ def test_the_summary_of_an_unanswered_advice_says_why_and_what_would_help():
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
-@pytest.mark.parametrize("record", [*RECORDS.values(), bare_advice(), hostile()], ids=[*RECORDS, "bare", "hostile"])
+@pytest.mark.parametrize(
+    "record",
+    [*RECORDS.values(), *MISSING.values(), bare_advice(), hostile()],
+    ids=[*RECORDS, *MISSING, "bare", "hostile"],
+)
 def test_every_record_has_a_summary_without_holes(record: Record, language: str):
     told = summary(record, language)  # type: ignore[arg-type]
     assert told
@@ -177,3 +189,10 @@ def test_a_straight_line_that_misses_far_is_a_caution():
     bent = replace(speed, fit=replace(speed.fit, worst_miss=0.6))
     assert EN.reason("time_not_affine") in summary(bent)
     assert EN.reason("time_not_affine") not in summary(speed)
+
+
+def test_no_key_has_two_sentences():
+    tables = [
+        table for name, table in vars(words).items() if isinstance(table, dict) and name.isupper() and name != "WORDS"
+    ]
+    assert sum(map(len, tables)) == len(WORDS)

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from pathlib import Path
 
 from critbatch.errors import UserError
+from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
 from critbatch.records import Advice, Noise, Record, Run, Speed, Study
 
-KINDS: dict[str, type[Record]] = {kind.__name__.lower(): kind for kind in (Advice, Speed, Noise, Study, Run)}
+# By what their files' names begin with; the answer first, runs last.
+KINDS: dict[str, type[Record]] = {
+    **{kind.__name__.lower(): kind for kind in (Advice, Speed, Noise, Study)},
+    "curvature": Curvature,
+    "sharpness": Sharpness,
+    "landscape": Landscape,
+    "shift": Shift,
+    "critical-point": CriticalPoint,
+    "escape": Escape,
+    "run": Run,
+}
+NAMES = {kind: name for name, kind in KINDS.items()}
+LONGEST_LABEL = 60
 
 
 def save_record(record: Record, folder: Path) -> Path:
@@ -29,10 +44,28 @@ def save_record(record: Record, folder: Path) -> Path:
 
 def file_stem(record: Record) -> str:
     """The name of the record's file, without its suffix."""
-    name = type(record).__name__.lower()
+    name = NAMES[type(record)]
     if isinstance(record, Run):
         name += f"-{record.recipe}-b{record.batch_size}-lr{record.learning_rate:g}-seed{record.seed}"
+    elif isinstance(record, (Curvature, CriticalPoint)):
+        name += f"-{file_part(record.solution.label)}"
+        if isinstance(record, Curvature) and record.matrix is not Matrix.HESSIAN:
+            name += f"-{record.matrix}"
+    elif isinstance(record, Landscape):
+        name += f"-{record.kind}"
     return name
+
+
+def file_part(label: str) -> str:
+    """A label with nothing in it that a file's name cannot have; another one for another label.
+
+    >>> file_part("sgd, B=64, lr=0.025, seed 0")
+    'sgd-B-64-lr-0.025-seed-0'
+    """
+    clean = re.sub(r"[^\w.]+", "-", label).strip("-.")[:LONGEST_LABEL]
+    if re.fullmatch(r"[\w.]([\w.,= -]{0,58}[\w.])?", label) and clean:
+        return clean
+    return f"{clean or 'weights'}-{hashlib.sha256(label.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def load_records(place: Path) -> list[Record]:
@@ -46,7 +79,11 @@ def load_records(place: Path) -> list[Record]:
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
     records = []
     for kind_name, kind in KINDS.items():
-        records += [kind.from_json(file.read_bytes()) for file in files if file.stem.split("-")[0] == kind_name]
+        records += [
+            kind.from_json(file.read_bytes())
+            for file in files
+            if file.stem == kind_name or file.stem.startswith(f"{kind_name}-")
+        ]
     if not records:
         raise UserError(
             f"{place} holds no record: make one, for example with `critbatch advise digits-mlp --out {place}`."

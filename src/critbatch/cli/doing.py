@@ -14,7 +14,7 @@ import torch
 from critbatch.device import pick_device, use_threads
 from critbatch.progress import Display, display_on
 from critbatch.record_files import load_records, save_record, writable
-from critbatch.records import Advice, Noise, Record, Run, Speed, Study, Target
+from critbatch.records import Record, Target
 from critbatch.reporting import summary, write_report
 from critbatch.reporting.voice import Voice
 from critbatch.zoo.find import find_task
@@ -58,7 +58,7 @@ def as_file_name(name: str) -> str:
     return re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"
 
 
-def show(record: Advice | Speed | Noise | Run | Study, setting: Setting) -> None:
+def show(record: Record, setting: Setting) -> None:
     """Keep the record, write the report of all that the folder holds, and say what was found."""
     save_record(record, setting.out)
     path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from critbatch.errors import UserError
-from critbatch.records import Advice, Noise, Record, Run, Speed, Study
-from critbatch.reporting.answers import Subject
+from critbatch.records import Record
 from critbatch.reporting.figures import figure
 from critbatch.reporting.page import render
+from critbatch.reporting.subjects import subjects
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
 from critbatch.reporting.words import REASONS, WORDS
@@ -24,7 +24,8 @@ def write_report(records: Sequence[Record], path: Path, *, language: str = "en",
     """Write one HTML file that tells what the records say, in English and Chinese. It is written whole or not at all.
 
     Args:
-        records: any of Advice, Speed, Noise, Run and Study, each a chapter; the runs of one task are one chapter.
+        records: any of Advice, Speed, Noise, Run, Study, Curvature, Sharpness, Landscape, Shift, CriticalPoint and
+            Escape, each a chapter; the runs of one task are one chapter.
         path: the file; folders above it are made.
         language: what the page shows first: "en" or "zh".
         title: of the page, instead of the names of the tasks.
@@ -36,7 +37,7 @@ def write_report(records: Sequence[Record], path: Path, *, language: str = "en",
         UserError: if there is nothing to tell, the language is not there, or the file cannot be written.
     """
     Voice(language)
-    text = render(_subjects(records), language=language, title=title)
+    text = render(subjects(records), language=language, title=title)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_whole(path, text.encode("utf-8", errors="replace"))
@@ -46,32 +47,6 @@ def write_report(records: Sequence[Record], path: Path, *, language: str = "en",
             "may write to."
         ) from error
     return path
-
-
-def _subjects(records: Sequence[Record]) -> list[Subject]:
-    """The records as chapters, in their order; runs of one task together."""
-    if not records:
-        raise UserError("There is no record to report: make one with `critbatch advise TASK`.")
-    subjects: list[Subject] = []
-    runs: dict[str, list[Run]] = {}
-    for record in records:
-        if isinstance(record, Run):
-            if record.task not in runs:
-                runs[record.task] = []
-                subjects.append(runs[record.task])
-            runs[record.task].append(record)
-        elif isinstance(record, Study) and not record.runs:
-            task = record.question.task
-            raise UserError(
-                f"The study of task {task!r} has no run yet: make some with `critbatch sweep {task}`, then ask again."
-            )
-        elif isinstance(record, (Advice, Speed, Noise, Study)):
-            subjects.append(record)
-        else:
-            raise UserError(
-                f"A report cannot be made of a {type(record).__name__}: give Advice, Speed, Noise, Run or Study."
-            )
-    return subjects
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -8,11 +8,11 @@ from statistics import median
 
 from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Study, Target, TimePoint
 from critbatch.reporting.blocks import Answer
+from critbatch.reporting.loss_answers import loss_answer
 from critbatch.reporting.readings import closest, metric_name, soonest_settings, timed
+from critbatch.reporting.subjects import LossRecord, Subject
 from critbatch.reporting.trust import NOT_MEASURED, cautions
 from critbatch.reporting.voice import Voice
-
-Subject = Advice | Speed | Noise | Study | Sequence[Run]
 
 
 def answer(record: Subject, voice: Voice) -> Answer:
@@ -25,6 +25,8 @@ def answer(record: Subject, voice: Voice) -> Answer:
         told = _noise(record, voice)
     elif isinstance(record, Study):
         told = _study(record, voice)
+    elif isinstance(record, LossRecord):
+        told = loss_answer(record, voice)
     else:
         told = _run(record[0], voice) if len(record) == 1 else _runs(record, voice)
     own = set(record.cautions) if isinstance(record, Advice) else set()

@@ -7,36 +7,39 @@ from collections.abc import Sequence
 from statistics import median
 
 from critbatch.records import Advice, Estimate, Noise, Run, Speed, Study
-from critbatch.reporting.answers import Subject, answer
+from critbatch.reporting.answers import answer
 from critbatch.reporting.blocks import Chapter, Chart, Section, Tile
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
+from critbatch.reporting.loss_chapters import Parts, loss_parts
 from critbatch.reporting.readings import soonest_settings, timed
 from critbatch.reporting.sections.cost import cost_of_sizes, cost_of_study
 from critbatch.reporting.sections.hardware import hardware
 from critbatch.reporting.sections.noise import noise_of_runs, noise_section
 from critbatch.reporting.sections.training import accuracy_section, rate_section, runs_section, steps_section
 from critbatch.reporting.sections.trust import again_section, trust_section
+from critbatch.reporting.subjects import LossRecord, Subject, task_of
 from critbatch.reporting.voice import Voice, Write
 
 
 def chapter(record: Subject, voice: Voice) -> Chapter:
     """All that the page says of a record; several runs of one task are one chapter."""
-    if isinstance(record, Advice):
-        name, tiles, hero, sections = record.task, *_advice(record, voice)
-    elif isinstance(record, Speed):
-        name, tiles, hero, sections = record.task, _speed_tiles(record, voice), None, [hardware(record, voice)]
-    elif isinstance(record, Noise):
-        section = noise_section(record.points, record.unit, record.batch_size, voice)
-        name, tiles, hero, sections = record.task, _noise_tiles(record, voice), None, [section]
-    elif isinstance(record, Study):
-        name, tiles, hero, sections = record.question.task, *_study(record, voice)
-    else:
-        name, tiles, hero, sections = record[0].task, [], None, _runs(record, voice)
+    tiles, hero, sections = _parts(record, voice)
     ends = (trust_section(record, voice), again_section(record, voice))
-    return Chapter(name, answer(record, voice), tuple(tiles), hero, (*sections, *ends))
+    return Chapter(task_of(record), answer(record, voice), tuple(tiles), hero, (*sections, *ends))
 
 
-Parts = tuple[list[Tile], Chart | None, list[Section]]
+def _parts(record: Subject, voice: Voice) -> Parts:
+    if isinstance(record, Advice):
+        return _advice(record, voice)
+    if isinstance(record, Speed):
+        return _speed_tiles(record, voice), None, [hardware(record, voice)]
+    if isinstance(record, Noise):
+        return _noise_tiles(record, voice), None, [noise_section(record, voice)]
+    if isinstance(record, Study):
+        return _study(record, voice)
+    if isinstance(record, LossRecord):
+        return loss_parts(record, voice)
+    return [], None, _runs(record, voice)
 
 
 def _advice(advice: Advice, voice: Voice) -> Parts:
@@ -116,9 +119,11 @@ def _speed_tiles(speed: Speed, voice: Voice) -> list[Tile]:
 def _noise_tiles(noise: Noise, voice: Voice) -> list[Tile]:
     told = [point for point in noise.points if math.isfinite(point.scale.examples) and point.scale.examples > 0]
     ends = (("tile_noise_end", told[-1]), ("tile_noise_start", told[0])) if told else ()
+    note = "tile_step_tokens" if noise.tokens_per_example > 1 else "tile_step"
     return [
-        Tile(voice(key), voice.about(point.scale.examples), voice("tile_step", steps=voice.count(point.step)))
+        Tile(voice(key), voice.about(point.scale.examples), voice(note, steps=voice.count(point.step), tokens=tokens))
         for key, point in ends
+        for tokens in (voice.about(point.scale.examples * noise.tokens_per_example),)
     ]
 
 

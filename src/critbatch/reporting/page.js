@@ -30,6 +30,7 @@
       layout.height = 280;
       thinTicks(layout.xaxis);
     }
+    layout.height *= (layout.meta && layout.meta.taller) || 1;
     const config = {
       responsive: true,
       displaylogo: false,
@@ -47,7 +48,8 @@
   }
 
   function thinTicks(axis) {
-    if (!axis.tickvals || axis.tickvals.length < 7) return;
+    // On an axis that is not logarithmic ticks are names.
+    if (!axis.tickvals || axis.tickvals.length < 7 || axis.type === "linear") return;
     const every = Math.ceil(axis.tickvals.length / 6);
     for (const key of ["tickvals", "ticktext"]) {
       if (axis[key]) axis[key] = axis[key].filter((_, i) => i % every === 0);

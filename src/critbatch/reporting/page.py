@@ -14,10 +14,10 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
-from critbatch.reporting.answers import Subject
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.figures.theme import DARK, Picture
 from critbatch.reporting.sentences.figures import BUTTONS
+from critbatch.reporting.subjects import Subject
 from critbatch.reporting.voice import Voice
 from critbatch.reporting.words import LANGUAGES
 from critbatch.version import __version__

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from critbatch.records import Advice, Noise, Run, Speed, Study
+from critbatch.records import Record
 from critbatch.reporting.answers import answer
+from critbatch.reporting.subjects import subjects
 from critbatch.reporting.voice import Voice
 
 
-def summary(record: Advice | Speed | Noise | Run | Study, language: str = "en") -> str:
+def summary(record: Record, language: str = "en") -> str:
     """The answer first, then what belongs to it, then what to distrust: plain text, one thought a line.
 
     Raises:
-        UserError: if `language` is not there.
+        UserError: if `language` is not there, or there is nothing to say of such a record.
     """
     voice = Voice(language)
-    told = answer((record,) if isinstance(record, Run) else record, voice)
+    (subject,) = subjects([record])
+    told = answer(subject, voice)
     joint = " " if language == "en" else ""
     rows = [joint.join((told.headline, *told.lead)), *told.more]
     if told.distrust:

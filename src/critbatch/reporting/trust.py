@@ -6,25 +6,29 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, Study, TimePoint
+from critbatch.reporting.loss_trust import loss_cautions
 from critbatch.reporting.readings import soonest_settings
+from critbatch.reporting.subjects import LossRecord, Subject
 
 # A straight line that misses a step's seconds by more is no picture of them.
 AFFINE_MISS = 0.25
 
 # Said apart from weaknesses: nothing is wrong with the numbers, they are about something else.
-NOT_MEASURED = ("generalization_not_measured", "no_noise_measured", "one_machine")
+NOT_MEASURED = ("generalization_not_measured", "no_noise_measured", "one_machine", "one_task")
 
 
-def cautions(record: Advice | Speed | Noise | Study | Sequence[Run]) -> list[str]:
+def cautions(record: Subject) -> list[str]:
     """Keys of `words.py`, each once, the record's own first."""
     if isinstance(record, Advice):
         found = _of_advice(record)
     elif isinstance(record, Speed):
         found = [*_of_speed(record), "one_machine"]
     elif isinstance(record, Noise):
-        found = [point.scale.reason for point in record.points]
+        found = _of_noise(record)
     elif isinstance(record, Study):
         found = _of_study(record)
+    elif isinstance(record, LossRecord):
+        found = loss_cautions(record)
     else:
         found = _of_runs(record)
     return [key for key in dict.fromkeys(found) if key]
@@ -40,6 +44,11 @@ def _of_advice(advice: Advice) -> list[str]:
     return [*found, *_of_speed(advice.speed), "generalization_not_measured", "one_machine"] + (
         [] if noise else ["no_noise_measured"]
     )
+
+
+def _of_noise(noise: Noise) -> list[str]:
+    scales = [scale for p in noise.points for scale in (p.scale, p.in_metric, p.by_curvature) if scale is not None]
+    return [scale.reason for scale in scales] + (["noise_not_best_size"] if scales else [])
 
 
 def _of_speed(speed: Speed) -> list[str]:

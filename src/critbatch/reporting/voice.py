@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from critbatch.errors import UserError
+from critbatch.loss_records import Eigenvalue
 from critbatch.records import Estimate, NoiseScale, Quantity, Target
 from critbatch.reporting.words import LANGUAGES, WORDS
 
@@ -14,6 +15,9 @@ Write = Callable[[float], str]
 
 SECONDS = (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0))
 BYTES = (("B", 1, 1 << 10), ("KiB", 1 << 10, 1 << 20), ("MiB", 1 << 20, 1 << 30), ("GiB", 1 << 30, 1 << 40))
+
+# Numbers without an interval that need none.
+SURE = ("exact", "not_random")
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ class Voice:
     def estimate(self, estimate: Estimate, write: Write) -> str:
         """The number with its interval and n: '1.3 s (80 % interval 1.1 to 1.6 s, n = 3)'."""
         value, interval = write(estimate.value), self.interval(estimate, write)
+        if not interval and estimate.reason in SURE:
+            return self(f"number_{estimate.reason}", value=value)
         return self(
             "number_with_interval" if interval else "number_alone", value=value, interval=interval, n=estimate.n
         )
@@ -118,6 +124,20 @@ class Voice:
         if estimate.low is None or estimate.high is None:
             return ""
         return self("interval", level=self.percent(estimate.level), span=self.span(estimate.low, estimate.high, write))
+
+    def eigenvalue(self, eigenvalue: Eigenvalue) -> str:
+        """An eigenvalue with its error: '12.3 ± 0.01'."""
+        key = "eigenvalue" if eigenvalue.converged else "eigenvalue_open"
+        return self(key, value=self.score(eigenvalue.value), residual=self.residual(eigenvalue))
+
+    def residual(self, eigenvalue: Eigenvalue) -> str:
+        """The error of the value as it is written: what rounding takes off is in it, and it is rounded up."""
+        value = eigenvalue.value
+        error = eigenvalue.residual + abs(float(f"{value:.3e}") - value) if math.isfinite(value) else math.inf
+        if not 0 < error < math.inf:
+            return significant(error)
+        digit = 10.0 ** (math.floor(math.log10(error)) - 1)
+        return significant(math.ceil(round(error / digit, 6)) * digit)
 
     def noise(self, scale: NoiseScale) -> str:
         """A noise scale in examples, with its interval or its lower bound."""

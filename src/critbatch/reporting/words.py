@@ -9,6 +9,11 @@ from __future__ import annotations
 from critbatch.reporting.sentences import Sentence
 from critbatch.reporting.sentences.answers import ANSWERS
 from critbatch.reporting.sentences.figures import BUTTONS, FIGURES
+from critbatch.reporting.sentences.loss_answers import LOSS_ANSWERS
+from critbatch.reporting.sentences.loss_figures import LOSS_FIGURES
+from critbatch.reporting.sentences.loss_methods import LOSS_METHODS
+from critbatch.reporting.sentences.loss_reasons import LOSS_REASONS
+from critbatch.reporting.sentences.loss_sections import LOSS_SECTIONS
 from critbatch.reporting.sentences.methods import METHODS
 from critbatch.reporting.sentences.page import PAGE
 from critbatch.reporting.sentences.reasons import REASON_SENTENCES
@@ -17,7 +22,7 @@ from critbatch.reporting.sentences.terms import TERMS
 
 LANGUAGES = ("en", "zh")
 
-REASONS = frozenset(REASON_SENTENCES) - {"unknown_reason"}
+REASONS = (frozenset(REASON_SENTENCES) | frozenset(LOSS_REASONS)) - {"unknown_reason"}
 
 WORDS: dict[str, Sentence] = {
     **TERMS,
@@ -28,4 +33,9 @@ WORDS: dict[str, Sentence] = {
     **PAGE,
     **SECTIONS,
     **METHODS,
+    **LOSS_REASONS,
+    **LOSS_ANSWERS,
+    **LOSS_FIGURES,
+    **LOSS_SECTIONS,
+    **LOSS_METHODS,
 }

@@ -116,7 +116,7 @@ def digits_narrow() -> Task:
         wide,
         name="digits-narrow",
         model=partial(MLP, (64, 3, 10)),
-        train=wide.train.span(0, 256),
+        train=Examples(*wide.train.span(0, 256)),
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.7),
     )
 

@@ -7,9 +7,15 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
 from critbatch.records import Advice, Noise, Record, Run, Speed, Study
+from critbatch.reporting.figures.critical import critical_picture, escape_picture
+from critbatch.reporting.figures.curvature import curvature_picture
+from critbatch.reporting.figures.landscape import landscape_picture
 from critbatch.reporting.figures.noise import noise_along_run
 from critbatch.reporting.figures.runs import accuracy, both_curves, learning_curves
+from critbatch.reporting.figures.sharpness import sharpness_picture
+from critbatch.reporting.figures.shift import shift_picture
 from critbatch.reporting.figures.speed import both_panels
 from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
@@ -21,6 +27,9 @@ def figure(record: Record, language: str = "en") -> go.Figure:
 
     An `Advice` gives time to target against batch size, a `Speed` seconds per step and per epoch, a `Noise` the noise
     scale along the run, a `Run` its learning curves, a `Study` time to target or, where there is no target, accuracy.
+    A `Curvature` gives the spectrum, a `Sharpness` that of each solution by box, a `Landscape` the line or the plane, a
+    `Shift` the rise of the loss, a `CriticalPoint` the gradients of single batches, an
+    `Escape` the share of starts that got on.
 
     Raises:
         TypeError: if a picture of this record would not help, or it holds nothing to draw.
@@ -51,4 +60,10 @@ FIGURES: dict[type[Record], Callable[[Any, Voice], Picture | go.Figure | None]] 
     Noise: _noise,
     Run: both_curves,
     Study: _study,
+    Curvature: curvature_picture,
+    Sharpness: sharpness_picture,
+    Landscape: landscape_picture,
+    Shift: shift_picture,
+    CriticalPoint: critical_picture,
+    Escape: escape_picture,
 }

@@ -1,28 +1,53 @@
-"""The gradient noise scale along a run."""
+"""The gradient noise scale along a run, and layer by layer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from critbatch.records import NoisePoint
-from critbatch.reporting.figures.theme import BLUE, MUTED, PAPER, Axis, Picture, bars, canvas, lines, safe
+import plotly.graph_objects as go
+
+from critbatch.records import LayerNoise, NoisePoint, NoiseScale
+from critbatch.reporting.figures.theme import (
+    AMBER,
+    BLUE,
+    GREEN,
+    MUTED,
+    PAPER,
+    Axis,
+    Picture,
+    bars,
+    canvas,
+    lines,
+    safe,
+)
 from critbatch.reporting.voice import Voice
+
+# More bars than these have no room for their names.
+MOST_LAYERS = 24
+
+Reading = tuple[NoisePoint, NoiseScale]
 
 
 def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, voice: Voice) -> Picture | None:
-    """The noise scale in examples against epochs, log scale, with the batch size of the run."""
-    told = [point for point in points if math.isfinite(point.scale.examples) and point.scale.examples > 0]
+    """The noise scale in examples against epochs, log scale, with the batch size of the run.
+
+    Where they were measured, the noise scale in the optimizer's metric and the one by curvature are further lines.
+    """
+    told = _told(points, lambda point: point.scale)
     if not told:
         return None
-    values = [point.scale.examples for point in told]
-    lows, highs = [point.scale.low for point in told], [point.scale.high for point in told]
-    # On a log axis a bound of zero lies infinitely far below.
-    floor = min(*values, batch_size) / 10
-    lows = [max(low, floor) if low is not None else None for low in lows]
-    y = Axis(voice("axis_noise", unit=voice.units(unit)), voice.about).layout(
-        [*values, *lows, *highs, float(batch_size)]
+    others = (
+        ("legend_noise_in_metric", AMBER, "dash", "square", _told(points, lambda point: point.in_metric)),
+        ("legend_noise_by_curvature", GREEN, "dot", "diamond", _told(points, lambda point: point.by_curvature)),
     )
+    # On a log axis a bound of zero lies infinitely far below.
+    floor = min(*(scale.examples for _, scale in told), batch_size) / 10
+    held = [float(batch_size)]
+    for readings in (told, *(other[-1] for other in others)):
+        held += [v for _, scale in readings for v in (scale.examples, scale.high) if v is not None]
+        held += [max(scale.low, floor) for _, scale in readings if scale.low is not None]
+    y = Axis(voice("axis_noise", unit=voice.units(unit)), voice.about).layout(held)
     figure = canvas({"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}, y)
     figure.add_hline(y=batch_size, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     figure.add_annotation(
@@ -33,28 +58,99 @@ def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, vo
         yanchor="bottom",
         text=safe(voice("label_batch_size_of_run", batch_size=voice.count(batch_size))),
     )
+    several = any(other[-1] for other in others)
+    for key, colour, dash, symbol, readings in (("legend_noise_scale", BLUE, "solid", "circle", told), *others):
+        if readings:
+            _add(figure, readings, voice(key) if several else "", colour, dash, symbol, floor, voice)
+    first, last = told[0][1].examples, told[-1][1].examples
+    at = {"first": voice.about(first), "last": voice.about(last), "n": len(told)}
+    trend = "one" if len(told) == 1 else "rises" if last > first else "falls"
+    return Picture(voice(f"title_noise_{trend}", **at), voice("alt_noise", **at), figure)
+
+
+def _told(points: Sequence[NoisePoint], scale_of: Callable[[NoisePoint], NoiseScale | None]) -> list[Reading]:
+    pairs = [(point, scale) for point in points if (scale := scale_of(point)) is not None]
+    return [(point, scale) for point, scale in pairs if has_signal(scale)]
+
+
+def has_signal(scale: NoiseScale) -> bool:
+    """Whether there is a noise scale to draw."""
+    return math.isfinite(scale.examples) and scale.examples > 0
+
+
+def _add(
+    figure: go.Figure,
+    told: Sequence[Reading],
+    name: str,
+    colour: str,
+    dash: str,
+    symbol: str,
+    floor: float,
+    voice: Voice,
+) -> None:
+    values = [scale.examples for _, scale in told]
+    lows = [max(scale.low, floor) if scale.low is not None else None for _, scale in told]
     figure.add_scatter(
-        x=[point.epoch for point in told],
+        x=[point.epoch for point, _ in told],
         y=values,
         mode="lines+markers",
-        error_y=bars(values, lows, highs),
-        line={"color": BLUE, "width": 2},
+        error_y=bars(values, lows, [scale.high for _, scale in told]),
+        line={"color": colour, "width": 2, "dash": dash},
         marker={
             "size": 9,
-            "color": [PAPER if point.scale.reason else BLUE for point in told],
-            "line": {"color": BLUE, "width": 2},
+            "symbol": symbol,
+            "color": [PAPER if scale.reason else colour for _, scale in told],
+            "line": {"color": colour, "width": 2},
         },
-        showlegend=False,
+        name=safe(name) or None,
+        showlegend=bool(name),
         hoverinfo="text",
         hovertext=[
             lines(
+                name,
                 voice("hover_noise_at", steps=voice.count(point.step), epochs=voice.about(point.epoch)),
-                voice("hover_noise", noise=voice.noise(point.scale)),
-                voice.reason(point.scale.reason) if point.scale.reason else "",
+                voice("hover_noise", noise=voice.noise(scale)),
+                voice.reason(scale.reason) if scale.reason else "",
             )
-            for point in told
+            for point, scale in told
         ],
     )
-    at = {"first": voice.about(values[0]), "last": voice.about(values[-1]), "n": len(told)}
-    trend = "one" if len(told) == 1 else "rises" if values[-1] > values[0] else "falls"
-    return Picture(voice(f"title_noise_{trend}", **at), voice("alt_noise", **at), figure)
+
+
+def noise_by_layer(layers: Sequence[LayerNoise], unit: str, voice: Voice) -> Picture | None:
+    """Bars of each layer's noise scale, log scale, the first layer on top; of many, those with the most weights."""
+    told = [layer for layer in layers if has_signal(layer.scale)]
+    if not told:
+        return None
+    largest = sorted(told, key=lambda layer: -layer.parameters)[:MOST_LAYERS]
+    drawn = [layer for layer in told if layer in largest]
+    values = [layer.scale.examples for layer in drawn]
+    lows, highs = [layer.scale.low for layer in drawn], [layer.scale.high for layer in drawn]
+    floor = min(values) / 10
+    x = Axis(voice("axis_noise", unit=voice.units(unit)), voice.about).layout(
+        [floor, *values, *(high for high in highs if high is not None and high < 100 * max(values))]
+    )
+    names = [safe(layer.name if len(layer.name) <= 28 else f"…{layer.name[-27:]}") for layer in drawn]
+    y = {
+        "title": {"text": safe(voice("column_layer"))},
+        "type": "linear",
+        "tickvals": list(range(len(drawn))),
+        "ticktext": names,
+        "range": [len(drawn) - 0.4, -0.6],
+        "showgrid": False,
+    }
+    figure = canvas(x, y)
+    error = bars(values, [max(low, floor) if low is not None else None for low in lows], highs)
+    figure.add_bar(
+        x=values,
+        y=list(range(len(drawn))),
+        orientation="h",
+        error_x=error,
+        marker={"color": BLUE},
+        showlegend=False,
+        hoverinfo="text",
+        hovertext=[lines(layer.name, voice("hover_noise", noise=voice.noise(layer.scale))) for layer in drawn],
+    )
+    figure.update_layout(bargap=0.3, meta={"taller": max(1.0, (4 + len(drawn)) / 12)})
+    at = {"n": len(drawn), "low": voice.about(min(values)), "high": voice.about(max(values))}
+    return Picture(voice("title_noise_layers", **at), voice("alt_noise_layers", **at), figure)

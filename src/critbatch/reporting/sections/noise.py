@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from critbatch.records import NoisePoint, Run
+from critbatch.records import LayerNoise, Noise, NoisePoint, NoiseScale, Run
 from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
-from critbatch.reporting.figures.noise import noise_along_run
+from critbatch.reporting.figures.noise import MOST_LAYERS, has_signal, noise_along_run, noise_by_layer
 from critbatch.reporting.papers import MCCANDLISH
 from critbatch.reporting.voice import Voice
 
@@ -20,39 +19,102 @@ def noise_of_runs(runs: Sequence[Run], unit: str, voice: Voice) -> Section:
     run = measured[0]
     at = {"batch_size": voice.count(run.batch_size), "rate": voice.rate(run.learning_rate), "seed": run.seed}
     which = Text(voice("noise_which", n=len(measured), **at))
-    return noise_section(run.noise, unit, run.batch_size, voice, before=(which,))
+    return _section(run.noise, unit, run.batch_size, 1, (which,), (), voice)
 
 
-def noise_section(
-    points: Sequence[NoisePoint], unit: str, batch_size: int, voice: Voice, before: tuple[Block, ...] = ()
+def noise_section(noise: Noise, voice: Voice) -> Section:
+    """The noise scale point by point, in tokens where an example has many, and whose gradients were compared."""
+    method = noise.method if noise.method in ("processes", "examples") else "micro_batches"
+    lines = [voice(f"method_noise_{method}", micro=voice.count(noise.micro_batch_size))]
+    task = noise.task.lower()
+    if task.startswith("mnist"):
+        lines.append(voice("method_noise_mnist"))
+    elif noise.tokens_per_example > 1:
+        lines.append(voice("method_noise_text"))
+    return _section(noise.points, noise.unit, noise.batch_size, noise.tokens_per_example, (), tuple(lines), voice)
+
+
+def _section(
+    points: Sequence[NoisePoint],
+    unit: str,
+    batch_size: int,
+    tokens: int,
+    before: tuple[Block, ...],
+    lines: tuple[str, ...],
+    voice: Voice,
 ) -> Section:
-    """The noise scale point by point."""
     title = voice("section_noise")
+    if not points:
+        return Section("noise", title, (Text(voice("no_noise_measured")),))
     blocks: list[Block] = [Text(voice("noise_text")), *before]
     picture = noise_along_run(points, unit, batch_size, voice)
-    silent = sum(not math.isfinite(point.scale.examples) or point.scale.examples <= 0 for point in points)
+    silent = sum(not has_signal(point.scale) for point in points)
     if picture is not None:
         blocks.append(Chart(picture))
     if silent:
         blocks.append(Text(voice("noise_silent", n=silent)))
-    if not points:
-        return Section("noise", title, (Text(voice("no_noise_measured")),))
+    blocks.append(_table(points, tokens, voice))
+    layered = [point for point in points if point.layers]
+    if layered:
+        blocks += _layers(layered[-1], unit, voice)
+    told = [voice("method_noise"), *lines, voice("method_noise_interval")]
+    if any(point.in_metric is not None for point in points):
+        told.append(voice("method_noise_metric"))
+    if any(point.by_curvature is not None for point in points):
+        told.append(voice("method_noise_curvature"))
+    return Section("noise", title, (*blocks, Method(tuple(told), (MCCANDLISH,))))
+
+
+def _table(points: Sequence[NoisePoint], tokens: int, voice: Voice) -> Table:
+    metric = any(point.in_metric is not None for point in points)
+    curvature = any(point.by_curvature is not None for point in points)
+    keys = [
+        "column_step_number",
+        "column_epochs",
+        "column_noise",
+        *(["column_tokens"] if tokens > 1 else []),
+        *(["column_in_metric"] if metric else []),
+        *(["column_by_curvature"] if curvature else []),
+        "column_pairs",
+    ]
     rows = tuple(
         (
             Cell(voice.count(point.step)),
             Cell(voice.about(point.epoch)),
-            Cell(voice.about(point.scale.examples), _bounds(point, voice)),
+            _cell(point.scale, voice),
+            *([Cell(voice.about(point.scale.examples * tokens))] if tokens > 1 else []),
+            *([_cell(point.in_metric, voice)] if metric else []),
+            *([_cell(point.by_curvature, voice)] if curvature else []),
             Cell(voice.count(point.scale.pairs)),
         )
         for point in points
     )
-    header = tuple(voice(key) for key in ("column_step_number", "column_epochs", "column_noise", "column_pairs"))
-    method = Method((voice("method_noise"), voice("method_noise_interval")), (MCCANDLISH,))
-    return Section("noise", title, (*blocks, Table(voice("noise_caption"), header, rows, folded=True), method))
+    return Table(voice("noise_caption"), tuple(voice(key) for key in keys), rows, folded=True)
 
 
-def _bounds(point: NoisePoint, voice: Voice) -> str:
-    scale = point.scale
+def _layers(point: NoisePoint, unit: str, voice: Voice) -> list[Block]:
+    picture = noise_by_layer(point.layers, unit, voice)
+    told = [layer for layer in point.layers if has_signal(layer.scale)]
+    blocks: list[Block] = [Text(voice("noise_layers_text", steps=voice.count(point.step)))]
+    if picture is not None:
+        many = voice("noise_layers_chosen", shown=MOST_LAYERS, layers=len(told)) if len(told) > MOST_LAYERS else ""
+        blocks.append(Chart(picture, many))
+    rows = tuple(_layer(layer, voice) for layer in point.layers)
+    keys = ("column_layer", "column_parameters", "column_noise", "column_pairs")
+    caption = voice("noise_layers_caption", steps=voice.count(point.step))
+    return [*blocks, Table(caption, tuple(voice(key) for key in keys), rows, folded=True)]
+
+
+def _layer(layer: LayerNoise, voice: Voice) -> tuple[Cell, ...]:
+    pairs = Cell(voice.count(layer.scale.pairs))
+    return Cell(layer.name), Cell(voice.count(layer.parameters)), _cell(layer.scale, voice), pairs
+
+
+def _cell(scale: NoiseScale | None, voice: Voice) -> Cell:
+    return Cell("–") if scale is None else Cell(voice.about(scale.examples), _bounds(scale, voice))
+
+
+def _bounds(scale: NoiseScale, voice: Voice) -> str:
     if scale.low is not None and scale.high is not None:
         return voice.span(scale.low, scale.high, voice.about)
     if scale.low is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.records import Advice, Machine, Noise, Provenance, Run, Speed, Study
-from critbatch.reporting.answers import Subject
+from critbatch.records import Advice, Machine, Provenance, Run, Study
 from critbatch.reporting.blocks import Block, Bullets, Facts, Method, Section, Text
+from critbatch.reporting.subjects import LossRecord, Single, Subject
 from critbatch.reporting.trust import NOT_MEASURED, cautions
 from critbatch.reporting.voice import Voice
 
@@ -19,23 +19,26 @@ def trust_section(record: Subject, voice: Voice) -> Section:
     blocks: list[Block] = [Bullets(weak, voice("trust_weak")) if weak else Text(voice("trust_no_weakness"))]
     if absent:
         blocks.append(Bullets(absent, voice("trust_absent")))
-    blocks.append(Method((voice("method_interval"), voice("method_n")), title=voice("words_interval")))
+    n = voice("method_n_loss" if isinstance(record, LossRecord) else "method_n")
+    blocks.append(Method((voice("method_interval"), n), title=voice("words_interval")))
     return Section("trust", voice("section_trust"), tuple(blocks))
 
 
 def again_section(record: Subject, voice: Voice) -> Section:
     """Command, versions, machine, seeds."""
     title = voice("section_again")
-    if not isinstance(record, (Advice, Speed, Noise, Study)):
+    if not isinstance(record, Single):
         return Section("again", title, (Text(voice("again_nothing")),))
     made, machine = record.provenance, record.provenance.machine
     facts = Facts((*_facts(made, _runs_of(record), voice), *_machine(machine, voice)), code=made.command)
-    keys = ("word_batch", "word_step", "word_epoch", "word_target", "word_noise")
+    text, keys = "again_text", ("word_batch", "word_step", "word_epoch", "word_target", "word_noise")
+    if isinstance(record, LossRecord):
+        text, keys = "again_loss_text", ("word_batch", "word_step", "word_solution", "word_hessian", "word_saddle")
     words = Method(tuple(voice(key) for key in keys), title=voice("words_used"))
-    return Section("again", title, (Text(voice("again_text")), facts, words))
+    return Section("again", title, (Text(voice(text)), facts, words))
 
 
-def _runs_of(record: Advice | Speed | Noise | Study) -> Sequence[Run]:
+def _runs_of(record: Single) -> Sequence[Run]:
     return record.runs if isinstance(record, (Advice, Study)) else ()
 
 

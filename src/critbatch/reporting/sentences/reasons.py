@@ -106,8 +106,8 @@ REASON_SENTENCES = {
         zh="各步的时间相差很大：机器当时可能在忙别的事。",
     ),
     "too_few_visits": Sentence(
-        en="Too few steps were timed to give an interval.",
-        zh="计时的步数太少，给不出区间。",
+        en="Too few values were measured to give an interval.",
+        zh="测量的次数太少，给不出区间。",
     ),
     "unknown_reason": Sentence(
         en="The record gives a reason that this version has no sentence for: {key}.",

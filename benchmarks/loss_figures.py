@@ -1,0 +1,127 @@
+"""The tables of `docs/evidence.md` on noise, curvature, minima and escapes, from the records in `results/`.
+
+python benchmarks/loss_figures.py        # prints them
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from critbatch.loss_records import Escape, Shift, SolutionSharpness
+from critbatch.records import Noise, NoiseScale
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def measured() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / "measure.json").read_text())
+    return found
+
+
+def norms_table() -> str:
+    rows = [
+        "| | goal | critbatch | `vmap(grad)` | Opacus, ghost | Opacus | BackPACK |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for model, goal in (("mlp", "1.2"), ("transformer", "1.4"), ("cnn", "1.9")):
+        told = measured()["norms"][model]
+        names = ("critbatch", "vmap", "opacus-ghost", "opacus", "backpack")
+        cells = ["fails" if "error" in told[name] else f"{told[name]['ratio']:.2f}" for name in names]
+        low, high = told["critbatch"]["quartiles"]
+        cells[0] += f" ({low:.2f} to {high:.2f})"
+        rows.append(f"| {model} | {goal} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def curvature_table() -> str:
+    rows = [
+        "| | largest eigenvalue: ms | over critbatch | error | trace: ms | over critbatch | error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    top, trace = measured()["curvature"]["top"], measured()["curvature"]["trace"]
+    for name in ("critbatch", "pyhessian", "curvlinops", "hessian-eigenthings"):
+        cells = []
+        for told in (top[name], trace[name]):
+            cells += [f"{told['milliseconds']:,.0f}", f"{told['ratio']:.2f}", f"{told['error_median']:.1e}"]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def minima_table() -> str:
+    shift = Shift.from_json((RESULTS / "shift-keskar-f1.json").read_bytes())
+    rows = ["| | batch size 256 | batch size 6,000 |", "|---|---|---|"]
+
+    def row(name: str, value: Callable[[SolutionSharpness], float]) -> None:
+        cells = []
+        for size in (256, 6000):
+            own = [value(found) for found in shift.sharpness if found.solution.batch_size == size]
+            cells.append(f"{mean(own):.3g} ± {stdev(own):.2g}")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+
+    row("training accuracy, %", lambda found: 100 * found.metric)
+    row("validation accuracy, %", lambda found: 100 * found.validation_metric)
+    row("training loss", lambda found: found.loss)
+    for i, value in enumerate(shift.sharpness[0].values):
+        row(f"sharpness, {value.box} box, ε = {value.epsilon:g}", lambda found, i=i: found.values[i].value.value)
+    row("largest eigenvalue", lambda found: found.largest.value if found.largest else math.nan)
+    row("trace", lambda found: found.trace.value if found.trace else math.nan)
+    for kind, strength in dict.fromkeys((rise.shift, rise.strength) for rise in shift.rises):
+        if kind == "resampled":
+            continue
+        cells = []
+        for size in (256, 6000):
+            labels = [found.solution.label for found in shift.sharpness if found.solution.batch_size == size]
+            own = [r.rise.value for r in shift.rises if r.label in labels and (r.shift, r.strength) == (kind, strength)]
+            cells.append(f"{mean(own):.3g} ± {stdev(own):.2g}")
+        strong = f" {strength:g}" if strength else ""
+        rows.append(f"| rise of the loss, {kind}{strong} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def escape_table() -> str:
+    rows = ["| task | starts stand at | batch size: escapes (95 % interval) |", "|---|---|---|"]
+    for name in ("surface-saddle", "surface-double-well", "surface-two-weights", "digits-narrow"):
+        record = Escape.from_json((RESULTS / f"escape-{name}.json").read_bytes())
+        stood = ", ".join(f"{count} {what}" for what, count in record.standings.items())
+        told = [
+            f"{count.batch_size}: {count.escapes} of {record.starts} "
+            f"({100 * (count.share.low or 0):.0f} to {100 * (count.share.high or 0):.0f} %)"
+            for count in record.counts
+        ]
+        rows.append(f"| `{name}` | {stood} | {'; '.join(told)} |")
+    return "\n".join(rows)
+
+
+def noise_table() -> str:
+    rows = ["| task | step | B_simple (95 % interval) | in Adam's metric | tr(HΣ) / GᵀHG |", "|---|---|---|---|---|"]
+    for name in ("mnist-mlp", "shakespeare-gpt"):
+        record = Noise.from_json((RESULTS / f"noise-{name}.json").read_bytes())
+        points = record.points
+        picked = [points[0], points[len(points) // 2], points[-1]] if len(points) > 2 else list(points)
+        for point in picked:
+            scales = [told(point.scale), told(point.in_metric), told(point.by_curvature)]
+            rows.append(f"| `{name}`, B = {record.batch_size} | {point.step:,} | {' | '.join(scales)} |")
+    return "\n".join(rows)
+
+
+def told(scale: NoiseScale | None) -> str:
+    if scale is None:
+        return "–"
+    if not math.isfinite(scale.examples) or scale.examples <= 0:
+        return "no signal"
+    ends = (
+        f"{scale.low or 0:,.3g} to {scale.high:,.3g}" if scale.high is not None else f"at least {scale.low or 0:,.3g}"
+    )
+    return f"{scale.examples:,.3g} ({ends})"
+
+
+TABLES = (norms_table, curvature_table, noise_table, minima_table, escape_table)
+
+if __name__ == "__main__":
+    for table in TABLES:
+        print(table(), "\n")

@@ -1,0 +1,65 @@
+"""What a chapter of the report can be of, and what the records around the loss are called in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from critbatch.errors import UserError
+from critbatch.loss_records import (
+    CriticalPoint,
+    Curvature,
+    Escape,
+    Landscape,
+    Sharpness,
+    Shift,
+    Solution,
+)
+from critbatch.records import Advice, Noise, Record, Run, Speed, Study
+from critbatch.reporting.voice import Voice
+
+LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
+Single = Advice | Speed | Noise | Study | LossRecord
+Subject = Single | Sequence[Run]
+
+KINDS = "Advice, Speed, Noise, Run, Study, Curvature, Sharpness, Landscape, Shift, CriticalPoint or Escape"
+
+
+def subjects(records: Sequence[Record]) -> list[Subject]:
+    """The records as chapters, in their order; runs of one task together.
+
+    Raises:
+        UserError: if there is none, or one of which no chapter can be made.
+    """
+    if not records:
+        raise UserError("There is no record to report: make one with `critbatch advise TASK`.")
+    found: list[Subject] = []
+    runs: dict[str, list[Run]] = {}
+    for record in records:
+        if isinstance(record, Run):
+            if record.task not in runs:
+                runs[record.task] = []
+                found.append(runs[record.task])
+            runs[record.task].append(record)
+        elif isinstance(record, Study) and not record.runs:
+            task = record.question.task
+            raise UserError(
+                f"The study of task {task!r} has no run yet: make some with `critbatch sweep {task}`, then ask again."
+            )
+        elif isinstance(record, Single):
+            found.append(record)
+        else:
+            raise UserError(f"A report cannot be made of a {type(record).__name__}: give {KINDS}.")
+    return found
+
+
+def task_of(record: Subject) -> str:
+    if isinstance(record, (Advice, Speed, Noise, Escape)):
+        return record.task
+    if isinstance(record, Study):
+        return record.question.task
+    return record.setup.task if isinstance(record, LossRecord) else record[0].task
+
+
+def name_of(solution: Solution, task: str, voice: Voice) -> str:
+    """The solution's label; where it is only that of the task, a word for the weights that were given."""
+    return voice("given_weights") if solution.label == task else solution.label
