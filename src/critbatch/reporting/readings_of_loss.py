@@ -46,7 +46,7 @@ def shifts(shift: Shift) -> list[tuple[str, float]]:
 def shift_name(name: str, strength: float, voice: Voice) -> str:
     """What stands in the place of the training set; a set of the user's own keeps its name."""
     if name in SHIFTS:
-        return voice(f"shift_{name}", strength=voice.rate(strength))
+        return voice(f"shift_{name}", strength=voice.rate(strength), n=strength)
     return voice("shift_own", name=name)
 
 

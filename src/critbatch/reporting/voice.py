@@ -116,7 +116,10 @@ class Voice:
         if not interval and estimate.reason in SURE:
             return self(f"number_{estimate.reason}", value=value)
         return self(
-            "number_with_interval" if interval else "number_alone", value=value, interval=interval, n=estimate.n
+            "number_with_interval" if interval else "number_alone",
+            value=value,
+            interval=interval,
+            n=self.count(estimate.n),
         )
 
     def interval(self, estimate: Estimate, write: Write) -> str:

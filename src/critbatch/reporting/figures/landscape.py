@@ -116,7 +116,7 @@ def _plane(landscape: Landscape, voice: Voice) -> Picture:
         x=[0.0],
         y=[0.0],
         mode="markers",
-        marker={"symbol": "star", "size": 15, "color": PAPER, "line": {"color": MUTED, "width": 1.5}},
+        marker={"symbol": "star", "size": 15, "color": RED, "line": {"color": PAPER, "width": 1.5}},
         name=safe(voice("legend_solution")),
         hoverinfo="text",
         hovertext=[lines(label)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from critbatch.reporting.figures.theme import AMBER, BLUE, GREEN, RED, safe, shade
+from critbatch.reporting.figures.theme import AMBER, BLUE, GREEN, RED, lines, safe, shade
 
 # A name on an axis that is longer than this leaves no room for the marks.
 LONGEST_NAME = 28
@@ -18,7 +18,7 @@ def row_axis(title: str, names: Sequence[str]) -> dict[str, Any]:
         "title": {"text": safe(title)},
         "range": [len(names) - 0.4, -0.6],
         "tickvals": list(range(len(names))),
-        "ticktext": [safe(short(name)) for name in names],
+        "ticktext": [lines(*_halves(short(name))) for name in names],
         "showgrid": False,
     }
 
@@ -27,6 +27,15 @@ def short(name: str) -> str:
     """The name, its middle left out where it is long: labels differ at their ends as often as at their beginnings."""
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def _halves(name: str) -> list[str]:
+    """A long name in two rows, broken at the comma nearest to its middle."""
+    commas = [i for i, letter in enumerate(name) if letter in ",，"]
+    if len(name) <= LONGEST_NAME // 2 or not commas:
+        return [name]
+    at = min(commas, key=lambda i: abs(i - len(name) / 2)) + 1
+    return [name[:at], name[at:].lstrip()]
 
 
 def beside(rank: int, of: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from critbatch.loss_records import CriticalPoint, Escape
-from critbatch.reporting.blocks import Block, Bullets, Cell, Method, Section, Table, Text
+from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.papers import DAUPHIN, KESKAR, MCCANDLISH
 from critbatch.reporting.sections.setup import cell, notes, setup_lines
 from critbatch.reporting.voice import Voice
@@ -13,10 +13,8 @@ EXAMPLES_OF_A_STEP = 1000
 
 
 def critical_section(point: CriticalPoint, voice: Voice) -> Section:
-    """What the verdict rests on, and what to try."""
+    """What the verdict rests on."""
     blocks: list[Block] = [Text(voice("critical_text"))]
-    if point.tries:
-        blocks.append(Bullets(tuple(voice.reason(key) for key in point.tries), voice("critical_tries")))
     rows = tuple(
         (
             Cell(voice.count(each.batch_size)),

@@ -68,6 +68,7 @@ LOSS_SECTIONS = {
     "shift_validation": Sentence(en="the validation set", zh="验证集"),
     "shift_noise": Sentence(en="noise of strength {strength}", zh="强度 {strength} 的噪声"),
     "shift_moved": Sentence(en="pictures moved by {strength} pixels", zh="平移 {strength} 像素的图像"),
+    "shift_moved_one": Sentence(en="pictures moved by {strength} pixel", zh="平移 {strength} 像素的图像"),
     "shift_own": Sentence(en="{name}", zh="{name}"),
     "section_critical": Sentence(en="Where training stands", zh="训练停在哪里"),
     "critical_text": Sentence(
@@ -78,7 +79,6 @@ LOSS_SECTIONS = {
     ),
     "critical_nothing": Sentence(en="No gradient of a single batch was measured.", zh="没有测量单个批次的梯度。"),
     "critical_caption": Sentence(en="Gradients of single batches, in numbers", zh="单个批次的梯度（数字）"),
-    "critical_tries": Sentence(en="What to try", zh="可以尝试"),
     "section_escape": Sentence(en="Getting on from where descent stopped", zh="从下降停止处继续"),
     "escape_text": Sentence(
         en="From each point where descent with the full batch stopped, training goes on at each batch size. It has "
