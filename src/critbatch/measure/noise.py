@@ -22,6 +22,8 @@ from critbatch.training import Training
 
 # Examples of one gradient where curvature is asked for.
 CURVATURE_BATCH = 32
+# Images, or so many tokens in sequences, that its Hessian is taken over.
+EXAMPLES_OF_HESSIAN = 1000
 
 
 def noise(
@@ -110,5 +112,11 @@ def _by_curvature(task: Task, training: Training, *, seed: int, device: torch.de
     batches = max(BATCHES_IN_PAIR, min(64, task.examples // CURVATURE_BATCH // BATCHES_IN_PAIR * BATCHES_IN_PAIR))
     size = min(CURVATURE_BATCH, task.examples // batches)
     return curvature_noise(
-        task, training.model, batch_size=size, batches=batches, seed=seed + training.ledger.step, device=device
+        task,
+        training.model,
+        batch_size=size,
+        batches=batches,
+        examples=max(64, EXAMPLES_OF_HESSIAN // task.tokens_per_example),
+        seed=seed + training.ledger.step,
+        device=device,
     )
