@@ -59,9 +59,15 @@ def test_asked_again_it_makes_no_run_again(answer: tuple[Path, Advice], monkeypa
 
 def test_a_target_that_no_rate_reaches_is_said_plainly(tmp_path: Path) -> None:
     task = replace(TASK, target=Target(quantity=Quantity.VALIDATION_METRIC, value=1.01))
-    advice = advise(task, out=tmp_path, budget=8)
+    advice = advise(task, out=tmp_path, budget=120)
     assert not advice.answered
     assert advice.best is None and advice.points == ()
+    assert "no_run_reached_target" in advice.cautions and "budget_ended" not in advice.cautions
+
+
+def test_a_budget_that_ends_before_the_first_race_is_said_plainly(tmp_path: Path) -> None:
+    advice = advise(TASK, out=tmp_path, budget=1e-3)
+    assert not advice.answered
     assert {"no_run_reached_target", "budget_ended"} <= set(advice.cautions)
 
 
