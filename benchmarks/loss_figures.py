@@ -38,6 +38,17 @@ def norms_table() -> str:
     return "\n".join(rows)
 
 
+def monitor_table() -> str:
+    rows = ["| a step with the monitor over one without | goal | mlp | transformer | cnn |", "|---|---|---|---|---|"]
+    for way, name in (("accumulate", "two micro-batches"), ("processes", "the processes of DDP")):
+        cells = []
+        for model in ("mlp", "transformer", "cnn"):
+            one = measured()[way][model]["critbatch"]
+            cells.append(f"{one['ratio']:.2f} ({one['quartiles'][0]:.2f} to {one['quartiles'][1]:.2f})")
+        rows.append(f"| {name} | 1.1 | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def curvature_table() -> str:
     rows = [
         "| | largest eigenvalue: ms | over critbatch | error | trace: ms | over critbatch | error |",
@@ -120,7 +131,7 @@ def told(scale: NoiseScale | None) -> str:
     return f"{scale.examples:,.3g} ({ends})"
 
 
-TABLES = (norms_table, curvature_table, noise_table, minima_table, escape_table)
+TABLES = (norms_table, monitor_table, curvature_table, noise_table, minima_table, escape_table)
 
 if __name__ == "__main__":
     for table in TABLES:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,8 +33,8 @@ CURVATURE = ("critbatch", "pyhessian", "curvlinops", "hessian-eigenthings")
 class Worker:
     """A process that does jobs."""
 
-    def __init__(self, python: str) -> None:
-        settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    def __init__(self, python: str, **environment: str) -> None:
+        settings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", **environment}
         self.process = subprocess.Popen(
             [python, str(HERE / "measure_worker.py")],
             stdin=subprocess.PIPE,
@@ -42,21 +44,45 @@ class Worker:
             env=settings,
         )
 
-    def ask(self, words: str) -> dict[str, Any]:
-        assert self.process.stdin is not None and self.process.stdout is not None
+    def say(self, words: str) -> None:
+        assert self.process.stdin is not None
         self.process.stdin.write(words + "\n")
         self.process.stdin.flush()
+
+    def hear(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         return answer
 
+    def ask(self, words: str) -> dict[str, Any]:
+        self.say(words)
+        return self.hear()
+
+
+class Pair:
+    """Two processes that do a job together, and wait for each other in it."""
+
+    def __init__(self, python: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
+        self.workers = [Worker(python, RANK=str(rank), **meeting) for rank in range(2)]
+
+    def ask(self, words: str) -> dict[str, Any]:
+        for worker in self.workers:
+            worker.say(words)
+        first, second = [worker.hear() for worker in self.workers]
+        return first if "error" in first or "error" not in second else second
+
 
 def rounds(
-    workers: dict[str, Worker], what: str, names: tuple[str, ...], times: int
+    workers: Mapping[str, Worker | Pair], what: str, names: tuple[str, ...], times: int
 ) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    own = "pair" if what.startswith("processes") else "own"
     for _ in range(times):
         for name in names:
-            worker = workers["own" if name in OWN else "peers"]
+            worker = workers[own if name in OWN else "peers"]
             if not (found[name] and "error" in found[name][-1]):
                 found[name].append(worker.ask(f"{what} {name}"))
     return found
@@ -84,7 +110,7 @@ def main() -> None:
     parser.add_argument("--peers", help="the Python of an environment with the peers")
     parser.add_argument("--rounds", type=int, default=15)
     asked = parser.parse_args()
-    workers = {"own": Worker(sys.executable)}
+    workers: dict[str, Worker | Pair] = {"own": Worker(sys.executable), "pair": Pair(sys.executable)}
     if asked.peers:
         workers["peers"] = Worker(asked.peers)
     norms = tuple(name for name in NORMS if asked.peers or name in OWN)
@@ -103,6 +129,13 @@ def main() -> None:
         print(f"\nexamples' gradient norms, {model}, over a plain forward and backward pass (goal {goal})")
         for name, one in told.items():
             print(f"  {name:<14}", one.get("error") or f"{one['ratio']:.2f}  ({one['milliseconds']:.1f} ms)")
+    for way in ("accumulate", "processes"):
+        result[way] = {}
+        print(f"\n{way}: a step with a monitor over one without (goal 1.1)")
+        for model in GOALS:
+            told = ratios(rounds(workers, f"{way} {model}", ("plain", "critbatch"), asked.rounds), "plain")
+            result[way][model] = told
+            print(f"  {model:<14} {told['critbatch']['ratio']:.2f}")
     for what in ("top", "trace"):
         truth = workers["own"].ask(f"{what} truth")["value"]
         told = ratios(rounds(workers, what, curvature, asked.rounds), "critbatch")

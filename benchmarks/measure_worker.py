@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -55,7 +56,11 @@ def vmap_norms(name: str) -> Job:
     gradients = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))
 
     def job() -> float:
-        return float(sum(grad.square().sum() for grad in gradients(weights, inputs, labels).values()))
+        found = gradients(weights, inputs, labels)
+        # The others leave the gradient of the batch behind too: it is what training needs.
+        for key, weight in model.named_parameters():
+            weight.grad = found[key].sum(0)
+        return float(sum(grad.square().sum() for grad in found.values()))
 
     return job
 
@@ -94,6 +99,51 @@ def backpack_norms(name: str) -> Job:
     return job
 
 
+def accumulated(name: str, *, watched: bool) -> Job:
+    """Two micro-batches, with and without a monitor."""
+    model, inputs, labels = model_and_data(name, BATCH)
+    monitor = None
+    if watched:
+        from critbatch.monitor import Monitor
+
+        monitor = Monitor(model, by="micro_batches")
+    halves = list(zip(inputs.chunk(2), labels.chunk(2), strict=True))
+
+    def job() -> float:
+        model.zero_grad()
+        for some, of_them in halves:
+            (cross_entropy(model(some), of_them) / 2).backward()
+        if monitor is not None:
+            monitor.update()
+        return 0.0
+
+    return job
+
+
+def in_processes(name: str, *, watched: bool) -> Job:
+    """A step of DDP in two processes of one machine, each with a batch of its own."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
+    plain_model, inputs, labels = model_and_data(name, BATCH)
+    model = DistributedDataParallel(plain_model)
+    monitor = None
+    if watched:
+        from critbatch.monitor import Monitor
+
+        monitor = Monitor(model, by="processes")
+
+    def job() -> float:
+        model.zero_grad()
+        cross_entropy(model(inputs), labels).backward()
+        if monitor is not None:
+            monitor.update()
+        return 0.0
+
+    return job
+
+
 def our_surface() -> Any:
     from critbatch.measure.surface import Surface
     from critbatch.records import Quantity, Target
@@ -127,8 +177,8 @@ def ours_trace() -> Job:
     from critbatch.measure.products import HessianProduct
     from critbatch.measure.trace import hutch_plus_plus
 
-    surface = our_surface()
-    return lambda: hutch_plus_plus(HessianProduct(surface), surface.weights, products=PRODUCTS).value
+    surface, seeds = our_surface(), itertools.count()
+    return lambda: hutch_plus_plus(HessianProduct(surface), surface.weights, products=PRODUCTS, seed=next(seeds)).value
 
 
 def truth_trace() -> Job:
@@ -214,12 +264,21 @@ def job_named(words: str) -> Job:
             "backpack": lambda: backpack_norms(name),
         }
         return makers[by]()
+    if what in ("accumulate", "processes"):
+        name, by = rest
+        return (accumulated if what == "accumulate" else in_processes)(name, watched=by == "critbatch")
     by = rest[0]
     if by == "critbatch":
         return ours_top() if what == "top" else ours_trace()
     if by == "truth":
         return truth_top() if what == "top" else truth_trace()
     return {"pyhessian": pyhessian, "curvlinops": curvlinops, "hessian-eigenthings": eigenthings}[by](what)
+
+
+def times_of(words: str) -> int:
+    """How often a job is done in one round."""
+    what, *rest = words.split()
+    return 1 if what in ("top", "trace") else 20 if rest[0] == "mlp" and rest[1] in ("plain", "critbatch") else 2
 
 
 def main() -> None:
@@ -234,9 +293,12 @@ def main() -> None:
                 jobs[words] = job_named(words)
                 jobs[words]()
             torch.manual_seed(time.perf_counter_ns() % 2**31)
-            began = time.perf_counter()
-            value = jobs[words]()
-            answer = {"seconds": time.perf_counter() - began, "value": value}
+            began, times = time.perf_counter(), 0
+            # A short job many times, as in training; in two processes equally often.
+            while times < times_of(words):
+                value = jobs[words]()
+                times += 1
+            answer = {"seconds": (time.perf_counter() - began) / times, "value": value}
         except Exception as error:  # a peer may fail in any way: that is its result
             answer = {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:160]}
         print(json.dumps(answer), file=answers, flush=True)

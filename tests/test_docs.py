@@ -55,8 +55,11 @@ def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         from key_figures import advice_table, overhead_table, speed_table
+        from loss_figures import TABLES
     finally:
         sys.path.pop(0)
     text = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     for table in (advice_table(["digits-mlp", "mnist-mlp", "fashion-cnn"]), speed_table("mnist-mlp"), overhead_table()):
         assert table in text
+    for made in TABLES:
+        assert made() in text

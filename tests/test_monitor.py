@@ -91,6 +91,24 @@ def test_the_scale_of_a_grad_scaler_is_taken_out_and_steps_that_overflow_are_lef
     assert (monitor.steps, monitor.skipped) == (3, 1)
 
 
+def test_micro_batches_of_unequal_sizes_leave_signal_and_noise_unbiased() -> None:
+    population = torch.randn(400, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 0.4
+    model = nn.Linear(3, 1, bias=False).double()
+    monitor = Monitor(model, by="micro_batches", window=4000)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(4000):
+        model.zero_grad()
+        rows = population[torch.randint(400, (8,), generator=generator)]
+        for some in (rows[:1], rows[1:]):
+            (model(some).mean() / 2).backward()
+        monitor.update()
+    assert monitor.noise_scale().pairs == 4000
+    noise, signal = (torch.stack([pair[n].sum() for pair in monitor._pairs]) for n in range(2))
+    known = population.var(0, correction=0).sum(), population.mean(0).square().sum()
+    for values, truth in zip((noise, signal), known, strict=True):
+        assert abs(float(values.mean() - truth)) < 3 * float(values.std()) / 4000**0.5
+
+
 def test_layers_add_up_to_the_whole() -> None:
     model = TASK.new_model(0)
     monitor = Monitor(model, by="micro_batches")
@@ -116,7 +134,7 @@ def test_in_adam_s_metric_gradients_are_divided_by_the_root_of_its_root_mean_squ
     metric = 1 / ((second / (1 - 0.999**3)).sqrt() + 1e-8)
     small = torch.stack([(gradient(model, a, a + 8).square() * metric).sum() for a in (16, 24)]).mean()
     big = (gradient(model, 16, 32).square() * metric).sum()
-    monitor._pairs.clear()
+    monitor.load_state_dict({**monitor.state_dict(), "pairs": []})
     monitor.update()
     truth = noise_scale(small, big, small=8, big=16)
     assert monitor.noise_scale(in_metric=True).examples == pytest.approx(truth.examples, rel=1e-9)

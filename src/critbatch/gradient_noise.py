@@ -45,7 +45,7 @@ def noise_scale(
 def separate(
     small_norm2: Tensor, big_norm2: Tensor, *, small: float, big: float, examples: float = math.inf
 ) -> tuple[Tensor, Tensor]:
-    """tr(Sigma) and |G|^2 as in `noise_scale`, of tensors of any shape: of each layer, say. No device is waited for."""
+    """``tr(Sigma)`` and ``|G|^2`` as in `noise_scale`, of tensors of any shape: of each layer, say. No device is waited for."""
     if small >= big:
         raise ValueError(f"`small` must be below `big`, but got {small=}, {big=}.")
     noise = (small_norm2 - big_norm2) / (1 / small - 1 / big)
@@ -60,7 +60,7 @@ def average(scales: Sequence[NoiseScale], *, level: float = 0.95) -> NoiseScale:
 
 
 def average_pairs(noise: Tensor, signal: Tensor, *, level: float = 0.95) -> NoiseScale:
-    """The `average` of tr(Sigma) and |G|^2 of each step, both of shape (steps,).
+    """The `average` of ``tr(Sigma)`` and ``|G|^2`` of each step, both of shape (steps,).
 
     The interval takes the steps as independent: their batches are, their weights drift slowly. It is open to the right
     (`high` is None) where the signal cannot be told from zero. Fieller 1954, "Some problems in interval estimation".

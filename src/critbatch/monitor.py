@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from critbatch.errors import UserError
 from critbatch.examples import leaves
 from critbatch.gradient_noise import average_pairs, separate
-from critbatch.monitor_hooks import ExampleHooks, MicroBatchHooks, ProcessHooks
+from critbatch.monitor_hooks import ExampleHooks, Later, MicroBatchHooks, ProcessHooks
 from critbatch.noise_meter import layers, preconditioner, squares
 from critbatch.predict.other_sizes import OtherSize, other_sizes
 from critbatch.records import LayerNoise, NoiseScale
@@ -34,8 +34,8 @@ class Monitor:
     Args:
         model: in several processes, the DistributedDataParallel model.
         by: which small gradients are compared with that of the whole batch. "micro_batches": those of gradient
-            accumulation, two or more a step. "processes": those of a DDP run, seen by a communication hook before they
-            are averaged. "examples": those of single examples, by `critbatch.per_example.GhostNorms`, which takes a
+            accumulation, two or more a step. "processes": those of each process of a DDP run, before they are averaged.
+            "examples": those of single examples, by `critbatch.per_example.GhostNorms`, which takes a
             part of a backward pass more. "auto" is "processes" for a DDP model of several processes, else "examples".
         examples: how many there are to draw from without replacement; infinite unless given.
         optimizer: also tells the noise scale in the metric of its second moments (Adam and its like); not by examples.
@@ -66,8 +66,9 @@ class Monitor:
         self.parameters = [weight for _, weight in named]
         self.model, self.by, self.examples, self.optimizer = model, by, examples, optimizer
         self.steps = 0  # seen
-        self.skipped = 0  # among them: their gradients were not finite
+        self._skipped = 0
         self._pairs: deque[Tensor] = deque(maxlen=window)
+        self._last: tuple[Later, Tensor, float] | None = None
         self._sizes: list[int] = []
         self._factors: list[Tensor] | None = None
         self._batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
@@ -96,19 +97,18 @@ class Monitor:
         Raises:
             UserError: if there is nothing to compare: one micro-batch, or no backward pass since the last call.
         """
+        self._settle()
         sizes, self._sizes = self._sizes, []
-        small_norm2, small, big = self._hooks.take(sizes)
-        if small >= big:
-            raise UserError(self._hooks.too_few)
-        big_norm2 = squares([weight.grad for weight in self.parameters], self._metric())
+        seen = self._hooks.take(sizes)
+        self._last = seen, squares([weight.grad for weight in self.parameters], self._metric()), gradient_scale
         self._factors = None
-        small_norm2, big_norm2 = small_norm2 / gradient_scale**2, big_norm2 / gradient_scale**2
-        pair = torch.stack(separate(small_norm2.to(big_norm2), big_norm2, small=small, big=big, examples=self.examples))
         self.steps += 1
-        if bool(pair.isfinite().all()):
-            self._pairs.append(pair.double().cpu())
-        else:
-            self.skipped += 1
+
+    @property
+    def skipped(self) -> int:
+        """Steps whose gradients were not finite."""
+        self._settle()
+        return self._skipped
 
     def noise_scale(self, *, in_metric: bool = False) -> NoiseScale:
         """Signal, noise and their ratio over the last steps, with its interval or the reason not to trust it.
@@ -116,11 +116,13 @@ class Monitor:
         Args:
             in_metric: of the optimizer, over those of the steps at which it had second moments.
         """
+        self._settle()
         row = int(in_metric)
         return self._told([pair[:, row].sum(-1) for pair in self._pairs if pair.shape[1] > row])
 
     def layers(self) -> tuple[LayerNoise, ...]:
         """The noise scale of each layer's part of the gradient."""
+        self._settle()
         return tuple(
             LayerNoise(
                 name=name,
@@ -139,7 +141,8 @@ class Monitor:
         return other_sizes(self.noise_scale(), batch_size=batch_size, others=others)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"by": self.by, "steps": self.steps, "skipped": self.skipped, "pairs": list(self._pairs)}
+        self._settle()
+        return {"by": self.by, "steps": self.steps, "skipped": self._skipped, "pairs": list(self._pairs)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`.
@@ -152,13 +155,13 @@ class Monitor:
                 f"The state is of a model with {state['pairs'][0].shape[-1]} weights and this one has "
                 f"{len(self.names)}: use the model that was monitored."
             )
-        self.steps, self.skipped = state["steps"], state["skipped"]
+        self.steps, self._skipped, self._last = state["steps"], state["skipped"], None
         self._pairs.clear()
         self._pairs.extend(state["pairs"])
 
     def close(self) -> None:
-        """Take the hooks off. A communication hook stays on its DDP model, which has no way to take it off: it then
-        averages the gradients and sees nothing."""
+        """Take the hooks off."""
+        self._settle()
         self._counter.remove()
         self._hooks.close()
 
@@ -167,6 +170,19 @@ class Monitor:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _settle(self) -> None:
+        """Turn what the last step showed into signal and noise: a step later, so that no device is waited for."""
+        if self._last is None:
+            return
+        (seen, big_norm2, scale), self._last = self._last, None
+        norms2, small, big = seen()
+        small_norm2, big_norm2 = norms2.to(big_norm2) / scale**2, big_norm2 / scale**2
+        pair = torch.stack(separate(small_norm2, big_norm2, small=small, big=big, examples=self.examples)).cpu()
+        if bool(pair.isfinite().all()):
+            self._pairs.append(pair.double())
+        else:
+            self._skipped += 1
 
     def _told(self, pairs: list[Tensor]) -> NoiseScale:
         both = torch.stack(pairs) if pairs else torch.zeros(0, 2)

@@ -3,41 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from critbatch.distributed import sum_over_processes
 from critbatch.errors import UserError
-from critbatch.noise_meter import squares
+from critbatch.noise_meter import norms
 from critbatch.per_example.ghost import GhostNorms
 
 Metric = Callable[[], list[Tensor] | None]
-Seen = tuple[Tensor, float, float]  # squared norms (rows, weights), examples of a small batch, of the whole batch
+
+
+class Seen(NamedTuple):
+    """What one step showed of its small gradients, in the units of the gradient of the whole batch.
+
+    Args:
+        norms2: mean over the small gradients of their squared norm, shape (rows, weights).
+        small: examples behind one of them; where they differ, the size whose variance is their mean variance.
+        big: examples behind the gradient of the batch, likewise.
+    """
+
+    norms2: Tensor
+    small: float
+    big: float
+
+
+Later = Callable[[], Seen]
+"""What was seen, when it is needed: until then other processes are not waited for."""
 
 
 class MicroBatchHooks:
-    """Notes the squared norm of each weight's gradient at each backward pass, on its way into `.grad`."""
+    """Notes the norm of each weight's gradient at each backward pass, on its way into `.grad`."""
 
     too_few = "A step had one micro-batch: give two or more backward passes before `update()`, or use by='examples'."
 
     def __init__(self, parameters: Sequence[Tensor], metric: Metric) -> None:
-        self.parameters, self.metric = parameters, metric
-        self._norms2: list[list[Tensor]] = [[] for _ in parameters]
+        self.metric = metric
+        self._norms: list[list[Tensor]] = [[] for _ in parameters]  # of each weight, of each pass: shape (rows,)
         self._handles = [
             weight.register_hook(lambda grad, i=i: self._see(i, grad))  # type: ignore[no-untyped-call]
             for i, weight in enumerate(parameters)
         ]
 
+    def take(self, sizes: list[int]) -> Later:
+        """What the backward passes since the last call showed.
+
+        Args:
+            sizes: examples in each of them.
+
+        Raises:
+            UserError: if there is nothing to compare.
+        """
+        sums, passes = self._sums(sizes)
+        if passes < 2:
+            raise UserError(self.too_few)
+        return lambda: _of_means(sums, small_batches=passes, inverse=sum(1 / size for size in sizes))
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
     def _see(self, i: int, grad: Tensor) -> None:
         factors = self.metric()
-        self._norms2[i].append(squares([grad], None if factors is None else [factors[i]])[:, 0])
+        self._norms[i].append(norms(grad, None if factors is None else factors[i]))
 
-    def take(self, sizes: list[int]) -> Seen:
-        passes = max(map(len, self._norms2))
+    def _sums(self, sizes: list[int]) -> tuple[Tensor, int]:
+        """Squared norms, summed over the passes, shape (rows, weights), in the units of `.grad`; and how many."""
+        passes = max(map(len, self._norms))
         if passes == 0:
             raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
         if len(sizes) != passes:
@@ -45,20 +79,19 @@ class MicroBatchHooks:
                 f"A step had {len(sizes)} forward passes of the model in train mode and {passes} backward passes: "
                 "give one backward pass for each."
             )
-        rows = max(len(norms2[0]) for norms2 in self._norms2 if norms2)
-        none = next(norms2[0] for norms2 in self._norms2 if norms2).new_zeros(rows)
-        sums = torch.stack([torch.stack(norms2).sum(0) if norms2 else none for norms2 in self._norms2], dim=1)
-        self._norms2 = [[] for _ in self.parameters]
+        none = torch.zeros_like(next(of_weight[0] for of_weight in self._norms if of_weight))
+        found = [seen for of_weight in self._norms for seen in (*of_weight, *[none] * (passes - len(of_weight)))]
+        self._norms = [[] for _ in self._norms]
         # Each gradient is of a mean over its micro-batch; `.grad` is their sum, or, divided by the passes, their mean.
-        return sums * passes, passes / sum(1 / size for size in sizes), sum(sizes)
-
-    def close(self) -> None:
-        for handle in self._handles:
-            handle.remove()
+        return torch.stack(found).view(len(self._norms), passes, -1).square().sum(1).T * passes**2, passes
 
 
-class ProcessHooks:
-    """Notes the squared norms of this process's gradients before DDP averages them."""
+class ProcessHooks(MicroBatchHooks):
+    """Likewise in each process of a DDP run, before the gradients are averaged over the processes.
+
+    The sums over the processes are asked for at once and waited for later, so that what they cost is hidden behind the
+    next step.
+    """
 
     too_few = "There is one process: use by='examples' or by='micro_batches'."
 
@@ -68,42 +101,24 @@ class ProcessHooks:
                 f"by='processes' needs a DistributedDataParallel model, but got a {type(model).__name__}: wrap it, or "
                 "use by='examples'."
             )
-        self.metric, self.watching = metric, True
-        self._place = {id(weight): i for i, weight in enumerate(parameters)}
-        self._norms2: list[Tensor | None] = [None] * len(parameters)
-        self._average: Any = allreduce_hook
-        try:
-            # DDP looks at a hook's annotations, and does not know those that are written as text.
-            model.register_comm_hook(model.process_group, lambda group, bucket: self._see(group, bucket))
-        except RuntimeError as error:
-            raise UserError(
-                "The DistributedDataParallel model has a communication hook already: use by='examples'."
-            ) from error
+        super().__init__(parameters, metric)
+        self.group = model.process_group
 
-    def _see(self, group: Any, bucket: Any) -> Any:
-        if self.watching:
-            places = [self._place[id(weight)] for weight in bucket.parameters()]
-            factors = self.metric()
-            metric = None if factors is None else [factors[i] for i in places]
-            for i, norms2 in zip(places, squares(bucket.gradients(), metric).unbind(1), strict=True):
-                self._norms2[i] = norms2
-        return self._average(group, bucket)
+    def take(self, sizes: list[int]) -> Later:
+        if torch.distributed.get_world_size(self.group) < 2:
+            raise UserError(self.too_few)
+        sums, passes = self._sums(sizes)
+        tally = torch.tensor([passes, sum(1 / size for size in sizes)], dtype=torch.float64, device=sums.device)
+        joined = torch.cat([sums.double().flatten(), tally])
+        exchange = torch.distributed.all_reduce(joined, group=self.group, async_op=True)
 
-    def take(self, sizes: list[int]) -> Seen:
-        found = [norms2 for norms2 in self._norms2 if norms2 is not None]
-        if not found:
-            raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
-        sums = torch.stack([found[0] * 0 if norms2 is None else norms2 for norms2 in self._norms2], dim=1)
-        self._norms2 = [None] * len(self._norms2)
-        world, size = torch.distributed.get_world_size(), sum(sizes)
-        tally = torch.tensor([float(size), 1 / size], dtype=torch.float64).to(sums.device)
-        sum_over_processes(sums)
-        sum_over_processes(tally)
-        total, inverse = tally.tolist()
-        return sums / world, world / inverse, total
+        def later() -> Seen:
+            assert exchange is not None
+            exchange.wait()
+            count, inverse = joined[-2:].tolist()
+            return _of_means(joined[:-2].view_as(sums), small_batches=count, inverse=inverse)
 
-    def close(self) -> None:
-        self.watching = False
+        return later
 
 
 class ExampleHooks:
@@ -115,14 +130,30 @@ class ExampleHooks:
         self.ghost = GhostNorms(model)
         self.names = [name for name, weight in model.named_parameters() if weight.requires_grad]
 
-    def take(self, sizes: list[int]) -> Seen:
+    def take(self, sizes: list[int]) -> Later:
         found = self.ghost.take()
         if not found:
             raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
         norms2 = torch.stack([found[name] for name in self.names])
         count = norms2.shape[1]
+        if count < 2:
+            raise UserError(self.too_few)
         # What was seen of an example is its gradient divided by how many there are.
-        return norms2.mean(1)[None] * count**2, 1, count
+        return lambda: Seen(norms2.mean(1)[None] * count**2, 1, count)
 
     def close(self) -> None:
         self.ghost.close()
+
+
+def _of_means(sums: Tensor, *, small_batches: float, inverse: float) -> Seen:
+    """Of gradients that are means over their own examples, and a whole that is the mean of those, whatever their sizes.
+
+    The variance of the mean of k means over b_1 ... b_k examples is tr(Sigma) / k^2 times the sum of 1 / b_i.
+
+    Args:
+        sums: over the small batches, of the squared norms.
+        small_batches: k.
+        inverse: the sum of 1 / b_i.
+    """
+    small = small_batches / inverse
+    return Seen(sums / small_batches, small, small * small_batches)

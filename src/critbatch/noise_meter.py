@@ -196,6 +196,16 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
     return whole
 
 
+def norms(grad: Tensor, factors: Tensor | None = None) -> Tensor:
+    """The norm of one gradient, and behind it that in the metric where there is one: the square roots of `squares`.
+
+    Shape (rows,).
+    """
+    wide = grad.float() if grad.dtype in _HALF else grad
+    norm = torch.linalg.vector_norm(wide)
+    return norm[None] if factors is None else torch.stack([norm, torch.linalg.vector_norm(wide * factors)])
+
+
 _HALF = (torch.float16, torch.bfloat16)
 
 

@@ -95,7 +95,7 @@ def sharpness_in(
     Args:
         surface: loss and weights.
         box: FULL, ``|z_i| <= epsilon (|x_i| + 1)``; ADAPTIVE, ``|z_i| <= epsilon |x_i|``; RANDOM, the first in the
-            columns of a random matrix A, with ``A^+ x`` for x.
+            columns of a matrix A of standard normal numbers, with ``A^+ x`` for x.
         epsilon: relative size.
         subspace: columns of A; it is held, so memory is that many times the weights.
         iterations: of each climb.
@@ -138,10 +138,9 @@ def sharpness_in(
 
 
 def _columns(surface: Surface, count: int, generator: torch.Generator) -> Tensor:
-    """Random unit columns, shape (size, count)."""
+    """Columns of standard normal numbers, shape (size, count)."""
     count = min(count, surface.size)
     columns = torch.empty(surface.size, count, dtype=surface.dtype, device=surface.device)
     for i in range(count):
-        column = torch.randn(surface.size, generator=generator, dtype=surface.dtype)
-        columns[:, i] = (column / column.norm()).to(surface.device)
+        columns[:, i] = torch.randn(surface.size, generator=generator, dtype=surface.dtype).to(surface.device)
     return columns

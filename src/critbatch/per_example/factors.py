@@ -18,6 +18,14 @@ def in_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in _HALF else tensor
 
 
+def row_norms2(tensor: Tensor) -> Tensor:
+    """The squared norm of what stands at each place of the first axis, shape (len(tensor),).
+
+    In one pass over memory: a square and a sum take three times as long.
+    """
+    return torch.linalg.vector_norm(tensor.flatten(1), dim=1).square()
+
+
 @dataclass(frozen=True)
 class Factors:
     """The gradient of example i is ``sum_t left[i, t] right[i, t]^T``, reshaped to the weight's shape.
@@ -39,10 +47,10 @@ class Factors:
         _, places, rows = left.shape
         columns = right.shape[2]
         if places == 1:
-            return left.square().sum((1, 2)) * right.square().sum((1, 2))
+            return row_norms2(left) * row_norms2(right)
         if places * (rows + columns) <= rows * columns:
             return (torch.bmm(left, left.mT) * torch.bmm(right, right.mT)).sum((1, 2))
-        return torch.bmm(left.mT, right).square().sum((1, 2))
+        return row_norms2(torch.bmm(left.mT, right))
 
     def gradients(self) -> Tensor:
         """Shape (batch, rows, columns)."""

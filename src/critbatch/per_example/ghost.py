@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from critbatch.errors import UserError
+from critbatch.per_example.factors import row_norms2
 from critbatch.per_example.fallback import parts_by_func, tensors_of
 from critbatch.per_example.layers import BATCH_NORMS, Part, Parts, parts_of
 
@@ -172,7 +173,7 @@ class GhostNorms:
             else:
                 whole = sum(piece.gradients().flatten(1) for piece in pieces)
                 assert isinstance(whole, Tensor)
-                found.append(whole.square().sum(1))
+                found.append(row_norms2(whole))
         return torch.cat(found)
 
     def _check(self, sums: dict[Tensor, Tensor]) -> None:

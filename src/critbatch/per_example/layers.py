@@ -16,6 +16,7 @@ from critbatch.per_example.factors import (
     in_float32,
     of_convolution,
     of_linear,
+    row_norms2,
 )
 
 
@@ -53,7 +54,7 @@ def parts_of(layer: nn.Module, inputs: tuple[Any, ...], slopes: Tensor) -> Parts
 def held(gradients: Tensor) -> Part:
     """A part of which the gradients are at hand, shape (batch, *weight)."""
     wide = in_float32(gradients)
-    return Part(lambda: wide.flatten(1).square().sum(1), lambda: wide, lambda: wide.sum(0))
+    return Part(lambda: row_norms2(wide), lambda: wide, lambda: wide.sum(0))
 
 
 def lazily(gradients: Callable[[], Tensor]) -> Part:
@@ -65,7 +66,7 @@ def lazily(gradients: Callable[[], Tensor]) -> Part:
             kept.append(in_float32(gradients()))
         return kept[0]
 
-    return Part(lambda: wide().flatten(1).square().sum(1), wide, lambda: wide().sum(0))
+    return Part(lambda: row_norms2(wide()), wide, lambda: wide().sum(0))
 
 
 def _linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:

@@ -24,7 +24,7 @@ def per_example_gradients(task: Task, model: nn.Module, inputs: Tree, targets: T
         targets: likewise.
 
     Returns:
-        For each weight, by its name, a tensor of shape (batch, *weight).
+        For each weight, by its name, a tensor of shape ``(batch, *weight)``.
     """
     weights = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
     ready = task.inputs(inputs)
