@@ -1,72 +1,301 @@
-"""Two real processes on gloo against one."""
+"""Real processes on gloo against one."""
 
 from __future__ import annotations
 
-import socket
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
-from critbatch.distributed import Shard, sum_gradients
+import processes
+from critbatch.agreement import Agreement
+from critbatch.batches import Source
+from critbatch.distributed import Shard, is_lost_process, sum_gradients
 from critbatch.errors import UserError
-from critbatch.recipes import sgd
+from critbatch.gradient_noise import noise_scale
+from critbatch.recipes import RECIPES, sgd
+from critbatch.records import Run
+from critbatch.replica import with_last
+from critbatch.task import Task
 from critbatch.training import Training
 from tiny import tiny_task
 
-WORKER = """
-import sys
-import torch
-from critbatch.recipes import sgd
+TASK = tiny_task(dtype=torch.float64, examples=50)
+SEES_BATCHES = """
+from critbatch.recipes import RECIPES
 from critbatch.training import Training
-sys.path.insert(0, sys.argv[1])
+from dataclasses import replace
 from tiny import tiny_task
 
-rank, port, out = int(sys.argv[2]), sys.argv[3], sys.argv[4]
-torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
 seen = []
 task = tiny_task(dtype=torch.float64, examples=50)
-training = Training(task, sgd(batch_size=9, learning_rate=0.1, epochs=2))
+plan = RECIPES[{recipe!r}](batch_size=9, learning_rate=0.1, epochs=2)
+training = Training(task, replace(plan, micro_batch_size={piece}))
 gather = training.source.data.take
 training.source.data.take = lambda indices: seen.append(indices) or gather(indices)
 training.examiner.train_indices = training.examiner.validation_indices[:0]
 training.examiner.validation_indices = training.examiner.validation_indices[:1]
 training.advance()
-torch.save({"seen": seen, "model": training.model.state_dict()}, f"{out}/{rank}.pt")
-torch.distributed.destroy_process_group()
+torch.save({{"seen": seen, "model": training.model.state_dict()}}, out / f"{{rank}}.pt")
 """
 
 
-def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    tests = str(Path(__file__).parent)
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, tests, str(rank), port, str(tmp_path)]) for rank in range(2)
-    ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    both = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+def saved(out: Path, count: int = 2) -> list[dict[str, object]]:
+    return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(count)]
 
-    task = tiny_task(dtype=torch.float64, examples=50)
-    alone = Training(task, sgd(batch_size=9, learning_rate=0.1, epochs=2))
+
+def hold_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    for name, weight in expected.items():
+        torch.testing.assert_close(found[name], weight, rtol=1e-12, atol=1e-14)
+
+
+def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tmp_path: Path) -> None:
+    processes.run(SEES_BATCHES.format(recipe="sgd", piece=None), tmp_path)
+    both = saved(tmp_path)
+    alone = Training(TASK, sgd(batch_size=9, learning_rate=0.1, epochs=2))
     cursor = alone.cursor.copy()
     batches = [cursor.take(9) for _ in range(12)]
     together = [torch.cat(parts) for parts in zip(both[0]["seen"], both[1]["seen"], strict=True)]
-    assert [batch.tolist() for batch in together] == [batch.tolist() for batch in batches]
-    assert [len(batch) for batch in batches[-2:]] == [9, 5]
-
+    shares = [parts for parts in zip(both[0]["seen"], both[1]["seen"], strict=True) if len(parts[0])]
+    assert [batch.tolist() for batch in together if len(batch) in (9, 5)] == [batch.tolist() for batch in batches]
+    assert len(shares) >= 12
     alone.advance()
-    for name, weight in alone.model.state_dict().items():
-        assert torch.equal(both[0]["model"][name], both[1]["model"][name])
-        torch.testing.assert_close(both[0]["model"][name], weight, rtol=1e-12, atol=1e-14)
+    hold_equal(both[0]["model"], both[1]["model"])
+    hold_equal(both[0]["model"], alone.model.state_dict())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_three_processes_with_micro_batches_end_with_the_weights_of_one(recipe: str, tmp_path: Path) -> None:
+    processes.run(SEES_BATCHES.format(recipe=recipe, piece=2), tmp_path, count=3)
+    alone = Training(TASK, RECIPES[recipe](batch_size=9, learning_rate=0.1, epochs=2))
+    alone.advance()
+    for found in saved(tmp_path, 3):
+        hold_equal(found["model"], alone.model.state_dict())
+
+
+class HalfUsed(nn.Module):
+    """One layer that takes part, and one that never does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.idle = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.used(inputs)
+
+
+def test_a_weight_that_is_never_used_and_a_batch_smaller_than_the_processes_are_as_in_one(tmp_path: Path) -> None:
+    lines = """
+from test_distributed import half_used_task
+from critbatch.recipes import adam
+from critbatch.training import Training
+
+training = Training(half_used_task(), adam(batch_size=3, learning_rate=0.1, epochs=3, weight_decay=0.5))
+training.advance()
+torch.save({"model": training.model.state_dict()}, out / f"{rank}.pt")
+"""
+    processes.run(lines, tmp_path, count=3)
+    from critbatch.recipes import adam
+
+    alone = Training(half_used_task(), adam(batch_size=3, learning_rate=0.1, epochs=3, weight_decay=0.5))
+    assert alone.task.examples % 3 == 1
+    alone.advance()
+    for found in saved(tmp_path, 3):
+        hold_equal(found["model"], alone.model.state_dict())
+
+
+def half_used_task() -> Task:
+    task = tiny_task(dtype=torch.float64, examples=31)
+    return Task(
+        "half", model=lambda: HalfUsed().double(), train=task.train, validation=task.validation, target=task.target
+    )
+
+
+def test_the_noise_scale_of_processes_is_that_of_their_micro_batches(tmp_path: Path) -> None:
+    lines = """
+from critbatch.recipes import sgd
+from critbatch.training import Training
+from tiny import tiny_task
+
+training = Training(tiny_task(dtype=torch.float64, examples=48), sgd(batch_size=24, learning_rate=1e-30, epochs=9),
+                    noise_every=1)
+from critbatch.budget import Budget
+training.advance(Budget(steps=2))
+torch.save({"pairs": [pair.sum(-1) for pair in training.meter.pairs]}, out / f"{rank}.pt")
+"""
+    processes.run(lines, tmp_path)
+    task = tiny_task(dtype=torch.float64, examples=48)
+    training = Training(task, sgd(batch_size=24, learning_rate=1e-30, epochs=9))
+    cursor, source = training.cursor.copy(), Source(task.train, torch.device("cpu"))
+
+    def norm2(rows: Tensor) -> Tensor:
+        inputs, targets = source.take(rows)
+        loss = task.loss(training.model(inputs), targets).mean()
+        grads = torch.autograd.grad(loss, list(training.model.parameters()))
+        return torch.stack([grad.square().sum() for grad in grads]).sum()
+
+    # The first step is summed by hand, the second by DistributedDataParallel.
+    for n in range(2):
+        rows = cursor.take(24)
+        pieces = [piece for share in rows.split(12) for piece in share.split(6)]
+        truth = noise_scale(
+            torch.stack([norm2(piece) for piece in pieces]).mean(), norm2(rows), small=6, big=24, examples=48
+        )
+        for found in saved(tmp_path):
+            noise, signal = found["pairs"][n][:, 0].tolist()
+            assert noise == pytest.approx(truth.covariance_trace, rel=1e-9)
+            assert signal == pytest.approx(truth.gradient_norm2, rel=1e-9)
+
+
+def test_processes_see_one_evaluation_and_the_mean_of_their_batch_norms(tmp_path: Path) -> None:
+    lines = """
+from test_distributed import normalized_task
+from critbatch.recipes import sgd
+from critbatch.training import Training
+
+training = Training(normalized_task(), sgd(batch_size=8, learning_rate=0.1, epochs=2))
+training.advance()
+run = training.record()
+state = {"curve": [p.validation_loss for p in run.curve], "mean": training.model[1].running_mean}
+torch.save(state, out / f"{rank}.pt")
+"""
+    processes.run(lines, tmp_path)
+    first, second = saved(tmp_path)
+    assert first["curve"] == second["curve"]
+    assert torch.equal(first["mean"], second["mean"])
+    assert not torch.equal(first["mean"], torch.zeros_like(first["mean"]))
+
+
+def normalized_task() -> Task:
+    task = tiny_task(dtype=torch.float64, examples=48)
+
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+    return Task("normalized", model=model, train=task.train, validation=task.validation, target=task.target)
+
+
+LONG = """
+import time
+import critbatch.training
+from critbatch.recipes import sgd
+from tiny import tiny_task
+
+critbatch.training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+
+def look(progress):
+    time.sleep(0.01)
+    if rank == 0:
+        (out / "step").write_text(str(progress.step))
+
+training = critbatch.training.Training(
+    tiny_task(dtype=torch.float64, examples=50),
+    sgd(batch_size=9, learning_rate=0.02, epochs=60, momentum=0.9),
+    checkpoint=out / "run.pt",
+    progress=look,
+)
+began = training.ledger.step
+outcome = training.advance()
+torch.save({"outcome": str(outcome), "from": began, "to": training.ledger.step, "model": training.model.state_dict()},
+           out / f"{rank}.pt")
+"""
+
+
+def wait_until_step(out: Path, step: int) -> None:
+    began = time.monotonic()
+    while not (out / "step").exists() or int((out / "step").read_text() or 0) < step:
+        assert time.monotonic() - began < 60
+        time.sleep(0.02)
+
+
+def hold_that_the_run_goes_on_to_its_end(out: Path, count: int, *, begins: int | None = None) -> None:
+    """With so many processes, and to the weights of one process that nothing stopped."""
+    processes.run(LONG, out, count=count)
+    whole = Training(TASK, sgd(batch_size=9, learning_rate=0.02, epochs=60, momentum=0.9))
+    whole.advance()
+    for found in saved(out, count):
+        assert (found["outcome"], found["to"]) == ("finished", whole.ledger.step)
+        assert found["from"] == begins if begins is not None else 0 < found["from"] < whole.ledger.step
+        hold_equal(found["model"], whole.model.state_dict())
+    assert not (out / "run.pt").exists()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_ctrl_c_in_one_of_two_stops_both_and_another_number_goes_on_from_there(count: int, tmp_path: Path) -> None:
+    workers = processes.start(LONG, tmp_path)
+    wait_until_step(tmp_path, 20)
+    workers[1].send_signal(signal.SIGINT)
+    said = processes.ends(workers)
+    assert [worker.returncode for worker in workers] == [0, 0], said
+    first, second = saved(tmp_path)
+    assert first["outcome"] == second["outcome"] == "interrupted"
+    assert first["to"] == second["to"] >= 20
+    hold_that_the_run_goes_on_to_its_end(tmp_path, count, begins=first["to"])
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_when_a_process_is_killed_the_other_says_so_and_the_run_goes_on_alone(dies: int, tmp_path: Path) -> None:
+    workers = processes.start(LONG, tmp_path)
+    wait_until_step(tmp_path, 20)
+    workers[dies].kill()
+    said = processes.ends(workers)
+    assert workers[1 - dies].returncode == 1
+    assert "UserError: Another process of this run has ended" in said[1 - dies]
+    assert "start the same command again; it goes on from" in said[1 - dies]
+    hold_that_the_run_goes_on_to_its_end(tmp_path, 1)
+
+
+def test_torchrun_makes_one_record_of_many_processes(tmp_path: Path) -> None:
+    words = "train digits-mlp --batch-size 64 --epochs 2 --to-the-end --json --out"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+    called = [*torchrun, processes.free_port(), "-m", "critbatch", *words.split(), str(tmp_path / "two")]
+    two = subprocess.run(called, capture_output=True, text=True, timeout=120)
+    assert two.returncode == 0, two.stderr
+    alone = [sys.executable, "-m", "critbatch", *words.split(), str(tmp_path / "one")]
+    one = subprocess.run(alone, capture_output=True, text=True, timeout=120)
+    runs = [Run.from_json(said.stdout) for said in (two, one)]
+    assert [(run.steps, run.epochs) for run in runs] == [(46, 2.0)] * 2
+    assert runs[0].curve[-1].validation_loss == pytest.approx(runs[1].curve[-1].validation_loss, rel=1e-3)
+    refused = subprocess.run(
+        [*torchrun, processes.free_port(), "-m", "critbatch", "speed", "digits-mlp", "--out", str(tmp_path / "no")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert refused.returncode != 0
+    assert "This command runs in one process: start it without torchrun." in refused.stderr
+
+
+def test_a_batch_that_is_smaller_than_the_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("critbatch.training.this_shard", lambda: Shard(0, 8))
+    with pytest.raises(UserError, match="batch_size=4 cannot be shared by 8 processes: use 8 or more"):
+        Training(TASK, sgd(batch_size=4, learning_rate=0.1, epochs=1))
+
+
+def test_alone_the_clock_and_the_request_to_stop_are_taken_as_they_come() -> None:
+    agreement = Agreement(Shard(), torch.device("cpu"))
+    agreement.reach(step=3, seconds=1.5, asked=True)
+    assert (agreement.seconds, agreement.stop) == (1.5, True)
+
+
+def test_only_the_loss_of_a_process_counts_as_that() -> None:
+    assert is_lost_process(RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]"))
+    assert not is_lost_process(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_the_last_of_some_items_is_known() -> None:
+    assert list(with_last(iter("abc"))) == [(False, "a"), (False, "b"), (True, "c")]
+    assert list(with_last([])) == []
 
 
 def test_one_process_leaves_gradients_alone() -> None:
     weight = torch.nn.Parameter(torch.ones(2))
-    sum_gradients([weight], Shard())
+    assert not sum_gradients([weight], Shard())
     assert weight.grad is None
 
 

@@ -14,6 +14,7 @@ from critbatch.records import Record
 from critbatch.version import __version__
 
 if TYPE_CHECKING:
+    from critbatch.adascale import AdaScale
     from critbatch.batches import Order
     from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
@@ -32,13 +33,16 @@ if TYPE_CHECKING:
     from critbatch.monitor import Monitor
     from critbatch.records import Quantity, Target
     from critbatch.reporting import write_report as report
+    from critbatch.schedulers import EpochScheduler
     from critbatch.solutions import load_model
     from critbatch.task import Task, accuracy, cross_entropy
     from critbatch.training import train
     from critbatch.zoo.find import find_task
 
 _PLACES = {
+    "AdaScale": "adascale:AdaScale",
     "Budget": "budget:Budget",
+    "EpochScheduler": "schedulers:EpochScheduler",
     "Evaluation": "evaluation:Evaluation",
     "Examples": "examples:Examples",
     "Monitor": "monitor:Monitor",
@@ -67,7 +71,9 @@ _PLACES = {
 _ROOMS = ("recipes", "records")
 
 __all__ = [
+    "AdaScale",
     "Budget",
+    "EpochScheduler",
     "Evaluation",
     "Examples",
     "Monitor",

@@ -22,13 +22,20 @@ def pick_device(name: str | None = None) -> torch.device:
     """
     if name is None or name == "auto":
         found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return found or torch.device("cpu")
+        return _own(found or torch.device("cpu"))
     try:
-        device = torch.device(name)
+        device = _own(torch.device(name))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"Device {name!r} is not on this machine: use {usable_devices()}.") from None
     return device
+
+
+def _own(device: torch.device) -> torch.device:
+    """Of the accelerators of this kind, that of this process where torchrun started several."""
+    if device.type == "cpu" or ":" in str(device) or "LOCAL_RANK" not in os.environ:
+        return device
+    return torch.device(device.type, int(os.environ["LOCAL_RANK"]))
 
 
 def usable_devices() -> str:

@@ -1,14 +1,19 @@
-"""Which of how many processes this is. One process, unless torch.distributed has been started."""
+"""Which of how many processes this is, and what they share. One, unless torch.distributed has been started."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
+
+STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,92 @@ def this_shard() -> Shard:
     return Shard()
 
 
+def started_by_torchrun() -> bool:
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def rank_by_torchrun() -> int:
+    """Of this process among those that torchrun started, before they know each other; 0 for the only one."""
+    return int(os.environ["RANK"]) if started_by_torchrun() else 0
+
+
+@contextmanager
+def joined_processes(device: torch.device) -> Iterator[Shard]:
+    """Within, the processes that `torchrun` started know each other: by NCCL on GPUs, by gloo elsewhere."""
+    if not started_by_torchrun() or torch.distributed.is_initialized():
+        yield this_shard()
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield this_shard()
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def sum_over_processes(tensor: Tensor) -> None:
     """Replace the tensor by its sum over all processes."""
     torch.distributed.all_reduce(tensor)
 
 
-def sum_gradients(parameters: Iterable[nn.Parameter], shard: Shard) -> None:
-    """Replace each gradient by its sum over the processes. The loss has been divided by the global batch size."""
+def largest_over_processes(numbers: list[float], device: torch.device) -> list[float]:
+    """Of each number the largest that any process has."""
+    tensor = torch.tensor(numbers, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
+    return list(tensor.tolist())
+
+
+def gathered(value: Any, shard: Shard) -> list[Any]:
+    """The value of every process, by rank."""
     if shard.world_size == 1:
-        return
-    for parameter in parameters:
-        if parameter.grad is None:  # this process had no example of a short batch, or did not use the parameter
-            parameter.grad = torch.zeros_like(parameter)
-        torch.distributed.all_reduce(parameter.grad)
+        return [value]
+    found: list[Any] = [None] * shard.world_size
+    torch.distributed.all_gather_object(found, value)
+    return found
+
+
+def sum_gradients(parameters: Sequence[nn.Parameter], shard: Shard) -> bool:
+    """Replace each gradient by its sum over the processes. The loss has been divided by the global batch size.
+
+    A weight that no process has a gradient of keeps none, as in one process.
+
+    Returns:
+        Whether some process lacked the gradient of a weight.
+    """
+    if shard.world_size == 1:
+        return False
+    device = parameters[0].device
+    having = torch.tensor([float(weight.grad is not None) for weight in parameters], device=device)
+    sum_over_processes(having)
+    for weight, count in zip(parameters, having.tolist(), strict=True):
+        if count == 0:
+            continue
+        if weight.grad is None:  # this process had no example of a short batch, or did not use the weight
+            weight.grad = torch.zeros_like(weight)
+        sum_over_processes(weight.grad)
+    return bool((having < shard.world_size).any())
+
+
+def averaged_statistics(tensors: Mapping[str, Tensor], shard: Shard) -> dict[str, Tensor]:
+    """Of running means and variances among the tensors, by name, the means over the processes, each of which has seen
+    its own examples.
+
+    Both are moving averages of unbiased estimates, so their means are the moving averages of the means, whenever they
+    are taken. Goyal et al. 2017, arXiv:1706.02677, section 2.3: in training each process has its own.
+    """
+    if shard.world_size == 1:
+        return {}
+    found = {name: tensor.clone() for name, tensor in tensors.items() if name.endswith(STATISTICS)}
+    for tensor in found.values():
+        sum_over_processes(tensor)
+        tensor /= shard.world_size
+    return found
+
+
+def is_lost_process(error: BaseException) -> bool:
+    """Whether this is how another process's death is seen."""
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    words = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)

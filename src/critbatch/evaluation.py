@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.batches import Source
+from critbatch.distributed import Shard, sum_over_processes
 from critbatch.errors import UserError
 from critbatch.examples import count
 from critbatch.task import Task
 
 CHUNK = 1024
+ALONE = Shard()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,40 +51,48 @@ def sample(examples: int, size: int | None) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(task: Task, model: nn.Module, source: Source, indices: Tensor) -> tuple[float, float]:
+def evaluate(
+    task: Task, model: nn.Module, source: Source, indices: Tensor, *, shard: Shard = ALONE
+) -> tuple[float, float]:
     """Mean loss and mean metric over the examples with these indices; NaN where there are none.
 
-    The model is in eval mode meanwhile: dropout is off, batch norm uses its running statistics.
+    The model is in eval mode meanwhile: dropout is off, batch norm uses its running statistics. Processes share the
+    work, and get the same numbers.
     """
     if len(indices) == 0:
         return float("nan"), float("nan")
     was_training = model.training
     model.eval()
     try:
-        loss = torch.zeros((), dtype=torch.float64, device=source.device)
-        metric = torch.zeros_like(loss)
-        for inputs, targets in source.stream(iter(torch.split(indices, CHUNK))):
+        sums = torch.zeros(2, dtype=torch.float64, device=source.device)
+        own = shard.of(indices)
+        for inputs, targets in source.stream(iter(torch.split(own, CHUNK) if len(own) else ())):
             outputs = task.forward(model, inputs)
-            loss += task.loss(outputs, targets).double().sum()
-            metric += task.metric(outputs, targets).double().sum()
+            sums[0] += task.loss(outputs, targets).double().sum()
+            sums[1] += task.metric(outputs, targets).double().sum()
     finally:
         model.train(was_training)
-    return loss.item() / len(indices), metric.item() / len(indices)
+    if shard.world_size > 1:
+        sum_over_processes(sums)
+    loss, metric = (sums / len(indices)).tolist()
+    return loss, metric
 
 
 class Examiner:
     """Evaluates a model on the fixed samples of the training and of the validation set."""
 
-    def __init__(self, task: Task, train: Source, validation: Source, evaluation: Evaluation) -> None:
-        self.task, self.train, self.validation = task, train, validation
+    def __init__(
+        self, task: Task, train: Source, validation: Source, evaluation: Evaluation, *, shard: Shard = ALONE
+    ) -> None:
+        self.task, self.train, self.validation, self.shard = task, train, validation, shard
         self.validation_indices = sample(count(task.validation), evaluation.validation_examples)
         size = len(self.validation_indices) if evaluation.train_examples is None else evaluation.train_examples
         self.train_indices = sample(task.examples, size)
 
     def examine(self, model: nn.Module) -> dict[str, float]:
         """The four numbers of a `CurvePoint`."""
-        train_loss, train_metric = evaluate(self.task, model, self.train, self.train_indices)
-        loss, metric = evaluate(self.task, model, self.validation, self.validation_indices)
+        train_loss, train_metric = evaluate(self.task, model, self.train, self.train_indices, shard=self.shard)
+        loss, metric = evaluate(self.task, model, self.validation, self.validation_indices, shard=self.shard)
         return {
             "train_loss": train_loss,
             "train_metric": train_metric,

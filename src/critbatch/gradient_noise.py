@@ -45,7 +45,7 @@ def noise_scale(
 def separate(
     small_norm2: Tensor, big_norm2: Tensor, *, small: float, big: float, examples: float = math.inf
 ) -> tuple[Tensor, Tensor]:
-    """``tr(Sigma)`` and ``|G|^2`` as in `noise_scale`, of tensors of any shape: of each layer, say. No device is waited for."""
+    """``tr(Sigma)`` and ``|G|^2`` as in `noise_scale`, of tensors of any shape, without waiting for a device."""
     if small >= big:
         raise ValueError(f"`small` must be below `big`, but got {small=}, {big=}.")
     noise = (small_norm2 - big_norm2) / (1 / small - 1 / big)

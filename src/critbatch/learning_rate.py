@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from critbatch.errors import UserError
 
@@ -32,6 +33,98 @@ def linear_decay(peak: float, *, epochs: float, end: float = 0.0) -> Rate:
     return ramp(peak, end, epochs=epochs)
 
 
+def polynomial(peak: float, *, epochs: float, power: float = 2.0, end: float = 0.0) -> Rate:
+    """``end + (peak - end) (1 - t/T)^power``, then `end`: LARS, You et al. 2017, arXiv:1708.03888, algorithm 1.
+
+    With `power` 1 it is the straight line of LAMB: You et al. 2020, arXiv:1904.00962.
+
+    >>> rate = polynomial(32.0, epochs=100)
+    >>> rate(0), rate(50), rate(75), rate(101)
+    (32.0, 8.0, 2.0, 0.0)
+    """
+    return lambda epoch: end + (peak - end) * (1 - min(1.0, epoch / epochs)) ** power
+
+
+def stairs(peak: float, *, factor: float, at: Sequence[float]) -> Rate:
+    """Times `factor` at each epoch of `at`, which count from the start of the run.
+
+    A tenth at epochs 30, 60 and 80 of 90: Goyal et al. 2017, arXiv:1706.02677, section 5.1. With a warm-up before it
+    use `begin_with`, which counts on: after `join` each stair would come a warm-up too late.
+
+    >>> rate = stairs(8.0, factor=0.5, at=(30, 60, 80))
+    >>> rate(29.9), rate(30), rate(85)
+    (8.0, 4.0, 1.0)
+    """
+    return lambda epoch: peak * factor ** sum(epoch >= stair for stair in at)
+
+
+def slow_start(base_rate: float, *, epochs: float = 90.0) -> Rate:
+    """Half the base rate, without a warm-up, then lower and lower. Akiba et al. 2017, arXiv:1711.04325.
+
+    Of 90 epochs, 40 at 0.5, 30 at 0.075, 15 at 0.01 and 5 at 0.001 times the base rate; a run of another length is cut
+    in the same proportions.
+
+    Args:
+        base_rate: there 0.1 for 256 examples, scaled linearly: 12.8 at 32,768.
+        epochs: of the run.
+
+    >>> rate = slow_start(12.8)
+    >>> rate(0), rate(40), rate(70), rate(85)
+    (6.4, 0.96, 0.128, 0.0128)
+    """
+    shares = [(epochs * first / 90, share) for first, share in ((85, 0.001), (70, 0.01), (40, 0.075))]
+    return lambda epoch: base_rate * next((share for first, share in shares if epoch >= first), 0.5)
+
+
+def one_cycle(
+    peak: float,
+    *,
+    epochs: float,
+    warm_up_share: float,
+    start: float = 0.0,
+    end: float = 0.0,
+    shape: Literal["linear", "cosine"] = "linear",
+) -> Rate:
+    """Up from `start` to `peak`, and down to `end`. Smith and Topin 2018, arXiv:1708.07120.
+
+    Two pieces. As "linear" it is the schedule of cifar10-fast, which SWAP uses (Gupta et al. 2020, arXiv:2001.02312):
+    0 to 0.4 in 5 of 24 epochs, and back to 0. As "cosine" it is torch's OneCycleLR with two phases, which counts so
+    that of n steps the last, n - 1, is at `end` and number ``pct_start n - 1`` at the peak. The paper's own cycle has
+    pieces of equal length and a third one, far below the start.
+
+    Args:
+        peak: the largest rate.
+        epochs: of the run; the rate is `end` from there on.
+        warm_up_share: the part of the epochs that leads up.
+        start: the rate at epoch 0; torch's is peak / 25.
+        end: the last rate; torch's is start / 10,000.
+        shape: of both pieces.
+
+    Raises:
+        UserError: if the share is not in [0, 1), or there is no such shape.
+
+    >>> rate = one_cycle(0.4, epochs=24, warm_up_share=5 / 24)
+    >>> rate(2.5), rate(5), rate(14.5), rate(24)
+    (0.2, 0.4, 0.2, 0.0)
+    """
+    if not 0 <= warm_up_share < 1:
+        raise UserError(f"warm_up_share={warm_up_share} is not possible: use 0 or more, below 1.")
+    if shape not in ("linear", "cosine"):
+        raise UserError(f"shape={shape!r} is not known: use linear, cosine.")
+    up = warm_up_share * epochs
+    if shape == "linear":
+        return join(ramp(start, peak, epochs=up), up, ramp(peak, end, epochs=epochs - up))
+    return join(cosine(start, epochs=up, end=peak), up, cosine(peak, epochs=epochs - up, end=end))
+
+
+def constant_warm_up(base_rate: float, peak: float, *, epochs: float) -> Rate:
+    """`base_rate` for some epochs, then `peak`. Goyal et al. 2017, arXiv:1706.02677, section 2.2.
+
+    At 8,192 images it ended there at 25.9 % error, no warm-up at 24.8 % and the gradual one, a `ramp`, at 23.7 %.
+    """
+    return join(constant(base_rate), epochs, constant(peak))
+
+
 def join(first: Rate, epochs: float, then: Rate) -> Rate:
     """`first` for its epochs, then `then`, which counts its own epochs from 0.
 
@@ -42,14 +135,30 @@ def join(first: Rate, epochs: float, then: Rate) -> Rate:
     return lambda epoch: first(epoch) if epoch < epochs else then(epoch - epochs)
 
 
-DECAYS = ("constant", "linear", "cosine")
+def begin_with(first: Rate, epochs: float, rest: Rate) -> Rate:
+    """`first` for its epochs, then `rest`, which has counted from the start of the run all along.
+
+    Goyal's warm-up before his stairs, arXiv:1706.02677, sections 2.2 and 5.1:
+
+    >>> rate = begin_with(ramp(0.1, 3.2, epochs=5), 5, stairs(3.2, factor=0.1, at=(30, 60, 80)))
+    >>> rate(0), rate(5), rate(29.9), rate(30)
+    (0.1, 3.2, 3.2, 0.32000000000000006)
+    """
+    return lambda epoch: first(epoch) if epoch < epochs else rest(epoch)
+
+
+DECAYS = ("constant", "linear", "cosine", "stairs", "polynomial")
 
 
 def warmed_up(peak: float, *, epochs: float, warm_up_epochs: float = 0.0, decay: str = "constant") -> Rate:
     """From 0 to `peak` over the warm-up, then the named decay over the epochs that are left.
 
+    The stairs are Goyal's in proportion: a tenth at 30, 60 and 80 ninetieths of the run, warm-up included. The
+    polynomial is of power 2.
+
     Raises:
-        UserError: if `peak` is not above 0, the warm-up is as long as the run, or `decay` is not one of DECAYS.
+        UserError: if `peak` is not above 0, the warm-up is as long as the run or leads past the first stair, or `decay`
+            is not one of DECAYS.
     """
     if not (peak > 0 and math.isfinite(peak)):
         raise UserError(f"learning_rate={peak} is not possible: use a number above 0.")
@@ -63,6 +172,16 @@ def warmed_up(peak: float, *, epochs: float, warm_up_epochs: float = 0.0, decay:
             rest = linear_decay(peak, epochs=left)
         case "cosine":
             rest = cosine(peak, epochs=left)
+        case "polynomial":
+            rest = polynomial(peak, epochs=left)
+        case "stairs":
+            if warm_up_epochs > epochs / 3:
+                raise UserError(
+                    f"warm_up_epochs={warm_up_epochs} leads past the first stair, a third of epochs={epochs}: "
+                    f"use {epochs / 3:g} or less."
+                )
+            at = [epochs * stair / 90 for stair in (30, 60, 80)]
+            return begin_with(ramp(0.0, peak, epochs=warm_up_epochs), warm_up_epochs, stairs(peak, factor=0.1, at=at))
         case _:
             raise UserError(f"decay={decay!r} is not known: use {', '.join(DECAYS)}.")
     return join(ramp(0.0, peak, epochs=warm_up_epochs), warm_up_epochs, rest) if warm_up_epochs else rest

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from critbatch.records import CurvePoint, NoisePoint, NoiseScale, Outcome
+from critbatch.records import CurvePoint, NoisePoint, Outcome
 
 
 @dataclass
@@ -25,12 +25,16 @@ class Ledger:
 
     def to_plain(self) -> dict[str, Any]:
         """Plain values only, so that they can be loaded without running code."""
-        plain = asdict(self)
-        return plain | {"outcome": self.outcome.value if self.outcome else None}
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {
+            "curve": [point.to_json() for point in self.curve],
+            "noise": [point.to_json() for point in self.noise],
+            "outcome": self.outcome.value if self.outcome else None,
+        }
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Ledger:
-        curve = [CurvePoint(**point) for point in plain["curve"]]
-        noise = [NoisePoint(**point | {"scale": NoiseScale(**point["scale"])}) for point in plain["noise"]]
+        curve = [CurvePoint.from_json(point) for point in plain["curve"]]
+        noise = [NoisePoint.from_json(point) for point in plain["noise"]]
         outcome = Outcome(plain["outcome"]) if plain["outcome"] else None
         return cls(**plain | {"curve": curve, "noise": noise, "outcome": outcome})

@@ -24,30 +24,36 @@ class MicroBatchNorms:
     """The squared gradient norm of each micro-batch, though `.grad` holds their sum.
 
     That of the first is the norm of `.grad`; the gradients of the later ones are seen by hooks on their way there, so
-    that nothing is copied. Meanwhile one more gradient is held.
+    that nothing is copied. Meanwhile one more gradient is held. In several processes the first is seen so too, since
+    `.grad` may hold the mean over the processes already.
     """
 
-    def __init__(self, parameters: Sequence[Tensor]) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: Sequence[Tensor], *, alone: bool = True) -> None:
+        self.parameters, self.alone = parameters, alone
         self._handles: list[Any] = []
         self._seen: dict[int, Tensor] = {}
 
     def begin(self) -> None:
         """Before the first micro-batch of a step, whose gradients are None."""
+        if not self.alone:
+            self._watch()
 
-    def after(self, size: int, batch_size: int, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
+    def after(self, size: int, divisor: float, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
         """Sums over the norms that were found: squared norms, shape (rows, weights), how many, and 1 / examples."""
         if self._handles:
             grads = [self._seen.get(i) for i in range(len(self.parameters))]
         else:
             grads = [weight.grad for weight in self.parameters]
-            self._handles = [
-                weight.register_hook(lambda grad, i=i: self._seen.update({i: grad}))  # type: ignore[no-untyped-call]
-                for i, weight in enumerate(self.parameters)
-            ]
-        norms2 = squares(grads, metric) * (batch_size / size) ** 2
+            self._watch()
+        norms2 = squares(grads, metric) * (divisor / size) ** 2
         self._seen.clear()
         return norms2, 1, 1 / size
+
+    def _watch(self) -> None:
+        self._handles = [
+            weight.register_hook(lambda grad, i=i: self._seen.update({i: grad}))  # type: ignore[no-untyped-call]
+            for i, weight in enumerate(self.parameters)
+        ]
 
     def end(self) -> None:
         for handle in self._handles:
@@ -68,11 +74,11 @@ class ExampleNorms:
     def begin(self) -> None:
         self._ghost = GhostNorms(self.model)
 
-    def after(self, size: int, batch_size: int, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
+    def after(self, size: int, divisor: float, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
         """As `MicroBatchNorms.after`; an example is a batch of one. In the metric there is nothing to see."""
         assert self._ghost is not None
         found = self._ghost.take()
-        norms2 = torch.stack([found[name].sum() for name in self.names])[None] * batch_size**2
+        norms2 = torch.stack([found[name].sum() for name in self.names])[None] * divisor**2
         return norms2, size, float(size)
 
     def end(self) -> None:
@@ -110,7 +116,7 @@ class NoiseMeter:
         self.names = [name for name, _ in named]
         self.parameters = [weight for _, weight in named]
         self.examples, self.shard, self.batch_norm = examples, shard or Shard(), batch_norm
-        self.norms = norms or MicroBatchNorms(self.parameters)
+        self.norms = norms or MicroBatchNorms(self.parameters, alone=self.shard.world_size == 1)
         self.metric = metric
         self.pairs: list[Tensor] = []  # of each step since the last `take`: (noise or signal, rows, weights)
         self._small: list[tuple[Tensor, int, float]] = []
@@ -122,9 +128,9 @@ class NoiseMeter:
         self._factors = self.metric() if self.metric is not None and sees_gradients else None
         self.norms.begin()
 
-    def after_micro_batch(self, size: int, batch_size: int) -> None:
-        """After the backward pass of the sum over `size` examples, divided by `batch_size`."""
-        self._small.append(self.norms.after(size, batch_size, self._factors))
+    def after_micro_batch(self, size: int, divisor: float) -> None:
+        """After the backward pass of the sum over `size` examples, divided by `divisor`."""
+        self._small.append(self.norms.after(size, divisor, self._factors))
 
     def after_batch(self, batch_size: int) -> None:
         """When `.grad` holds the gradient of the whole batch, over all processes."""
@@ -133,12 +139,12 @@ class NoiseMeter:
         sums = torch.zeros_like(big_norm2)
         for norms2, _, _ in self._small:
             sums += norms2
-        tally = torch.tensor([[sum(n for _, n, _ in self._small), sum(over for _, _, over in self._small)]])
-        tally = tally.to(sums)
+        count, inverse = sum(n for _, n, _ in self._small), sum(over for _, _, over in self._small)
         if self.shard.world_size > 1:
+            tally = torch.tensor([count, inverse], dtype=torch.float64, device=sums.device)
             sum_over_processes(sums)
             sum_over_processes(tally)
-        count, inverse = tally[0].tolist()
+            count, inverse = tally.tolist()
         self._small = []
         if count > 1:
             pair = separate(sums / count, big_norm2, small=count / inverse, big=batch_size, examples=self.examples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,13 +15,14 @@ class RandomState:
 
     Args:
         seed: where it begins.
+        rank: of the process: each draws numbers of its own.
         device: whose generator belongs to it, beside that of the CPU.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
+    def __init__(self, seed: int, device: torch.device, *, rank: int = 0) -> None:
         self._devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=self._devices):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed if rank == 0 else int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]))
             self.states = self._read()
 
     @contextmanager

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from critbatch.batches import Cursor
+from critbatch.distributed import Shard, averaged_statistics, gathered
 from critbatch.errors import UserError
 from critbatch.fast_path import FastPath
 from critbatch.ledger import Ledger
@@ -25,6 +26,7 @@ class Resumable(Protocol):
     task: Task
     plan: Plan
     seed: int
+    shard: Shard
     checkpoint: Path | None
     model: nn.Module
     optimizer: Optimizer
@@ -39,17 +41,19 @@ class Resumable(Protocol):
 
 
 def state_of(run: Resumable) -> dict[str, Any]:
-    """All that is needed to go on. The data's part of it is two integers."""
+    """All that is needed to go on, with any number of processes. The data's part of it is two integers."""
+    model = run.model.state_dict()
+    model.update(averaged_statistics(model, run.shard))
     return {
         "identity": _identity(run),
         "ledger": run.ledger.to_plain(),
         "phase": run.walk.index,
         "epoch": run.cursor.epoch,
         "offset": run.cursor.offset,
-        "model": run.model.state_dict(),
+        "model": model,
         "optimizer": run.optimizer.state_dict(),
         "meter": run.meter.pairs,
-        "random": run.random.states,
+        "random": gathered(run.random.states, run.shard),
         "compiled": run.fast_path.wanted,
     }
 
@@ -75,7 +79,8 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.meter.pairs = list(state["meter"])
-    run.random.states = [tensor.cpu() for tensor in state["random"]]
+    if run.shard.rank < len(state["random"]):
+        run.random.states = [tensor.cpu() for tensor in state["random"][run.shard.rank]]
     run.fast_path.wanted = state["compiled"]
 
 

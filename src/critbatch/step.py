@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.distributed import Shard, sum_gradients
+from critbatch.distributed import Shard
 from critbatch.examples import Tree
 from critbatch.noise_meter import NoiseMeter
+from critbatch.replica import Replica, with_last
 from critbatch.task import Task
 
 
@@ -21,9 +22,10 @@ class Step:
     processes, and divided once by the size of the whole batch.
     """
 
-    def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer, *, shard: Shard | None = None) -> None:
-        self.task, self.model, self.optimizer, self.shard = task, model, optimizer, shard or Shard()
-        self.parameters = [weight for weight in model.parameters() if weight.requires_grad]
+    def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer, *, replica: Replica | None = None) -> None:
+        self.task, self.model, self.optimizer = task, model, optimizer
+        self.replica = replica or Replica(model, Shard())
+        self.parameters = self.replica.parameters
         self._shares_for: tuple[object, ...] = ()
         self._kept_shares = torch.empty(0)
 
@@ -44,26 +46,31 @@ class Step:
             weight.grad = None
         if meter is not None:
             meter.begin()
+        replica = self.replica
+        replica.begin(batch_size)
+        # A mean over the processes is to come out as a sum.
+        divisor = batch_size / replica.shard.world_size if replica.averages else batch_size
         total: Tensor | None = None
-        for inputs, targets in pieces:
-            losses = self.task.loss(self.task.forward(self.model, inputs), targets)
-            # As if the losses were summed and divided by the batch size, which would be four operations more.
-            losses.backward(self._shares(losses, batch_size))  # type: ignore[no-untyped-call]
+        for last, (inputs, targets) in with_last(pieces):
+            with replica.part(last=last):
+                losses = self.task.loss(self.task.forward(replica.forward, inputs), targets)
+                # As if the losses were summed and divided, which would be four operations more.
+                losses.backward(self._shares(losses, divisor))  # type: ignore[no-untyped-call]
             loss = losses.detach().sum()
             total = loss if total is None else total + loss
             if meter is not None:
-                meter.after_micro_batch(len(losses), batch_size)
-        sum_gradients(self.parameters, self.shard)
+                meter.after_micro_batch(len(losses), divisor)
+        replica.end()
         if meter is not None:
             meter.after_batch(batch_size)
-        return total / batch_size if total is not None else torch.zeros((), device=self.parameters[0].device)
+        return total / batch_size if total is not None else self.parameters[0].detach().new_zeros(())
 
-    def _shares(self, losses: Tensor, batch_size: int) -> Tensor:
+    def _shares(self, losses: Tensor, divisor: float) -> Tensor:
         """What each loss counts in the mean over the batch: shape (examples,), the last one made is kept."""
-        wanted = (len(losses), batch_size, losses.dtype, losses.device)
+        wanted = (len(losses), divisor, losses.dtype, losses.device)
         if self._shares_for != wanted:
             self._shares_for = wanted
-            self._kept_shares = torch.full_like(losses, 1 / batch_size, requires_grad=False)
+            self._kept_shares = torch.full_like(losses, 1 / divisor, requires_grad=False)
         return self._kept_shares
 
     def update(self, learning_rate: float) -> None:

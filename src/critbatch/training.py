@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from critbatch.agreement import Agreement
 from critbatch.batches import Cursor, Source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.device import is_out_of_memory, pick_device, wait_for
-from critbatch.distributed import this_shard
+from critbatch.distributed import averaged_statistics, is_lost_process, sum_over_processes, this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
@@ -27,6 +28,7 @@ from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
 from critbatch.records import CurvePoint, Outcome, Run, Target
+from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
 from critbatch.step import Step
 from critbatch.task import Task
@@ -107,10 +109,17 @@ class Training:
         self.noise_every, self.checkpoint, self.progress = noise_every, checkpoint, progress
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
+        smallest = min(phase.batch_size for phase in plan.phases)
+        if smallest < self.shard.world_size:
+            raise UserError(
+                f"batch_size={smallest} cannot be shared by {self.shard.world_size} processes: use "
+                f"{self.shard.world_size} or more, or fewer processes."
+            )
         self.source = Source(task.train, self.device, workers=workers)
         validation = Source(task.validation, self.device, workers=workers)
-        self.examiner = Examiner(task, self.source, validation, self.evaluation)
+        self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
         self.model = task.new_model(seed, self.device).train()
+        self.replica = Replica(self.model, self.shard)
         single_steps = noise_every > 0 or plan.micro_batch_size is not None or self.shard.world_size > 1
         self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
         self.meter = NoiseMeter(
@@ -124,11 +133,14 @@ class Training:
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
         pieces = NOISE_PIECES if noise_by == "micro_batches" else 1
         self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every, noise_pieces=pieces)
-        self.random = RandomState(seed, self.device)
+        self.random = RandomState(seed, self.device, rank=self.shard.rank)
         self.ledger = Ledger()
+        self.agreement = Agreement(self.shard, self.device)
         self.interrupted = False
         self._losses: list[Tensor] = []
-        self._saved = time.monotonic()
+        self._saved = 0.0
+        self._started: float | None = None
+        self._before = 0.0  # seconds of training, until the clock was started
         self.enter_phase(0)
         if checkpoint is not None and checkpoint.is_file():
             restore(self, load_checkpoint(checkpoint, self.device))
@@ -143,9 +155,11 @@ class Training:
         ledger = self.ledger
         with Interruption(pause_at) as stop, self.random.in_place():
             try:
-                while ledger.outcome is None and not stop.asked and not self._spent(until):
+                while ledger.outcome is None and not self._is_over(until, stop):
                     self._one_segment(until, stop)
             except (RuntimeError, MemoryError) as error:
+                if self.shard.world_size > 1 and is_lost_process(error):
+                    raise UserError(self._lost_process()) from error
                 if not is_out_of_memory(error):
                     raise
                 ledger.outcome = Outcome.OUT_OF_MEMORY
@@ -159,15 +173,17 @@ class Training:
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
-        elif ledger.outcome is not None and self.checkpoint is not None:
+        elif ledger.outcome is not None and self.checkpoint is not None and self.shard.rank == 0:
             self.checkpoint.unlink(missing_ok=True)
         return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
 
     def save(self) -> None:
-        """Write the checkpoint, if the run has one and is not over."""
+        """Write the checkpoint, if the run has one and is not over. All processes take part in it."""
         if self.checkpoint is not None and self.ledger.outcome is None:
-            save_checkpoint(self.checkpoint, state_of(self))
-            self._saved = time.monotonic()
+            state = state_of(self)
+            if self.shard.rank == 0:
+                save_checkpoint(self.checkpoint, state)
+            self._saved = self.ledger.seconds
 
     def record(self) -> Run:
         """What is known of the run by now."""
@@ -214,7 +230,7 @@ class Training:
         first = ledger.curve[-1].step
         last = min(self.evaluation.step_after(first), until.steps or math.inf)
         wait_for(self.device)
-        started, before = time.perf_counter(), ledger.seconds
+        self._started, self._before = time.perf_counter(), ledger.seconds
         while ledger.step < last and not self.walk.phase_is_over:
             count = self.fast_path.count
             room = min(last - ledger.step, self.walk.whole_batches_left) if count else 0
@@ -222,19 +238,38 @@ class Training:
                 self._compiled_steps()
             else:
                 self._single_step()
-            ledger.seconds = before + time.perf_counter() - started
+            self._agree(stop)
             if len(self._losses) >= STEPS_BETWEEN_CHECKS:
                 self._check_losses()
-            if ledger.outcome is not None or stop.asked or self._spent(until):
+            if ledger.outcome is not None or self.agreement.stop or self._spent(until):
                 break
         wait_for(self.device)
-        ledger.seconds = before + time.perf_counter() - started
+        self._agree(stop, always=True)
+        self._started = None
         self._check_losses()
-        if ledger.outcome is None and not stop.asked:
+        if ledger.outcome is None and not self.agreement.stop:
             self._examine()
-            if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+            if ledger.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.save()
         return None
+
+    def _is_over(self, until: Budget, stop: Interruption) -> bool:
+        self._agree(stop, always=True)
+        return self.agreement.stop or self._spent(until)
+
+    def _agree(self, stop: Interruption, *, always: bool = False) -> None:
+        """Read the clock, and whether to stop, so that all processes do the same."""
+        ledger = self.ledger
+        seconds = self._before + time.perf_counter() - self._started if self._started is not None else ledger.seconds
+        self.agreement.reach(step=ledger.step, seconds=seconds, asked=stop.asked, always=always)
+        ledger.seconds = self.agreement.seconds
+
+    def _lost_process(self) -> str:
+        kept = f"it goes on from {self.checkpoint}" if self.checkpoint is not None else "it has no checkpoint"
+        return (
+            f"Another process of this run has ended, at step {self.ledger.step} or the next, so that this one cannot "
+            f"go on: start the same command again; {kept}."
+        )
 
     def _single_step(self) -> None:
         rate = self.walk.learning_rate
@@ -256,7 +291,10 @@ class Training:
         """End the run if a loss since the last check was not finite. Not at every step: the device is waited for."""
         if not self._losses:
             return
-        fine = torch.stack(self._losses).isfinite()
+        losses = torch.stack(self._losses)
+        if self.shard.world_size > 1:
+            sum_over_processes(losses)
+        fine = losses.isfinite()
         if not fine.all():
             self.ledger.outcome = Outcome.DIVERGED
             self.ledger.diverged_at = self.ledger.step - len(fine) + int(fine.int().argmin()) + 1
@@ -265,6 +303,9 @@ class Training:
     def _examine(self) -> None:
         ledger = self.ledger
         started = time.perf_counter()
+        buffers = dict(self.model.named_buffers())
+        for name, mean in averaged_statistics(buffers, self.shard).items():
+            buffers[name].copy_(mean)
         numbers = self.examiner.examine(self.model)
         ledger.evaluation_seconds += time.perf_counter() - started
         epoch = self.cursor.position
@@ -292,7 +333,7 @@ class Training:
         """Begin a phase of the plan: with a new optimizer."""
         self.walk.enter(index, step=self.ledger.step)
         self.optimizer = self.walk.phase.optimizer(self.model.parameters())
-        self._step = Step(self.task, self.model, self.optimizer, shard=self.shard)
+        self._step = Step(self.task, self.model, self.optimizer, replica=self.replica)
         self.fast_path.enter(self.optimizer, self.walk.phase)
 
     def _steps_left(self, until: Budget) -> float:

@@ -131,10 +131,11 @@ def noise(
         critbatch noise my_task.py:task --batch-size 256 --learning-rate 0.1 --method examples
     """
     from critbatch.cli.doing import Setting, show
+    from critbatch.distributed import joined_processes
     from critbatch.measure.noise import noise as run
 
-    setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json)
-    with setting.display() as display:
+    setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True)
+    with joined_processes(setting.device), setting.display() as display:
         display.update(stage=f"noise scale of {setting.task.name}")
         record = run(
             setting.task,
@@ -165,7 +166,7 @@ def train(
     recipe: o.Recipe = None,
     epochs: Annotated[float, typer.Option("--epochs", help="How long, unless the target comes first.")] = 10.0,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="End sooner.")] = None,
-    decay: Annotated[str, typer.Option("--decay", help="constant, linear or cosine.")] = "constant",
+    decay: Annotated[str, typer.Option("--decay", help="constant, linear, cosine, stairs or polynomial.")] = "constant",
     warm_up_epochs: Annotated[float, typer.Option("--warm-up-epochs", min=0.0, help="Of the learning rate.")] = 0.0,
     weight_decay: Annotated[float, typer.Option("--weight-decay", min=0.0)] = 0.0,
     micro_batch_size: Annotated[
@@ -194,12 +195,16 @@ def train(
     \b
         critbatch train mnist-mlp --batch-size 256 --learning-rate 0.2
         critbatch train my_task.py:task --batch-size 4096 --micro-batch-size 512 --decay cosine
+        torchrun --nproc-per-node 2 -m critbatch train mnist-mlp --batch-size 256
     """
     from critbatch.cli.doing import Setting, show
     from critbatch.cli.single_run import single_run
+    from critbatch.distributed import joined_processes
 
-    setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
-    with setting.display() as display:
+    setting = Setting(
+        task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True
+    )
+    with joined_processes(setting.device), setting.display() as display:
         record = single_run(
             setting,
             display,

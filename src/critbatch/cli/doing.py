@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 
 from critbatch.device import pick_device, use_threads
+from critbatch.distributed import rank_by_torchrun, started_by_torchrun
+from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
 from critbatch.record_files import load_records, save_record, writable
 from critbatch.records import Record, Target
@@ -22,7 +24,11 @@ from critbatch.zoo.tasks import TASKS
 
 
 class Setting:
-    """The task, the device, and where records go."""
+    """The task, the device, and where records go.
+
+    Args:
+        processes: whether the command can run in several processes that `torchrun` started.
+    """
 
     def __init__(
         self,
@@ -34,8 +40,12 @@ class Setting:
         threads: int | None = None,
         language: str = "en",
         as_json: bool = False,
+        processes: bool = False,
     ) -> None:
         self.voice = Voice(language)
+        self.speaks = rank_by_torchrun() == 0
+        if started_by_torchrun() and not processes:
+            raise UserError("This command runs in one process: start it without torchrun. train and noise run in many.")
         use_threads(threads)
         self.device: torch.device = pick_device(device)
         self.task_name, self.task = task, find_task(task)
@@ -46,7 +56,7 @@ class Setting:
         self.command = f"critbatch {shlex.join(sys.argv[1:])}"
 
     def display(self) -> Display:
-        return display_on(sys.stderr, silent=self.as_json)
+        return display_on(sys.stderr, silent=self.as_json or not self.speaks)
 
 
 def as_file_name(name: str) -> str:
@@ -59,7 +69,9 @@ def as_file_name(name: str) -> str:
 
 
 def show(record: Record, setting: Setting) -> None:
-    """Keep the record, write the report of all that the folder holds, and say what was found."""
+    """Keep the record, write the report of all that the folder holds, and say what was found: one process for all."""
+    if not setting.speaks:
+        return
     save_record(record, setting.out)
     path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
     if setting.as_json:
