@@ -23,18 +23,17 @@ from critbatch.records import Run
 from critbatch.replica import with_last
 from critbatch.task import Task
 from critbatch.training import Training
-from tiny import tiny_task
+from tiny import tiny_plan, tiny_task
 
 TASK = tiny_task(dtype=torch.float64, examples=50)
 SEES_BATCHES = """
-from critbatch.recipes import RECIPES
 from critbatch.training import Training
 from dataclasses import replace
-from tiny import tiny_task
+from tiny import tiny_plan, tiny_task
 
 seen = []
 task = tiny_task(dtype=torch.float64, examples=50)
-plan = RECIPES[{recipe!r}](batch_size=9, learning_rate=0.1, epochs=2)
+plan = tiny_plan({recipe!r}, batch_size=9, epochs=2)
 training = Training(task, replace(plan, micro_batch_size={piece}))
 gather = training.source.data.take
 training.source.data.take = lambda indices: seen.append(indices) or gather(indices)
@@ -57,7 +56,7 @@ def hold_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tmp_path: Path) -> None:
     processes.run(SEES_BATCHES.format(recipe="sgd", piece=None), tmp_path)
     both = saved(tmp_path)
-    alone = Training(TASK, sgd(batch_size=9, learning_rate=0.1, epochs=2))
+    alone = Training(TASK, tiny_plan("sgd", batch_size=9, epochs=2))
     cursor = alone.cursor.copy()
     batches = [cursor.take(9) for _ in range(12)]
     together = [torch.cat(parts) for parts in zip(both[0]["seen"], both[1]["seen"], strict=True)]
@@ -72,7 +71,7 @@ def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tm
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_three_processes_with_micro_batches_end_with_the_weights_of_one(recipe: str, tmp_path: Path) -> None:
     processes.run(SEES_BATCHES.format(recipe=recipe, piece=2), tmp_path, count=3)
-    alone = Training(TASK, RECIPES[recipe](batch_size=9, learning_rate=0.1, epochs=2))
+    alone = Training(TASK, tiny_plan(recipe, batch_size=9, epochs=2))
     alone.advance()
     for found in saved(tmp_path, 3):
         hold_equal(found["model"], alone.model.state_dict())

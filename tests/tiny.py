@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from critbatch.plan import Plan
+from critbatch.recipes import plan_of
 from critbatch.records import Quantity, Target
 from critbatch.task import Task
 
@@ -38,3 +40,18 @@ def tiny_task(
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
         unit="point",
     )
+
+
+# What each recipe needs to learn the tiny task at batches of 16.
+RATES = {"lars2017": 0.3, "goyal2017": 0.1, "akiba2017": 0.1, "lamb2020": 0.02, "smith2017": 0.05}
+OPTIONS = {
+    "smith2017": {"factor": 2, "largest_batch": 64},
+    "lars2017": {"warm_up_epochs": 1.0, "trust_coefficient": 0.1},
+}
+
+
+def tiny_plan(recipe: str, *, batch_size: int = 16, epochs: float = 50.0, **options: object) -> Plan:
+    """A plan by which the recipe learns the tiny task."""
+    rate = RATES.get(recipe, 0.03)
+    given = {"learning_rate": rate, **OPTIONS.get(recipe, {}), **options}
+    return plan_of(recipe, batch_size=batch_size, epochs=epochs, **given)

@@ -60,9 +60,14 @@ class PlanWalk:
         return self.index + 1 == len(self.plan.phases)
 
     @property
+    def epoch(self) -> float:
+        """Within the phase, of the next step."""
+        return self.cursor.position - self.start
+
+    @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        return self.phase.learning_rate(self.cursor.position - self.start)
+        return self.phase.learning_rate(self.epoch)
 
     @property
     def steps_left(self) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 
 from torch import nn
 from torch.optim import Optimizer
@@ -11,6 +13,13 @@ from torch.optim import Optimizer
 from critbatch.batches import Order
 from critbatch.errors import UserError
 from critbatch.learning_rate import Rate
+
+
+class NormStatistics(StrEnum):
+    """What batch norm normalizes with when a model is evaluated."""
+
+    RUNNING = "running"  # moving averages over the batches of training
+    LAST_BATCH = "last_batch"  # those of the last batch, averaged over processes: Akiba et al. 2017, arXiv:1711.04325
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +31,17 @@ class Phase:
         batch_size: examples per step, over all processes.
         optimizer: makes the optimizer of these parameters; its learning rate is set at every step.
         learning_rate: of the epoch within the phase.
+        keeps_optimizer: goes on with the optimizer of the phase before, its momentum too; else with a new one.
     """
 
     epochs: float
     batch_size: int
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     learning_rate: Rate
+    keeps_optimizer: bool = False
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0:
+        if not (self.epochs > 0 and math.isfinite(self.epochs)):
             raise UserError(f"epochs={self.epochs} is not possible: use a number above 0.")
         if self.batch_size < 1:
             raise UserError(f"batch_size={self.batch_size} is not possible: use 1 or more.")
@@ -48,6 +59,12 @@ class Plan:
             memory and time, not the result.
         order: how the examples of an epoch are put in order.
         drop_last: leave out the examples of an epoch that do not fill a batch.
+        zero_gamma: the last batch norm of each residual block begins at 0, in models that mark it. Goyal et al. 2017,
+            arXiv:1706.02677, section 5.1.
+        ghost_batch: in training, batch norm takes the statistics of so many examples at a time. Hoffer et al. 2017,
+            arXiv:1705.08741, algorithm 1.
+        sam_rho: the gradient is that of weights moved by so much up the slope. Foret et al. 2020, arXiv:2010.01412.
+        norm_statistics: what batch norm normalizes with in evaluations.
     """
 
     recipe: str
@@ -56,12 +73,20 @@ class Plan:
     micro_batch_size: int | None = None
     order: Order = Order.RESHUFFLE
     drop_last: bool = False
+    zero_gamma: bool = False
+    ghost_batch: int | None = None
+    sam_rho: float | None = None
+    norm_statistics: NormStatistics = NormStatistics.RUNNING
 
     def __post_init__(self) -> None:
         if not self.phases:
             raise UserError("A plan needs at least one phase.")
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
             raise UserError(f"micro_batch_size={self.micro_batch_size} is not possible: use 1 or more.")
+        if self.ghost_batch is not None and self.ghost_batch < 2:
+            raise UserError(f"ghost_batch={self.ghost_batch} is not possible: use 2 or more.")
+        if self.sam_rho is not None and not self.sam_rho > 0:
+            raise UserError(f"sam_rho={self.sam_rho} is not possible: use a number above 0, such as 0.05.")
 
     @property
     def epochs(self) -> float:
@@ -71,3 +96,8 @@ class Plan:
     def batch_size(self) -> int:
         """Of the first phase."""
         return self.phases[0].batch_size
+
+    @property
+    def changes_the_step(self) -> bool:
+        """Whether a step is more than a gradient and an update."""
+        return self.sam_rho is not None or self.ghost_batch is not None

@@ -95,5 +95,10 @@ def _identity(run: Resumable) -> dict[str, Any]:
         "epochs": plan.epochs,
         "order": plan.order.value,
         "drop_last": plan.drop_last,
+        "phases": [[phase.epochs, phase.batch_size] for phase in plan.phases],
+        "zero_gamma": plan.zero_gamma,
+        "ghost_batch": plan.ghost_batch,
+        "sam_rho": plan.sam_rho,
+        "norm_statistics": plan.norm_statistics.value,
         "seed": run.seed,
     }

@@ -12,6 +12,7 @@ from critbatch.distributed import Shard
 from critbatch.examples import Tree
 from critbatch.noise_meter import NoiseMeter
 from critbatch.replica import Replica, with_last
+from critbatch.sharpness_aware import uphill
 from critbatch.task import Task
 
 
@@ -22,8 +23,16 @@ class Step:
     processes, and divided once by the size of the whole batch.
     """
 
-    def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer, *, replica: Replica | None = None) -> None:
-        self.task, self.model, self.optimizer = task, model, optimizer
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        replica: Replica | None = None,
+        sam_rho: float | None = None,
+    ) -> None:
+        self.task, self.model, self.optimizer, self.sam_rho = task, model, optimizer, sam_rho
         self.replica = replica or Replica(model, Shard())
         self.parameters = self.replica.parameters
         self._shares_for: tuple[object, ...] = ()
@@ -32,7 +41,7 @@ class Step:
     def gradient(
         self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None
     ) -> Tensor:
-        """Set `.grad` to the mean gradient of the batch.
+        """Set `.grad` to the mean gradient of the batch; with `sam_rho` to that at the weights moved up its slope.
 
         Args:
             pieces: this process's micro-batches, (inputs, targets).
@@ -42,6 +51,15 @@ class Step:
         Returns:
             This process's part of the batch's mean loss, shape ().
         """
+        if self.sam_rho is None:
+            return self._pass(pieces, batch_size, meter=meter)
+        twice = list(pieces)
+        loss = self._pass(twice, batch_size, meter=meter)
+        with uphill(self.model, self.parameters, self.sam_rho):
+            self._pass(twice, batch_size)
+        return loss
+
+    def _pass(self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None) -> Tensor:
         for weight in self.parameters:
             weight.grad = None
         if meter is not None:
@@ -73,8 +91,14 @@ class Step:
             self._kept_shares = torch.full_like(losses, 1 / divisor, requires_grad=False)
         return self._kept_shares
 
-    def update(self, learning_rate: float) -> None:
-        """Change the weights."""
+    def update(self, learning_rate: float, *, epoch: float = 0.0) -> None:
+        """Change the weights.
+
+        Args:
+            epoch: within the phase, for an optimizer that changes with it.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+            if "epoch" in group:
+                group["epoch"] = epoch
         self.optimizer.step()

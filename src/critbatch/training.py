@@ -20,6 +20,7 @@ from critbatch.distributed import averaged_statistics, is_lost_process, sum_over
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
+from critbatch.fresh_model import fresh_model
 from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
@@ -75,6 +76,7 @@ class Training:
         compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
             the run is long enough to pay for compiling: its sums differ in the last bits from those of single steps.
         workers: of the DataLoader, for data that are no tensors.
+        start: weights to begin with, a state of the task's model; freshly drawn ones unless given.
         progress: called at each evaluation.
 
     Raises:
@@ -95,6 +97,7 @@ class Training:
         checkpoint: Path | None = None,
         compiled: bool | None = None,
         workers: int = 0,
+        start: dict[str, Any] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         largest = max(phase.batch_size for phase in plan.phases)
@@ -118,9 +121,10 @@ class Training:
         self.source = Source(task.train, self.device, workers=workers)
         validation = Source(task.validation, self.device, workers=workers)
         self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
-        self.model = task.new_model(seed, self.device).train()
+        self.model = fresh_model(task, plan, seed=seed, device=self.device, start=start)
         self.replica = Replica(self.model, self.shard)
-        single_steps = noise_every > 0 or plan.micro_batch_size is not None or self.shard.world_size > 1
+        many_passes = plan.micro_batch_size is not None or self.shard.world_size > 1 or plan.changes_the_step
+        single_steps = noise_every > 0 or many_passes
         self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
         self.meter = NoiseMeter(
             self.model,
@@ -272,11 +276,11 @@ class Training:
         )
 
     def _single_step(self) -> None:
-        rate = self.walk.learning_rate
+        rate, epoch = self.walk.learning_rate, self.walk.epoch
         meter = self.meter if self.walk.is_noise_step(self.ledger.step) else None
         size, pieces = next(self.walk.feed)
         self._losses.append(self._step.gradient(pieces, size, meter=meter))
-        self._step.update(rate)
+        self._step.update(rate, epoch=epoch)
         self.ledger.step += 1
         self.ledger.examples += size
 
@@ -330,10 +334,11 @@ class Training:
             )
 
     def enter_phase(self, index: int) -> None:
-        """Begin a phase of the plan: with a new optimizer."""
+        """Begin a phase of the plan: with a new optimizer, or that of the phase before where it says so."""
         self.walk.enter(index, step=self.ledger.step)
-        self.optimizer = self.walk.phase.optimizer(self.model.parameters())
-        self._step = Step(self.task, self.model, self.optimizer, replica=self.replica)
+        if index == 0 or not self.walk.phase.keeps_optimizer:
+            self.optimizer = self.walk.phase.optimizer(self.model.parameters())
+        self._step = Step(self.task, self.model, self.optimizer, replica=self.replica, sam_rho=self.plan.sam_rho)
         self.fast_path.enter(self.optimizer, self.walk.phase)
 
     def _steps_left(self, until: Budget) -> float:

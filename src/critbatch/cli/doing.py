@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -15,6 +16,7 @@ from critbatch.device import pick_device, use_threads
 from critbatch.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
+from critbatch.recipes import RECIPES, options_of, told_of
 from critbatch.record_files import load_records, save_record, writable
 from critbatch.records import Record, Target
 from critbatch.reporting import summary, write_report
@@ -98,3 +100,23 @@ def list_tasks(as_json: bool) -> None:
     for name, entry in TASKS.items():
         print(f"{name:<{width}}  {entry.model}; {entry.description}")
     print("\nYour own: path/to/file.py:task or package.module:task, where `task` is a critbatch.Task or makes one.")
+
+
+def list_recipes(name: str | None, as_json: bool) -> None:
+    """The recipes on standard output, or all that is to be said of one."""
+    names = list(RECIPES) if name is None else [name]
+    rows = {one: {"options": options_of(one), **told_of(one)} for one in names}
+    if as_json:
+        print(json.dumps(rows, indent=1))
+    elif name is not None:
+        about = rows[name]
+        print(f"{name}: {about['paper']}\n  changes  {about['changes']}\n  needs    {about['needs']}\n")
+        print(inspect.getdoc(RECIPES[name]))
+        print(f"\nOptions: {', '.join(f'{key}={value}' for key, value in options_of(name).items())}")
+    else:
+        width = max(map(len, names))
+        for one in names:
+            print(
+                f"{one:<{width}}  {rows[one]['paper']}\n{'':<{width}}  {rows[one]['changes']}; needs {rows[one]['needs']}"
+            )
+        print("\n`critbatch recipes NAME` tells its options; `critbatch train TASK --recipe NAME` trains by it.")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from critbatch.cli import commands, minima
+from critbatch.cli import commands, minima, recipes
 from critbatch.cli.app import app
 from critbatch.errors import UserError
 
 INTERRUPTED = 130
 # Imported so that their commands are known.
-COMMANDS = (commands, minima)
+COMMANDS = (commands, recipes, minima)
 
 
 def main() -> None:

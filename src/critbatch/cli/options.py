@@ -27,7 +27,9 @@ Threads = Annotated[
 BudgetSeconds = Annotated[
     float | None, typer.Option("--budget", metavar="SECONDS", help="Stop after this much wall-clock time.")
 ]
-Recipe = Annotated[str | None, typer.Option("--recipe", help="sgd or adam.  [default: the task's own]")]
+Recipe = Annotated[
+    str | None, typer.Option("--recipe", help="Its name: `critbatch recipes` lists them.  [default: the task's own]")
+]
 BatchSizes = Annotated[
     str | None, typer.Option("--batch-sizes", metavar="SIZES", help="A list, 1,10,100, or doublings, 16..4096.")
 ]

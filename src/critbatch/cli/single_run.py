@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from critbatch.batches import Order
@@ -12,10 +14,10 @@ from critbatch.budget import Budget
 from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
 from critbatch.progress import Display
-from critbatch.recipes import find_recipe, usual_rate
+from critbatch.recipes import plan_of, settings_from, usual_rate
 from critbatch.record_files import file_stem
 from critbatch.records import Run
-from critbatch.solutions import SUFFIX, save_solution, solution_of
+from critbatch.solutions import SUFFIX, load_solution, save_solution, solution_of
 from critbatch.training import Training
 
 
@@ -35,6 +37,9 @@ def single_run(
     workers: int,
     seed: int,
     budget: float | None,
+    settings: Sequence[str],
+    changes: dict[str, Any],
+    start_from: Path | None,
     **schedule: Any,
 ) -> Run:
     """Train as `critbatch train` says, go on from the checkpoint of the same command, and keep the weights.
@@ -47,15 +52,18 @@ def single_run(
     rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
     if order not in list(Order):
         raise UserError(f"--order {order!r} is not known: use {', '.join(Order)}.")
+    given = {option: value for option, value in changes.items() if value is not None}
+    options = {**schedule, **settings_from(settings)}
     plan = replace(
-        find_recipe(name)(batch_size=batch_size, learning_rate=rate, **schedule),
+        plan_of(name, batch_size=batch_size, learning_rate=rate, **options),
         micro_batch_size=micro_batch_size,
         order=Order(order),
         drop_last=drop_last,
+        **given,
     )
-    words = repr(
-        (task.name, name, batch_size, rate, micro_batch_size, order, drop_last, seed, sorted(schedule.items()))
-    )
+    start = load_solution(start_from, setting.device)[2] if start_from is not None else None
+    chosen = sorted({**options, **given}.items())
+    words = repr((task.name, name, batch_size, rate, micro_batch_size, order, drop_last, seed, chosen, start_from))
     checkpoint = setting.out / "checkpoints" / f"train-{hashlib.sha256(words.encode()).hexdigest()[:12]}.pt"
     display.update(stage=f"training {task.name}", trying=f"batch size {batch_size}, learning rate {rate:g}")
     training = Training(
@@ -67,6 +75,7 @@ def single_run(
         checkpoint=checkpoint,
         compiled=compiled,
         workers=workers,
+        start=start,
         progress=display.watch,
     )
     training.advance(Budget(steps=steps), pause_at=None if budget is None else time.monotonic() + budget)

@@ -23,11 +23,11 @@ def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 60, seed:
 
     Hutch++ (Meyer et al. 2021, arXiv:2010.09649, algorithm 1) takes the trace exactly in a subspace that holds large
     eigenvalues, and estimates what is left from random directions, Hutchinson's way. How many products the subspace is
-    worth depends on the spectrum: a third and a third on a steep one, as there, and next to nothing on a flat one, where
-    plain Hutchinson is better. So the subspace grows in turns as long as a turn takes more from the variance than the
-    random directions that it costs (the idea of Persson et al. 2022, arXiv:2109.10659). The interval is Student's, of
-    the mean over those directions; neither the subspace nor its size depends on them, so the estimate is unbiased. With
-    as many products as there are weights the trace is exact. A third of `products` vectors are held.
+    worth depends on the spectrum: a third and a third on a steep one, as there, and next to nothing on a flat one,
+    where plain Hutchinson is better. So the subspace grows in turns as long as a turn takes more from the variance than
+    the random directions that it costs (the idea of Persson et al. 2022, arXiv:2109.10659). The interval is Student's,
+    of the mean over those directions; neither the subspace nor its size depends on them, so the estimate is unbiased.
+    With as many products as there are weights the trace is exact. A third of `products` vectors are held.
 
     Args:
         product: the matrix times a vector of shape (size,).

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from critbatch.errors import UserError
 from critbatch.plan import Plan
-from critbatch.recipes.adam import adam
-from critbatch.recipes.sgd import sgd
+from critbatch.recipes import adam as _adam
+from critbatch.recipes import akiba2017 as _akiba2017
+from critbatch.recipes import goyal2017 as _goyal2017
+from critbatch.recipes import lamb2020 as _lamb2020
+from critbatch.recipes import lars2017 as _lars2017
+from critbatch.recipes import sgd as _sgd
+from critbatch.recipes import smith2017 as _smith2017
+from critbatch.recipes.about import About
 
-RECIPES: dict[str, Callable[..., Plan]] = {"sgd": sgd, "adam": adam}
+sgd, adam = _sgd.sgd, _adam.adam
+goyal2017, lars2017, akiba2017 = _goyal2017.goyal2017, _lars2017.lars2017, _akiba2017.akiba2017
+lamb2020, smith2017 = _lamb2020.lamb2020, _smith2017.smith2017
+
+RECIPES: dict[str, Callable[..., Plan]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "goyal2017": goyal2017,
+    "lars2017": lars2017,
+    "akiba2017": akiba2017,
+    "lamb2020": lamb2020,
+    "smith2017": smith2017,
+}
+ABOUT: dict[str, About] = {
+    "sgd": _sgd.ABOUT,
+    "adam": _adam.ABOUT,
+    "goyal2017": _goyal2017.ABOUT,
+    "lars2017": _lars2017.ABOUT,
+    "akiba2017": _akiba2017.ABOUT,
+    "lamb2020": _lamb2020.ABOUT,
+    "smith2017": _smith2017.ABOUT,
+}
 
 
 def find_recipe(name: str) -> Callable[..., Plan]:
@@ -20,9 +50,57 @@ def find_recipe(name: str) -> Callable[..., Plan]:
 
 
 def usual_rate(recipe: str, batch_size: int) -> float:
-    """A learning rate to begin with where none was given: not tuned to any task.
+    """A learning rate to begin with where none was given: that of the paper, not tuned to any task."""
+    find_recipe(recipe)
+    return ABOUT[recipe].usual_rate(batch_size)
 
-    Adam's 0.001 is Kingma and Ba's (2015, arXiv:1412.6980, algorithm 1). SGD's is 0.1 at a batch of 256, scaled
-    linearly below it: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
+
+def plan_of(name: str, *, batch_size: int, **options: Any) -> Plan:
+    """The plan of a recipe with these options; those that are None are left to the recipe, and the rate to its paper.
+
+    Raises:
+        UserError: if there is no such recipe, or it has no such option.
     """
-    return 0.001 if recipe == "adam" else 0.1 * min(1.0, batch_size / 256)
+    make = find_recipe(name)
+    given = {option: value for option, value in options.items() if value is not None}
+    known = list(inspect.signature(make).parameters)
+    if strange := [option for option in given if option not in known]:
+        raise UserError(
+            f"Recipe {name} has no option {', '.join(strange)}: it has {', '.join(known)}; or use another recipe."
+        )
+    return make(batch_size=batch_size, **{"learning_rate": usual_rate(name, batch_size), **given})
+
+
+def options_of(name: str) -> dict[str, str]:
+    """The options of a recipe and what they are unless given, as text; "needed" for those that must be."""
+    parameters = inspect.signature(find_recipe(name)).parameters
+    empty = inspect.Parameter.empty
+    return {key: "needed" if one.default is empty else repr(one.default) for key, one in parameters.items()}
+
+
+def told_of(name: str) -> dict[str, str]:
+    """The paper of a recipe, what it changes, and what it needs."""
+    find_recipe(name)
+    about = ABOUT[name]
+    return {"paper": about.paper, "changes": about.changes, "needs": about.needs}
+
+
+def settings_from(words: Sequence[str]) -> dict[str, Any]:
+    """Options given as NAME=VALUE: numbers, True, False, None and tuples as Python writes them, all else as text.
+
+    >>> settings_from(["factor=2", "at=(0.5, 0.8)", "variant=mlperf"])
+    {'factor': 2, 'at': (0.5, 0.8), 'variant': 'mlperf'}
+
+    Raises:
+        UserError: if a word has no equals sign.
+    """
+    found = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or not name:
+            raise UserError(f"--set {word!r} is not understood: use NAME=VALUE, such as momentum=0.95.")
+        try:
+            found[name.strip()] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name.strip()] = value
+    return found

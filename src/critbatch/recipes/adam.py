@@ -8,6 +8,7 @@ from torch.optim import AdamW
 
 from critbatch.learning_rate import warmed_up
 from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
 
 
 def adam(
@@ -29,3 +30,11 @@ def adam(
     rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="adam", peak=learning_rate, phases=(phase,))
+
+
+ABOUT = About(
+    paper="Kingma and Ba 2015, arXiv:1412.6980",
+    changes="steps divided by the gradients' root mean square",
+    needs="two more tensors a weight",
+    usual_rate=lambda batch_size: 0.001,
+)

@@ -8,6 +8,7 @@ from torch.optim import SGD
 
 from critbatch.learning_rate import warmed_up
 from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
 
 
 def sgd(
@@ -32,3 +33,12 @@ def sgd(
     rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="sgd", peak=learning_rate, phases=(phase,))
+
+
+ABOUT = About(
+    paper="Sutskever et al. 2013, section 2",
+    changes="nothing",
+    needs="nothing",
+    # 0.1 at a batch of 256, and in proportion below it: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
+    usual_rate=lambda batch_size: 0.1 * min(1.0, batch_size / 256),
+)

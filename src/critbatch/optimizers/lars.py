@@ -1,0 +1,227 @@
+"""LARS, layer-wise adaptive rate scaling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from critbatch.errors import UserError
+from critbatch.optimizers.compiling import compile_step
+from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
+from critbatch.optimizers.memory import blocks, lines, norm
+from critbatch.optimizers.packed import Pack
+from critbatch.optimizers.per_tensor import Group, PerTensor
+
+VARIANTS = ("paper", "mlperf")
+
+
+def lars_ratio(weight_norm: Tensor, grad_norm: Tensor, *, trust: float, weight_decay: float) -> Tensor:
+    """Algorithm 1, line 5. A tensor without length, or without gradient, takes a plain step: 1."""
+    ratio = trust * weight_norm / (grad_norm + weight_decay * weight_norm)
+    return torch.where((weight_norm > 0) & (grad_norm > 0), ratio, 1.0)
+
+
+def lars_step(
+    weight: Tensor,
+    grad: Tensor,
+    velocity: Tensor,
+    ratio: Tensor | float,
+    *,
+    lr: Tensor | float,
+    momentum: float,
+    weight_decay: float,
+    inside: bool,
+    nesterov: bool,
+) -> None:
+    """Algorithm 1, lines 6 and 7. Changes `weight` and `velocity`, leaves `grad` alone.
+
+    Args:
+        ratio: of the tensor, or of each of its elements.
+        inside: whether `lr` enters the velocity, as in the paper, or multiplies it.
+    """
+    push = (grad + weight_decay * weight) * (ratio * lr if inside else ratio)
+    velocity.mul_(momentum).add_(push)
+    direction = push.add_(velocity, alpha=momentum) if nesterov else velocity
+    weight.sub_(direction if inside else direction * lr)
+
+
+def _whole_step(
+    weight: Tensor, grad: Tensor, velocity: Tensor, lr: Tensor, *, trust: float, adapt: bool, **named: Any
+) -> Tensor:
+    ratio = torch.ones((), dtype=weight.dtype, device=weight.device)
+    if adapt:
+        sizes = (torch.linalg.vector_norm(weight), torch.linalg.vector_norm(grad))
+        ratio = lars_ratio(*sizes, trust=trust, weight_decay=named["weight_decay"])
+    lars_step(weight, grad, velocity, ratio, lr=lr, **named)
+    return ratio
+
+
+class LARS(PerTensor):
+    """SGD with momentum whose step is, for each tensor, in proportion to the length of its weights.
+
+    You, Gitman and Ginsburg 2017, arXiv:1708.03888, algorithm 1. `variant="paper"` is as printed there: `lr` enters the
+    velocity, v = m v + lr ratio (g + decay w) and w = w - v, with ratio = trust |w| / (|g| + decay |w|).
+    `variant="mlperf"` is that of the MLPerf reference: v = m v + ratio (g + decay w) and w = w - lr v. The two differ
+    where `lr` changes.
+
+    A tensor is what the paper calls a layer. One whose weights or gradient are all zero takes a plain step, ratio 1, so
+    that it can leave zero. Tensors of one dimension (biases, the scales and shifts of normalization) are neither
+    adapted nor decayed, unless `adapt_one_dimensional`: the paper does not exclude them, but all later practice does
+    (MLPerf; Jia et al. 2018, arXiv:1807.11205), since a gradient can be tiny beside a bias and the ratio then huge.
+    Unlike in timm and apex, the ratio is there without weight decay too.
+
+    Args:
+        params: tensors, (name, tensor) pairs, or parameter groups; the hyper-parameters below can differ by group.
+        lr: a number, or a tensor of one element, which a captured graph reads anew each time.
+        trust_coefficient: 0.001 for every batch size in the paper; only its product with `lr` matters.
+        nesterov: a step looks ahead by one; only with `variant="mlperf"`.
+        foreach: True updates lists of tensors, as is fast on a GPU; False one at a time; None chooses.
+        compiled: large tensors go through one compiled kernel. On a CPU the default is faster.
+        capturable: `step` never waits for the device, and `lr` becomes a tensor there, for CUDA graphs.
+
+    Raises:
+        UserError: if a hyper-parameter cannot be meant, or a gradient is sparse.
+
+    >>> weight = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
+    >>> weight.grad = torch.tensor([[0.0, 2.0]])
+    >>> LARS([weight], lr=10, momentum=0, weight_decay=0).step()
+    >>> weight.detach()
+    tensor([[3.0000, 3.9500]])
+    """
+
+    moments = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        trust_coefficient: float = 0.001,
+        *,
+        variant: str = "paper",
+        nesterov: bool = False,
+        adapt_one_dimensional: bool = False,
+        foreach: bool | None = None,
+        compiled: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust_coefficient": trust_coefficient,
+            "variant": variant,
+            "nesterov": nesterov,
+            "adapt_one_dimensional": adapt_one_dimensional,
+        }
+        super().__init__(params, defaults, foreach=foreach, compiled=compiled, capturable=capturable)
+
+    def trust_ratios(self) -> dict[str | int, float]:
+        """The ratio of each tensor in the last step: by its name if parameters came with names, else by its index.
+
+        A tensor that is not adapted, or had a norm of zero, has 1; one without a gradient is left out. Waits for the
+        device; a step costs nothing more for it.
+        """
+        return self._last_ratios()
+
+    def _check(self, group: Group) -> None:
+        check_rate(group["lr"])
+        check_range(momentum=group["momentum"], below=1)
+        check_range(weight_decay=group["weight_decay"])
+        check_positive(trust_coefficient=group["trust_coefficient"])
+        if group["variant"] not in VARIANTS:
+            raise UserError(f"variant={group['variant']!r} is not known: use {' or '.join(VARIANTS)}.")
+        if group["nesterov"] and (group["variant"] == "paper" or not group["momentum"]):
+            raise UserError('nesterov=True needs variant="mlperf" and a momentum above 0.')
+
+    def _one(self, group: Group, weight: Tensor, grad: Tensor, state: dict[str, Tensor], adapt: bool) -> float | Tensor:
+        velocity = state["momentum_buffer"]
+        vectors = lines(weight, grad, velocity)
+        if weight.device.type == "cpu" and vectors and not group["compiled"] and group["foreach"] is None:
+            return _step_in_memory(group, vectors, adapt)
+        settings = {**_settings(group, adapt), "trust": group["trust_coefficient"], "adapt": adapt}
+        rate = torch.as_tensor(group["lr"], dtype=weight.dtype, device=weight.device)
+        if group["compiled"] and vectors:
+            return compile_step(_whole_step)(*vectors, rate, **settings)
+        return _whole_step(weight, grad, velocity, rate, **settings)
+
+    def _list(
+        self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
+    ) -> Tensor | None:
+        lr, inside, momentum = rate_of(group["lr"]), group["variant"] == "paper", group["momentum"]
+        velocities = [state["momentum_buffer"] for state in states]
+        ratio: Tensor | None = None
+        push = grads
+        if adapt:
+            decay = group["weight_decay"]
+            sizes = [torch.stack(torch._foreach_norm(of)) for of in (weights, grads)]
+            ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=decay)
+            scale = ratio * lr if inside else ratio
+            push = list(torch._foreach_mul(torch._foreach_add(grads, weights, alpha=decay), scale.unbind()))
+        elif inside:
+            push = list(torch._foreach_mul(grads, lr))
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, push)
+        direction = velocities
+        if group["nesterov"]:
+            direction = list(torch._foreach_add(push, velocities, alpha=momentum))
+        torch._foreach_sub_(weights, direction if inside else list(torch._foreach_mul(direction, lr)))
+        return ratio
+
+    def _pack(self, group: Group, pack: Pack, adapt: bool) -> Tensor | None:
+        ratio: Tensor | None = None
+        if adapt:
+            sizes = pack.norms(pack.weight), pack.norms(pack.grad)
+            ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=group["weight_decay"])
+        scale = 1.0 if ratio is None else pack.spread(ratio)
+        lars_step(
+            pack.weight,
+            pack.grad,
+            pack.state["momentum_buffer"],
+            scale,
+            lr=rate_of(group["lr"]),
+            **_settings(group, adapt),
+        )
+        return ratio
+
+
+def _settings(group: Group, adapt: bool) -> dict[str, Any]:
+    return {
+        "momentum": group["momentum"],
+        "weight_decay": group["weight_decay"] if adapt else 0.0,
+        "inside": group["variant"] == "paper",
+        "nesterov": group["nesterov"],
+    }
+
+
+def _step_in_memory(group: Group, vectors: list[Tensor], adapt: bool) -> float:
+    """Seven words an element: two for the norms, five for torch's fused SGD, whose dampening has room for the ratio."""
+    weight, grad, velocity = vectors
+    settings, lr = _settings(group, adapt), float(group["lr"])
+    momentum, decay, inside = settings["momentum"], settings["weight_decay"], settings["inside"]
+    ratio = 1.0
+    if adapt:
+        sizes = (torch.tensor(norm(vector), dtype=torch.float64) for vector in (weight, grad))
+        ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=decay).item()
+    scale = ratio * lr if inside else ratio
+    # 1 - dampening has lost its digits where the scale is next to nothing.
+    if settings["nesterov"] or 0 < scale < 1e-9:
+        for parts in blocks(weight, grad, velocity):
+            lars_step(*parts, ratio, lr=lr, **settings)
+        return ratio
+    torch._fused_sgd_(
+        [weight],
+        [grad],
+        [velocity] if momentum else [],
+        weight_decay=decay,
+        momentum=momentum,
+        lr=ratio * lr if not momentum else 1.0 if inside else lr,
+        dampening=1 - scale,
+        nesterov=False,
+        maximize=False,
+        is_first_step=False,
+    )
+    return ratio

@@ -1,0 +1,217 @@
+"""What LARS, LAMB and RMSprop warm-up share: groups, state, names, and the way each tensor goes through a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from critbatch.errors import UserError
+from critbatch.optimizers.packed import Member, Pack, working_type
+
+Group = dict[str, Any]
+Ratios = Tensor | list[float | Tensor] | None
+
+# Elements. Below, a step costs the calls made for a tensor; above, the memory that moves.
+SMALL = 4096
+
+
+class PerTensor(Optimizer):
+    """A step that each optimizer writes for one tensor (`_one`), for a list (`_list`) and for a `Pack` (`_pack`).
+
+    Weights and gradients of half precision arrive there as float32, which is also the type of their state: the norm of
+    a million halves cannot be told in a half, nor can a small update be added up in one.
+    """
+
+    moments: tuple[str, ...] = ()
+    counts = False
+
+    def __init__(self, params: Any, defaults: Group, *, foreach: bool | None, compiled: bool, capturable: bool) -> None:
+        if compiled and foreach:
+            raise UserError("compiled=True and foreach=True exclude each other: leave `foreach` at None.")
+        self._forget()
+        super().__init__(params, {**defaults, "foreach": foreach, "compiled": compiled, "capturable": capturable})
+
+    def _check(self, group: Group) -> None:
+        """Refuse hyper-parameters that cannot be meant."""
+        raise NotImplementedError
+
+    def _before(self, grads: Iterable[Tensor]) -> None:
+        """Look at all gradients, and refuse what cannot be done, before any weight moves."""
+
+    def _one(self, group: Group, weight: Tensor, grad: Tensor, state: dict[str, Tensor], adapt: bool) -> float | Tensor:
+        raise NotImplementedError
+
+    def _list(
+        self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
+    ) -> Tensor | None:
+        raise NotImplementedError
+
+    def _pack(self, group: Group, pack: Pack, adapt: bool) -> Tensor | None:
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Change the weights that have a gradient, and leave the gradients as they are.
+
+        Args:
+            closure: computes the gradients anew and returns the loss.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        gathered = [self._gather(group) for group in self.param_groups]
+        self._before(grad for parts in gathered for members in parts for _, grad, _ in members)
+        self._ratios.clear()
+        for index, (group, parts) in enumerate(zip(self.param_groups, gathered, strict=True)):
+            for adapt, members in zip((True, False), parts, strict=True):
+                if members:
+                    self._advance(index, group, members, adapt)
+        return loss
+
+    def _last_ratios(self) -> dict[str | int, float]:
+        """Of each tensor in the last step, by name or index. A step only keeps what it computed anyway."""
+        names: dict[int, str | int] = {}
+        for group in self.param_groups:
+            given = group.get("param_names") or range(len(names), len(names) + len(group["params"]))
+            names.update(zip(map(id, group["params"]), given, strict=True))
+        found: dict[str | int, float] = {}
+        for weights, ratios in self._ratios:
+            values = ratios.tolist() if isinstance(ratios, Tensor) else ratios or [1.0] * len(weights)
+            found.update((names[id(weight)], float(one)) for weight, one in zip(weights, values, strict=True))
+        return {name: found[name] for name in names.values() if name in found}
+
+    def add_param_group(self, param_group: Group) -> None:
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        try:
+            self._check(group)
+            for weight in group["params"]:
+                if not weight.is_floating_point():
+                    raise UserError(f"A parameter is {weight.dtype}, which cannot be updated: use floating-point ones.")
+        except UserError:
+            self.param_groups.pop()
+            raise
+        if group["capturable"] and not isinstance(group["lr"], Tensor):
+            group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=group["params"][0].device)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, but the state of half-precision weights stays in float32, nothing is shared with the source."""
+        super().load_state_dict(state_dict)
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        numbers = [number for group in state_dict["param_groups"] for number in group["params"]]
+        for weight, number in zip(weights, numbers, strict=True):
+            for name, value in state_dict["state"].get(number, {}).items():
+                cast = self.state[weight][name]
+                kind = torch.float32 if name == "step" else working_type(weight)
+                self.state[weight][name] = value.to(device=cast.device, dtype=kind, copy=True)
+        self._forget()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start without what can be made anew at any time, and so is not in the state."""
+        self._packs: dict[tuple[Any, ...], Pack] = {}
+        self._seen: dict[tuple[Any, ...], list[int]] = {}
+        self._ratios: list[tuple[list[Tensor], Ratios]] = []
+        self._scratch: dict[torch.dtype, Tensor] = {}
+
+    def _gather(self, group: Group) -> tuple[list[Member], list[Member]]:
+        """The tensors of a group that have a gradient: those to be adapted, and the others."""
+        adapted: list[Member] = []
+        others: list[Member] = []
+        always = group.get("adapt_one_dimensional", True)
+        for weight in group["params"]:
+            grad = weight.grad
+            if grad is None:
+                continue
+            if grad.layout is not torch.strided:
+                name = type(self).__name__
+                raise UserError(f"A gradient is sparse and {name} needs dense ones: use sparse=False in the embedding.")
+            state = self.state[weight]
+            if not state:
+                self._begin(group, weight, state)
+            (adapted if always or weight.ndim > 1 else others).append((weight, grad, state))
+        return adapted, others
+
+    def _begin(self, group: Group, weight: Tensor, state: dict[str, Tensor]) -> None:
+        if self.counts:
+            state["step"] = torch.zeros((), device=weight.device if group["capturable"] else "cpu", dtype=torch.float32)
+        for name in self.moments:
+            state[name] = torch.zeros_like(weight, dtype=working_type(weight), memory_format=torch.preserve_format)
+
+    def _advance(self, index: int, group: Group, members: list[Member], adapt: bool) -> None:
+        kinds: dict[tuple[Any, ...], list[Member]] = {}
+        for member in members:
+            weight = member[0]
+            kinds.setdefault((weight.device, weight.dtype, weight.numel() <= SMALL), []).append(member)
+        for (device, dtype, small), alike in kinds.items():
+            way = _way(group, device, small)
+            ratios: Ratios
+            if way == "pack" and (pack := self._pack_of(alike, (index, adapt, dtype))):
+                if self.counts:
+                    pack.state["step"].add_(1)
+                pack.load(alike)
+                ratios = self._pack(group, pack, adapt)
+                pack.store(alike)
+            elif way == "one":
+                ratios = [self._converted_one(group, member, adapt) for member in alike]
+            else:
+                ratios = self._converted_list(group, alike, adapt)
+            # Without the gradients, whose memory is not ours to keep.
+            self._ratios.append(([weight for weight, _, _ in alike], ratios))
+
+    def _pack_of(self, members: list[Member], key: tuple[Any, ...]) -> Pack | None:
+        """The pack of just these tensors; None where there is none.
+
+        A set of tensors is packed the first time, and again when it is the same twice: where tensors take turns in
+        having a gradient, moving their state to and fro would cost more than it saves.
+        """
+        pack = self._packs.get(key)
+        if pack is not None and pack.holds(members):
+            return pack if pack.in_step() else None
+        own = [id(weight) for weight, _, _ in members]
+        known = self._seen.get(key)
+        self._seen[key] = own
+        if known is None or known == own:
+            self._packs[key] = Pack(members)
+            return self._packs[key] if self._packs[key].in_step() else None
+        return None
+
+    def _converted_one(self, group: Group, member: Member, adapt: bool) -> float | Tensor:
+        weight, grad, state = member
+        if self.counts:
+            state["step"] += 1
+        kind = working_type(weight)
+        if weight.dtype == kind == grad.dtype:
+            return self._one(group, weight, grad, state, adapt)
+        wide = weight.to(kind, copy=True)
+        ratio = self._one(group, wide, grad.to(kind), state, adapt)
+        weight.copy_(wide)
+        return ratio
+
+    def _converted_list(self, group: Group, members: list[Member], adapt: bool) -> Tensor | None:
+        weights, grads, states = map(list, zip(*members, strict=True))
+        if self.counts:
+            torch._foreach_add_([state["step"] for state in states], 1)
+        kind = working_type(weights[0])
+        wide = weights if weights[0].dtype == kind else [weight.to(kind) for weight in weights]
+        ratios = self._list(group, wide, [grad.to(kind) for grad in grads], states, adapt)
+        if wide is not weights:
+            torch._foreach_copy_(weights, wide)
+        return ratios
+
+
+def _way(group: Group, device: torch.device, small: bool) -> str:
+    """Through which of the three methods: "one", "list" or "pack"."""
+    if group["foreach"] is not None:
+        return "list" if group["foreach"] else "one"
+    if device.type == "cpu":
+        return "pack" if small else "one"
+    return "one" if group["compiled"] and not small else "list"

@@ -1,0 +1,59 @@
+"""Akiba, Suzuki, Fukuda 2017, "Extremely large minibatch SGD: ResNet-50 in 15 minutes", arXiv:1711.04325."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from critbatch.learning_rate import slow_start
+from critbatch.optimizers import RMSpropWarmUp
+from critbatch.plan import NormStatistics, Phase, Plan
+from critbatch.recipes.about import About
+from critbatch.scaling import scale_linearly
+
+EPOCHS, CENTRE, PERIOD = 90, 10, 5
+
+
+def usual_rate(batch_size: int) -> float:
+    """Half of 0.1 for 256 examples, and in proportion: the first and largest rate of the slow start."""
+    return 0.5 * scale_linearly(0.1, from_batch=256, to_batch=batch_size)
+
+
+def akiba2017(
+    *,
+    batch_size: int,
+    learning_rate: float | None = None,
+    epochs: float = EPOCHS,
+    weight_decay: float = 1e-4,
+    rmsprop_lr: float = 3e-4,
+) -> Plan:
+    """Begin with RMSprop and go over to SGD; a slow start instead of a warm-up; batch norm without moving averages.
+
+    The share of SGD follows the continuous transition, not the printed one, which jumps (`critbatch.optimizers`).
+
+    Args:
+        batch_size: examples per step.
+        learning_rate: the largest of the slow start; half of 0.1 for 256 examples, and in proportion, unless given.
+        epochs: of the run; centre (10) and period (5) of the transition and the slow start are in proportion to 90.
+        weight_decay: of all weights.
+        rmsprop_lr: of the RMSprop part.
+    """
+    peak = usual_rate(batch_size) if learning_rate is None else learning_rate
+    optimizer = partial(
+        RMSpropWarmUp,
+        lr=peak,
+        rmsprop_lr=rmsprop_lr,
+        weight_decay=weight_decay,
+        centre=CENTRE * epochs / EPOCHS,
+        period=PERIOD * epochs / EPOCHS,
+    )
+    rate = slow_start(2 * peak, epochs=epochs)
+    phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
+    return Plan(recipe="akiba2017", peak=peak, phases=(phase,), norm_statistics=NormStatistics.LAST_BATCH)
+
+
+ABOUT = About(
+    paper="Akiba et al. 2017, arXiv:1711.04325",
+    changes="RMSprop at first and SGD later, slow start, batch norm without moving averages",
+    needs="two more tensors a weight",
+    usual_rate=usual_rate,
+)

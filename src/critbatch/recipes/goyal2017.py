@@ -1,0 +1,62 @@
+"""Goyal et al. 2017, "Accurate, large minibatch SGD: training ImageNet in 1 hour", arXiv:1706.02677."""
+
+from __future__ import annotations
+
+from torch.optim import SGD
+
+from critbatch.learning_rate import begin_with, ramp, stairs
+from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
+from critbatch.recipes.parameter_groups import SparingVectors
+from critbatch.scaling import scale_linearly
+
+BASE_BATCH, BASE_RATE = 256, 0.1  # section 2.1
+STAIRS, EPOCHS, WARM_UP_EPOCHS = (30, 60, 80), 90, 5  # section 5.1
+
+
+def usual_rate(batch_size: int) -> float:
+    """0.1 for 256 examples, and in proportion: section 2.1."""
+    return scale_linearly(BASE_RATE, from_batch=BASE_BATCH, to_batch=batch_size)
+
+
+def goyal2017(
+    *,
+    batch_size: int,
+    learning_rate: float | None = None,
+    epochs: float = EPOCHS,
+    base_batch: int = BASE_BATCH,
+    warm_up_epochs: float | None = None,
+    weight_decay: float = 1e-4,
+    zero_gamma: bool = True,
+) -> Plan:
+    """Scale the learning rate linearly with the batch, and warm up to it from that of the base batch.
+
+    At `base_batch` it is plain SGD with Nesterov momentum and stairs. The model keeps its own initialization; section
+    5.1's is that of the task `resnet50-folder`. Batch norm's statistics are those of each process, and with
+    `micro_batch_size` those of each micro-batch: section 2.3 has 32 examples there.
+
+    Args:
+        batch_size: examples per step.
+        learning_rate: the peak; 0.1 for 256 examples, and in proportion, unless given.
+        epochs: stairs and warm-up are in proportion to the paper's 90.
+        base_batch: where the scaling begins.
+        warm_up_epochs: 5 of 90 unless given; section 2.2.
+        weight_decay: of all but one-dimensional weights; section 5.1.
+        zero_gamma: residual blocks begin as their shortcut, in models that mark their last batch norm; section 5.1.
+    """
+    peak = usual_rate(batch_size) if learning_rate is None else learning_rate
+    start = peak * min(1.0, base_batch / batch_size)
+    up = WARM_UP_EPOCHS * epochs / EPOCHS if warm_up_epochs is None else warm_up_epochs
+    down = stairs(peak, factor=0.1, at=[epochs * stair / EPOCHS for stair in STAIRS])
+    rate = begin_with(ramp(start, peak, epochs=up), up, down)
+    optimizer = SparingVectors(SGD, lr=peak, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
+    phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
+    return Plan(recipe="goyal2017", peak=peak, phases=(phase,), zero_gamma=zero_gamma)
+
+
+ABOUT = About(
+    paper="Goyal et al. 2017, arXiv:1706.02677",
+    changes="linear scaling, gradual warm-up, stairs, no decay on vectors, zero gamma",
+    needs="nothing more than SGD",
+    usual_rate=usual_rate,
+)

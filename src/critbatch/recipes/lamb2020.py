@@ -1,0 +1,89 @@
+"""You et al. 2020, "Large batch optimization for deep learning: training BERT in 76 minutes", arXiv:1904.00962."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from critbatch.learning_rate import join, linear_decay, ramp
+from critbatch.optimizers import LAMB
+from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
+from critbatch.scaling import scale_by_root
+
+# Table 4, BERT: the rate at 32,768 examples, and the part of the run that is warm-up there, both untuned.
+LARGEST, RATE, WARM_UP = 32768, 5e-3, 1 / 5
+SECOND_STAGE = 1 / 10  # section 4.1: of the epochs, at sequences of 512
+
+
+def usual_rate(batch_size: int) -> float:
+    """0.005 for 32,768 examples, and by the square root: table 4."""
+    return scale_by_root(RATE, from_batch=LARGEST, to_batch=batch_size)
+
+
+def lamb2020(
+    *,
+    batch_size: int,
+    learning_rate: float | None = None,
+    epochs: float = 40.0,
+    warm_up_share: float | None = None,
+    second_batch_size: int | None = None,
+    second_learning_rate: float | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-6,
+    weight_decay: float = 0.01,
+    max_gradient_norm: float | None = 1.0,
+    bias_correction: bool = True,
+) -> Plan:
+    """Adam whose steps are scaled, layer by layer, to the weights' norm; square-root scaling; a longer warm-up.
+
+    With `second_batch_size` it is the mixed-batch plan: the last tenth of the epochs at another batch size, with a rate
+    that rises from 0 again, and a new optimizer. For BERT sequences get longer there, which is another task: train the
+    second stage by itself, `--start-from` the first.
+
+    Args:
+        batch_size: examples per step.
+        learning_rate: the peak; 0.005 for 32,768 examples, and by the square root, unless given.
+        epochs: of the run.
+        warm_up_share: the part of the steps that leads up to the peak; 1/5 for 32,768 examples, and in proportion,
+            which is a constant number of steps, unless given.
+        second_batch_size: of the second stage; none unless given.
+        second_learning_rate: its peak; by the square root of its batch size unless given.
+        betas: section 4.
+        eps: as in the authors' code.
+        weight_decay: of all but one-dimensional weights, in the norm that the ratio is of; section 4.
+        max_gradient_norm: the gradient of all weights is cut to this norm first, as in the authors' BERT code.
+        bias_correction: as in algorithm 2; the third version of the paper leaves it out.
+    """
+    peak = usual_rate(batch_size) if learning_rate is None else learning_rate
+    optimizer = partial(
+        LAMB,
+        betas=betas,
+        eps=eps,
+        weight_decay=weight_decay,
+        max_gradient_norm=max_gradient_norm,
+        bias_correction=bias_correction,
+    )
+
+    def stage(size: int, top: float, length: float) -> Phase:
+        share = min(1.0, WARM_UP * size / LARGEST) if warm_up_share is None else warm_up_share
+        up = share * length
+        rate = join(ramp(0.0, top, epochs=up), up, linear_decay(top, epochs=length - up))
+        return Phase(epochs=length, batch_size=size, optimizer=partial(optimizer, lr=top), learning_rate=rate)
+
+    if second_batch_size is None:
+        return Plan(recipe="lamb2020", peak=peak, phases=(stage(batch_size, peak, epochs),))
+    second = scale_by_root(peak, from_batch=batch_size, to_batch=second_batch_size)
+    last = SECOND_STAGE * epochs
+    phases = (
+        stage(batch_size, peak, epochs - last),
+        stage(second_batch_size, second if second_learning_rate is None else second_learning_rate, last),
+    )
+    return Plan(recipe="lamb2020", peak=peak, phases=phases)
+
+
+ABOUT = About(
+    paper="You et al. 2020, arXiv:1904.00962",
+    changes="Adam's steps scaled to the layers' norms (LAMB), square-root scaling, warm-up of constant steps",
+    needs="Adam's two tensors a weight, two norms a tensor and step",
+    usual_rate=usual_rate,
+)

@@ -1,0 +1,87 @@
+"""You, Gitman, Ginsburg 2017, "Large batch training of convolutional networks", arXiv:1708.03888."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import pairwise
+
+from critbatch.learning_rate import join, polynomial, ramp
+from critbatch.optimizers import LARS
+from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
+
+# Table 4, ResNet-50: batch size, peak, epochs of warm-up out of 100.
+TABLE = ((256, 4.0, 0), (1024, 9.0, 5), (8192, 30.0, 5), (16384, 33.0, 12), (32768, 40.0, 12))
+EPOCHS = 100
+
+
+def usual_rate(batch_size: int) -> float:
+    """That of table 4, in between by powers of the batch size; outside by the square root."""
+    (least, low, _), (most, high, _) = TABLE[0], TABLE[-1]
+    if batch_size <= least:
+        return low * math.sqrt(batch_size / least)
+    if batch_size >= most:
+        return high * math.sqrt(batch_size / most)
+    first, second = next((a, b) for a, b in pairwise(TABLE) if a[0] <= batch_size <= b[0])
+    part = math.log(batch_size / first[0]) / math.log(second[0] / first[0])
+    return float(first[1] * (second[1] / first[1]) ** part)
+
+
+def lars2017(
+    *,
+    batch_size: int,
+    learning_rate: float | None = None,
+    epochs: float = EPOCHS,
+    warm_up_epochs: float | None = None,
+    weight_decay: float = 5e-4,
+    momentum: float = 0.9,
+    trust_coefficient: float = 0.001,
+    variant: str = "paper",
+    adapt_one_dimensional: bool = False,
+) -> Plan:
+    """Let every layer move in proportion to its length, with a warm-up and a polynomial decay of power 2.
+
+    Biases and gains take plain steps at the full rate, which is as large as 4 to 40 here. Batch norm bears that; a
+    model without it wants a smaller rate with a larger trust coefficient, or `adapt_one_dimensional`.
+
+    Args:
+        batch_size: examples per step.
+        learning_rate: the peak; that of table 4 (ResNet-50) unless given. Only its product with the trust coefficient
+            counts.
+        epochs: of the run; 100 in table 4.
+        warm_up_epochs: from 0 to the peak; those of table 4, in proportion, unless given.
+        weight_decay: section 5.
+        momentum: section 5.
+        trust_coefficient: section 5.
+        variant: "paper", or "mlperf" with the rate outside of the momentum: `critbatch.optimizers.LARS`.
+        adapt_one_dimensional: biases and gains too, as the paper has it; later practice leaves them out.
+    """
+    peak = usual_rate(batch_size) if learning_rate is None else learning_rate
+    if warm_up_epochs is None:
+        warm_up_epochs = next((up for size, _, up in reversed(TABLE) if batch_size >= size), 0) * epochs / EPOCHS
+    decay = polynomial(peak, epochs=epochs - warm_up_epochs, power=2.0)
+    optimizer = partial(
+        LARS,
+        lr=peak,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        trust_coefficient=trust_coefficient,
+        variant=variant,
+        adapt_one_dimensional=adapt_one_dimensional,
+    )
+    phase = Phase(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=join(ramp(0.0, peak, epochs=warm_up_epochs), warm_up_epochs, decay),
+    )
+    return Plan(recipe="lars2017", peak=peak, phases=(phase,))
+
+
+ABOUT = About(
+    paper="You et al. 2017, arXiv:1708.03888",
+    changes="layers move in proportion to their norms (LARS), warm-up, polynomial decay",
+    needs="two norms a tensor and step",
+    usual_rate=usual_rate,
+)

@@ -1,0 +1,35 @@
+"""Weight decay for matrices and kernels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+Maker = Callable[..., Optimizer]
+
+
+class SparingVectors:
+    """Makes an optimizer with weight decay, but none on one-dimensional weights: biases, and the gains of batch norm.
+
+    Goyal et al. 2017, arXiv:1706.02677, section 5.1, spares batch norm; later practice spares biases too (Jia et al.
+    2018, arXiv:1807.11205, section 4.1).
+
+    Args:
+        make: takes parameter groups and keyword arguments.
+        weight_decay: of all other weights.
+        settings: more keyword arguments.
+    """
+
+    def __init__(self, make: Maker, *, weight_decay: float, **settings: Any) -> None:
+        self.make, self.weight_decay, self.settings = make, weight_decay, settings
+
+    def __call__(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        weights = list(parameters)
+        groups = [
+            {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": self.weight_decay},
+            {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        ]
+        return self.make([group for group in groups if group["params"]], **self.settings)

@@ -1,0 +1,40 @@
+"""Weights moved up the slope, at which sharpness-aware minimization takes its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def uphill(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> Iterator[None]:
+    """Within, the weights are at ``w + rho g / |g|`` for the gradient g in `.grad`; then at w again, bit for bit.
+
+    The norm is over all weights together. Running statistics of batch norm stay as they are meanwhile: else every batch
+    would count twice. Foret et al. 2020, arXiv:2010.01412, algorithm 1, without the option for sharpness that is
+    different on each device: g is that of the whole batch, so that several processes do what one does.
+    """
+    grads = [weight.grad for weight in parameters if weight.grad is not None]
+    moved = [weight for weight in parameters if weight.grad is not None]
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    # A gradient of zero has no direction: the weights stay.
+    scale = torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
+    before = [weight.detach().clone() for weight in moved]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [module.momentum for module in norms]
+    with torch.no_grad():
+        for weight, grad in zip(moved, grads, strict=True):
+            weight.addcmul_(grad, scale.to(grad))
+    for module in norms:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in zip(norms, momenta, strict=True):
+            module.momentum = momentum
+        with torch.no_grad():
+            torch._foreach_copy_([*moved], before)
