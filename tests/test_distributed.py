@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,15 @@ import torch
 from torch import Tensor, nn
 
 import processes
-from critbatch.agreement import Agreement
 from critbatch.batches import Source
 from critbatch.distributed import Shard, is_lost_process, sum_gradients
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
+from critbatch.plan import Plan
 from critbatch.recipes import RECIPES, sgd
 from critbatch.records import Run
 from critbatch.replica import with_last
+from critbatch.run_clock import RunClock
 from critbatch.task import Task
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task
@@ -28,20 +30,35 @@ from tiny import tiny_plan, tiny_task
 TASK = tiny_task(dtype=torch.float64, examples=50)
 SEES_BATCHES = """
 from critbatch.training import Training
-from dataclasses import replace
 from tiny import tiny_plan, tiny_task
 
 seen = []
-task = tiny_task(dtype=torch.float64, examples=50)
-plan = tiny_plan({recipe!r}, batch_size=9, epochs=2)
-training = Training(task, replace(plan, micro_batch_size={piece}))
+training = Training(tiny_task(dtype=torch.float64, examples=50), tiny_plan("sgd", batch_size=9, epochs=2))
 gather = training.source.data.take
 training.source.data.take = lambda indices: seen.append(indices) or gather(indices)
 training.examiner.train_indices = training.examiner.validation_indices[:0]
 training.examiner.validation_indices = training.examiner.validation_indices[:1]
 training.advance()
-torch.save({{"seen": seen, "model": training.model.state_dict()}}, out / f"{{rank}}.pt")
+torch.save({"seen": seen, "model": training.model.state_dict()}, out / f"{rank}.pt")
 """
+PLANS = """
+from test_distributed import TASK, plans
+from critbatch.training import Training
+
+ends = {}
+for name, plan in plans(piece=2).items():
+    training = Training(TASK, plan)
+    training.advance()
+    ends[name] = training.model.state_dict()
+torch.save(ends, out / f"{rank}.pt")
+"""
+
+
+def plans(*, piece: int | None) -> dict[str, Plan]:
+    """All recipes, and the options of a plan that change a step."""
+    own = {name: tiny_plan(name, batch_size=9, epochs=2.0) for name in RECIPES}
+    own["sharpness-aware"] = replace(own["sgd"], sam_rho=0.05)
+    return {name: replace(plan, micro_batch_size=piece) for name, plan in own.items()}
 
 
 def saved(out: Path, count: int = 2) -> list[dict[str, object]]:
@@ -54,7 +71,7 @@ def hold_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 
 def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tmp_path: Path) -> None:
-    processes.run(SEES_BATCHES.format(recipe="sgd", piece=None), tmp_path)
+    processes.run(SEES_BATCHES, tmp_path)
     both = saved(tmp_path)
     alone = Training(TASK, tiny_plan("sgd", batch_size=9, epochs=2))
     cursor = alone.cursor.copy()
@@ -68,13 +85,18 @@ def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tm
     hold_equal(both[0]["model"], alone.model.state_dict())
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_three_processes_with_micro_batches_end_with_the_weights_of_one(recipe: str, tmp_path: Path) -> None:
-    processes.run(SEES_BATCHES.format(recipe=recipe, piece=2), tmp_path, count=3)
-    alone = Training(TASK, tiny_plan(recipe, batch_size=9, epochs=2))
-    alone.advance()
-    for found in saved(tmp_path, 3):
-        hold_equal(found["model"], alone.model.state_dict())
+@pytest.mark.parametrize("count", [2, 3])
+def test_processes_with_micro_batches_end_with_the_weights_of_one_by_every_recipe(count: int, tmp_path: Path) -> None:
+    lines = PLANS if count == 2 else PLANS.replace("plans(piece=2).items()", "[('sgd', plans(piece=2)['sgd'])]")
+    processes.run(lines, tmp_path, count=count)
+    found = saved(tmp_path, count)
+    for name, plan in plans(piece=None).items():
+        if name in found[0]:
+            alone = Training(TASK, plan)
+            alone.advance()
+            for ends in found:
+                hold_equal(ends[name], alone.model.state_dict())
+    assert count == 3 or found[0].keys() == plans(piece=None).keys()
 
 
 class HalfUsed(nn.Module):
@@ -277,9 +299,13 @@ def test_a_batch_that_is_smaller_than_the_processes_is_refused(monkeypatch: pyte
 
 
 def test_alone_the_clock_and_the_request_to_stop_are_taken_as_they_come() -> None:
-    agreement = Agreement(Shard(), torch.device("cpu"))
-    agreement.reach(step=3, seconds=1.5, asked=True)
-    assert (agreement.seconds, agreement.stop) == (1.5, True)
+    clock = RunClock(Shard(), torch.device("cpu"))
+    clock.start()
+    time.sleep(0.01)
+    seconds = clock.look(step=3, asked=True)
+    assert clock.stop and 0.01 <= seconds == clock.seconds
+    clock.pause()
+    assert clock.look(step=3, asked=False) == seconds and not clock.stop
 
 
 def test_only_the_loss_of_a_process_counts_as_that() -> None:

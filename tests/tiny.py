@@ -43,8 +43,18 @@ def tiny_task(
 
 
 # What each recipe needs to learn the tiny task at batches of 16.
-RATES = {"lars2017": 0.3, "goyal2017": 0.1, "akiba2017": 0.1, "lamb2020": 0.02, "smith2017": 0.05}
+RATES = {
+    "lars2017": 0.3,
+    "goyal2017": 0.1,
+    "akiba2017": 0.1,
+    "lamb2020": 0.02,
+    "smith2017": 0.05,
+    "swap2020": 0.1,
+    "post-local-sgd": 0.1,
+}
 OPTIONS = {
+    "swap2020": {"copies": 2, "small_batch_size": 8, "until_train_metric": None},
+    "post-local-sgd": {"copies": 2, "local_steps": 5},
     "smith2017": {"factor": 2, "largest_batch": 64},
     "lars2017": {"warm_up_epochs": 1.0, "trust_coefficient": 0.1},
 }

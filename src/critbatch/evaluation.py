@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -88,6 +89,12 @@ class Examiner:
         self.validation_indices = sample(count(task.validation), evaluation.validation_examples)
         size = len(self.validation_indices) if evaluation.train_examples is None else evaluation.train_examples
         self.train_indices = sample(task.examples, size)
+
+    def alone(self) -> Examiner:
+        """Another one, with which this process does all the work, for a model that the others do not have."""
+        other = copy.copy(self)
+        other.shard = ALONE
+        return other
 
     def examine(self, model: nn.Module) -> dict[str, float]:
         """The four numbers of a `CurvePoint`."""

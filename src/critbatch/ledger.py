@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from critbatch.records import CurvePoint, NoisePoint, Outcome
+from critbatch.records import CurvePoint, MemberEnd, NoisePoint, Outcome
 
 
 @dataclass
@@ -20,6 +20,8 @@ class Ledger:
     compiled_steps: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     noise: list[NoisePoint] = field(default_factory=list)
+    members: list[MemberEnd] = field(default_factory=list)
+    saved_seconds: float = 0.0  # by copies that could have been trained at the same time
     outcome: Outcome | None = None
     diverged_at: int | None = None
 
@@ -29,6 +31,7 @@ class Ledger:
         return plain | {
             "curve": [point.to_json() for point in self.curve],
             "noise": [point.to_json() for point in self.noise],
+            "members": [member.to_json() for member in self.members],
             "outcome": self.outcome.value if self.outcome else None,
         }
 
@@ -36,5 +39,6 @@ class Ledger:
     def from_plain(cls, plain: dict[str, Any]) -> Ledger:
         curve = [CurvePoint.from_json(point) for point in plain["curve"]]
         noise = [NoisePoint.from_json(point) for point in plain["noise"]]
+        members = [MemberEnd.from_json(member) for member in plain["members"]]
         outcome = Outcome(plain["outcome"]) if plain["outcome"] else None
-        return cls(**plain | {"curve": curve, "noise": noise, "outcome": outcome})
+        return cls(**plain | {"curve": curve, "noise": noise, "members": members, "outcome": outcome})

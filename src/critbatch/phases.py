@@ -37,11 +37,15 @@ class PlanWalk:
         self.noise_every, self.noise_pieces = noise_every, noise_pieces
         self.enter(0, step=0)
 
-    def enter(self, index: int, *, step: int) -> None:
-        """Begin phase `index` at a step of the run: batches of its size from where the cursor is."""
+    def enter(self, index: int, *, step: int, start: float | None = None) -> None:
+        """Begin phase `index` at a step of the run: batches of its size from where the cursor is.
+
+        Args:
+            start: the epoch at which the phase began; as planned unless given.
+        """
         self.index = index
         self.phase: Phase = self.plan.phases[index]
-        self.start = sum(phase.epochs for phase in self.plan.phases[:index])
+        self.start = sum(phase.epochs for phase in self.plan.phases[:index]) if start is None else start
         self.end = self.start + self.phase.epochs
         self.feed = Feed(
             self.source,

@@ -32,6 +32,12 @@ class Phase:
         optimizer: makes the optimizer of these parameters; its learning rate is set at every step.
         learning_rate: of the epoch within the phase.
         keeps_optimizer: goes on with the optimizer of the phase before, its momentum too; else with a new one.
+        until_train_metric: the phase ends sooner, at the first evaluation at which the training set has this metric.
+        copies: so many copies of the model train each on its own; the phase ends with their mean, for which batch
+            norm's statistics are computed anew from the training set.
+        shares_batches: the copies share the examples of each batch of `batch_size`; else each sees all the data in an
+            order of its own, in batches of `batch_size`.
+        average_every: the copies go on from their mean after so many steps, too.
     """
 
     epochs: float
@@ -39,12 +45,20 @@ class Phase:
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     learning_rate: Rate
     keeps_optimizer: bool = False
+    until_train_metric: float | None = None
+    copies: int = 1
+    shares_batches: bool = False
+    average_every: int | None = None
 
     def __post_init__(self) -> None:
         if not (self.epochs > 0 and math.isfinite(self.epochs)):
             raise UserError(f"epochs={self.epochs} is not possible: use a number above 0.")
         if self.batch_size < 1:
             raise UserError(f"batch_size={self.batch_size} is not possible: use 1 or more.")
+        if self.copies < 1 or (self.average_every is not None and self.average_every < 1):
+            raise UserError(
+                f"copies={self.copies} with average_every={self.average_every} is not possible: use 1 or more."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +112,7 @@ class Plan:
         return self.phases[0].batch_size
 
     @property
-    def changes_the_step(self) -> bool:
-        """Whether a step is more than a gradient and an update."""
-        return self.sam_rho is not None or self.ghost_batch is not None
+    def is_more_than_steps(self) -> bool:
+        """Whether it is not only gradients of batches and updates by them."""
+        copies = any(phase.copies > 1 for phase in self.phases)
+        return copies or self.sam_rho is not None or self.ghost_batch is not None

@@ -327,6 +327,21 @@ class Run(Record):
     noise: tuple[NoisePoint, ...] = ()
     noise_every: int = 0  # every n-th step measured the noise, and took longer for it; 0 for none
     metric_name: str = "metric"
+    members: tuple[MemberEnd, ...] = ()  # the copies whose mean the last phase with copies ended with
+    parallel_seconds: float | None = None  # `seconds`, had each copy had a device of its own; None without copies
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberEnd(Record):
+    """Where one copy of the model stood before all were averaged."""
+
+    copy: int
+    steps: int
+    seconds: float
+    train_loss: float
+    train_metric: float
+    validation_loss: float
+    validation_metric: float
 
 
 # --- predictions -----------------------------------------------------------------------------------------------------

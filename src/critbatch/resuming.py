@@ -18,6 +18,7 @@ from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
 from critbatch.task import Task
+from critbatch.team import Team
 
 
 class Resumable(Protocol):
@@ -36,8 +37,9 @@ class Resumable(Protocol):
     meter: NoiseMeter
     random: RandomState
     fast_path: FastPath
+    team: Team | None
 
-    def enter_phase(self, index: int) -> None: ...
+    def enter_phase(self, index: int, *, start: float | None = None) -> None: ...
 
 
 def state_of(run: Resumable) -> dict[str, Any]:
@@ -48,6 +50,8 @@ def state_of(run: Resumable) -> dict[str, Any]:
         "identity": _identity(run),
         "ledger": run.ledger.to_plain(),
         "phase": run.walk.index,
+        "phase_start": run.walk.start,
+        "team": None if run.team is None else run.team.state(),
         "epoch": run.cursor.epoch,
         "offset": run.cursor.offset,
         "model": model,
@@ -75,7 +79,9 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
         )
     run.ledger = Ledger.from_plain(state["ledger"])
     run.cursor.epoch, run.cursor.offset = state["epoch"], state["offset"]
-    run.enter_phase(state["phase"])
+    run.enter_phase(state["phase"], start=state["phase_start"])
+    if run.team is not None:
+        run.team.restore(state["team"])
     run.model.load_state_dict(state["model"])
     run.optimizer.load_state_dict(state["optimizer"])
     run.meter.pairs = list(state["meter"])
@@ -95,7 +101,7 @@ def _identity(run: Resumable) -> dict[str, Any]:
         "epochs": plan.epochs,
         "order": plan.order.value,
         "drop_last": plan.drop_last,
-        "phases": [[phase.epochs, phase.batch_size] for phase in plan.phases],
+        "phases": [[phase.epochs, phase.batch_size, phase.copies, phase.average_every or 0] for phase in plan.phases],
         "zero_gamma": plan.zero_gamma,
         "ghost_batch": plan.ghost_batch,
         "sam_rho": plan.sam_rho,

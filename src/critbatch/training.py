@@ -9,34 +9,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from critbatch.agreement import Agreement
 from critbatch.batches import Cursor, Source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.device import is_out_of_memory, pick_device, wait_for
-from critbatch.distributed import averaged_statistics, is_lost_process, sum_over_processes, this_shard
+from critbatch.distributed import averaged_statistics, is_lost_process, this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
-from critbatch.fresh_model import fresh_model
+from critbatch.fresh_model import fresh_model, refuse_misfits
 from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
+from critbatch.loss_watch import LossWatch
 from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
+from critbatch.norm_statistics import has_batch_norm, taken_anew
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
 from critbatch.records import CurvePoint, Outcome, Run, Target
 from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
+from critbatch.run_clock import RunClock
+from critbatch.run_record import run_of
 from critbatch.step import Step
 from critbatch.task import Task
+from critbatch.team import Team
 
 # A loss this many times that of the untrained model is no detour any more.
 DIVERGED = 100.0
-STEPS_BETWEEN_CHECKS = 64
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 PAIRS_PER_NOISE_POINT = 16
 
@@ -100,37 +103,25 @@ class Training:
         start: dict[str, Any] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
-        largest = max(phase.batch_size for phase in plan.phases)
-        if largest > task.examples:
-            raise UserError(
-                f"batch_size={largest} is above the {task.examples} training examples: use {task.examples} or less."
-            )
-        if seed < 0:
-            raise UserError(f"seed={seed} is not possible: use 0 or more.")
+        refuse_misfits(task, plan, seed=seed, processes=this_shard().world_size)
         self.task, self.plan, self.seed, self.target = task, plan, seed, target
         self.device = device or pick_device()
         self.noise_every, self.checkpoint, self.progress = noise_every, checkpoint, progress
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
-        smallest = min(phase.batch_size for phase in plan.phases)
-        if smallest < self.shard.world_size:
-            raise UserError(
-                f"batch_size={smallest} cannot be shared by {self.shard.world_size} processes: use "
-                f"{self.shard.world_size} or more, or fewer processes."
-            )
         self.source = Source(task.train, self.device, workers=workers)
         validation = Source(task.validation, self.device, workers=workers)
         self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
         self.model = fresh_model(task, plan, seed=seed, device=self.device, start=start)
         self.replica = Replica(self.model, self.shard)
-        many_passes = plan.micro_batch_size is not None or self.shard.world_size > 1 or plan.changes_the_step
+        many_passes = plan.micro_batch_size is not None or self.shard.world_size > 1 or plan.is_more_than_steps
         single_steps = noise_every > 0 or many_passes
         self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
         self.meter = NoiseMeter(
             self.model,
             examples=task.examples,
             shard=self.shard,
-            batch_norm=_has_batch_norm(self.model),
+            batch_norm=has_batch_norm(self.model),
             norms=norms_by(noise_by, self.model),
             metric=lambda: preconditioner(self.optimizer, self.meter.parameters),
         )
@@ -139,15 +130,14 @@ class Training:
         self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every, noise_pieces=pieces)
         self.random = RandomState(seed, self.device, rank=self.shard.rank)
         self.ledger = Ledger()
-        self.agreement = Agreement(self.shard, self.device)
+        self.clock, self._losses = RunClock(self.shard, self.device), LossWatch(self.shard)
         self.interrupted = False
-        self._losses: list[Tensor] = []
         self._saved = 0.0
-        self._started: float | None = None
-        self._before = 0.0  # seconds of training, until the clock was started
+        self.optimizer: Optimizer
         self.enter_phase(0)
         if checkpoint is not None and checkpoint.is_file():
             restore(self, load_checkpoint(checkpoint, self.device))
+            self.clock.seconds = self._saved = self.ledger.seconds
 
     def advance(self, until: Budget = NO_BUDGET, *, pause_at: float | None = None) -> Outcome | None:
         """Train on. Returns how the run ended, or None if `until` came first and it can go on.
@@ -159,7 +149,7 @@ class Training:
         ledger = self.ledger
         with Interruption(pause_at) as stop, self.random.in_place():
             try:
-                while ledger.outcome is None and not self._is_over(until, stop):
+                while ledger.outcome is None and not self._stops(until, stop, always=True):
                     self._one_segment(until, stop)
             except (RuntimeError, MemoryError) as error:
                 if self.shard.world_size > 1 and is_lost_process(error):
@@ -191,31 +181,7 @@ class Training:
 
     def record(self) -> Run:
         """What is known of the run by now."""
-        ledger, plan = self.ledger, self.plan
-        reached = ledger.outcome is Outcome.REACHED and self.target is not None
-        return Run(
-            task=self.task.name,
-            recipe=plan.recipe,
-            batch_size=plan.batch_size,
-            micro_batch_size=plan.micro_batch_size or plan.batch_size,
-            learning_rate=plan.peak,
-            seed=self.seed,
-            target=self.target,
-            outcome=ledger.outcome or (Outcome.INTERRUPTED if self.interrupted else Outcome.FINISHED),
-            crossing=self.target.crossing(ledger.curve) if reached and self.target else None,
-            steps=ledger.step,
-            examples=ledger.examples,
-            epochs=self.cursor.position,
-            seconds=ledger.seconds,
-            evaluation_seconds=ledger.evaluation_seconds,
-            compiled_steps=ledger.compiled_steps,
-            compile_seconds=ledger.compile_seconds,
-            diverged_at=ledger.diverged_at,
-            curve=tuple(ledger.curve),
-            noise=tuple(ledger.noise),
-            noise_every=self.noise_every,
-            metric_name=self.task.metric_name,
-        )
+        return run_of(self)
 
     # From one evaluation to the next.
 
@@ -223,18 +189,42 @@ class Training:
         ledger = self.ledger
         if not ledger.curve:
             return self._examine()
-        if self.walk.phase_is_over:
+        if self._phase_is_over():
             if self.walk.is_last_phase:
                 ledger.outcome = Outcome.FINISHED
                 return None
-            self.enter_phase(self.walk.index + 1)
+            self.enter_phase(self.walk.index + 1, start=min(self.walk.end, self.cursor.position))
+        wait_for(self.device)
+        self.clock.start()
+        if self.team is None:
+            self._steps(until, stop)
+        else:
+            self.team.round(self._losses, lambda step: self._stops(until, stop, step=step))
+        wait_for(self.device)
+        self._stops(until, stop, always=True)
+        self.clock.pause()
+        self._check_losses()
+        if ledger.outcome is None and not self.clock.stop and (self.team is None or self.team.round_is_over):
+            if self.team is not None:
+                self._join(self.team)
+            self._examine()
+            if ledger.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+                self.save()
+        return None
+
+    def _phase_is_over(self) -> bool:
+        bar, last = self.walk.phase.until_train_metric, self.ledger.curve[-1]
+        early = bar is not None and last.train_metric >= bar and last.epoch > self.walk.start
+        return self.walk.phase_is_over or early
+
+    def _steps(self, until: Budget, stop: Interruption) -> None:
+        """Up to the next evaluation."""
+        ledger = self.ledger
         ledger.compile_seconds += self.fast_path.consider(
             steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
         )
         first = ledger.curve[-1].step
         last = min(self.evaluation.step_after(first), until.steps or math.inf)
-        wait_for(self.device)
-        self._started, self._before = time.perf_counter(), ledger.seconds
         while ledger.step < last and not self.walk.phase_is_over:
             count = self.fast_path.count
             room = min(last - ledger.step, self.walk.whole_batches_left) if count else 0
@@ -242,31 +232,35 @@ class Training:
                 self._compiled_steps()
             else:
                 self._single_step()
-            self._agree(stop)
-            if len(self._losses) >= STEPS_BETWEEN_CHECKS:
-                self._check_losses()
-            if ledger.outcome is not None or self.agreement.stop or self._spent(until):
+            if self._stops(until, stop):
                 break
-        wait_for(self.device)
-        self._agree(stop, always=True)
-        self._started = None
-        self._check_losses()
-        if ledger.outcome is None and not self.agreement.stop:
-            self._examine()
-            if ledger.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
-                self.save()
-        return None
 
-    def _is_over(self, until: Budget, stop: Interruption) -> bool:
-        self._agree(stop, always=True)
-        return self.agreement.stop or self._spent(until)
-
-    def _agree(self, stop: Interruption, *, always: bool = False) -> None:
-        """Read the clock, and whether to stop, so that all processes do the same."""
+    def _join(self, team: Team) -> None:
+        """The mean of the copies becomes the model; where the phase ends, batch norm's statistics are taken anew."""
         ledger = self.ledger
-        seconds = self._before + time.perf_counter() - self._started if self._started is not None else ledger.seconds
-        self.agreement.reach(step=ledger.step, seconds=seconds, asked=stop.asked, always=always)
-        ledger.seconds = self.agreement.seconds
+        ends = team.join(self.examiner.alone().examine)
+        ledger.examples = team.examples_by_now()
+        if not ends:
+            return
+        ledger.members = ends
+        ledger.saved_seconds += team.saved_seconds
+        if has_batch_norm(self.model):
+            self.clock.start()
+            with taken_anew(self.model):
+                for first in range(0, self.task.examples, self.walk.phase.batch_size):
+                    last = min(self.task.examples, first + self.walk.phase.batch_size)
+                    self.task.forward(self.model, self.source.take(torch.arange(first, last))[0])
+            ledger.seconds = self.clock.look(step=ledger.step, asked=False, always=True)
+            self.clock.pause()
+
+    def _stops(self, until: Budget, stop: Interruption, *, step: int | None = None, always: bool = False) -> bool:
+        """Read the clock, look at the losses now and then: whether no further step is to be made, in any process."""
+        ledger = self.ledger
+        ledger.step = ledger.step if step is None else step
+        ledger.seconds = self.clock.look(step=ledger.step, asked=stop.asked, always=always)
+        if self._losses.is_due:
+            self._check_losses()
+        return ledger.outcome is not None or self.clock.stop or self._spent(until)
 
     def _lost_process(self) -> str:
         kept = f"it goes on from {self.checkpoint}" if self.checkpoint is not None else "it has no checkpoint"
@@ -279,30 +273,22 @@ class Training:
         rate, epoch = self.walk.learning_rate, self.walk.epoch
         meter = self.meter if self.walk.is_noise_step(self.ledger.step) else None
         size, pieces = next(self.walk.feed)
-        self._losses.append(self._step.gradient(pieces, size, meter=meter))
+        self._losses.add([self._step.gradient(pieces, size, meter=meter)])
         self._step.update(rate, epoch=epoch)
         self.ledger.step += 1
         self.ledger.examples += size
 
     def _compiled_steps(self) -> None:
         losses = self.fast_path.run(self.cursor, self.walk.start)
-        self._losses.extend(losses)
+        self._losses.add(losses)
         self.ledger.step += len(losses)
         self.ledger.examples += len(losses) * self.walk.phase.batch_size
         self.ledger.compiled_steps += len(losses)
 
     def _check_losses(self) -> None:
-        """End the run if a loss since the last check was not finite. Not at every step: the device is waited for."""
-        if not self._losses:
-            return
-        losses = torch.stack(self._losses)
-        if self.shard.world_size > 1:
-            sum_over_processes(losses)
-        fine = losses.isfinite()
-        if not fine.all():
-            self.ledger.outcome = Outcome.DIVERGED
-            self.ledger.diverged_at = self.ledger.step - len(fine) + int(fine.int().argmin()) + 1
-        self._losses = []
+        since = self._losses.steps_since_the_first_bad_one()
+        if since is not None:
+            self.ledger.outcome, self.ledger.diverged_at = Outcome.DIVERGED, self.ledger.step - since
 
     def _examine(self) -> None:
         ledger = self.ledger
@@ -333,13 +319,32 @@ class Training:
                 Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)
             )
 
-    def enter_phase(self, index: int) -> None:
-        """Begin a phase of the plan: with a new optimizer, or that of the phase before where it says so."""
-        self.walk.enter(index, step=self.ledger.step)
-        if index == 0 or not self.walk.phase.keeps_optimizer:
-            self.optimizer = self.walk.phase.optimizer(self.model.parameters())
+    def enter_phase(self, index: int, *, start: float | None = None) -> None:
+        """Begin a phase of the plan: with a new optimizer, or that of the phase before where it says so.
+
+        Args:
+            start: the epoch at which it begins; as planned unless given.
+        """
+        self.walk.enter(index, step=self.ledger.step, start=start)
+        phase, keeps = self.walk.phase, index > 0 and self.walk.phase.keeps_optimizer
+        before = self.optimizer if keeps else None
+        if not keeps:
+            self.optimizer = phase.optimizer(self.model.parameters())
         self._step = Step(self.task, self.model, self.optimizer, replica=self.replica, sam_rho=self.plan.sam_rho)
-        self.fast_path.enter(self.optimizer, self.walk.phase)
+        self.fast_path.enter(self.optimizer, phase)
+        self.team: Team | None = None
+        if phase.copies > 1:
+            self.team = Team(
+                self.task,
+                self.plan,
+                self.model,
+                self.walk,
+                seed=self.seed,
+                shard=self.shard,
+                before=before,
+                steps=self.ledger.step,
+                examples=self.ledger.examples,
+            )
 
     def _steps_left(self, until: Budget) -> float:
         ledger = self.ledger
@@ -352,7 +357,3 @@ class Training:
 
     def _spent(self, until: Budget) -> bool:
         return until.spent(steps=self.ledger.step, examples=self.ledger.examples, seconds=self.ledger.seconds)
-
-
-def _has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())

@@ -116,7 +116,7 @@ def list_recipes(name: str | None, as_json: bool) -> None:
     else:
         width = max(map(len, names))
         for one in names:
-            print(
-                f"{one:<{width}}  {rows[one]['paper']}\n{'':<{width}}  {rows[one]['changes']}; needs {rows[one]['needs']}"
-            )
+            about = rows[one]
+            print(f"{one:<{width}}  {about['paper']}")
+            print(f"{'':<{width}}  {about['changes']}; needs {about['needs']}")
         print("\n`critbatch recipes NAME` tells its options; `critbatch train TASK --recipe NAME` trains by it.")

@@ -11,7 +11,7 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from critbatch.batches import Cursor, Source
 from critbatch.errors import UserError
 from critbatch.examples import Tree, map_tree
-from critbatch.measure.surface import has_batch_norm
+from critbatch.norm_statistics import has_batch_norm
 from critbatch.task import Task, apply
 
 

@@ -11,7 +11,8 @@ from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Landscape, LandscapePoint, Solution
 from critbatch.measure.recomputed import recompute_batch_norm
-from critbatch.measure.surface import CHUNK, Surface, has_batch_norm
+from critbatch.measure.surface import CHUNK, Surface
+from critbatch.norm_statistics import has_batch_norm
 from critbatch.provenance import Stopwatch
 from critbatch.task import Task
 

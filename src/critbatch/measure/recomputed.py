@@ -1,60 +1,17 @@
-"""Batch norm's statistics, computed anew for weights that training never stood at."""
+"""Batch norm's statistics at a place of the loss surface that training never stood at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from critbatch.measure.surface import Surface
+from critbatch.norm_statistics import has_batch_norm, taken_anew
 
 
 def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> None:
-    """Set the running statistics of the surface's model to those of the examples, at the weights where it stands.
-
-    Mean and variance are those over all values that a layer sees in one pass over the examples, whatever the chunks;
-    each layer's inputs are those of the model in train mode with batches of a chunk. Where a model has no batch norm
-    nothing is done.
-    """
-    layers = [module for module in surface.model.modules() if isinstance(module, _BatchNorm)]
-    layers = [layer for layer in layers if layer.track_running_stats]
-    if not layers:
+    """Set the running statistics of the surface's model to those of the examples, at the weights where it stands."""
+    if not has_batch_norm(surface.model):
         return
-    with _watched(layers) as sums, torch.no_grad():
+    with taken_anew(surface.model):
         for inputs, _ in surface.chunks(indices):
             surface.outputs(inputs)
-    for layer, (count, total, squares) in sums.items():
-        mean = total / count
-        variance = (squares / count - mean**2).clamp(min=0) * count / (count - 1).clamp(min=1)
-        assert layer.running_mean is not None and layer.running_var is not None
-        layer.running_mean.copy_(mean)
-        layer.running_var.copy_(variance)
-
-
-@contextmanager
-def _watched(layers: list[_BatchNorm]) -> Iterator[dict[_BatchNorm, list[Tensor]]]:
-    """Batch norms in train mode, whose inputs are added up and whose running statistics stay."""
-    sums: dict[_BatchNorm, list[Tensor]] = {}
-
-    def see(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, _BatchNorm)
-        values = args[0].double().transpose(0, 1).flatten(1)
-        new = [torch.tensor(float(values.shape[1])), values.sum(1), values.square().sum(1)]
-        sums[layer] = [old + more for old, more in zip(sums[layer], new, strict=True)] if layer in sums else new
-
-    modes = [(layer, layer.training, layer.momentum) for layer in layers]
-    hooks = [layer.register_forward_pre_hook(see) for layer in layers]
-    for layer in layers:
-        layer.train()
-        layer.momentum = 0.0
-    try:
-        yield sums
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for layer, training, momentum in modes:
-            layer.train(training)
-            layer.momentum = momentum

@@ -18,6 +18,7 @@ from critbatch.errors import UserError
 from critbatch.evaluation import sample
 from critbatch.examples import Data, Tree, as_data, count, map_tree
 from critbatch.loss_records import Mode, Setup
+from critbatch.norm_statistics import has_batch_norm
 from critbatch.task import Task, apply
 
 CHUNK = 1000
@@ -182,10 +183,6 @@ class Surface:
 
     def _cast(self, leaf: Tensor) -> Tensor:
         return leaf.to(self.dtype) if leaf.is_floating_point() else leaf
-
-
-def has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 def _set_mode(model: nn.Module, mode: Mode) -> None:

@@ -9,18 +9,25 @@ from typing import Any
 
 from critbatch.errors import UserError
 from critbatch.plan import Plan
-from critbatch.recipes import adam as _adam
-from critbatch.recipes import akiba2017 as _akiba2017
-from critbatch.recipes import goyal2017 as _goyal2017
-from critbatch.recipes import lamb2020 as _lamb2020
-from critbatch.recipes import lars2017 as _lars2017
-from critbatch.recipes import sgd as _sgd
-from critbatch.recipes import smith2017 as _smith2017
 from critbatch.recipes.about import About
-
-sgd, adam = _sgd.sgd, _adam.adam
-goyal2017, lars2017, akiba2017 = _goyal2017.goyal2017, _lars2017.lars2017, _akiba2017.akiba2017
-lamb2020, smith2017 = _lamb2020.lamb2020, _smith2017.smith2017
+from critbatch.recipes.adam import ABOUT as _ADAM
+from critbatch.recipes.adam import adam
+from critbatch.recipes.akiba2017 import ABOUT as _AKIBA2017
+from critbatch.recipes.akiba2017 import akiba2017
+from critbatch.recipes.goyal2017 import ABOUT as _GOYAL2017
+from critbatch.recipes.goyal2017 import goyal2017
+from critbatch.recipes.lamb2020 import ABOUT as _LAMB2020
+from critbatch.recipes.lamb2020 import lamb2020
+from critbatch.recipes.lars2017 import ABOUT as _LARS2017
+from critbatch.recipes.lars2017 import lars2017
+from critbatch.recipes.post_local_sgd import ABOUT as _POST_LOCAL_SGD
+from critbatch.recipes.post_local_sgd import post_local_sgd
+from critbatch.recipes.sgd import ABOUT as _SGD
+from critbatch.recipes.sgd import sgd
+from critbatch.recipes.smith2017 import ABOUT as _SMITH2017
+from critbatch.recipes.smith2017 import smith2017
+from critbatch.recipes.swap2020 import ABOUT as _SWAP2020
+from critbatch.recipes.swap2020 import swap2020
 
 RECIPES: dict[str, Callable[..., Plan]] = {
     "sgd": sgd,
@@ -29,16 +36,20 @@ RECIPES: dict[str, Callable[..., Plan]] = {
     "lars2017": lars2017,
     "akiba2017": akiba2017,
     "lamb2020": lamb2020,
+    "swap2020": swap2020,
     "smith2017": smith2017,
+    "post-local-sgd": post_local_sgd,
 }
 ABOUT: dict[str, About] = {
-    "sgd": _sgd.ABOUT,
-    "adam": _adam.ABOUT,
-    "goyal2017": _goyal2017.ABOUT,
-    "lars2017": _lars2017.ABOUT,
-    "akiba2017": _akiba2017.ABOUT,
-    "lamb2020": _lamb2020.ABOUT,
-    "smith2017": _smith2017.ABOUT,
+    "sgd": _SGD,
+    "adam": _ADAM,
+    "goyal2017": _GOYAL2017,
+    "lars2017": _LARS2017,
+    "akiba2017": _AKIBA2017,
+    "lamb2020": _LAMB2020,
+    "swap2020": _SWAP2020,
+    "smith2017": _SMITH2017,
+    "post-local-sgd": _POST_LOCAL_SGD,
 }
 
 

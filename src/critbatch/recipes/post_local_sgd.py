@@ -1,0 +1,85 @@
+"""Lin et al. 2018, "Don't use large mini-batches, use local SGD", arXiv:1808.07217."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch.optim import SGD
+
+from critbatch.errors import UserError
+from critbatch.learning_rate import constant, join, ramp, stairs
+from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
+from critbatch.scaling import scale_linearly
+
+
+def usual_rate(batch_size: int) -> float:
+    """0.1 for 128 examples, and in proportion."""
+    return scale_linearly(0.1, from_batch=128, to_batch=batch_size)
+
+
+def post_local_sgd(
+    *,
+    batch_size: int,
+    learning_rate: float | None = None,
+    epochs: float = 300.0,
+    copies: int = 8,
+    local_steps: int = 16,
+    local_share: float = 0.5,
+    warm_up_epochs: float | None = None,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+) -> Plan:
+    """Plain SGD for the first half; then workers that share each batch, and average their weights now and then.
+
+    The switch comes where the learning rate first falls, as in section 4; workers keep their momentum. With 1 local
+    step and no momentum it is plain SGD.
+
+    Args:
+        batch_size: of all workers together.
+        learning_rate: the peak; 0.1 for 128 examples, and in proportion, unless given.
+        epochs: of the run; the rate falls to a tenth at a half and at three quarters.
+        copies: the workers.
+        local_steps: between two averages; 16 in section 4.
+        local_share: the last part of the run, in which steps are local.
+        warm_up_epochs: from the rate of 128 examples to the peak; 5 of 300 unless given.
+        momentum: Nesterov's, as in appendix A.
+        weight_decay: of all weights.
+    """
+    if not 0 < local_share < 1:
+        raise UserError(f"local_share={local_share} is not possible: use a number between 0 and 1.")
+    peak = usual_rate(batch_size) if learning_rate is None else learning_rate
+    up = 5 * epochs / 300 if warm_up_epochs is None else warm_up_epochs
+    first, second = (1 - local_share) * epochs, local_share * epochs
+    optimizer = partial(SGD, lr=peak, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True)
+    start = peak * min(1.0, 128 / batch_size)
+    return Plan(
+        recipe="post-local-sgd",
+        peak=peak,
+        phases=(
+            Phase(
+                epochs=first,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=join(ramp(start, peak, epochs=up), up, constant(peak)),
+            ),
+            Phase(
+                epochs=second,
+                batch_size=batch_size,
+                optimizer=optimizer,
+                learning_rate=stairs(peak / 10, factor=0.1, at=[second / 2]),
+                keeps_optimizer=True,
+                copies=copies,
+                shares_batches=True,
+                average_every=local_steps,
+            ),
+        ),
+    )
+
+
+ABOUT = About(
+    paper="Lin et al. 2018, arXiv:1808.07217",
+    changes="in the second half workers step alone and average their weights now and then",
+    needs="weights and optimizer of each worker; less communication than SGD",
+    usual_rate=usual_rate,
+)

@@ -1,0 +1,219 @@
+"""Copies of a model that train each on its own, and their mean."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from critbatch.device import wait_for
+from critbatch.distributed import Shard, gathered, sum_over_processes
+from critbatch.errors import UserError
+from critbatch.loss_watch import LossWatch
+from critbatch.phases import PlanWalk
+from critbatch.plan import Plan
+from critbatch.random_state import RandomState
+from critbatch.records import MemberEnd
+from critbatch.replica import Replica
+from critbatch.step import Step
+from critbatch.task import Task
+
+
+class Member:
+    """One copy: its weights, optimizer, place in the data and random state.
+
+    Args:
+        index: which of the copies.
+        walk: its own, at the phase of the copies.
+        before: the optimizer to take momentum from; None begins anew.
+    """
+
+    def __init__(
+        self, index: int, task: Task, plan: Plan, model: nn.Module, walk: PlanWalk, random: RandomState, before: Any
+    ) -> None:
+        self.index, self.walk, self.random = index, walk, random
+        self.model = copy.deepcopy(model)
+        self.optimizer: Optimizer = walk.phase.optimizer(self.model.parameters())
+        if before is not None:
+            # Torch takes over the tensors themselves: without a copy all members would share one momentum.
+            self.optimizer.load_state_dict(copy.deepcopy(before.state_dict()))
+        self._step = Step(task, self.model, self.optimizer, replica=Replica(self.model, Shard()), sam_rho=plan.sam_rho)
+        self.steps, self.examples, self.seconds = 0, 0, 0.0
+
+    def step(self) -> Tensor:
+        """One update of this copy. Returns its loss, shape ()."""
+        rate, epoch = self.walk.learning_rate, self.walk.epoch
+        size, pieces = next(self.walk.feed)
+        own = len(self.walk.shard.of(torch.arange(size)))
+        self.steps += 1
+        self.examples += own
+        if own == 0:
+            return next(self.model.parameters()).detach().new_zeros(())
+        loss = self._step.gradient(pieces, own)
+        self._step.update(rate, epoch=epoch)
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.walk.cursor.epoch,
+            "offset": self.walk.cursor.offset,
+            "random": self.random.states,
+            "counts": [self.steps, self.examples, self.seconds],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.walk.cursor.epoch, self.walk.cursor.offset = state["epoch"], state["offset"]
+        self.random.states = [tensor.cpu() for tensor in state["random"]]
+        self.steps, self.examples, self.seconds = state["counts"]
+
+
+class Team:
+    """The copies of a phase that this process trains, one after the other, and the mean of all of them.
+
+    Copy k is trained by process k modulo the number of processes. Either each sees all the data in an order of its own
+    (SWAP), or each takes its share of every batch (local SGD).
+
+    Memory: weights and optimizer state of every copy that this process trains.
+
+    Args:
+        model: the weights that the copies begin with; the mean is put there.
+        walk: of the run, at the phase of the copies.
+        seed: of the run; the copies draw from seeds of their own.
+        shard: of this process.
+        before: the optimizer to take momentum from; None begins anew.
+        steps: of the run so far.
+        examples: likewise.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        plan: Plan,
+        model: nn.Module,
+        walk: PlanWalk,
+        *,
+        seed: int,
+        shard: Shard,
+        before: Any,
+        steps: int,
+        examples: int,
+    ) -> None:
+        phase = walk.phase
+        if phase.copies % shard.world_size:
+            raise UserError(
+                f"{phase.copies} copies cannot be shared equally by {shard.world_size} processes: use a number of "
+                f"processes that divides {phase.copies}."
+            )
+        self.model, self.phase, self.shard, self.walk = model, phase, shard, walk
+        self.steps, self.examples, self.rounds = steps, examples, 0
+        self.device = next(model.parameters()).device
+        self.members = []
+        for index in range(shard.rank, phase.copies, shard.world_size):
+            own = int(np.random.SeedSequence((seed, 1 + index)).generate_state(1)[0])
+            cursor = walk.cursor.copy()
+            if not phase.shares_batches:
+                cursor.seed = own
+            part = Shard(index, phase.copies) if phase.shares_batches else Shard()
+            path = PlanWalk(plan, walk.source, cursor, part)
+            path.enter(walk.index, step=0, start=walk.start)
+            self.members.append(Member(index, task, plan, model, path, RandomState(own, self.device), before))
+
+    def is_done(self, member: Member) -> bool:
+        """Whether the copy has come to the end of the round."""
+        every = self.phase.average_every
+        return member.walk.phase_is_over or (every is not None and member.steps >= (self.rounds + 1) * every)
+
+    @property
+    def round_is_over(self) -> bool:
+        return all(self.is_done(member) for member in self.members)
+
+    @property
+    def phase_is_over(self) -> bool:
+        return all(member.walk.phase_is_over for member in self.members)
+
+    def round(self, losses: LossWatch, stops: Callable[[int], bool]) -> None:
+        """Train each copy, one after the other, to the end of the round.
+
+        Args:
+            losses: where the losses go.
+            stops: told the step of the run after each step of a copy; whether to leave it there.
+        """
+        for member in self.members:
+            began, before, stopped = time.perf_counter(), member.seconds, False
+            with member.random.in_place():
+                while not stopped and not self.is_done(member):
+                    losses.add([member.step()])
+                    stopped = stops(self.steps + member.steps)
+            wait_for(self.device)
+            member.seconds = before + time.perf_counter() - began
+            if stopped:
+                return
+
+    def join(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[MemberEnd]:
+        """Put the mean of all copies into the model, and, before the next round, into the copies.
+
+        Args:
+            examine: gives the four numbers of an evaluation.
+
+        Returns:
+            Where the phase ends, how good each of all copies was.
+        """
+        own = [
+            MemberEnd(copy=member.index, steps=member.steps, seconds=member.seconds, **examine(member.model))
+            for member in (self.members if self.phase_is_over else ())
+        ]
+        mean = self._mean()
+        self.model.load_state_dict(mean)
+        self.rounds += 1
+        if not self.phase_is_over:
+            for member in self.members:
+                member.model.load_state_dict(mean)
+        # All copies are as far in the data.
+        there = self.members[0].walk.cursor
+        self.walk.cursor.epoch, self.walk.cursor.offset = there.epoch, there.offset
+        return sorted((end for part in gathered(own, self.shard) for end in part), key=lambda end: end.copy)
+
+    @torch.no_grad()
+    def _mean(self) -> dict[str, Tensor]:
+        states = [member.model.state_dict() for member in self.members]
+        mean = {}
+        for name, first in states[0].items():
+            mean[name] = first
+            if first.is_floating_point():
+                total = torch.stack([state[name] for state in states]).sum(0)
+                if self.shard.world_size > 1:
+                    sum_over_processes(total)
+                mean[name] = total / self.phase.copies
+        return mean
+
+    def examples_by_now(self) -> int:
+        """Of the run, by all copies of all processes."""
+        own = sum(member.examples for member in self.members)
+        return int(self.examples + sum(gathered(own, self.shard)))
+
+    @property
+    def saved_seconds(self) -> float:
+        """What would be saved if this process's copies were trained at the same time."""
+        seconds = [member.seconds for member in self.members]
+        return sum(seconds) - max(seconds)
+
+    def state(self) -> dict[str, Any]:
+        """Of all copies of all processes."""
+        own = {member.index: member.state() for member in self.members}
+        counts = [self.rounds, self.steps, self.examples]
+        return {"counts": counts, "members": {k: v for part in gathered(own, self.shard) for k, v in part.items()}}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.rounds, self.steps, self.examples = state["counts"]
+        for member in self.members:
+            member.restore(state["members"][member.index])
