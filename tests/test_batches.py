@@ -126,3 +126,34 @@ def test_a_dataset_gives_the_batches_that_tensors_give(workers: int) -> None:
 def test_a_batch_of_none_or_less_is_refused() -> None:
     with pytest.raises(UserError, match="batch_size=0 is not possible"):
         Cursor(10, seed=0).take(0)
+
+
+class Augmented(Dataset):
+    """Examples that are a function of (index, epoch)."""
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.item_at(index, 0)
+
+    def item_at(self, index: int, epoch: int) -> tuple[torch.Tensor, int]:
+        return torch.tensor([float(index), float(epoch)]), index
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_examples_that_change_with_the_epoch_are_those_of_their_epoch(workers: int) -> None:
+    cursor = Cursor(10, seed=0)
+    source = Source(Augmented(), CPU, workers=workers)
+    feed = Feed(source, cursor, batch_size=4, shard=Shard(), piece=lambda n: None)
+    seen = []
+    for _ in range(7):
+        epoch = cursor.epoch + (cursor.offset == 10)
+        _, pieces = next(feed)
+        for inputs, _ in pieces:
+            assert inputs[:, 1].tolist() == [float(epoch)] * len(inputs)
+            seen += inputs[:, 0].int().tolist()
+    order = torch.cat([epoch_order(10, seed=0, epoch=epoch) for epoch in range(3)])
+    assert seen == order[: len(seen)].tolist()
+    inputs, _ = source.take(torch.tensor([3]))
+    assert inputs.tolist() == [[3.0, 0.0]]

@@ -26,6 +26,7 @@ FLOORS = [
         "adascale",
         "optimizers",
         "batches",
+        "growth",
         "plan",
         "budget",
         "progress",

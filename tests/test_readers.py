@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from critbatch.errors import UserError
-from critbatch.zoo.readers import read_characters, read_cifar10, read_idx
+from critbatch.zoo.readers import read_characters, read_cifar10, read_cifar100, read_idx, read_text
 
 
 def idx_bytes(array: np.ndarray, *, kind: int = 0x08) -> bytes:
@@ -32,6 +32,7 @@ def written(folder: Path, data: bytes, name: str = "images-idx3-ubyte") -> Path:
 IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
 PIXELS = (np.arange(2 * 3072) % 251).astype(np.uint8).reshape(2, 3072)
 RECORDS = np.concatenate([np.array([[3], [9]], np.uint8), PIXELS], axis=1)
+RECORDS_100 = np.concatenate([np.array([[19, 99], [0, 42]], np.uint8), PIXELS], axis=1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -79,7 +80,7 @@ def test_a_gzip_file_cut_anywhere_is_refused(tmp_path_factory: pytest.TempPathFa
 @given(noise=st.binary(max_size=80))
 def test_a_file_of_noise_is_an_array_or_a_user_error(tmp_path_factory: pytest.TempPathFactory, noise: bytes) -> None:
     path = written(tmp_path_factory.mktemp("noise"), noise)
-    for read in (read_idx, read_cifar10, read_characters):
+    for read in (read_idx, read_cifar10, read_cifar100, read_characters, read_text):
         try:
             assert read(path) is not None
         except UserError as error:
@@ -113,7 +114,7 @@ def test_a_faulty_idx_file_is_refused_with_what_was_found(tmp_path: Path, data: 
         read_idx(written(tmp_path, data), (4, 5))
 
 
-@pytest.mark.parametrize("read", [read_idx, read_cifar10, read_characters])
+@pytest.mark.parametrize("read", [read_idx, read_cifar10, read_cifar100, read_characters, read_text])
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(UserError, match=r"nowhere cannot be read \(No such file or directory\)"):
         read(tmp_path / "nowhere")
@@ -143,6 +144,30 @@ def test_a_cifar_label_that_is_no_class_is_refused(tmp_path: Path) -> None:
     wrong[1, 0] = 10
     with pytest.raises(UserError, match="has the label 10 in record 1, where 0 to 9 belong"):
         read_cifar10(written(tmp_path, wrong.tobytes()))
+
+
+def test_a_cifar_100_file_gives_its_images_and_its_fine_labels(tmp_path: Path) -> None:
+    images, labels = read_cifar100(written(tmp_path, RECORDS_100.tobytes(), "train.bin"), examples=2)
+    assert labels.tolist() == [99, 42]
+    np.testing.assert_array_equal(images, PIXELS.reshape(2, 3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("place", "label", "sentence"),
+    [(0, 20, "the coarse label 20 in record 1, where 0 to 19"), (1, 100, "the fine label 100 in record 1, where 0 to")],
+)
+def test_a_cifar_100_label_that_is_no_class_is_refused(tmp_path: Path, place: int, label: int, sentence: str) -> None:
+    wrong = RECORDS_100.copy()
+    wrong[1, place] = label
+    with pytest.raises(UserError, match=sentence):
+        read_cifar100(written(tmp_path, wrong.tobytes(), "train.bin"))
+
+
+def test_a_file_of_the_other_cifar_is_refused_by_its_length(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"has 6,146 bytes, which are not whole records of 3,074: .* CIFAR-100"):
+        read_cifar100(written(tmp_path, RECORDS.tobytes(), "data_batch_1.bin"))
+    with pytest.raises(UserError, match=r"has 6,148 bytes, which are not whole records of 3,073: .* CIFAR-10's"):
+        read_cifar10(written(tmp_path, RECORDS_100.tobytes(), "train.bin"))
 
 
 class Bomb:

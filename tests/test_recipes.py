@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor, nn
 
 from critbatch.errors import UserError
 from critbatch.fresh_model import fresh_model
+from critbatch.growth import Growth
 from critbatch.plan import NormStatistics, Plan
 from critbatch.recipes import ABOUT, RECIPES, goyal2017, lamb2020, lars2017, plan_of, settings_from, sgd, smith2017
+from critbatch.records import NoisePoint, NoiseScale
 from critbatch.step import Step
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task
@@ -120,6 +123,40 @@ def test_smith_keeps_the_ratio_of_rate_and_batch_that_decay_would_have() -> None
     noise = [phase.learning_rate(0) / phase.batch_size for phase in plan.phases]
     assert [noise[0] / one for one in noise] == pytest.approx([1, 5, 25, 125])
     assert [phase.epochs for phase in plan.phases] == pytest.approx([60, 60, 40, 40])
+
+
+def test_the_batch_grows_when_the_noise_scale_has_passed_it_and_the_rate_grows_along() -> None:
+    training = Training(TASK, plan_of("adaptive", batch_size=4, learning_rate=0.01, epochs=60.0, largest_batch=64))
+    training.advance()
+    run = training.record()
+    sizes = [point.batch_size or 4 for point in run.curve]
+    assert sizes == sorted(sizes) and set(sizes) <= {4, 8, 16, 32, 64} and sizes[-1] > 4
+    growth = training.plan.phases[0].growth
+    assert growth is not None
+    for before, after in pairwise(run.curve):
+        small, large = before.batch_size or 4, after.batch_size or 4
+        if small != large:
+            known = growth.noise_scale([point for point in run.noise if point.step <= before.step])
+            assert known is not None and known >= large == 2 * small
+            gain = after.learning_rate / before.learning_rate
+            assert gain == pytest.approx((1 + known / small) / (1 + known / large))
+            assert 1 < gain < 2
+
+
+def test_a_batch_does_not_grow_on_noise_that_is_not_known() -> None:
+    growth = Growth(largest=1000, points=2)
+
+    def point(signal: float, noise: float) -> NoisePoint:
+        scale = NoiseScale(gradient_norm2=signal, covariance_trace=noise, pairs=16)
+        return NoisePoint(step=1, epoch=0.1, scale=scale)
+
+    assert growth.next_size(8, [point(1, 99)]) == 8
+    assert growth.next_size(8, [point(1, 15), point(1, 15)]) == 8
+    assert growth.next_size(8, [point(1, 16), point(1, 16)]) == 16
+    assert growth.next_size(8, [point(-1, 99), point(0.5, 99)]) == 8
+    assert growth.next_size(600, [point(1, 1e6)] * 2) == 600
+    with pytest.raises(UserError, match="factor=1, largest=8"):
+        Growth(largest=8, factor=1)
 
 
 def test_momentum_goes_on_when_the_batch_grows() -> None:

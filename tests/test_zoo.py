@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from critbatch.errors import UserError
 from critbatch.records import Quantity
 from critbatch.zoo.find import find_task
+from critbatch.zoo.image_sets import CIFAR10_SCALE
 from critbatch.zoo.models import CNN, MLP, he_normal
 from critbatch.zoo.resnet import Block, ResNet
 from critbatch.zoo.sets import SETS
 from critbatch.zoo.standardize import Standardize, to_indices
-from critbatch.zoo.tasks import CIFAR10_SCALE, TASKS, windows
+from critbatch.zoo.tasks import TASKS, windows
 from critbatch.zoo.transformer import GPT
 
 
@@ -152,7 +153,7 @@ def test_windows_do_not_overlap_and_each_character_s_target_is_the_next(characte
 
 
 def test_each_entry_names_a_known_data_set_and_builds_a_task_of_its_own_name() -> None:
-    assert {entry.data for entry in TASKS.values()} == {"digits", "none", *SETS}
+    assert {entry.data for entry in TASKS.values()} == {"digits", "none", "own", *SETS}
     assert find_task("digits-mlp").name == "digits-mlp"
     assert all(entry.description and entry.model for entry in TASKS.values())
 

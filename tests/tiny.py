@@ -54,6 +54,7 @@ RATES = {
 }
 OPTIONS = {
     "swap2020": {"copies": 2, "small_batch_size": 8, "until_train_metric": None},
+    "adaptive": {"largest_batch": 32},
     "post-local-sgd": {"copies": 2, "local_steps": 5},
     "smith2017": {"factor": 2, "largest_batch": 64},
     "lars2017": {"warm_up_epochs": 1.0, "trust_coefficient": 0.1},

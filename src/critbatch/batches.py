@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from critbatch.distributed import Shard
 from critbatch.errors import UserError
@@ -115,7 +116,8 @@ class Source:
     """Batches of a data set on a device, given their indices.
 
     Tensors (`Examples`) are moved to the device once and gathered there. Any other Dataset goes through torch's
-    DataLoader, in the same order.
+    DataLoader, in the same order. If it has a method `item_at(index, epoch)`, that gives the examples of training: so
+    augmentation is a function of (index, epoch) and a resumed run sees what the unbroken one saw.
 
     Args:
         data: the data set.
@@ -125,6 +127,7 @@ class Source:
 
     def __init__(self, data: Data, device: torch.device, *, workers: int = 0) -> None:
         self.data = data.to(device) if isinstance(data, Examples) else data
+        self.by_epoch = not isinstance(data, Examples) and callable(getattr(data, "item_at", None))
         self.device, self.workers = device, workers
 
     def stream(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tree, Tree]]:
@@ -133,7 +136,10 @@ class Source:
             yield from map(self.take, batches)
             return
         loader = DataLoader(
-            self.data, batch_sampler=_Rows(batches), num_workers=self.workers, pin_memory=self.device.type == "cuda"
+            _ByEpoch(self.data) if self.by_epoch else self.data,
+            batch_sampler=_Rows(batches),
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
         )
         for inputs, targets in loader:
             yield self._moved(inputs), self._moved(targets)
@@ -184,7 +190,21 @@ class Feed:
 
     def _rows(self, ahead: Cursor) -> Iterator[Tensor]:
         for n in itertools.count():
-            yield from self._cut(ahead.take(self.batch_size), n)
+            rows = self._cut(ahead.take(self.batch_size), n)
+            # The epoch goes with the index: workers ask for examples long before their epoch begins.
+            shift = ahead.epoch * ahead.examples if self.source.by_epoch else 0
+            yield from (row + shift for row in rows)
+
+
+class _ByEpoch(Dataset[Any]):
+    """Items that are a function of (index, epoch), asked for by ``index + epoch * examples``."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __getitem__(self, place: int) -> Any:
+        epoch, index = divmod(place, len(self.data))
+        return self.data.item_at(index, epoch)
 
 
 class _Rows:

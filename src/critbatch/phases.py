@@ -47,10 +47,15 @@ class PlanWalk:
         self.phase: Phase = self.plan.phases[index]
         self.start = sum(phase.epochs for phase in self.plan.phases[:index]) if start is None else start
         self.end = self.start + self.phase.epochs
+        self.resize(self.phase.batch_size, 1.0, step=step)
+
+    def resize(self, batch_size: int, rate_factor: float, *, step: int) -> None:
+        """Go on with another batch size, and with the learning rate of the phase times a factor."""
+        self.batch_size, self.rate_factor = batch_size, rate_factor
         self.feed = Feed(
             self.source,
             self.cursor,
-            batch_size=self.phase.batch_size,
+            batch_size=batch_size,
             shard=self.shard,
             piece=lambda n: self._piece_size(step + n),
         )
@@ -71,24 +76,24 @@ class PlanWalk:
     @property
     def learning_rate(self) -> float:
         """Of the next step."""
-        return self.phase.learning_rate(self.epoch)
+        return self.rate_factor * self.phase.learning_rate(self.epoch)
 
     @property
     def steps_left(self) -> float:
         """In this phase."""
-        return (self.end - self.cursor.position) * self.cursor.examples / self.phase.batch_size
+        return (self.end - self.cursor.position) * self.cursor.examples / self.batch_size
 
     @property
     def whole_batches_left(self) -> int:
         """In this epoch, and in this phase."""
-        in_epoch = (self.cursor.examples - self.cursor.offset) / self.phase.batch_size
+        in_epoch = (self.cursor.examples - self.cursor.offset) / self.batch_size
         return int(min(in_epoch, self.steps_left))
 
     def is_noise_step(self, step: int) -> bool:
-        return self.noise_every > 0 and step % self.noise_every == 0 and self.phase.batch_size > 1
+        return self.noise_every > 0 and step % self.noise_every == 0 and self.batch_size > 1
 
     def _piece_size(self, step: int) -> int | None:
         sizes = [self.plan.micro_batch_size] if self.plan.micro_batch_size else []
         if self.is_noise_step(step):
-            sizes.append(math.ceil(self.phase.batch_size / self.noise_pieces))
+            sizes.append(math.ceil(self.batch_size / self.noise_pieces))
         return min(sizes, default=None)

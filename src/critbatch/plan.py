@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from critbatch.batches import Order
 from critbatch.errors import UserError
+from critbatch.growth import Growth
 from critbatch.learning_rate import Rate
 
 
@@ -38,6 +39,7 @@ class Phase:
         shares_batches: the copies share the examples of each batch of `batch_size`; else each sees all the data in an
             order of its own, in batches of `batch_size`.
         average_every: the copies go on from their mean after so many steps, too.
+        growth: the batch grows with the noise of its gradient, which is then measured.
     """
 
     epochs: float
@@ -49,6 +51,7 @@ class Phase:
     copies: int = 1
     shares_batches: bool = False
     average_every: int | None = None
+    growth: Growth | None = None
 
     def __post_init__(self) -> None:
         if not (self.epochs > 0 and math.isfinite(self.epochs)):
@@ -110,6 +113,10 @@ class Plan:
     def batch_size(self) -> int:
         """Of the first phase."""
         return self.phases[0].batch_size
+
+    @property
+    def needs_noise(self) -> bool:
+        return any(phase.growth is not None for phase in self.phases)
 
     @property
     def is_more_than_steps(self) -> bool:

@@ -281,6 +281,7 @@ class CurvePoint(Record):
     train_metric: float
     validation_loss: float
     validation_metric: float
+    batch_size: int | None = None  # of the step before; None where it is that of the run
 
 
 class Outcome(StrEnum):

@@ -51,6 +51,7 @@ def state_of(run: Resumable) -> dict[str, Any]:
         "ledger": run.ledger.to_plain(),
         "phase": run.walk.index,
         "phase_start": run.walk.start,
+        "size": [run.walk.batch_size, run.walk.rate_factor],
         "team": None if run.team is None else run.team.state(),
         "epoch": run.cursor.epoch,
         "offset": run.cursor.offset,
@@ -80,6 +81,8 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
     run.ledger = Ledger.from_plain(state["ledger"])
     run.cursor.epoch, run.cursor.offset = state["epoch"], state["offset"]
     run.enter_phase(state["phase"], start=state["phase_start"])
+    size, factor = state["size"]
+    run.walk.resize(size, factor, step=run.ledger.step)
     if run.team is not None:
         run.team.restore(state["team"])
     run.model.load_state_dict(state["model"])

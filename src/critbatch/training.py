@@ -34,6 +34,7 @@ from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
 from critbatch.run_clock import RunClock
 from critbatch.run_record import run_of
+from critbatch.scaling import scale_saturating
 from critbatch.step import Step
 from critbatch.task import Task
 from critbatch.team import Team
@@ -42,6 +43,8 @@ from critbatch.team import Team
 DIVERGED = 100.0
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 PAIRS_PER_NOISE_POINT = 16
+# Steps from one at which the noise is measured to the next, where a plan asks for it.
+NOISE_EVERY = 2
 
 
 def train(task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any) -> Run:
@@ -106,7 +109,8 @@ class Training:
         refuse_misfits(task, plan, seed=seed, processes=this_shard().world_size)
         self.task, self.plan, self.seed, self.target = task, plan, seed, target
         self.device = device or pick_device()
-        self.noise_every, self.checkpoint, self.progress = noise_every, checkpoint, progress
+        noise_every = self.noise_every = noise_every or (NOISE_EVERY if plan.needs_noise else 0)
+        self.checkpoint, self.progress = checkpoint, progress
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
         self.source = Source(task.train, self.device, workers=workers)
@@ -162,7 +166,7 @@ class Training:
                     raise
                 raise UserError(
                     f"Batch norm cannot train on a batch of one example (step {ledger.step + 1} of batch size "
-                    f"{self.walk.phase.batch_size}): use a batch size above 1, and drop_last if one is left over."
+                    f"{self.walk.batch_size}): use a batch size above 1, and drop_last if one is left over."
                 ) from error
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
@@ -305,6 +309,7 @@ class Training:
             epoch=epoch,
             seconds=ledger.seconds,
             learning_rate=self.walk.learning_rate,
+            batch_size=None if self.walk.batch_size == self.plan.batch_size else self.walk.batch_size,
             **numbers,
         )
         ledger.curve.append(point)
@@ -314,10 +319,28 @@ class Training:
             ledger.outcome, ledger.diverged_at = Outcome.DIVERGED, ledger.step
         if len(self.meter.pairs) >= (PAIRS_PER_NOISE_POINT if ledger.outcome is None else FEWEST_PAIRS):
             ledger.noise.append(self.meter.take_point(step=ledger.step, epoch=epoch))
+            self._grow()
         if self.progress is not None:
             self.progress(
                 Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)
             )
+
+    def _grow(self) -> None:
+        """Take a larger batch where the plan grows it and the noise has come to be large enough."""
+        growth, walk = self.walk.phase.growth, self.walk
+        size = walk.batch_size if growth is None else growth.next_size(walk.batch_size, self.ledger.noise)
+        if growth is None or size == walk.batch_size:
+            return
+        noise_scale = growth.noise_scale(self.ledger.noise)
+        assert noise_scale is not None
+        factor = scale_saturating(
+            walk.rate_factor,
+            from_batch=walk.batch_size,
+            to_batch=size,
+            noise_scale=noise_scale,
+            exponent=growth.exponent,
+        )
+        walk.resize(size, factor, step=self.ledger.step)
 
     def enter_phase(self, index: int, *, start: float | None = None) -> None:
         """Begin a phase of the plan: with a new optimizer, or that of the phase before where it says so.

@@ -12,6 +12,8 @@ from critbatch.plan import Plan
 from critbatch.recipes.about import About
 from critbatch.recipes.adam import ABOUT as _ADAM
 from critbatch.recipes.adam import adam
+from critbatch.recipes.adaptive import ABOUT as _ADAPTIVE
+from critbatch.recipes.adaptive import adaptive
 from critbatch.recipes.akiba2017 import ABOUT as _AKIBA2017
 from critbatch.recipes.akiba2017 import akiba2017
 from critbatch.recipes.goyal2017 import ABOUT as _GOYAL2017
@@ -37,6 +39,7 @@ RECIPES: dict[str, Callable[..., Plan]] = {
     "akiba2017": akiba2017,
     "lamb2020": lamb2020,
     "swap2020": swap2020,
+    "adaptive": adaptive,
     "smith2017": smith2017,
     "post-local-sgd": post_local_sgd,
 }
@@ -48,6 +51,7 @@ ABOUT: dict[str, About] = {
     "akiba2017": _AKIBA2017,
     "lamb2020": _LAMB2020,
     "swap2020": _SWAP2020,
+    "adaptive": _ADAPTIVE,
     "smith2017": _SMITH2017,
     "post-local-sgd": _POST_LOCAL_SGD,
 }

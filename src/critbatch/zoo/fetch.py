@@ -24,16 +24,16 @@ _PIECE = 1 << 20
 def checksum(path: Path, kind: str = "sha256") -> str:
     """The file's checksum, in hexadecimal."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, kind).hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
 
 
-def save(stream: IO[bytes], to: Path, expected: str, *, kind: str = "sha256", source: str) -> None:
+def save(stream: IO[bytes], to: Path, expected: str | None, *, kind: str = "sha256", source: str) -> None:
     """Write the stream to `to`, by way of a file beside it, once it is known to be right.
 
     Args:
         stream: what to write.
         to: the file to make; its folder is made too.
-        expected: the checksum, in hexadecimal.
+        expected: the checksum, in hexadecimal; None where something else vouches for the stream.
         kind: of checksum.
         source: how a message calls the stream.
 
@@ -50,7 +50,7 @@ def save(stream: IO[bytes], to: Path, expected: str, *, kind: str = "sha256", so
             while piece := stream.read(_PIECE):
                 digest.update(piece)
                 size += file.write(piece)
-        if digest.hexdigest() != expected:
+        if expected is not None and digest.hexdigest() != expected:
             raise UserError(
                 f"{source} has {size:,} bytes and the {kind.upper()} {digest.hexdigest()[:12]}..., not "
                 f"{expected[:12]}...: it was cut short or changed, fetch it again."
@@ -74,7 +74,7 @@ def copy(file: DataFile, source: Path, folder: Path) -> None:
         save(stream, folder / file.name, file.sha256, source=str(source))
 
 
-def download(urls: Sequence[str], to: Path, expected: str, *, kind: str = "sha256") -> None:
+def download(urls: Sequence[str], to: Path, expected: str | None, *, kind: str = "sha256") -> None:
     """Download from the first address that gives the right file.
 
     Raises:
@@ -116,6 +116,25 @@ def unpack(archive: Path, files: Sequence[DataFile], folder: Path) -> None:
         raise UserError(f"{archive} cannot be unpacked into {folder} ({error}): make both accessible.") from error
     if wanted:
         raise UserError(f"{archive} has no {' or '.join(wanted)}: use the archive as published.")
+
+
+def unpack_set(archive: Path, data: DataSet, folder: Path) -> None:
+    """Write the set's files from its archive, found somewhere, into `folder`.
+
+    Raises:
+        UserError: if the archive is broken, lacks a file, or is another one than published.
+    """
+    if data.archive is not None and any(file.sha256 is None for file in data.files):
+        try:
+            found = checksum(archive, "md5")
+        except OSError as error:
+            raise UserError(f"{archive} cannot be read ({error.strerror or error}): make it accessible.") from error
+        if found != data.archive.md5:
+            raise UserError(
+                f"{archive} has {archive.stat().st_size:,} bytes and the MD5 {found[:12]}..., not "
+                f"{data.archive.md5[:12]}...: it was cut short or changed, fetch it again."
+            )
+    unpack(archive, data.files, folder)
 
 
 def download_set(data: DataSet, folder: Path) -> None:

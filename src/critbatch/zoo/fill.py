@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from critbatch.errors import UserError
-from critbatch.zoo.fetch import checksum, copy, download_set, unpack
+from critbatch.zoo.fetch import checksum, copy, download_set, unpack_set
 from critbatch.zoo.places import find_archive, find_in
 from critbatch.zoo.sets import CIFAR10, SETS, DataFile, DataSet
 
@@ -19,14 +19,15 @@ from critbatch.zoo.sets import CIFAR10, SETS, DataFile, DataSet
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fill the folder, say how each set stands, and return 0 if every one is there, else 1."""
     parser = argparse.ArgumentParser(prog="python -m critbatch.zoo.fill", description="Fill a data folder.")
+    usual = [name for name, data in SETS.items() if data.by_default]
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="copy from here; else download")
     parser.add_argument("--to", dest="target", type=Path, metavar="FOLDER", default=Path("data"), help="default: data")
-    parser.add_argument("sets", nargs="*", metavar="SET", help=f"default: all of {', '.join(SETS)}")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=f"default: {', '.join(usual)}")
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.sets if name not in SETS]:
         parser.error(f"no data set is called {' or '.join(unknown)}: use {', '.join(SETS)}")
     missing = 0
-    for name in options.sets or SETS:
+    for name in options.sets or usual:
         try:
             state = fill(SETS[name], options.target, options.source)
         except (UserError, OSError) as error:
@@ -42,7 +43,7 @@ def fill(data: DataSet, target: Path, source: Path | None = None) -> str:
     """Bring one set into the folder `target`: from the folder `source`, or else from its public address.
 
     Returns:
-        How it came there, in a few words. Every file's checksum was right.
+        How it came there, in a few words. Every checksum that is known was right.
 
     Raises:
         UserError: if the set is not where it was looked for, or a file is not as published.
@@ -65,7 +66,7 @@ def fill(data: DataSet, target: Path, source: Path | None = None) -> str:
             copy(file, found / file.name, folder)
         return f"ok (copied from {found})"
     if (packed := find_archive(source, data)) is not None:
-        unpack(packed, data.files, folder)
+        unpack_set(packed, data, folder)
         return f"ok (unpacked from {packed})"
     if data.name == CIFAR10.name and tool.is_file():
         _run_tool(tool, data, folder)
@@ -74,8 +75,8 @@ def fill(data: DataSet, target: Path, source: Path | None = None) -> str:
 
 
 def is_right(path: Path, file: DataFile) -> bool:
-    """Whether the file at `path` is there, as published."""
-    return path.is_file() and checksum(path) == file.sha256
+    """Whether the file at `path` is there, as published as far as can be told."""
+    return path.is_file() and (file.sha256 is None or checksum(path) == file.sha256)
 
 
 def _run_tool(tool: Path, data: DataSet, folder: Path) -> None:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.zoo.fetch import download_set, unpack
+from critbatch.zoo.fetch import download_set, unpack_set
 from critbatch.zoo.sets import SETS, DataSet
 
 
@@ -63,7 +63,7 @@ def data_folder(name: str) -> Path:
     target = cache / data.folders[0]
     for root in roots:
         if (packed := find_archive(root, data)) is not None:
-            unpack(packed, data.files, target)
+            unpack_set(packed, data, target)
             return target
     try:
         download_set(data, target)

@@ -1,6 +1,6 @@
-"""Readers of IDX, of CIFAR-10's binary form, and of plain text. Each file is whole, or refused in one sentence.
+"""Readers of IDX, of the binary form of CIFAR-10 and CIFAR-100, and of plain text.
 
-No pickle is ever loaded: it would run code of whoever wrote the file.
+Each file is whole, or refused in one sentence. No pickle is ever loaded: it would run code of whoever wrote the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from critbatch.errors import UserError
 Bytes = NDArray[np.uint8]
 
 CIFAR_SHAPE = (3, 32, 32)
-_CIFAR_RECORD = 1 + math.prod(CIFAR_SHAPE)
+_CIFAR_IMAGE = math.prod(CIFAR_SHAPE)
 _IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _PIECE = 1 << 20
 
@@ -87,27 +87,54 @@ def read_cifar10(path: Path, examples: int | None = None) -> tuple[Bytes, Bytes]
     Raises:
         UserError: if the file is missing, cut short, or not of this form.
     """
+    images, labels = _read_cifar(path, examples, "CIFAR-10", {"label": 10})
+    return images, labels[:, 0]
+
+
+def read_cifar100(path: Path, examples: int | None = None) -> tuple[Bytes, Bytes]:
+    """Images and fine labels of a file in CIFAR-100's binary form.
+
+    A record is one byte of coarse label, 0 to 19, one of fine label, 0 to 99, and 3072 of image, as in CIFAR-10.
+
+    Args:
+        path: the file.
+        examples: how many it should have; None for any number.
+
+    Returns:
+        images, uint8, shape (examples, 3, 32, 32), and fine labels, uint8, shape (examples,).
+
+    Raises:
+        UserError: if the file is missing, cut short, or not of this form.
+    """
+    images, labels = _read_cifar(path, examples, "CIFAR-100", {"coarse label": 20, "fine label": 100})
+    return images, labels[:, 1]
+
+
+def _read_cifar(path: Path, examples: int | None, name: str, classes: dict[str, int]) -> tuple[Bytes, Bytes]:
+    """Images, and the labels that come before each: uint8, shape (examples, kinds of label)."""
     try:
         data = bytearray(path.read_bytes())
     except OSError as error:
         raise _unreadable(path, error) from error
     if data[:1] == b"\x80":
-        raise UserError(f"{path} seems to be a Python pickle, which is never loaded: use CIFAR-10's binary version.")
+        raise UserError(f"{path} seems to be a Python pickle, which is never loaded: use {name}'s binary version.")
+    record = len(classes) + _CIFAR_IMAGE
     wanted = f"{examples:,} records" if examples is not None else "whole records"
-    count, rest = divmod(len(data), _CIFAR_RECORD)
+    count, rest = divmod(len(data), record)
     if rest or not count or (examples is not None and count != examples):
         raise UserError(
-            f"{path} has {len(data):,} bytes, which are not {wanted} of {_CIFAR_RECORD:,}: use a .bin file of "
-            "CIFAR-10's binary version, and fetch it again if it is one."
+            f"{path} has {len(data):,} bytes, which are not {wanted} of {record:,}: use a .bin file of "
+            f"{name}'s binary version, and fetch it again if it is one."
         )
-    records = np.frombuffer(data, np.uint8).reshape(count, _CIFAR_RECORD)
-    labels = records[:, 0].copy()
-    if labels.max() > 9:
-        raise UserError(
-            f"{path} has the label {labels.max()} in record {int(labels.argmax())}, where 0 to 9 belong: use a .bin "
-            "file of CIFAR-10's binary version."
-        )
-    return records[:, 1:].reshape(count, *CIFAR_SHAPE), labels
+    records = np.frombuffer(data, np.uint8).reshape(count, record)
+    labels = records[:, : len(classes)].copy()
+    for place, (kind, size) in enumerate(classes.items()):
+        if (found := labels[:, place]).max() >= size:
+            raise UserError(
+                f"{path} has the {kind} {found.max()} in record {int(found.argmax())}, where 0 to {size - 1} belong: "
+                f"use a .bin file of {name}'s binary version."
+            )
+    return records[:, len(classes) :].reshape(count, *CIFAR_SHAPE), labels
 
 
 def read_characters(path: Path) -> tuple[Bytes, str]:
@@ -118,6 +145,20 @@ def read_characters(path: Path) -> tuple[Bytes, str]:
 
     Raises:
         UserError: if the file is missing, empty, not UTF-8, or has more than 256 different characters.
+    """
+    text = read_text(path)
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    vocabulary, ids = np.unique(points, return_inverse=True)
+    if len(vocabulary) > 256:
+        raise UserError(f"{path} has {len(vocabulary):,} different characters: a text with up to 256 can be used.")
+    return ids.astype(np.uint8), "".join(chr(point) for point in vocabulary)
+
+
+def read_text(path: Path) -> str:
+    """A text.
+
+    Raises:
+        UserError: if the file is missing, empty, or not UTF-8.
     """
     try:
         raw = path.read_bytes()
@@ -131,11 +172,7 @@ def read_characters(path: Path) -> tuple[Bytes, str]:
         ) from None
     if not text:
         raise UserError(f"{path} is empty: give a text.")
-    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    vocabulary, ids = np.unique(points, return_inverse=True)
-    if len(vocabulary) > 256:
-        raise UserError(f"{path} has {len(vocabulary):,} different characters: a text with up to 256 can be used.")
-    return ids.astype(np.uint8), "".join(chr(point) for point in vocabulary)
+    return text
 
 
 def _open(path: Path) -> BufferedIOBase:

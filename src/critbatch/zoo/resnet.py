@@ -15,6 +15,8 @@ class Block(nn.Module):
     channels to 0. (batch, narrow, size, size) to (batch, wide, size / stride, size / stride).
     """
 
+    last_norm = "second_norm"
+
     def __init__(self, narrow: int, wide: int, *, stride: int) -> None:
         super().__init__()
         self.stride, self.new_channels = stride, wide - narrow

@@ -8,66 +8,30 @@ test set for validation: what is tuned here is tuned on it, so do not report it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from critbatch.errors import UserError
 from critbatch.examples import Examples
 from critbatch.records import Quantity, Target
 from critbatch.task import Task
-from critbatch.zoo.keskar import KeskarC1, KeskarF1
+from critbatch.zoo.entry import TaskEntry
+from critbatch.zoo.image_sets import FASHION_SCALE, MNIST_SCALE, cifar_task, idx_task
+from critbatch.zoo.keskar_tasks import KESKAR_TASKS
 from critbatch.zoo.models import CNN, MLP
-from critbatch.zoo.places import data_folder, find_file
-from critbatch.zoo.readers import read_characters, read_cifar10, read_idx
+from critbatch.zoo.paper_tasks import PAPER_TASKS
+from critbatch.zoo.places import data_folder
+from critbatch.zoo.readers import read_characters
 from critbatch.zoo.resnet import ResNet
 from critbatch.zoo.standardize import Standardize, to_indices
 from critbatch.zoo.surfaces import surface_double_well, surface_saddle, surface_two_weights
 from critbatch.zoo.transformer import GPT
 
-# In the units of the bytes, over the training set.
-MNIST_SCALE = Standardize(mean=0.13066 * 255, std=0.30811 * 255)
-FASHION_SCALE = Standardize(mean=0.28604 * 255, std=0.35302 * 255)
-CIFAR10_SCALE = Standardize(mean=(125.307, 122.950, 113.865), std=(62.993, 62.089, 66.705))
-
-BYTE_SCALE = Standardize(mean=0.0, std=255.0)
-
 DIGITS_TRAIN = 1437
 CONTEXT = 64
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """A built-in task, described without building it."""
-
-    build: Callable[[], Task]
-    description: str
-    data: str  # a name in `zoo.sets`, "digits" for scikit-learn's, or "none" where it is made
-    model: str
-
-
-def _images(folder: Path, part: str, shape: tuple[int, ...]) -> Examples:
-    """One part of MNIST or of a set like it: uint8 images, each of this shape, and their labels."""
-    images_path = find_file(folder, f"{part}-images-idx3-ubyte.gz")
-    labels_path = find_file(folder, f"{part}-labels-idx1-ubyte.gz")
-    images, labels = read_idx(images_path, (28, 28)), read_idx(labels_path, ())
-    if len(images) != len(labels):
-        raise UserError(
-            f"{images_path} has {len(images):,} images but {labels_path} has {len(labels):,} labels: use files that "
-            "belong together."
-        )
-    return Examples(torch.from_numpy(images).view(-1, *shape), torch.from_numpy(labels).long())
-
-
-def _cifar10_images(folder: Path, names: list[str]) -> Examples:
-    parts = [read_cifar10(folder / f"{name}.bin", 10_000) for name in names]
-    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    return Examples(torch.from_numpy(images), torch.from_numpy(labels).long())
 
 
 def windows(ids: Tensor, length: int) -> Examples:
@@ -121,81 +85,27 @@ def digits_narrow() -> Task:
     )
 
 
-def _image_task(
-    name: str,
-    data: str,
-    *,
-    shape: tuple[int, ...],
-    model: Callable[[], nn.Module],
-    scale: Standardize,
-    target: float,
-    recipe: str = "sgd",
-) -> Task:
-    folder = data_folder(data)
-    return Task(
-        name,
-        model=model,
-        train=_images(folder, "train", shape),
-        validation=_images(folder, "t10k", shape),
-        target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
-        unit="image",
-        prepare=scale,
-        recipe=recipe,
-    )
-
-
 def mnist_mlp() -> Task:
     model = partial(MLP, (784, 100, 10))
-    return _image_task("mnist-mlp", "mnist", shape=(784,), model=model, scale=MNIST_SCALE, target=0.97)
+    return idx_task("mnist-mlp", "mnist", shape=(784,), model=model, scale=MNIST_SCALE, target=0.97)
 
 
 def fashion_mlp() -> Task:
     model = partial(MLP, (784, 100, 10))
-    return _image_task("fashion-mlp", "fashion-mnist", shape=(784,), model=model, scale=FASHION_SCALE, target=0.87)
+    return idx_task("fashion-mlp", "fashion-mnist", shape=(784,), model=model, scale=FASHION_SCALE, target=0.87)
 
 
 def fashion_cnn() -> Task:
     model = partial(CNN, channels=1, size=28, widths=(8, 16))
-    return _image_task("fashion-cnn", "fashion-mnist", shape=(1, 28, 28), model=model, scale=FASHION_SCALE, target=0.88)
-
-
-def _cifar10_task(
-    name: str,
-    *,
-    model: Callable[[], nn.Module],
-    target: float,
-    scale: Standardize = CIFAR10_SCALE,
-    recipe: str = "sgd",
-) -> Task:
-    folder = data_folder("cifar10")
-    return Task(
-        name,
-        model=model,
-        train=_cifar10_images(folder, [f"data_batch_{part}" for part in range(1, 6)]),
-        validation=_cifar10_images(folder, ["test_batch"]),
-        target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
-        unit="image",
-        prepare=scale,
-        recipe=recipe,
-    )
+    return idx_task("fashion-cnn", "fashion-mnist", shape=(1, 28, 28), model=model, scale=FASHION_SCALE, target=0.88)
 
 
 def cifar10_cnn() -> Task:
-    return _cifar10_task("cifar10-cnn", model=partial(CNN, channels=3, size=32, widths=(16, 32, 64)), target=0.60)
+    return cifar_task("cifar10-cnn", model=partial(CNN, channels=3, size=32, widths=(16, 32, 64)), target=0.60)
 
 
 def cifar10_resnet() -> Task:
-    return _cifar10_task("cifar10-resnet", model=partial(ResNet, 3), target=0.70)
-
-
-def keskar_f1() -> Task:
-    return _image_task(
-        "keskar-f1", "mnist", shape=(784,), model=KeskarF1, scale=BYTE_SCALE, target=0.975, recipe="adam"
-    )
-
-
-def keskar_c1() -> Task:
-    return _cifar10_task("keskar-c1", model=KeskarC1, scale=BYTE_SCALE, target=0.70, recipe="adam")
+    return cifar_task("cifar10-resnet", model=partial(ResNet, 3), target=0.70)
 
 
 def shakespeare_gpt() -> Task:
@@ -252,18 +162,8 @@ TASKS: dict[str, TaskEntry] = {
         "cifar10",
         "ResNet-20 with batch normalization",
     ),
-    "keskar-f1": TaskEntry(
-        keskar_f1,
-        "60,000 digits of 28x28; validation on the 10,000 test images",
-        "mnist",
-        "F1 of Keskar et al.: 5 hidden layers of 512 with batch normalization",
-    ),
-    "keskar-c1": TaskEntry(
-        keskar_c1,
-        "50,000 colour images of 32x32; validation on the 10,000 test images",
-        "cifar10",
-        "C1 of Keskar et al.: 2 convolutions of 64 channels, batch normalization, dropout",
-    ),
+    **KESKAR_TASKS,
+    **PAPER_TASKS,
     "shakespeare-gpt": TaskEntry(
         shakespeare_gpt,
         "the next character of 1,115,394, in sequences of 64; validation on the last tenth",

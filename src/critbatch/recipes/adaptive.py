@@ -1,0 +1,78 @@
+"""A batch that grows with the measured noise scale: McCandlish et al. 2018, arXiv:1812.06162, section 2.4."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch.optim import SGD, AdamW
+
+from critbatch.errors import UserError
+from critbatch.growth import Growth
+from critbatch.learning_rate import warmed_up
+from critbatch.plan import Phase, Plan
+from critbatch.recipes.about import About
+from critbatch.scaling import scale_linearly
+
+
+def usual_rate(batch_size: int) -> float:
+    """That of SGD: 0.1 for 256 examples, and in proportion below that."""
+    return min(0.1, scale_linearly(0.1, from_batch=256, to_batch=batch_size))
+
+
+def adaptive(
+    *,
+    batch_size: int,
+    learning_rate: float | None = None,
+    epochs: float = 20.0,
+    optimizer: str = "sgd",
+    largest_batch: int = 4096,
+    share: float = 1.0,
+    factor: int = 2,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    warm_up_epochs: float = 0.0,
+    decay: str = "constant",
+) -> Plan:
+    """Begin with a small batch, and double it when the gradient noise scale has come to be twice as large.
+
+    The noise is measured along the run, by micro-batches. The learning rate grows with the batch along
+    ``1 / (1 + B_noise / B)^a``, a = 1 for SGD and 1/2 for Adam: linearly far below the noise scale.
+
+    Args:
+        batch_size: at the start.
+        learning_rate: of that batch; that of SGD unless given, 0.001 for Adam.
+        epochs: of the run.
+        optimizer: "sgd" or "adam".
+        largest_batch: it never grows beyond.
+        share: of the noise scale, that the batch shall have: 1 costs twice the examples and twice the steps of the
+            extremes (the paper, equation 2.11).
+        factor: by which it grows at once.
+        momentum: of SGD.
+        weight_decay: of all weights.
+        warm_up_epochs: from 0 to the rate.
+        decay: as for `sgd`.
+    """
+    if optimizer not in ("sgd", "adam"):
+        raise UserError(f"optimizer={optimizer!r} is not known: use sgd or adam.")
+    rate = usual_rate(batch_size) if learning_rate is None else learning_rate
+    make = (
+        partial(SGD, lr=rate, momentum=momentum, weight_decay=weight_decay, fused=True)
+        if optimizer == "sgd"
+        else partial(AdamW, lr=rate, weight_decay=weight_decay, fused=True)
+    )
+    phase = Phase(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=make,
+        learning_rate=warmed_up(rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay),
+        growth=Growth(share=share, factor=factor, largest=largest_batch, exponent=1.0 if optimizer == "sgd" else 0.5),
+    )
+    return Plan(recipe="adaptive", peak=rate, phases=(phase,))
+
+
+ABOUT = About(
+    paper="McCandlish et al. 2018, arXiv:1812.06162",
+    changes="the batch doubles as the gradient noise scale grows",
+    needs="batches cut into micro-batches, to see the noise",
+    usual_rate=usual_rate,
+)

@@ -1,0 +1,160 @@
+"""Images in folders, one for each class: `FOLDER/train/CLASS/*` and `FOLDER/val/CLASS/*`, JPEG or PNG."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import PCG64, Generator, SeedSequence
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from critbatch.errors import DataMissing, UserError
+from critbatch.zoo.augmentation import Augmentation, random_box, recolour
+from critbatch.zoo.extras import need
+from critbatch.zoo.places import given_folder
+
+ENDINGS = (".jpg", ".jpeg", ".png")
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """The images of one part, in the order of their classes and names."""
+
+    paths: list[str]
+    labels: list[int]
+    classes: list[str]
+
+
+def pillow() -> Any:
+    """The module PIL.Image."""
+    return need("PIL.Image", package="pillow", purpose="Reading images")
+
+
+def find_images() -> Path:
+    """`$CRITBATCH_IMAGES`, or `imagenet` under `$CRITBATCH_DATA`.
+
+    Raises:
+        DataMissing: if neither is a folder.
+    """
+    own, given = os.environ.get("CRITBATCH_IMAGES", ""), given_folder()
+    folder = Path(own).expanduser() if own else given / "imagenet" if given is not None else None
+    if folder is not None and folder.is_dir():
+        return folder
+    place = f"{folder} is no folder" if folder is not None else "neither $CRITBATCH_IMAGES nor $CRITBATCH_DATA is set"
+    raise DataMissing(
+        f"The images were not found ({place}): set CRITBATCH_IMAGES to a folder that has train/CLASS/*.jpg and "
+        "val/CLASS/*.jpg, or put one at imagenet under $CRITBATCH_DATA."
+    )
+
+
+def list_images(folder: Path, part: str, classes: list[str] | None = None) -> ImageFiles:
+    """The images under `folder/part`, a subfolder for each class; a class's label is its place in `classes`.
+
+    Args:
+        folder: with the parts.
+        part: "train" or "val".
+        classes: the names that may occur; None for all that are found, sorted.
+
+    Raises:
+        UserError: if there are none, or a class that is not in `classes`.
+    """
+    root = folder / part
+    if not root.is_dir():
+        raise UserError(f"{folder} has no folder {part}: give one that has train/CLASS/*.jpg and val/CLASS/*.jpg.")
+    found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    if not found:
+        raise UserError(f"{root} has no folder in it: put the images of each class into one of their own.")
+    names = found if classes is None else classes
+    if unknown := sorted(set(found) - set(names)):
+        raise UserError(f"{root} has the class {unknown[0]!r}, which train/ lacks: use the same classes in both.")
+    paths, labels = [], []
+    for name in found:
+        files = sorted(entry.path for entry in os.scandir(root / name) if entry.name.lower().endswith(ENDINGS))
+        if not files:
+            raise UserError(f"{root / name} has no image: put some there that end in {', '.join(ENDINGS)}.")
+        paths += files
+        labels += [names.index(name)] * len(files)
+    return ImageFiles(paths, labels, names)
+
+
+class ImageFolder(Dataset[tuple[Tensor, int]]):
+    """Images as floats from 0 to 1, shape (3, size, size), with their labels.
+
+    With an `augmentation`, an image is a function of (seed, epoch, index) alone, whoever asks for it and how often:
+    so a resumed run sees what the unbroken one would have seen. `item_at` takes the epoch; `data[index]` is the item of
+    `data.epoch`, which is 0 until `set_epoch` is called, and which a DataLoader's workers see as it was when they
+    began. Without one, images are scaled by their shorter side to 256 / 224 of `size` and cropped in the middle.
+
+    Args:
+        files: from `list_images`.
+        size: height and width; 224 in the paper.
+        augmentation: of images to train on; None for those to validate on.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self, files: ImageFiles, *, size: int = 224, augmentation: Augmentation | None = None, seed: int = 0
+    ) -> None:
+        pillow()
+        self.files, self.size, self.augmentation, self.seed = files, size, augmentation, seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.files.paths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make `data[index]` the item of this epoch."""
+        self.epoch = epoch
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.item_at(index, self.epoch)
+
+    def item_at(self, index: int, epoch: int) -> tuple[Tensor, int]:
+        """The image as it is in this epoch, and its label.
+
+        Raises:
+            UserError: if the file cannot be read as an image.
+        """
+        path = self.files.paths[index]
+        try:
+            with pillow().open(path) as file:
+                image = file.convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises each of them for broken files
+            raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from error
+        if self.augmentation is None:
+            pixels = _middle(image, self.size, shorter=round(self.size * 256 / 224))
+        else:
+            random = Generator(PCG64(SeedSequence((self.seed, epoch, index))))
+            width, height = image.size
+            box = random_box(width, height, self.augmentation, random)
+            pixels = _middle(image, self.size, shorter=self.size) if box is None else _scaled(image, self.size, box)
+            pixels = recolour(pixels, self.augmentation, random)
+            if random.random() < self.augmentation.flip:
+                pixels = pixels[:, ::-1]
+        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32)
+        return torch.from_numpy(planes), self.files.labels[index]
+
+
+def _pixels(image: Any) -> Any:
+    return np.asarray(image, np.float32) / 255
+
+
+def _scaled(image: Any, size: int, box: tuple[int, int, int, int]) -> Any:
+    return _pixels(image.resize((size, size), pillow().Resampling.BICUBIC, box=box))
+
+
+def _middle(image: Any, size: int, *, shorter: int) -> Any:
+    """The square in the middle, of the image scaled so that its shorter side has this length."""
+    width, height = image.size
+    if min(width, height) != shorter:
+        scale = shorter / min(width, height)
+        width, height = (shorter if side == min(image.size) else int(side * scale) for side in image.size)
+        image = image.resize((width, height), pillow().Resampling.BICUBIC)
+    left, top = math.ceil((width - size) / 2), math.ceil((height - size) / 2)
+    return _pixels(image.crop((left, top, left + size, top + size)))
