@@ -15,7 +15,7 @@ import pytest
 
 import sample_records as sample
 from critbatch.errors import UserError
-from critbatch.records import Record
+from critbatch.records import MemberEnd, Record
 from critbatch.reporting import write_report
 from critbatch.reporting.page import HERE, embedded
 from critbatch.reporting.readings import MOST_CURVES, MOST_POINTS
@@ -121,6 +121,22 @@ def test_one_page_tells_of_several_records_and_joins_the_runs_of_a_task(tmp_path
     page = written(tmp_path, *records)
     assert [tag for tag, _ in page.elements].count("article") == 2 * 4
     assert EN("runs_reached", task="digits-mlp", n=2, reached=2) in page.words
+
+
+def test_a_run_tells_of_its_copies_and_of_a_batch_that_grew(tmp_path: Path):
+    plain = sample.run(64)
+    ends = [
+        MemberEnd(copy=n, steps=9, seconds=1.0, train_loss=0.1, train_metric=0.9, validation_loss=0.2, **score)
+        for n, score in enumerate(({"validation_metric": 0.9111}, {"validation_metric": 0.9333}))
+    ]
+    swap = replace(plain, recipe="swap2020", members=tuple(ends), seconds=8.0, parallel_seconds=5.0)
+    grown = tuple(replace(point, batch_size=256) for point in plain.curve[-2:])
+    adaptive = replace(plain, recipe="adaptive", seed=1, curve=(*plain.curve[:-2], *grown))
+    page = written(tmp_path, swap, adaptive)
+    assert "2 copies ended at a validation accuracy of 0.9111 to 0.9333" in page.words
+    assert "It took 8 s, and would take 5 s with a device for each copy." in page.words
+    assert "adaptive, seed 1: the batch grew from 64 to 256." in page.words
+    assert "随机种子 1：批次从 64 增长到 256。" in page.words
 
 
 def test_a_report_is_made_without_torch():

@@ -13,6 +13,8 @@ from critbatch.reporting.papers import GOYAL, MCCANDLISH, SHALLUE
 from critbatch.reporting.readings import MOST_POINTS, curves_worth_drawing, metric_name, scores_at_equal_epochs
 from critbatch.reporting.voice import Voice
 
+MOST_RUNS_TOLD = 12
+
 
 def accuracy_section(runs: Sequence[Run], unit: str, voice: Voice) -> Section:
     """Train and validation metric against batch size after equal epochs."""
@@ -76,11 +78,38 @@ def runs_section(runs: Sequence[Run], voice: Voice) -> Section:
         blocks.append(Chart(picture, _thinned(runs, curves_worth_drawing(runs), voice)))
     if not any(run.curve for run in runs):
         blocks = [Text(voice("curves_nothing"))]
+    blocks += [Text(text) for run in runs[:MOST_RUNS_TOLD] for text in _told(run, voice)]
     seeds = sorted({run.seed for run in runs})
     blocks.append(Text(voice("seeds", n=len(seeds), seeds=", ".join(str(seed) for seed in seeds))))
     return Section(
         "runs", title, (*blocks, _table(runs, voice), Method((voice("method_curves"), voice("method_crossing"))))
     )
+
+
+def _told(run: Run, voice: Voice) -> list[str]:
+    """What is to be said of a run that was no plain one: its copies, and how its batch grew."""
+    told = []
+    if run.members and run.curve and run.parallel_seconds is not None:
+        scores = [member.validation_metric for member in run.members]
+        text = voice(
+            "run_members",
+            recipe=run.recipe,
+            size=voice.count(run.batch_size),
+            seed=run.seed,
+            n=len(scores),
+            metric=voice.metric(run.metric_name),
+            low=voice.score(min(scores)),
+            high=voice.score(max(scores)),
+            mean=voice.score(run.curve[-1].validation_metric),
+            seconds=voice.seconds(run.seconds),
+            parallel=voice.seconds(run.parallel_seconds),
+        )
+        told.append(text)
+    sizes = [point.batch_size for point in run.curve if point.batch_size is not None]
+    if sizes and not run.members:
+        first, last = voice.count(run.batch_size), voice.count(sizes[-1])
+        told.append(voice("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
+    return told
 
 
 def _thinned(runs: Sequence[Run], drawn: Sequence[Run], voice: Voice) -> str:
@@ -97,6 +126,7 @@ def _table(runs: Sequence[Run], voice: Voice) -> Table:
     header = (
         voice("batch_size"),
         voice("learning_rate"),
+        voice("column_recipe"),
         voice("column_seed"),
         voice("column_outcome"),
         voice("column_steps_made"),
@@ -113,6 +143,7 @@ def _row(run: Run, voice: Voice) -> tuple[Cell, ...]:
     return (
         Cell(voice.count(run.batch_size)),
         Cell(voice.rate(run.learning_rate)),
+        Cell(run.recipe),
         Cell(str(run.seed)),
         Cell(voice(f"outcome_{run.outcome}")),
         Cell(voice.about(end.step if end else run.diverged_at or run.steps)),

@@ -50,6 +50,7 @@ PAGE = {
     "column_memory": Sentence(en="Peak memory", zh="内存峰值"),
     "column_n": Sentence(en="n", zh="n"),
     "column_seed": Sentence(en="Seed", zh="随机种子"),
+    "column_recipe": Sentence(en="Recipe", zh="做法"),
     "column_outcome": Sentence(en="How it ended", zh="结果"),
     "column_steps_made": Sentence(en="Steps", zh="步数"),
     "column_step_number": Sentence(en="Step", zh="步"),

@@ -94,6 +94,16 @@ SECTIONS = {
     ),
     "curves_thinned": Sentence(en="Long curves are thinned to {points} points.", zh="较长的曲线只画 {points} 个点。"),
     "seeds": Sentence(en="Seeds: {seeds}.", zh="随机种子：{seeds}。"),
+    "run_members": Sentence(
+        en="{recipe} at batch size {size}, seed {seed}: {n} copies ended at a validation {metric} of {low} to {high}, "
+        "their mean at {mean}. It took {seconds}, and would take {parallel} with a device for each copy.",
+        zh="{recipe}，批次大小 {size}，随机种子 {seed}：{n} 个副本的验证{metric}为 {low} 至 {high}，它们的平均为 {mean}。"
+        "用时 {seconds}；若每个副本各有一个设备，则为 {parallel}。",
+    ),
+    "run_grew": Sentence(
+        en="{recipe}, seed {seed}: the batch grew from {first} to {last}.",
+        zh="{recipe}，随机种子 {seed}：批次从 {first} 增长到 {last}。",
+    ),
     "seeds_one": Sentence(en="Seed: {seeds}.", zh="随机种子：{seeds}。"),
     "runs_caption": Sentence(en="All {n} runs, in numbers", zh="全部 {n} 次训练（数字）"),
     "runs_caption_one": Sentence(en="The {n} run, in numbers", zh="这 {n} 次训练（数字）"),
