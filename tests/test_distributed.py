@@ -327,3 +327,55 @@ def test_one_process_leaves_gradients_alone() -> None:
 def test_a_rank_outside_its_world_is_refused() -> None:
     with pytest.raises(UserError, match=r"rank=2 is not possible: with world_size=2 use 0 or more, below it\."):
         Shard(2, 2)
+
+
+SHARDED = """
+from test_distributed import TASK, sharded_plan
+from critbatch.budget import Budget
+from critbatch.sharded import whole_state
+from critbatch.training import Training
+
+path = out / "sharded.pt"
+ends = {}
+for name in ("sgd", "adam"):
+    whole = Training(TASK, sharded_plan(name), shard_weights=True)
+    held = sum(weight.to_local().numel() for weight in whole.model.parameters())
+    whole.advance()
+    first = Training(TASK, sharded_plan(name), shard_weights=True, checkpoint=path)
+    first.advance(Budget(steps=5))
+    first.save()
+    second = Training(TASK, sharded_plan(name), shard_weights=True, checkpoint=path)
+    assert second.ledger.step == 5
+    second.advance()
+    ends[name] = [held, whole_state(whole.model), whole_state(second.model)]
+torch.save(ends, out / f"{rank}.pt")
+"""
+
+
+def sharded_plan(name: str) -> Plan:
+    return replace(tiny_plan(name, batch_size=8, epochs=2.0), micro_batch_size=2, drop_last=True)
+
+
+def test_with_sharded_weights_two_processes_do_what_one_does_and_hold_half(tmp_path: Path) -> None:
+    processes.run(SHARDED, tmp_path)
+    first, second = saved(tmp_path)
+    for name in ("sgd", "adam"):
+        alone = Training(TASK, sharded_plan(name))
+        alone.advance()
+        weights = sum(weight.numel() for weight in alone.model.parameters())
+        assert first[name][0] + second[name][0] == weights and abs(first[name][0] - second[name][0]) <= 10
+        for _, unbroken, resumed in (first[name], second[name]):
+            hold_equal(unbroken, alone.model.state_dict())
+            hold_equal(resumed, alone.model.state_dict())
+
+
+def test_what_sharded_weights_do_not_go_with_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="can be sharded over several processes only: start them with torchrun"):
+        Training(TASK, sharded_plan("sgd"), shard_weights=True)
+    monkeypatch.setattr("critbatch.training.this_shard", lambda: Shard(0, 2))
+    with pytest.raises(UserError, match="must be shared equally by 2 processes: use a multiple of 2, and drop_last"):
+        Training(TASK, tiny_plan("sgd", batch_size=9), shard_weights=True)
+    with pytest.raises(UserError, match="do not go with the optimizer LARS: leave one of them out"):
+        Training(TASK, sharded_plan("lars2017"), shard_weights=True)
+    with pytest.raises(UserError, match="do not go with copies of the model, the noise of the gradient"):
+        Training(TASK, sharded_plan("swap2020"), shard_weights=True, noise_every=1)

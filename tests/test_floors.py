@@ -34,6 +34,7 @@ FLOORS = [
         "ledger",
         "phases",
         "replica",
+        "sharded",
         "ghost_batch_norm",
         "sharpness_aware",
         "gradient_noise",

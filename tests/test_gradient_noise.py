@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from critbatch.gradient_noise import average, noise_scale
-from critbatch.noise_meter import NoiseMeter
+from critbatch.noise_meter import NoiseMeter, squares
 from critbatch.records import NoiseScale
 from critbatch.step import Step
 from tiny import tiny_task
@@ -112,3 +112,11 @@ def test_the_meter_leaves_the_gradient_of_the_batch_as_it_is() -> None:
 def test_a_small_batch_that_is_not_small_is_refused() -> None:
     with pytest.raises(ValueError, match="`small` must be below `big`"):
         noise_scale(torch.tensor(1.0), torch.tensor(1.0), small=4, big=4)
+
+
+def test_the_norm_of_a_large_gradient_is_as_exact_as_that_of_a_small_one() -> None:
+    large, small = torch.randn(3_000_000, generator=torch.Generator().manual_seed(0)), torch.ones(7)
+    norms2 = squares([large.view(3000, 1000), small, None])
+    assert norms2.shape == (1, 3)
+    assert norms2[0, 0].item() == pytest.approx(float(large.double().square().sum()), rel=1e-5)
+    assert norms2[0, 1:].tolist() == pytest.approx([7.0, 0.0])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from critbatch.measure.shift import shift
     from critbatch.measure.speed import speed
     from critbatch.monitor import Monitor
+    from critbatch.optimizers import LAMB, LARS
     from critbatch.records import Quantity, Target
     from critbatch.reporting import write_report as report
     from critbatch.schedulers import EpochScheduler
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from critbatch.zoo.find import find_task
 
 _PLACES = {
+    "LAMB": "optimizers:LAMB",
+    "LARS": "optimizers:LARS",
     "AdaScale": "adascale:AdaScale",
     "Budget": "budget:Budget",
     "EpochScheduler": "schedulers:EpochScheduler",
@@ -71,6 +74,8 @@ _PLACES = {
 _ROOMS = ("recipes", "records")
 
 __all__ = [
+    "LAMB",
+    "LARS",
     "AdaScale",
     "Budget",
     "EpochScheduler",

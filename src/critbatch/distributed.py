@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -85,6 +86,18 @@ def gathered(value: Any, shard: Shard) -> list[Any]:
     found: list[Any] = [None] * shard.world_size
     torch.distributed.all_gather_object(found, value)
     return found
+
+
+def seen_by_all(path: Path, shard: Shard) -> bool:
+    """Whether the file is there.
+
+    Raises:
+        UserError: if it is there for some processes only.
+    """
+    seen = gathered(path.is_file(), shard)
+    if any(seen) and not all(seen):
+        raise UserError(f"{path} is there for some of the processes only: give a folder that all of them share.")
+    return all(seen)
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter], shard: Shard) -> bool:

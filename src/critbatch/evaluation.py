@@ -66,8 +66,10 @@ def evaluate(
     model.eval()
     try:
         sums = torch.zeros(2, dtype=torch.float64, device=source.device)
-        own = shard.of(indices)
-        for inputs, targets in source.stream(iter(torch.split(own, CHUNK) if len(own) else ())):
+        # As many chunks in all processes: with sharded weights each forward pass is made by all of them.
+        share = -(-len(indices) // shard.world_size)
+        chunks = [rows for rows in torch.tensor_split(shard.of(indices), -(-share // CHUNK)) if len(rows)]
+        for inputs, targets in source.stream(iter(chunks)):
             outputs = task.forward(model, inputs)
             sums[0] += task.loss(outputs, targets).double().sum()
             sums[1] += task.metric(outputs, targets).double().sum()

@@ -194,7 +194,7 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
     rows = [values]
     if metric is not None:
         rows.append(list(torch._foreach_mul(values, [metric[i] for i in found])))
-    norms2 = torch.stack([torch.stack(torch._foreach_norm(row)) for row in rows]).square()
+    norms2 = torch.stack([torch.stack(lengths(row)) for row in rows]).square()
     if len(found) == len(grads):
         return norms2
     whole = torch.zeros(len(rows), len(grads), dtype=first.dtype, device=first.device)
@@ -208,8 +208,19 @@ def norms(grad: Tensor, factors: Tensor | None = None) -> Tensor:
     Shape (rows,).
     """
     wide = grad.float() if grad.dtype in _HALF else grad
-    norm = torch.linalg.vector_norm(wide)
-    return norm[None] if factors is None else torch.stack([norm, torch.linalg.vector_norm(wide * factors)])
+    return torch.stack(lengths([wide] if factors is None else [wide, wide * factors]))
+
+
+# Over this many elements of float32 torch's norm on a CPU is right to 4e-6; over 25 million it is 0.1 % too small.
+PIECE = 1 << 18
+
+
+def lengths(tensors: list[Tensor]) -> list[Tensor]:
+    """The norm of each tensor, shape ()."""
+    if all(tensor.numel() <= PIECE or tensor.device.type != "cpu" for tensor in tensors):
+        return list(torch._foreach_norm(tensors))
+    pieces = [list(torch.split(tensor.flatten(), PIECE)) for tensor in tensors]
+    return [torch.linalg.vector_norm(torch.stack(torch._foreach_norm(some))) for some in pieces]
 
 
 _HALF = (torch.float16, torch.bfloat16)

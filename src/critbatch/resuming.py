@@ -17,6 +17,8 @@ from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
+from critbatch.replica import Replica
+from critbatch.sharded import ShardedReplica, put_back, whole_optimizer_state, whole_state
 from critbatch.task import Task
 from critbatch.team import Team
 
@@ -37,6 +39,7 @@ class Resumable(Protocol):
     meter: NoiseMeter
     random: RandomState
     fast_path: FastPath
+    replica: Replica
     team: Team | None
 
     def enter_phase(self, index: int, *, start: float | None = None) -> None: ...
@@ -44,7 +47,7 @@ class Resumable(Protocol):
 
 def state_of(run: Resumable) -> dict[str, Any]:
     """All that is needed to go on, with any number of processes. The data's part of it is two integers."""
-    model = run.model.state_dict()
+    model = whole_state(run.model)
     model.update(averaged_statistics(model, run.shard))
     return {
         "identity": _identity(run),
@@ -56,7 +59,7 @@ def state_of(run: Resumable) -> dict[str, Any]:
         "epoch": run.cursor.epoch,
         "offset": run.cursor.offset,
         "model": model,
-        "optimizer": run.optimizer.state_dict(),
+        "optimizer": whole_optimizer_state(run.model, run.optimizer),
         "meter": run.meter.pairs,
         "random": gathered(run.random.states, run.shard),
         "compiled": run.fast_path.wanted,
@@ -85,8 +88,7 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
     run.walk.resize(size, factor, step=run.ledger.step)
     if run.team is not None:
         run.team.restore(state["team"])
-    run.model.load_state_dict(state["model"])
-    run.optimizer.load_state_dict(state["optimizer"])
+    put_back(run.model, run.optimizer, state["model"], state["optimizer"])
     run.meter.pairs = list(state["meter"])
     if run.shard.rank < len(state["random"]):
         run.random.states = [tensor.cpu() for tensor in state["random"][run.shard.rank]]
@@ -109,5 +111,6 @@ def _identity(run: Resumable) -> dict[str, Any]:
         "ghost_batch": plan.ghost_batch,
         "sam_rho": plan.sam_rho,
         "norm_statistics": plan.norm_statistics.value,
+        "shard_weights": isinstance(run.replica, ShardedReplica),
         "seed": run.seed,
     }

@@ -29,13 +29,14 @@ def solution_of(run: Run) -> Solution:
     )
 
 
-def save_solution(path: Path, model: nn.Module, *, task_name: str, solution: Solution) -> Path:
+def save_solution(path: Path, weights: dict[str, Any], *, task_name: str, solution: Solution) -> Path:
     """Write the weights to `path`, whole or not at all.
 
     Args:
+        weights: the state of the model.
         task_name: the word by which `critbatch.find_task` finds the task again.
     """
-    save_checkpoint(path, {"task": task_name, "solution": solution.to_json(), "model": model.state_dict()})
+    save_checkpoint(path, {"task": task_name, "solution": solution.to_json(), "model": weights})
     return path
 
 

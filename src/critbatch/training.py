@@ -15,7 +15,7 @@ from critbatch.batches import Cursor, Source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.device import is_out_of_memory, pick_device, wait_for
-from critbatch.distributed import averaged_statistics, is_lost_process, this_shard
+from critbatch.distributed import averaged_statistics, gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
@@ -35,6 +35,7 @@ from critbatch.resuming import restore, state_of
 from critbatch.run_clock import RunClock
 from critbatch.run_record import run_of
 from critbatch.scaling import scale_saturating
+from critbatch.sharded import ShardedReplica, fit_for_parts, refuse_sharding
 from critbatch.step import Step
 from critbatch.task import Task
 from critbatch.team import Team
@@ -82,6 +83,7 @@ class Training:
         compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
             the run is long enough to pay for compiling: its sums differ in the last bits from those of single steps.
         workers: of the DataLoader, for data that are no tensors.
+        shard_weights: each of several processes holds a part of weights, gradients and optimizer state.
         start: weights to begin with, a state of the task's model; freshly drawn ones unless given.
         progress: called at each evaluation.
 
@@ -103,6 +105,7 @@ class Training:
         checkpoint: Path | None = None,
         compiled: bool | None = None,
         workers: int = 0,
+        shard_weights: bool = False,
         start: dict[str, Any] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -116,8 +119,15 @@ class Training:
         self.source = Source(task.train, self.device, workers=workers)
         validation = Source(task.validation, self.device, workers=workers)
         self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
-        self.model = fresh_model(task, plan, seed=seed, device=self.device, start=start)
-        self.replica = Replica(self.model, self.shard)
+        # Of a model that does not fit on the device, only parts may go there.
+        built_on = torch.device("cpu") if shard_weights else self.device
+        self.model = fresh_model(task, plan, seed=seed, device=built_on, start=start)
+        if shard_weights:
+            trial = plan.phases[0].optimizer(self.model.parameters())
+            refuse_sharding(plan, trial, examples=task.examples, shard=self.shard, noise_every=noise_every)
+            self.replica: Replica = ShardedReplica(self.model, self.shard, self.device)
+        else:
+            self.replica = Replica(self.model, self.shard)
         many_passes = plan.micro_batch_size is not None or self.shard.world_size > 1 or plan.is_more_than_steps
         single_steps = noise_every > 0 or many_passes
         self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
@@ -139,7 +149,7 @@ class Training:
         self._saved = 0.0
         self.optimizer: Optimizer
         self.enter_phase(0)
-        if checkpoint is not None and checkpoint.is_file():
+        if checkpoint is not None and seen_by_all(checkpoint, self.shard):
             restore(self, load_checkpoint(checkpoint, self.device))
             self.clock.seconds = self._saved = self.ledger.seconds
 
@@ -181,6 +191,7 @@ class Training:
             state = state_of(self)
             if self.shard.rank == 0:
                 save_checkpoint(self.checkpoint, state)
+            gathered(None, self.shard)  # nobody goes on before it is written
             self._saved = self.ledger.seconds
 
     def record(self) -> Run:
@@ -353,6 +364,8 @@ class Training:
         before = self.optimizer if keeps else None
         if not keeps:
             self.optimizer = phase.optimizer(self.model.parameters())
+            if isinstance(self.replica, ShardedReplica):
+                fit_for_parts(self.optimizer)
         self._step = Step(self.task, self.model, self.optimizer, replica=self.replica, sam_rho=self.plan.sam_rho)
         self.fast_path.enter(self.optimizer, phase)
         self.team: Team | None = None

@@ -46,6 +46,9 @@ def train(
         float | None,
         typer.Option("--sam-rho", help="Sharpness-aware minimization, by such as 0.05: two gradients a step."),
     ] = None,
+    shard_weights: Annotated[
+        bool, typer.Option("--shard-weights", help="Under torchrun each process holds a part of the model (FSDP2).")
+    ] = False,
     start_from: Annotated[
         Path | None, typer.Option("--start-from", metavar="RUN", help="Begin with the weights that another run kept.")
     ] = None,
@@ -99,6 +102,7 @@ def train(
             weight_decay=weight_decay,
             settings=settings or (),
             changes={"zero_gamma": zero_gamma, "ghost_batch": ghost_batch, "sam_rho": sam_rho},
+            shard_weights=shard_weights,
             start_from=start_from,
             micro_batch_size=micro_batch_size,
             order=order,

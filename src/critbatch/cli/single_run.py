@@ -17,6 +17,7 @@ from critbatch.progress import Display
 from critbatch.recipes import plan_of, settings_from, usual_rate
 from critbatch.record_files import file_stem
 from critbatch.records import Run
+from critbatch.sharded import whole_state
 from critbatch.solutions import SUFFIX, load_solution, save_solution, solution_of
 from critbatch.training import Training
 
@@ -39,6 +40,7 @@ def single_run(
     budget: float | None,
     settings: Sequence[str],
     changes: dict[str, Any],
+    shard_weights: bool,
     start_from: Path | None,
     **schedule: Any,
 ) -> Run:
@@ -62,7 +64,7 @@ def single_run(
         **given,
     )
     start = load_solution(start_from, setting.device)[2] if start_from is not None else None
-    chosen = sorted({**options, **given}.items())
+    chosen = sorted({**options, **given, "shard_weights": shard_weights}.items())
     words = repr((task.name, name, batch_size, rate, micro_batch_size, order, drop_last, seed, chosen, start_from))
     checkpoint = setting.out / "checkpoints" / f"train-{hashlib.sha256(words.encode()).hexdigest()[:12]}.pt"
     display.update(stage=f"training {task.name}", trying=f"batch size {batch_size}, learning rate {rate:g}")
@@ -75,15 +77,17 @@ def single_run(
         checkpoint=checkpoint,
         compiled=compiled,
         workers=workers,
+        shard_weights=shard_weights,
         start=start,
         progress=display.watch,
     )
     training.advance(Budget(steps=steps), pause_at=None if budget is None else time.monotonic() + budget)
     run = training.record()
+    weights = whole_state(training.model)
     if training.shard.rank == 0:
         save_solution(
             setting.out / f"{file_stem(run)}{SUFFIX}",
-            training.model,
+            weights,
             task_name=setting.task_name,
             solution=solution_of(run),
         )

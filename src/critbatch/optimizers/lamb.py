@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ from critbatch.optimizers.lamb_step import (
     lamb_ratio,
     whole_step,
 )
-from critbatch.optimizers.memory import lines, spare, subtract
+from critbatch.optimizers.memory import length, lengths, lines, spare, subtract
 from critbatch.optimizers.packed import Pack, working_type
 from critbatch.optimizers.per_tensor import Group, PerTensor
 
@@ -29,7 +30,7 @@ class LAMB(PerTensor):
 
     You et al. 2020, arXiv:1904.00962v5, algorithm 2: u = m' / (sqrt(v') + eps) + decay x, with Adam's corrected moments
     m' and v', and x = x - lr phi(|x|) / |u| u. phi is the identity, as in the authors' code, and a tensor takes a plain
-    step, ratio 1, where |x| or |u| is zero. Two papers by the same authors say LARS for different things; this is LAMB.
+    step, ratio 1, where |x| or |u| is zero.
 
     Tensors of one dimension (biases, the scales and shifts of normalization) take a plain Adam step without decay, as
     in the authors' BERT, unless `adapt_one_dimensional`. Unlike in apex and timm, the ratio is there without weight
@@ -44,7 +45,7 @@ class LAMB(PerTensor):
         max_gradient_norm: gradients are scaled down, before the moments, where the norm of all of them together is
             greater: 1.0 in the authors' BERT. `.grad` itself stays as it is.
         foreach: True updates lists of tensors, as is fast on a GPU; False one at a time; None chooses.
-        compiled: large tensors go through one compiled kernel. On a CPU the default is faster.
+        compiled: large tensors go through one compiled kernel. On a CPU it gains nothing over the default.
         capturable: `step` never waits for the device, where `lr` and the count of steps are kept, for CUDA graphs.
 
     Raises:
@@ -117,9 +118,9 @@ class LAMB(PerTensor):
     def _before(self, grads: Iterable[Tensor]) -> None:
         self._grad_norm = None
         if any(group["max_gradient_norm"] is not None for group in self.param_groups):
-            norms = [torch.linalg.vector_norm(grad, dtype=working_type(grad)) for grad in grads]
+            norms = [length(grad.to(working_type(grad))) for grad in grads]
             if norms:
-                self._grad_norm = torch.linalg.vector_norm(torch.stack([one.to(norms[0]) for one in norms]))
+                self._grad_norm = length(torch.stack([one.to(norms[0]) for one in norms]))
 
     def _shrink(self, group: Group) -> Tensor | None:
         """What gradients are multiplied by, if they are."""
@@ -138,7 +139,8 @@ class LAMB(PerTensor):
         given = [torch.as_tensor(one, dtype=weight.dtype, device=weight.device) for one in given]
         settings = {**_settings(group, adapt), "adapt": adapt, "bounds": _bounds(group)}
         if group["compiled"] and vectors:
-            return compile_step(whole_step)(*vectors, *given, **settings)
+            ratio: Tensor = compile_step(whole_step)(*vectors, *given, **settings)
+            return ratio
         return whole_step(weight, grad, mean, square, *given, **settings)
 
     def _list(
@@ -153,15 +155,15 @@ class LAMB(PerTensor):
         torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
         corrections: Any = zip(*(bias_corrections(group, step) for step in steps), strict=True)
         mean_corrections, square_corrections = map(list, corrections)
-        lengths = list(torch._foreach_div(squares, square_corrections))
-        torch._foreach_sqrt_(lengths)
-        torch._foreach_add_(lengths, group["eps"])
+        roots = list(torch._foreach_div(squares, square_corrections))
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group["eps"])
         directions = list(torch._foreach_div(means, mean_corrections))
-        torch._foreach_div_(directions, lengths)
+        torch._foreach_div_(directions, roots)
         ratio: Tensor | None = None
         if adapt:
             torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
-            sizes = [torch.stack(torch._foreach_norm(of)) for of in (weights, directions)]
+            sizes = lengths(weights), lengths(directions)
             ratio = lamb_ratio(*sizes, **_bounds(group))
             torch._foreach_mul_(directions, (ratio * lr).unbind())
         else:
@@ -187,15 +189,13 @@ class LAMB(PerTensor):
         """Ten words an element: four read and two written up to the norms, three read and one written after them."""
         lr, shrink = float(group["lr"]), self._shrink(group)
         if not adapt:
-            weight, grad, mean, square = vectors
-            given = grad if shrink is None else grad * shrink
-            adam_in_memory(group, weight, given, mean, square, step, lr=lr, weight_decay=0.0)
+            adam_in_memory(group, vectors, step, shrink=shrink, lr=lr)
             return 1.0
         target = spare(self._scratch, vectors[0])
         norms = direction_in_memory(group, vectors, target, step, shrink=shrink)
-        ratio = lamb_ratio(*norms, **_bounds(group)).item()
+        ratio: float = lamb_ratio(*norms, **_bounds(group))
         subtract(vectors[0], target, lr * ratio)
-        if not norms[1].isfinite():
+        if not math.isfinite(norms[1]):
             # 0 times this would not be 0 in the next step.
             target.zero_()
         return ratio

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from critbatch.optimizers.memory import blocks
+from critbatch.optimizers.memory import blocks, length_in_graph
+
+Number = TypeVar("Number", float, Tensor)
 
 
 def lamb_ratio(
-    weight_norm: Tensor, direction_norm: Tensor, *, phi_bounds: tuple[float, float] | None, max_ratio: float | None
-) -> Tensor:
-    """phi(|x|) / |u| of algorithm 2, line 11; 1 where one of them is zero, as the authors say for their code."""
-    length = weight_norm if phi_bounds is None else weight_norm.clamp(*phi_bounds)
-    ratio = length / direction_norm
-    if max_ratio is not None:
-        ratio = ratio.clamp(max=max_ratio)
-    return torch.where((weight_norm > 0) & (direction_norm > 0), ratio, 1.0)
+    weight_norm: Number, direction_norm: Number, *, phi_bounds: tuple[float, float] | None, max_ratio: float | None
+) -> Number:
+    """phi(|x|) / |u| of algorithm 2, line 11; 1 where one of them is zero, as the authors say of their code."""
+    low, high = phi_bounds or (0.0, math.inf)
+    most = math.inf if max_ratio is None else max_ratio
+    if isinstance(weight_norm, Tensor):
+        ratio = (weight_norm.clamp(low, high) / direction_norm).clamp(max=most)
+        return torch.where((weight_norm > 0) & (direction_norm > 0), ratio, 1.0)
+    # Among large tensors numbers are worth a formula of their own: each operation on a tensor finds its cache emptied.
+    if not (weight_norm > 0 and direction_norm > 0):
+        return 1.0
+    return min(min(max(weight_norm, low), high) / direction_norm, most)
 
 
 def lamb_direction(
@@ -61,7 +67,7 @@ def whole_step(
     direction = lamb_direction(weight, grad, mean, square, corrections=corrections, **settings)
     ratio = torch.ones((), dtype=weight.dtype, device=weight.device)
     if adapt:
-        sizes = torch.linalg.vector_norm(weight), torch.linalg.vector_norm(direction)
+        sizes = length_in_graph(weight), length_in_graph(direction)
         ratio = lamb_ratio(*sizes, **bounds)
     weight.sub_(direction * (lr * ratio))
     return ratio
@@ -74,53 +80,49 @@ def bias_corrections(group: dict[str, Any], step: Tensor) -> tuple[float | Tenso
     if step.device.type == "cpu":
         count = step.item()
         return 1 - group["betas"][0] ** count, 1 - group["betas"][1] ** count
-    # In float32, 1 - 0.999 ** 1 is wrong in its fifth digit, and this is not.
-    first, second = (-torch.expm1(step * math.log(beta)) if beta else torch.ones_like(step) for beta in group["betas"])
+    first, second = (correction_on_device(step, beta) for beta in group["betas"])
     return first, second
 
 
+def correction_on_device(step: Tensor, beta: float) -> Tensor:
+    """1 - beta^t without asking for the count of steps t. In float32, 1 - 0.999 ** 1 is wrong in its fifth digit."""
+    return -torch.expm1(step * math.log(beta)) if beta else torch.ones_like(step)
+
+
 def adam_in_memory(
-    group: dict[str, Any],
-    target: Tensor,
-    grad: Tensor,
-    mean: Tensor,
-    square: Tensor,
-    step: Tensor,
-    *,
-    lr: float,
-    weight_decay: float,
+    group: dict[str, Any], vectors: list[Tensor], step: Tensor, *, shrink: Tensor | None, lr: float
 ) -> None:
-    """AdamW by torch's fused kernel, which walks through memory once."""
-    torch._fused_adamw_(
-        [target],
-        [grad],
-        [mean],
-        [square],
-        [],
-        [step if group["bias_correction"] else torch.full_like(step, math.inf)],
-        lr=lr,
-        beta1=group["betas"][0],
-        beta2=group["betas"][1],
-        weight_decay=weight_decay,
-        eps=group["eps"],
-        amsgrad=False,
-        maximize=False,
-    )
+    """A plain step of Adam by torch's fused kernel, which walks through memory once."""
+    weight, grad, mean, square = vectors
+    given = grad if shrink is None else grad * shrink
+    settings = _kernel(group, lr=lr, weight_decay=0.0)
+    torch._fused_adamw_([weight], [given], [mean], [square], [], _steps(group, step), **settings)
 
 
 def direction_in_memory(
     group: dict[str, Any], vectors: list[Tensor], target: Tensor, step: Tensor, *, shrink: Tensor | None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[float, float]:
     """`lamb_direction` into `target`, which must be finite, and the norms of the weight and of the direction.
 
     AdamW with the rate and the decay at -1 makes 0 of what lies in the weight's place, and adds its direction to it.
     """
+    adamw, dot, decay = torch._fused_adamw_, torch.dot, group["weight_decay"]
+    settings, steps = _kernel(group, lr=-1.0, weight_decay=-1.0), _steps(group, step)
     weight_norm2 = norm2 = 0.0
     for weight, grad, mean, square, direction in blocks(*vectors, target):
         given = grad if shrink is None else grad * shrink
-        adam_in_memory(group, direction, given, mean, square, step, lr=-1.0, weight_decay=-1.0)
-        direction.add_(weight, alpha=group["weight_decay"])
-        norm2 += torch.dot(direction, direction).item()
-        weight_norm2 += torch.dot(weight, weight).item()
-    weight_norm, norm = torch.tensor([weight_norm2, norm2], dtype=torch.float64).sqrt().unbind()
-    return weight_norm, norm
+        adamw([direction], [given], [mean], [square], [], steps, **settings)
+        direction.add_(weight, alpha=decay)
+        norm2 += dot(direction, direction).item()
+        weight_norm2 += dot(weight, weight).item()
+    return math.sqrt(weight_norm2), math.sqrt(norm2)
+
+
+def _steps(group: dict[str, Any], step: Tensor) -> list[Tensor]:
+    # After infinitely many steps there is nothing to correct.
+    return [step if group["bias_correction"] else torch.full_like(step, math.inf)]
+
+
+def _kernel(group: dict[str, Any], **rates: float) -> dict[str, Any]:
+    beta1, beta2 = group["betas"]
+    return {"beta1": beta1, "beta2": beta2, "eps": group["eps"], "amsgrad": False, "maximize": False, **rates}

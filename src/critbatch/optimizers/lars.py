@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,17 +10,23 @@ from torch import Tensor
 from critbatch.errors import UserError
 from critbatch.optimizers.compiling import compile_step
 from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
-from critbatch.optimizers.memory import blocks, lines, norm
+from critbatch.optimizers.memory import blocks, length, lengths, lines, norm
 from critbatch.optimizers.packed import Pack
 from critbatch.optimizers.per_tensor import Group, PerTensor
 
 VARIANTS = ("paper", "mlperf")
+Number = TypeVar("Number", float, Tensor)
 
 
-def lars_ratio(weight_norm: Tensor, grad_norm: Tensor, *, trust: float, weight_decay: float) -> Tensor:
+def lars_ratio(weight_norm: Number, grad_norm: Number, *, trust: float, weight_decay: float) -> Number:
     """Algorithm 1, line 5. A tensor without length, or without gradient, takes a plain step: 1."""
-    ratio = trust * weight_norm / (grad_norm + weight_decay * weight_norm)
-    return torch.where((weight_norm > 0) & (grad_norm > 0), ratio, 1.0)
+    if isinstance(weight_norm, Tensor):
+        ratio = trust * weight_norm / (grad_norm + weight_decay * weight_norm)
+        return torch.where((weight_norm > 0) & (grad_norm > 0), ratio, 1.0)
+    # Among large tensors numbers are worth a formula of their own: each operation on a tensor finds its cache emptied.
+    if not (weight_norm > 0 and grad_norm > 0):
+        return 1.0
+    return trust * weight_norm / (grad_norm + weight_decay * weight_norm)
 
 
 def lars_step(
@@ -47,24 +53,14 @@ def lars_step(
     weight.sub_(direction if inside else direction * lr)
 
 
-def _whole_step(
-    weight: Tensor, grad: Tensor, velocity: Tensor, lr: Tensor, *, trust: float, adapt: bool, **named: Any
-) -> Tensor:
-    ratio = torch.ones((), dtype=weight.dtype, device=weight.device)
-    if adapt:
-        sizes = (torch.linalg.vector_norm(weight), torch.linalg.vector_norm(grad))
-        ratio = lars_ratio(*sizes, trust=trust, weight_decay=named["weight_decay"])
-    lars_step(weight, grad, velocity, ratio, lr=lr, **named)
-    return ratio
-
-
 class LARS(PerTensor):
     """SGD with momentum whose step is, for each tensor, in proportion to the length of its weights.
 
     You, Gitman and Ginsburg 2017, arXiv:1708.03888, algorithm 1. `variant="paper"` is as printed there: `lr` enters the
     velocity, v = m v + lr ratio (g + decay w) and w = w - v, with ratio = trust |w| / (|g| + decay |w|).
     `variant="mlperf"` is that of the MLPerf reference: v = m v + ratio (g + decay w) and w = w - lr v. The two differ
-    where `lr` changes.
+    where `lr` changes. Algorithm 1 of the LAMB paper, arXiv:1904.00962, is called LARS there too and is another one: it
+    takes the norm of the velocity and has no trust coefficient.
 
     A tensor is what the paper calls a layer. One whose weights or gradient are all zero takes a plain step, ratio 1, so
     that it can leave zero. Tensors of one dimension (biases, the scales and shifts of normalization) are neither
@@ -78,7 +74,7 @@ class LARS(PerTensor):
         trust_coefficient: 0.001 for every batch size in the paper; only its product with `lr` matters.
         nesterov: a step looks ahead by one; only with `variant="mlperf"`.
         foreach: True updates lists of tensors, as is fast on a GPU; False one at a time; None chooses.
-        compiled: large tensors go through one compiled kernel. On a CPU the default is faster.
+        compiled: large tensors go through one compiled kernel. On a CPU it gains nothing over the default.
         capturable: `step` never waits for the device, and `lr` becomes a tensor there, for CUDA graphs.
 
     Raises:
@@ -142,11 +138,16 @@ class LARS(PerTensor):
         vectors = lines(weight, grad, velocity)
         if weight.device.type == "cpu" and vectors and not group["compiled"] and group["foreach"] is None:
             return _step_in_memory(group, vectors, adapt)
-        settings = {**_settings(group, adapt), "trust": group["trust_coefficient"], "adapt": adapt}
+        ratio = torch.ones((), dtype=weight.dtype, device=weight.device)
+        if adapt:
+            sizes = length(weight), length(grad)
+            ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=group["weight_decay"])
         rate = torch.as_tensor(group["lr"], dtype=weight.dtype, device=weight.device)
         if group["compiled"] and vectors:
-            return compile_step(_whole_step)(*vectors, rate, **settings)
-        return _whole_step(weight, grad, velocity, rate, **settings)
+            compile_step(lars_step)(*vectors, ratio, lr=rate, **_settings(group, adapt))
+        else:
+            lars_step(weight, grad, velocity, ratio, lr=rate, **_settings(group, adapt))
+        return ratio
 
     def _list(
         self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
@@ -157,7 +158,7 @@ class LARS(PerTensor):
         push = grads
         if adapt:
             decay = group["weight_decay"]
-            sizes = [torch.stack(torch._foreach_norm(of)) for of in (weights, grads)]
+            sizes = lengths(weights), lengths(grads)
             ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=decay)
             scale = ratio * lr if inside else ratio
             push = list(torch._foreach_mul(torch._foreach_add(grads, weights, alpha=decay), scale.unbind()))
@@ -204,13 +205,12 @@ def _step_in_memory(group: Group, vectors: list[Tensor], adapt: bool) -> float:
     momentum, decay, inside = settings["momentum"], settings["weight_decay"], settings["inside"]
     ratio = 1.0
     if adapt:
-        sizes = (torch.tensor(norm(vector), dtype=torch.float64) for vector in (weight, grad))
-        ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=decay).item()
+        ratio = lars_ratio(norm(weight), norm(grad), trust=group["trust_coefficient"], weight_decay=decay)
     scale = ratio * lr if inside else ratio
     # 1 - dampening has lost its digits where the scale is next to nothing.
     if settings["nesterov"] or 0 < scale < 1e-9:
-        for parts in blocks(weight, grad, velocity):
-            lars_step(*parts, ratio, lr=lr, **settings)
+        for some, of_grad, of_velocity in blocks(weight, grad, velocity):
+            lars_step(some, of_grad, of_velocity, ratio, lr=lr, **settings)
         return ratio
     torch._fused_sgd_(
         [weight],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-# Elements. Two blocks of float32 fill half of a second-level cache of 2 MB.
-BLOCK = 131_072
+# Elements: a megabyte of float32. Smaller blocks need more calls; of larger ones a second-level cache keeps less.
+BLOCK = 262_144
 
 
 def lines(*tensors: Tensor) -> list[Tensor] | None:
@@ -25,16 +26,39 @@ def lines(*tensors: Tensor) -> list[Tensor] | None:
     return [one.view(-1) for one in tensors]
 
 
-def blocks(*vectors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Pieces of the vectors that fit into cache together."""
-    if len(vectors[0]) <= BLOCK:
+def blocks(*vectors: Tensor, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
+    """Pieces of the vectors: by default those that fit into cache together."""
+    if len(vectors[0]) <= size:
         return iter([vectors])
-    return zip(*(torch.split(vector, BLOCK) for vector in vectors), strict=True)
+    return zip(*(torch.split(vector, size) for vector in vectors), strict=True)
 
 
 def norm(vector: Tensor) -> float:
-    """The length of a vector, its blocks added up in double precision."""
-    return float(sum(torch.dot(part, part).item() for (part,) in blocks(vector)) ** 0.5)
+    """The length of a vector. Over more elements than a piece has, float32 would lose its sixth digit."""
+    return math.sqrt(sum(torch.dot(part, part).item() for (part,) in blocks(vector, size=4 * BLOCK)))
+
+
+def length(tensor: Tensor) -> Tensor:
+    """The norm of any tensor, shape (), without waiting for its device."""
+    vectors = lines(tensor) if tensor.device.type == "cpu" else None
+    return torch.tensor(norm(vectors[0]), dtype=tensor.dtype) if vectors else length_in_graph(tensor)
+
+
+def length_in_graph(tensor: Tensor) -> Tensor:
+    """The same for a compiled kernel, in which no number can be asked for.
+
+    In float32 on a CPU torch's own norm loses its third digit at 20 million elements, so the sum is made in double.
+    """
+    wide = torch.float64 if tensor.device.type == "cpu" else tensor.dtype
+    found: Tensor = torch.linalg.vector_norm(tensor, dtype=wide)
+    return found.to(tensor.dtype)
+
+
+def lengths(tensors: list[Tensor]) -> Tensor:
+    """The norm of each, shape (tensors,)."""
+    if tensors[0].device.type == "cpu":
+        return torch.stack([length(tensor) for tensor in tensors])
+    return torch.stack(torch._foreach_norm(tensors))
 
 
 def subtract(vector: Tensor, other: Tensor, scale: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ class Pack:
     def __init__(self, members: list[Member]) -> None:
         weights = [weight for weight, _, _ in members]
         self._ids = [id(weight) for weight in weights]
-        self._states = [state for _, _, state in members]
+        states = [state for _, _, state in members]
         self._sizes = [weight.numel() for weight in weights]
         self._lengths = torch.tensor(self._sizes)
         self._owner = torch.repeat_interleave(torch.arange(len(weights)), self._lengths)
@@ -32,14 +34,14 @@ class Pack:
         self.grad = torch.empty_like(self.weight)
         self._weights, self._grads = self._views(self.weight, weights), self._views(self.grad, weights)
         self.state: dict[str, Tensor] = {}
-        self._kept: dict[str, list[Tensor]] = {}
-        for name, first in self._states[0].items():
-            old = [state[name] for state in self._states]
+        self._state_ids: dict[str, list[int]] = {}
+        for name, first in states[0].items():
+            old = [state[name] for state in states]
             flat = torch.empty(len(old), dtype=first.dtype) if name == "step" else torch.empty_like(self.weight)
             views = list(flat.unbind()) if name == "step" else self._views(flat, weights)
             torch._foreach_copy_(views, old)
-            self.state[name], self._kept[name] = flat, views
-            for state, view in zip(self._states, views, strict=True):
+            self.state[name], self._state_ids[name] = flat, list(map(id, views))
+            for state, view in zip(states, views, strict=True):
                 state[name] = view
 
     def _views(self, flat: Tensor, like: list[Tensor]) -> list[Tensor]:
@@ -47,13 +49,10 @@ class Pack:
 
     def holds(self, members: list[Member]) -> bool:
         """Whether it was made of these, and their state is still the one that lies here."""
-        if [id(weight) for weight, _, _ in members] != self._ids:
+        weights, _, states = zip(*members, strict=True)
+        if list(map(id, weights)) != self._ids:
             return False
-        return all(
-            state.get(name) is view
-            for name, views in self._kept.items()
-            for (_, _, state), view in zip(members, views, strict=True)
-        )
+        return all(list(map(id, map(itemgetter(name), states))) == ids for name, ids in self._state_ids.items())
 
     def in_step(self) -> bool:
         """Whether all have made equally many steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,25 @@ Ratios = Tensor | list[float | Tensor] | None
 
 # Elements. Below, a step costs the calls made for a tensor; above, the memory that moves.
 SMALL = 4096
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Kind:
+    """What tensors have in common that go through a step together. Compared by identity, which is quick."""
+
+    wide: bool  # more than one dimension
+    small: bool
+    dtype: torch.dtype
+    device: torch.device
+    on_cpu: bool
+
+    def way(self, group: Group) -> str:
+        """Through which of the three methods: "one", "list" or "pack"."""
+        if group["foreach"] is not None:
+            return "list" if group["foreach"] else "one"
+        if self.on_cpu:
+            return "pack" if self.small else "one"
+        return "one" if group["compiled"] and not self.small else "list"
 
 
 class PerTensor(Optimizer):
@@ -65,12 +85,11 @@ class PerTensor(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         gathered = [self._gather(group) for group in self.param_groups]
-        self._before(grad for parts in gathered for members in parts for _, grad, _ in members)
+        self._before(grad for kinds in gathered for members in kinds.values() for _, grad, _ in members)
         self._ratios.clear()
-        for index, (group, parts) in enumerate(zip(self.param_groups, gathered, strict=True)):
-            for adapt, members in zip((True, False), parts, strict=True):
-                if members:
-                    self._advance(index, group, members, adapt)
+        for index, (group, kinds) in enumerate(zip(self.param_groups, gathered, strict=True)):
+            for kind, members in kinds.items():
+                self._advance(index, group, kind, members)
         return loss
 
     def _last_ratios(self) -> dict[str | int, float]:
@@ -117,28 +136,41 @@ class PerTensor(Optimizer):
 
     def _forget(self) -> None:
         """Start without what can be made anew at any time, and so is not in the state."""
-        self._packs: dict[tuple[Any, ...], Pack] = {}
-        self._seen: dict[tuple[Any, ...], list[int]] = {}
+        self._kinds: dict[int, Kind] = {}
+        self._kinds_by_traits: dict[tuple[Any, ...], Kind] = {}
+        self._packs: dict[tuple[int, Kind], Pack] = {}
+        self._seen: dict[tuple[int, Kind], list[int]] = {}
         self._ratios: list[tuple[list[Tensor], Ratios]] = []
         self._scratch: dict[torch.dtype, Tensor] = {}
 
-    def _gather(self, group: Group) -> tuple[list[Member], list[Member]]:
-        """The tensors of a group that have a gradient: those to be adapted, and the others."""
-        adapted: list[Member] = []
-        others: list[Member] = []
-        always = group.get("adapt_one_dimensional", True)
+    def _gather(self, group: Group) -> dict[Kind, list[Member]]:
+        """The tensors of a group that have a gradient."""
+        found: dict[Kind, list[Member]] = {}
+        states, kinds = self.state, self._kinds
         for weight in group["params"]:
             grad = weight.grad
             if grad is None:
                 continue
-            if grad.layout is not torch.strided:
+            if grad.is_sparse:
                 name = type(self).__name__
                 raise UserError(f"A gradient is sparse and {name} needs dense ones: use sparse=False in the embedding.")
-            state = self.state[weight]
+            state = states[weight]
             if not state:
                 self._begin(group, weight, state)
-            (adapted if always or weight.ndim > 1 else others).append((weight, grad, state))
-        return adapted, others
+            kind = kinds.get(id(weight))
+            if kind is None or kind.dtype is not weight.dtype or kind.on_cpu is not weight.is_cpu:
+                kind = self._kind_of(weight)
+            if kind in found:
+                found[kind].append((weight, grad, state))
+            else:
+                found[kind] = [(weight, grad, state)]
+        return found
+
+    def _kind_of(self, weight: Tensor) -> Kind:
+        traits = (weight.ndim > 1, weight.numel() <= SMALL, weight.dtype, weight.device, weight.is_cpu)
+        kind = self._kinds_by_traits.setdefault(traits, Kind(*traits))
+        self._kinds[id(weight)] = kind
+        return kind
 
     def _begin(self, group: Group, weight: Tensor, state: dict[str, Tensor]) -> None:
         if self.counts:
@@ -146,28 +178,24 @@ class PerTensor(Optimizer):
         for name in self.moments:
             state[name] = torch.zeros_like(weight, dtype=working_type(weight), memory_format=torch.preserve_format)
 
-    def _advance(self, index: int, group: Group, members: list[Member], adapt: bool) -> None:
-        kinds: dict[tuple[Any, ...], list[Member]] = {}
-        for member in members:
-            weight = member[0]
-            kinds.setdefault((weight.device, weight.dtype, weight.numel() <= SMALL), []).append(member)
-        for (device, dtype, small), alike in kinds.items():
-            way = _way(group, device, small)
-            ratios: Ratios
-            if way == "pack" and (pack := self._pack_of(alike, (index, adapt, dtype))):
-                if self.counts:
-                    pack.state["step"].add_(1)
-                pack.load(alike)
-                ratios = self._pack(group, pack, adapt)
-                pack.store(alike)
-            elif way == "one":
-                ratios = [self._converted_one(group, member, adapt) for member in alike]
-            else:
-                ratios = self._converted_list(group, alike, adapt)
-            # Without the gradients, whose memory is not ours to keep.
-            self._ratios.append(([weight for weight, _, _ in alike], ratios))
+    def _advance(self, index: int, group: Group, kind: Kind, members: list[Member]) -> None:
+        adapt = kind.wide or group.get("adapt_one_dimensional", True)
+        way = kind.way(group)
+        ratios: Ratios
+        if way == "pack" and (pack := self._pack_of(members, (index, kind))):
+            if self.counts:
+                pack.state["step"].add_(1)
+            pack.load(members)
+            ratios = self._pack(group, pack, adapt)
+            pack.store(members)
+        elif way == "one":
+            ratios = [self._converted_one(group, member, adapt) for member in members]
+        else:
+            ratios = self._converted_list(group, members, adapt)
+        # Without the gradients, whose memory is not ours to keep.
+        self._ratios.append(([weight for weight, _, _ in members], ratios))
 
-    def _pack_of(self, members: list[Member], key: tuple[Any, ...]) -> Pack | None:
+    def _pack_of(self, members: list[Member], key: tuple[int, Kind]) -> Pack | None:
         """The pack of just these tensors; None where there is none.
 
         A set of tensors is packed the first time, and again when it is the same twice: where tensors take turns in
@@ -206,12 +234,3 @@ class PerTensor(Optimizer):
         if wide is not weights:
             torch._foreach_copy_(weights, wide)
         return ratios
-
-
-def _way(group: Group, device: torch.device, small: bool) -> str:
-    """Through which of the three methods: "one", "list" or "pack"."""
-    if group["foreach"] is not None:
-        return "list" if group["foreach"] else "one"
-    if device.type == "cpu":
-        return "pack" if small else "one"
-    return "one" if group["compiled"] and not small else "list"

@@ -97,7 +97,7 @@ SECTIONS = {
     "run_members": Sentence(
         en="{recipe} at batch size {size}, seed {seed}: {n} copies ended at a validation {metric} of {low} to {high}, "
         "their mean at {mean}. It took {seconds}, and would take {parallel} with a device for each copy.",
-        zh="{recipe}，批次大小 {size}，随机种子 {seed}：{n} 个副本的验证{metric}为 {low} 至 {high}，它们的平均为 {mean}。"
+        zh="{recipe}，批次大小 {size}，随机种子 {seed}：{n} 个副本的验证{metric}为 {low} 至 {high}，平均之后为 {mean}。"
         "用时 {seconds}；若每个副本各有一个设备，则为 {parallel}。",
     ),
     "run_grew": Sentence(
