@@ -73,6 +73,13 @@ def test_goyal_spares_vectors_from_weight_decay() -> None:
     assert decays == {2: 1e-4, 1: 0.0}
 
 
+@pytest.mark.parametrize("recipe", ["sgd", "adam"])
+def test_weight_decay_can_spare_vectors(recipe: str) -> None:
+    plan = plan_of(recipe, batch_size=16, epochs=1, weight_decay=0.1, decay_vectors=False)
+    groups = plan.phases[0].optimizer(TASK.new_model(0).parameters()).param_groups
+    assert {weight.ndim: group["weight_decay"] for group in groups for weight in group["params"]} == {2: 0.1, 1: 0.0}
+
+
 def test_lars_has_the_rates_of_its_table() -> None:
     assert [lars2017(batch_size=size).peak for size in (256, 1024, 8192, 16384, 32768)] == [4, 9, 30, 33, 40]
     phase = lars2017(batch_size=16384).phases[0]
@@ -246,6 +253,8 @@ def test_what_a_recipe_does_not_have_is_one_sentence() -> None:
         settings_from(["momentum"])
     with pytest.raises(UserError, match="ghost_batch=1 is not possible"):
         Plan(recipe="sgd", peak=1, phases=sgd(batch_size=2, learning_rate=1, epochs=1).phases, ghost_batch=1)
+    with pytest.raises(UserError, match="norm_statistics='last' is not known: use running, last_batch"):
+        Plan(recipe="sgd", peak=1, phases=sgd(batch_size=2, learning_rate=1, epochs=1).phases, norm_statistics="last")
     with pytest.raises(UserError, match="sam_rho=0 is not possible"):
         Plan(recipe="sgd", peak=1, phases=sgd(batch_size=2, learning_rate=1, epochs=1).phases, sam_rho=0)
     with pytest.raises(UserError, match=r"at=\(0.8, 0.3\) is not possible: use rising shares"):

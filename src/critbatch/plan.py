@@ -98,6 +98,11 @@ class Plan:
     def __post_init__(self) -> None:
         if not self.phases:
             raise UserError("A plan needs at least one phase.")
+        if self.norm_statistics not in list(NormStatistics):
+            raise UserError(
+                f"norm_statistics={str(self.norm_statistics)!r} is not known: use {', '.join(NormStatistics)}."
+            )
+        object.__setattr__(self, "norm_statistics", NormStatistics(self.norm_statistics))
         if self.micro_batch_size is not None and self.micro_batch_size < 1:
             raise UserError(f"micro_batch_size={self.micro_batch_size} is not possible: use 1 or more.")
         if self.ghost_batch is not None and self.ghost_batch < 2:

@@ -46,6 +46,10 @@ def train(
         float | None,
         typer.Option("--sam-rho", help="Sharpness-aware minimization, by such as 0.05: two gradients a step."),
     ] = None,
+    norm_statistics: Annotated[
+        str | None,
+        typer.Option("--norm-statistics", help="Of batch norm in evaluations: running or last_batch (Akiba)."),
+    ] = None,
     shard_weights: Annotated[
         bool, typer.Option("--shard-weights", help="Under torchrun each process holds a part of the model (FSDP2).")
     ] = False,
@@ -101,7 +105,12 @@ def train(
             warm_up_epochs=warm_up_epochs,
             weight_decay=weight_decay,
             settings=settings or (),
-            changes={"zero_gamma": zero_gamma, "ghost_batch": ghost_batch, "sam_rho": sam_rho},
+            changes={
+                "zero_gamma": zero_gamma,
+                "ghost_batch": ghost_batch,
+                "sam_rho": sam_rho,
+                "norm_statistics": norm_statistics,
+            },
             shard_weights=shard_weights,
             start_from=start_from,
             micro_batch_size=micro_batch_size,

@@ -29,8 +29,8 @@ class LAMB(PerTensor):
     """Adam whose step is, for each tensor, as long as `lr` times the length of its weights.
 
     You et al. 2020, arXiv:1904.00962v5, algorithm 2: u = m' / (sqrt(v') + eps) + decay x, with Adam's corrected moments
-    m' and v', and x = x - lr phi(|x|) / |u| u. phi is the identity, as in the authors' code, and a tensor takes a plain
-    step, ratio 1, where |x| or |u| is zero.
+    m' and v', and ``x = x - lr phi(|x|) / |u| u``. phi is the identity, as in the authors' code, and a tensor takes a
+    plain step, ratio 1, where ``|x|`` or ``|u|`` is zero.
 
     Tensors of one dimension (biases, the scales and shifts of normalization) take a plain Adam step without decay, as
     in the authors' BERT, unless `adapt_one_dimensional`. Unlike in apex and timm, the ratio is there without weight
@@ -40,7 +40,7 @@ class LAMB(PerTensor):
         params: tensors, (name, tensor) pairs, or parameter groups; the hyper-parameters below can differ by group.
         lr: a number, or a tensor of one element, which a captured graph reads anew each time.
         bias_correction: as in versions 4 and 5 of the paper; version 3 dropped it, for runs with a warm-up.
-        phi_bounds: (gamma_l, gamma_u) between which phi holds |x|; None for the identity.
+        phi_bounds: (gamma_l, gamma_u) between which phi holds ``|x|``; None for the identity.
         max_ratio: a bound on the ratio itself: 10 in version 1 of the paper.
         max_gradient_norm: gradients are scaled down, before the moments, where the norm of all of them together is
             greater: 1.0 in the authors' BERT. `.grad` itself stays as it is.

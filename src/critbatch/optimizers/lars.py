@@ -57,7 +57,7 @@ class LARS(PerTensor):
     """SGD with momentum whose step is, for each tensor, in proportion to the length of its weights.
 
     You, Gitman and Ginsburg 2017, arXiv:1708.03888, algorithm 1. `variant="paper"` is as printed there: `lr` enters the
-    velocity, v = m v + lr ratio (g + decay w) and w = w - v, with ratio = trust |w| / (|g| + decay |w|).
+    velocity, ``v = m v + lr ratio (g + decay w)`` and ``w = w - v``, with ``ratio = trust |w| / (|g| + decay |w|)``.
     `variant="mlperf"` is that of the MLPerf reference: v = m v + ratio (g + decay w) and w = w - lr v. The two differ
     where `lr` changes. Algorithm 1 of the LAMB paper, arXiv:1904.00962, is called LARS there too and is another one: it
     takes the norm of the velocity and has no trust coefficient.

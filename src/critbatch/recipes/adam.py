@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch.optim import AdamW
 
 from critbatch.learning_rate import warmed_up
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
+from critbatch.recipes.parameter_groups import with_decay
 
 
 def adam(
@@ -19,14 +18,19 @@ def adam(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 0.0,
+    decay_vectors: bool = True,
     warm_up_epochs: float = 0.0,
     decay: str = "constant",
 ) -> Plan:
     """Adam: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1, with its constants.
 
     Weight decay is decoupled from the gradient: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2.
+
+    Args:
+        decay_vectors: for biases and the gains of normalizations too.
     """
-    optimizer = partial(AdamW, lr=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+    settings = {"lr": learning_rate, "betas": betas, "eps": eps, "fused": True}
+    optimizer = with_decay(AdamW, weight_decay=weight_decay, vectors=decay_vectors, **settings)
     rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="adam", peak=learning_rate, phases=(phase,))

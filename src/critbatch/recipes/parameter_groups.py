@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -33,3 +34,10 @@ class SparingVectors:
             {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
         ]
         return self.make([group for group in groups if group["params"]], **self.settings)
+
+
+def with_decay(make: Maker, *, weight_decay: float, vectors: bool, **settings: Any) -> Maker:
+    """Makes an optimizer with weight decay, of all weights or of all but one-dimensional ones."""
+    if vectors or weight_decay == 0:
+        return partial(make, weight_decay=weight_decay, **settings)
+    return SparingVectors(make, weight_decay=weight_decay, **settings)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from torch.optim import SGD
 
 from critbatch.learning_rate import warmed_up
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
+from critbatch.recipes.parameter_groups import with_decay
 
 
 def sgd(
@@ -19,6 +18,7 @@ def sgd(
     momentum: float = 0.9,
     nesterov: bool = False,
     weight_decay: float = 0.0,
+    decay_vectors: bool = True,
     warm_up_epochs: float = 0.0,
     decay: str = "constant",
 ) -> Plan:
@@ -26,10 +26,12 @@ def sgd(
 
     Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", section 2; the form is
     that of Goyal et al. 2017, arXiv:1706.02677, equation 9 with the rate outside.
+
+    Args:
+        decay_vectors: weight decay for biases and the gains of batch norm too; section 5.1 there has none.
     """
-    optimizer = partial(
-        SGD, lr=learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay, fused=True
-    )
+    settings = {"lr": learning_rate, "momentum": momentum, "nesterov": nesterov, "fused": True}
+    optimizer = with_decay(SGD, weight_decay=weight_decay, vectors=decay_vectors, **settings)
     rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="sgd", peak=learning_rate, phases=(phase,))
