@@ -14,6 +14,7 @@ from typing import Any
 
 from critbatch.loss_records import Escape, Shift, SolutionSharpness
 from critbatch.records import Noise, NoiseScale
+from critbatch.reporting.voice import significant
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -71,7 +72,7 @@ def minima_table() -> str:
         cells = []
         for size in (256, 6000):
             own = [value(found) for found in shift.sharpness if found.solution.batch_size == size]
-            cells.append(f"{mean(own):.3g} ± {stdev(own):.2g}")
+            cells.append(f"{significant(mean(own), 3)} ± {significant(stdev(own), 2)}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
 
     row("training accuracy, %", lambda found: 100 * found.metric)
@@ -88,7 +89,7 @@ def minima_table() -> str:
         for size in (256, 6000):
             labels = [found.solution.label for found in shift.sharpness if found.solution.batch_size == size]
             own = [r.rise.value for r in shift.rises if r.label in labels and (r.shift, r.strength) == (kind, strength)]
-            cells.append(f"{mean(own):.3g} ± {stdev(own):.2g}")
+            cells.append(f"{significant(mean(own), 3)} ± {significant(stdev(own), 2)}")
         strong = f" {strength:g}" if strength else ""
         rows.append(f"| rise of the loss, {kind}{strong} | {' | '.join(cells)} |")
     return "\n".join(rows)
@@ -125,10 +126,9 @@ def told(scale: NoiseScale | None) -> str:
         return "–"
     if not math.isfinite(scale.examples) or scale.examples <= 0:
         return "no signal"
-    ends = (
-        f"{scale.low or 0:,.3g} to {scale.high:,.3g}" if scale.high is not None else f"at least {scale.low or 0:,.3g}"
-    )
-    return f"{scale.examples:,.3g} ({ends})"
+    low = significant(scale.low or 0, 3)
+    ends = f"{low} to {significant(scale.high, 3)}" if scale.high is not None else f"at least {low}"
+    return f"{significant(scale.examples, 3)} ({ends})"
 
 
 TABLES = (norms_table, monitor_table, curvature_table, noise_table, minima_table, escape_table)
