@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 import sample_records as sample
 from critbatch.records import Estimate, Outcome, Record
 from critbatch.reporting import figure
+from critbatch.reporting.figures.runs import learning_curves
 from critbatch.reporting.figures.steps import steps_to_target
 from critbatch.reporting.readings import at_epoch, scores_at_equal_epochs, soonest_settings, thin
 from critbatch.reporting.voice import Voice
@@ -108,3 +110,14 @@ def test_runs_that_missed_the_target_or_diverged_have_marks_of_their_own():
         "not reached by then": "triangle-up-open",
         "diverged": "x-thin",
     }
+
+
+def test_runs_by_several_recipes_have_a_colour_each_and_are_not_compared_at_equal_epochs() -> None:
+    runs = [sample.run(64), sample.run(256), replace(sample.run(64), recipe="lars2017")]
+    drawn = learning_curves(runs, EN)
+    assert drawn is not None
+    names = {trace.name: trace.line.color for trace in drawn.figure.data}
+    assert set(names) == {"sgd, batch size 64", "lars2017, batch size 64", "sgd, batch size 256"}
+    assert len(set(names.values())) == 3
+    _, scores = scores_at_equal_epochs(runs)
+    assert [len(score.validation) for score in scores] == [1, 1]

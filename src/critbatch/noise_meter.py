@@ -209,7 +209,8 @@ def norms(grad: Tensor, factors: Tensor | None = None) -> Tensor:
     """
     wide = grad.float() if grad.dtype in _HALF else grad
     if factors is None and wide.numel() <= PIECE:
-        return torch.linalg.vector_norm(wide)[None]
+        norm: Tensor = torch.linalg.vector_norm(wide)
+        return norm[None]
     return torch.stack(lengths([wide] if factors is None else [wide, wide * factors]))
 
 

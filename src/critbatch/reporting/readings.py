@@ -101,8 +101,16 @@ def at_epoch(run: Run, epoch: float) -> tuple[float, float] | None:
 
 
 def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
-    """The most epochs that every batch size has had, and the metrics there. (0, []) where none can be compared."""
-    sound = [run for run in runs if run.outcome not in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) and len(run.curve) > 1]
+    """The most epochs that every batch size has had, and the metrics there. (0, []) where none can be compared.
+
+    Of runs by several recipes those of one are compared: of the recipe that was tried at the most batch sizes.
+    """
+    fine = [run for run in runs if run.outcome not in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) and len(run.curve) > 1]
+    sizes: defaultdict[str, set[int]] = defaultdict(set)
+    for run in fine:
+        sizes[run.recipe].add(run.batch_size)
+    recipe = max(sizes, key=lambda name: len(sizes[name]), default="")
+    sound = [run for run in fine if run.recipe == recipe]
     longest: dict[int, float] = {}
     for run in sound:
         longest[run.batch_size] = max(longest.get(run.batch_size, 0.0), run.curve[-1].epoch)

@@ -92,26 +92,30 @@ def learning_curves(runs: Sequence[Run], voice: Voice) -> Picture | None:
     figure = canvas(
         {"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}, {"title": {"text": safe(title)}}
     )
-    sizes = sorted({run.batch_size for run in drawn})
-    seen: set[int] = set()
+    kinds = sorted({(run.batch_size, run.recipe) for run in drawn})
+    several = len({recipe for _, recipe in kinds}) > 1
+    seen: set[tuple[int, str]] = set()
     for run in drawn:
+        kind = (run.batch_size, run.recipe)
+        colour = shade(kinds.index(kind), len(kinds))
+        size = voice("legend_batch_size", batch_size=voice.count(run.batch_size))
         points = thin(run.curve)
         values = [_finite(p.validation_loss if by_loss else p.validation_metric) for p in points]
         figure.add_scatter(
             x=[_short(p.epoch) for p in points],
             y=values,
             mode="lines" if len(points) > 1 else "markers",
-            line={"color": shade(sizes.index(run.batch_size), len(sizes)), "width": 1.8},
-            marker={"color": shade(sizes.index(run.batch_size), len(sizes)), "size": 8},
-            name=safe(voice("legend_batch_size", batch_size=voice.count(run.batch_size))),
-            legendgroup=str(run.batch_size),
-            showlegend=run.batch_size not in seen,
+            line={"color": colour, "width": 1.8},
+            marker={"color": colour, "size": 8},
+            name=safe(f"{run.recipe}, {size}" if several else size),
+            legendgroup=str(kind),
+            showlegend=kind not in seen,
             hoverinfo="text",
             hovertext=[_hover(run, p, voice) for p in points],
         )
-        seen.add(run.batch_size)
+        seen.add(kind)
     _add_target(figure, target, voice, metric)
-    at = {"n": len(drawn), "low": voice.count(sizes[0]), "high": voice.count(sizes[-1])}
+    at = {"n": len(drawn), "low": voice.count(kinds[0][0]), "high": voice.count(kinds[-1][0])}
     return Picture(
         voice("title_curves_loss" if by_loss else "title_curves", metric=metric), voice("alt_curves", **at), figure
     )
