@@ -15,7 +15,9 @@ from torch.optim import Optimizer
 from critbatch.device import wait_for
 from critbatch.distributed import Shard, gathered, sum_over_processes
 from critbatch.errors import UserError
+from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
+from critbatch.norm_statistics import has_batch_norm, taken_anew
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
@@ -114,7 +116,7 @@ class Team:
                 f"{phase.copies} copies cannot be shared equally by {shard.world_size} processes: use a number of "
                 f"processes that divides {phase.copies}."
             )
-        self.model, self.phase, self.shard, self.walk = model, phase, shard, walk
+        self.task, self.model, self.phase, self.shard, self.walk = task, model, phase, shard, walk
         self.steps, self.examples, self.rounds = steps, examples, 0
         self.device = next(model.parameters()).device
         self.members = []
@@ -159,29 +161,46 @@ class Team:
             if stopped:
                 return
 
-    def join(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[MemberEnd]:
-        """Put the mean of all copies into the model, and, before the next round, into the copies.
+    def ends(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[MemberEnd]:
+        """How good each copy is, of all processes, where the phase is over.
 
         Args:
             examine: gives the four numbers of an evaluation.
-
-        Returns:
-            Where the phase ends, how good each of all copies was.
         """
         own = [
             MemberEnd(copy=member.index, steps=member.steps, seconds=member.seconds, **examine(member.model))
             for member in (self.members if self.phase_is_over else ())
         ]
+        found = [end for part in gathered(own, self.shard) for end in part]
+        return sorted(found, key=lambda end: end.copy)
+
+    def join(self, ledger: Ledger) -> None:
+        """Put the mean of all copies into the model, and, before the next round, into the copies.
+
+        Where the phase ends, batch norm's statistics are taken anew.
+        """
         mean = self._mean()
         self.model.load_state_dict(mean)
         self.rounds += 1
-        if not self.phase_is_over:
-            for member in self.members:
-                member.model.load_state_dict(mean)
         # All copies are as far in the data.
         there = self.members[0].walk.cursor
         self.walk.cursor.epoch, self.walk.cursor.offset = there.epoch, there.offset
-        return sorted((end for part in gathered(own, self.shard) for end in part), key=lambda end: end.copy)
+        examples = gathered(sum(member.examples for member in self.members), self.shard)
+        ledger.examples = self.examples + sum(examples)
+        if not self.phase_is_over:
+            for member in self.members:
+                member.model.load_state_dict(mean)
+            return
+        seconds = [member.seconds for member in self.members]
+        ledger.saved_seconds += sum(seconds) - max(seconds)
+        if has_batch_norm(self.model):
+            self._take_statistics_anew()
+
+    def _take_statistics_anew(self) -> None:
+        source, size = self.walk.source, self.phase.batch_size
+        with taken_anew(self.model):
+            for rows in torch.split(torch.arange(self.task.examples), size):
+                self.task.forward(self.model, source.take(rows)[0])
 
     @torch.no_grad()
     def _mean(self) -> dict[str, Tensor]:
@@ -195,17 +214,6 @@ class Team:
                     sum_over_processes(total)
                 mean[name] = total / self.phase.copies
         return mean
-
-    def examples_by_now(self) -> int:
-        """Of the run, by all copies of all processes."""
-        own = sum(member.examples for member in self.members)
-        return int(self.examples + sum(gathered(own, self.shard)))
-
-    @property
-    def saved_seconds(self) -> float:
-        """What would be saved if this process's copies were trained at the same time."""
-        seconds = [member.seconds for member in self.members]
-        return sum(seconds) - max(seconds)
 
     def state(self) -> dict[str, Any]:
         """Of all copies of all processes."""

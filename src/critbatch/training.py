@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,35 +14,31 @@ from critbatch.batches import Cursor, Source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.device import is_out_of_memory, pick_device, wait_for
-from critbatch.distributed import averaged_statistics, gathered, is_lost_process, seen_by_all, this_shard
+from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
 from critbatch.fresh_model import fresh_model, refuse_misfits
-from critbatch.gradient_noise import FEWEST_PAIRS
+from critbatch.inspection import Inspection
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
 from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
-from critbatch.norm_statistics import has_batch_norm, taken_anew
+from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
-from critbatch.records import CurvePoint, Outcome, Run, Target
+from critbatch.records import Outcome, Run, Target
 from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
 from critbatch.run_clock import RunClock
 from critbatch.run_record import run_of
-from critbatch.scaling import scale_saturating
 from critbatch.sharded import ShardedReplica, fit_for_parts, refuse_sharding
 from critbatch.step import Step
 from critbatch.task import Task
 from critbatch.team import Team
 
-# A loss this many times that of the untrained model is no detour any more.
-DIVERGED = 100.0
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-PAIRS_PER_NOISE_POINT = 16
 # Steps from one at which the noise is measured to the next, where a plan asks for it.
 NOISE_EVERY = 2
 
@@ -142,6 +137,7 @@ class Training:
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
         pieces = NOISE_PIECES if noise_by == "micro_batches" else 1
         self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every, noise_pieces=pieces)
+        self.inspection = Inspection(self.examiner, self.meter, target, self.shard)
         self.random = RandomState(seed, self.device, rank=self.shard.rank)
         self.ledger = Ledger()
         self.clock, self._losses = RunClock(self.shard, self.device), LossWatch(self.shard)
@@ -221,7 +217,11 @@ class Training:
         self._check_losses()
         if ledger.outcome is None and not self.clock.stop and (self.team is None or self.team.round_is_over):
             if self.team is not None:
-                self._join(self.team)
+                ledger.members = self.team.ends(self.examiner.alone().examine) or ledger.members
+                self.clock.start()
+                self.team.join(ledger)
+                ledger.seconds = self.clock.look(step=ledger.step, asked=False, always=True)
+                self.clock.pause()
             self._examine()
             if ledger.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.save()
@@ -249,24 +249,6 @@ class Training:
                 self._single_step()
             if self._stops(until, stop):
                 break
-
-    def _join(self, team: Team) -> None:
-        """The mean of the copies becomes the model; where the phase ends, batch norm's statistics are taken anew."""
-        ledger = self.ledger
-        ends = team.join(self.examiner.alone().examine)
-        ledger.examples = team.examples_by_now()
-        if not ends:
-            return
-        ledger.members = ends
-        ledger.saved_seconds += team.saved_seconds
-        if has_batch_norm(self.model):
-            self.clock.start()
-            with taken_anew(self.model):
-                for first in range(0, self.task.examples, self.walk.phase.batch_size):
-                    last = min(self.task.examples, first + self.walk.phase.batch_size)
-                    self.task.forward(self.model, self.source.take(torch.arange(first, last))[0])
-            ledger.seconds = self.clock.look(step=ledger.step, asked=False, always=True)
-            self.clock.pause()
 
     def _stops(self, until: Budget, stop: Interruption, *, step: int | None = None, always: bool = False) -> bool:
         """Read the clock, look at the losses now and then: whether no further step is to be made, in any process."""
@@ -307,51 +289,13 @@ class Training:
 
     def _examine(self) -> None:
         ledger = self.ledger
-        started = time.perf_counter()
-        buffers = dict(self.model.named_buffers())
-        for name, mean in averaged_statistics(buffers, self.shard).items():
-            buffers[name].copy_(mean)
-        numbers = self.examiner.examine(self.model)
-        ledger.evaluation_seconds += time.perf_counter() - started
-        epoch = self.cursor.position
-        point = CurvePoint(
-            step=ledger.step,
-            examples=ledger.examples,
-            epoch=epoch,
-            seconds=ledger.seconds,
-            learning_rate=self.walk.learning_rate,
-            batch_size=None if self.walk.batch_size == self.plan.batch_size else self.walk.batch_size,
-            **numbers,
-        )
-        ledger.curve.append(point)
-        if self.target is not None and self.target.reached_by(point):
-            ledger.outcome = Outcome.REACHED
-        elif not point.validation_loss <= DIVERGED * max(1.0, ledger.curve[0].validation_loss):
-            ledger.outcome, ledger.diverged_at = Outcome.DIVERGED, ledger.step
-        if len(self.meter.pairs) >= (PAIRS_PER_NOISE_POINT if ledger.outcome is None else FEWEST_PAIRS):
-            ledger.noise.append(self.meter.take_point(step=ledger.step, epoch=epoch))
-            self._grow()
+        point = self.inspection.look(self.model, ledger, self.walk)
         if self.progress is not None:
             self.progress(
-                Progress(step=ledger.step, epoch=epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point)
+                Progress(
+                    step=point.step, epoch=point.epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point
+                )
             )
-
-    def _grow(self) -> None:
-        """Take a larger batch where the plan grows it and the noise has come to be large enough."""
-        growth, walk = self.walk.phase.growth, self.walk
-        size = walk.batch_size if growth is None else growth.next_size(walk.batch_size, self.ledger.noise)
-        if growth is None or size == walk.batch_size:
-            return
-        noise_scale = growth.noise_scale(self.ledger.noise)
-        assert noise_scale is not None
-        factor = scale_saturating(
-            walk.rate_factor,
-            from_batch=walk.batch_size,
-            to_batch=size,
-            noise_scale=noise_scale,
-            exponent=growth.exponent,
-        )
-        walk.resize(size, factor, step=self.ledger.step)
 
     def enter_phase(self, index: int, *, start: float | None = None) -> None:
         """Begin a phase of the plan: with a new optimizer, or that of the phase before where it says so.
