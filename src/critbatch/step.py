@@ -69,7 +69,9 @@ class Step:
         # A mean over the processes is to come out as a sum.
         divisor = batch_size / replica.shard.world_size if replica.averages else batch_size
         total: Tensor | None = None
-        for last, (inputs, targets) in with_last(pieces):
+        # Which is the last is asked only where it counts: to know it, the next piece is fetched.
+        marked = with_last(pieces) if replica.averages else ((True, piece) for piece in pieces)
+        for last, (inputs, targets) in marked:
             with replica.part(last=last):
                 losses = self.task.loss(self.task.forward(replica.forward, inputs), targets)
                 # As if the losses were summed and divided, which would be four operations more.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from critbatch.campaigns.terms import Key
 from critbatch.errors import UserError
-from critbatch.recipes import find_recipe
+from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records import Question, Target
 from critbatch.task import Task
 
@@ -19,6 +19,8 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "sgd": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
     "adam": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03),
 }
+# From one rung of other ladders to the next.
+RUNG = 10**0.5
 # Above as many examples a run at the very small batch sizes takes hours.
 LARGE_SET = 10_000
 SEEDS = 2**32  # as many as torch and Optuna both take
@@ -93,9 +95,13 @@ def usual_batch_sizes(examples: int) -> tuple[int, ...]:
 
 
 def _usual_rates(recipe: str) -> tuple[float, ...]:
-    if recipe not in LADDERS:
-        raise UserError(f"There is no usual range of learning rates for the recipe {recipe!r}: give `learning_rates`.")
-    return LADDERS[recipe]
+    """Those of the ladder; of a recipe without one, from what its paper says for a small batch to that for a large."""
+    if recipe in LADDERS:
+        return LADDERS[recipe]
+    low, high = usual_rate(recipe, 16), usual_rate(recipe, LARGE_SET)
+    rungs = max(2, round(math.log(high / low) / math.log(RUNG)))
+    rates = [low * (high / low) ** (n / rungs) for n in range(-1, rungs + 2)]
+    return tuple(float(f"{rate:.2g}") for rate in rates)
 
 
 def keys_of(question: Question) -> list[Key]:
