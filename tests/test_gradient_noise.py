@@ -118,5 +118,5 @@ def test_the_norm_of_a_large_gradient_is_as_exact_as_that_of_a_small_one() -> No
     large, small = torch.randn(24_000_000, generator=torch.Generator().manual_seed(0)), torch.ones(7)
     norms2 = squares([large.view(24_000, 1000), small, None])
     assert norms2.shape == (1, 3)
-    assert norms2[0, 0].item() == pytest.approx(float(large.double().square().sum()), rel=5e-5)
+    assert norms2[0, 0].item() == pytest.approx(float(large.double().square().sum()), rel=2e-5)
     assert norms2[0, 1:].tolist() == pytest.approx([7.0, 0.0])

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -42,10 +44,13 @@ def noise_scale(
     return NoiseScale(gradient_norm2=signal.item(), covariance_trace=noise.item())
 
 
+Numbers = TypeVar("Numbers", Tensor, np.ndarray)
+
+
 def separate(
-    small_norm2: Tensor, big_norm2: Tensor, *, small: float, big: float, examples: float = math.inf
-) -> tuple[Tensor, Tensor]:
-    """``tr(Sigma)`` and ``|G|^2`` as in `noise_scale`, of tensors of any shape, without waiting for a device."""
+    small_norm2: Numbers, big_norm2: Numbers, *, small: float, big: float, examples: float = math.inf
+) -> tuple[Numbers, Numbers]:
+    """``tr(Sigma)`` and ``|G|^2`` as in `noise_scale`, of tensors or arrays of any shape, with no wait for a device."""
     if small >= big:
         raise ValueError(f"`small` must be below `big`, but got {small=}, {big=}.")
     noise = (small_norm2 - big_norm2) / (1 / small - 1 / big)

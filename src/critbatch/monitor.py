@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -177,10 +178,12 @@ class Monitor:
             return
         (seen, big_norm2, scale), self._last = self._last, None
         norms2, small, big = seen()
-        small_norm2, big_norm2 = norms2.to(big_norm2) / scale**2, big_norm2 / scale**2
-        pair = torch.stack(separate(small_norm2, big_norm2, small=small, big=big, examples=self.examples)).cpu()
-        if bool(pair.isfinite().all()):
-            self._pairs.append(pair.double())
+        # A few numbers: arrays take a tenth of the time that tensors do.
+        both = [tensor.detach().cpu().double().numpy() / scale**2 for tensor in (norms2, big_norm2)]
+        with np.errstate(invalid="ignore"):  # gradients may have overflowed
+            pair = np.stack(separate(both[0], both[1], small=small, big=big, examples=self.examples))
+        if np.isfinite(pair).all():
+            self._pairs.append(torch.from_numpy(pair))
         else:
             self._skipped += 1
 

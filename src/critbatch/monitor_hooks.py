@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
-from critbatch.noise_meter import norms
+from critbatch.noise_meter import squares_of
 from critbatch.per_example.ghost import GhostNorms
 
 Metric = Callable[[], list[Tensor] | None]
@@ -35,13 +35,13 @@ Later = Callable[[], Seen]
 
 
 class MicroBatchHooks:
-    """Notes the norm of each weight's gradient at each backward pass, on its way into `.grad`."""
+    """Notes the squared norm of each weight's gradient at each backward pass, on its way into `.grad`."""
 
     too_few = "A step had one micro-batch: give two or more backward passes before `update()`, or use by='examples'."
 
     def __init__(self, parameters: Sequence[Tensor], metric: Metric) -> None:
         self.metric = metric
-        self._norms: list[list[Tensor]] = [[] for _ in parameters]  # of each weight, of each pass: shape (rows,)
+        self._norms2: list[list[Tensor]] = [[] for _ in parameters]  # of each weight, of each pass: shape (rows,)
         self._handles = [
             weight.register_hook(lambda grad, i=i: self._see(i, grad))  # type: ignore[no-untyped-call]
             for i, weight in enumerate(parameters)
@@ -67,11 +67,11 @@ class MicroBatchHooks:
 
     def _see(self, i: int, grad: Tensor) -> None:
         factors = self.metric()
-        self._norms[i].append(norms(grad, None if factors is None else factors[i]))
+        self._norms2[i].append(squares_of(grad, None if factors is None else factors[i]))
 
     def _sums(self, sizes: list[int]) -> tuple[Tensor, int]:
         """Squared norms, summed over the passes, shape (rows, weights), in the units of `.grad`; and how many."""
-        passes = max(map(len, self._norms))
+        passes = max(map(len, self._norms2))
         if passes == 0:
             raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
         if len(sizes) != passes:
@@ -79,11 +79,11 @@ class MicroBatchHooks:
                 f"A step had {len(sizes)} forward passes of the model in train mode and {passes} backward passes: "
                 "give one backward pass for each."
             )
-        none = torch.zeros_like(next(of_weight[0] for of_weight in self._norms if of_weight))
-        found = [seen for of_weight in self._norms for seen in (*of_weight, *[none] * (passes - len(of_weight)))]
-        self._norms = [[] for _ in self._norms]
+        none = torch.zeros_like(next(of_weight[0] for of_weight in self._norms2 if of_weight))
+        found = [seen for of_weight in self._norms2 for seen in (*of_weight, *[none] * (passes - len(of_weight)))]
+        self._norms2 = [[] for _ in self._norms2]
         # Each gradient is of a mean over its micro-batch; `.grad` is their sum, or, divided by the passes, their mean.
-        return torch.stack(found).view(len(self._norms), passes, -1).square().sum(1).T * passes**2, passes
+        return torch.stack(found).view(len(self._norms2), passes, -1).sum(1).T * passes**2, passes
 
 
 class ProcessHooks(MicroBatchHooks):
