@@ -104,6 +104,26 @@ def test_train_stops_at_its_budget_and_goes_on_with_the_same_command(
     assert (run.outcome, run.epochs) == (Outcome.FINISHED, 10)
 
 
+def test_recipes_are_listed_with_their_papers_and_a_run_by_one_starts_from_another(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert critbatch("recipes", "--json", monkeypatch=monkeypatch) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["lars2017"]["paper"] == "You et al. 2017, arXiv:1708.03888"
+    assert told["swap2020"]["options"]["copies"] == "8"
+    assert critbatch("recipes", "swap2020", monkeypatch=monkeypatch) == 0
+    assert "Each copy sees all the data in an order of its own" in capsys.readouterr().out
+    words = ["train", "mine.py:task", "--batch-size", "20", "--to-the-end", "--out", "out", "--json"]
+    first = [*words, "--recipe", "swap2020", "--set", "copies=2", "--epochs", "3", "--learning-rate", "0.1"]
+    assert critbatch(*first, monkeypatch=monkeypatch) == 0
+    run = Run.from_json(capsys.readouterr().out)
+    assert len(run.members) == 2
+    (kept,) = (here / "out").glob("*.weights.pt")
+    assert critbatch(*words, "--epochs", "0.1", "--start-from", str(kept), monkeypatch=monkeypatch) == 0
+    later = Run.from_json(capsys.readouterr().out)
+    assert later.curve[0].validation_loss == pytest.approx(run.curve[-1].validation_loss)
+
+
 def test_a_sweep_and_its_report(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +163,11 @@ def test_advise_answers_and_says_where_the_report_is(
         (["train", "mine.py:task", "--batch-size", "8", "--recipe", "adamax"], "Recipe 'adamax' is not known"),
         (["train", "mine.py:task", "--batch-size", "8", "--order", "odd"], "--order 'odd' is not known"),
         (["train", "mine.py:task", "--batch-size", "8", "--decay", "odd"], "decay='odd' is not known"),
+        (["train", "mine.py:task", "--batch-size", "8", "--set", "momentum=x"], "momentum='x' is not possible"),
+        (["train", "mine.py:task", "--batch-size", "8", "--set", "batch_size=3"], "use --batch-size"),
+        (["train", "mine.py:task", "--batch-size", "8", "--start-from", "gone.json"], "There is no gone.weights.pt"),
+        (["train", "mine.py:task", "--batch-size", "8", "--shard-weights"], "start them with torchrun"),
+        (["recipes", "magic"], "Recipe 'magic' is not known"),
         (["noise", "mine.py:task", "--batch-size", "500"], "batch_size=500 is above"),
         (["advise", "mine.py:task", "--current", "0"], "current=0 is not possible"),
         (["advise", "mine.py:task", "--budget", "-5"], "budget=-5.0 allows nothing"),

@@ -249,6 +249,9 @@ def test_what_a_recipe_does_not_have_is_one_sentence() -> None:
         plan_of("goyal2017", batch_size=16, decay="cosine")
     with pytest.raises(UserError, match="Recipe 'magic' is not known: use sgd, adam, goyal2017"):
         plan_of("magic", batch_size=16)
+    with pytest.raises(UserError, match="copies='two' is not possible: it should be a valid integer"):
+        plan_of("swap2020", batch_size=16, copies="two")
+    assert plan_of("smith2017", batch_size=16, at=(0.5, 0.7), factor="3").phases[1].batch_size == 48
     with pytest.raises(UserError, match="--set 'momentum' is not understood: use NAME=VALUE"):
         settings_from(["momentum"])
     with pytest.raises(UserError, match="ghost_batch=1 is not possible"):

@@ -55,7 +55,10 @@ def single_run(
     if order not in list(Order):
         raise UserError(f"--order {order!r} is not known: use {', '.join(Order)}.")
     given = {option: value for option, value in changes.items() if value is not None}
-    options = {**schedule, **settings_from(settings)}
+    own = settings_from(settings)
+    if taken := [option for option in ("batch_size", "learning_rate") if option in own]:
+        raise UserError(f"--set {taken[0]}=… is not how it is given: use --{taken[0].replace('_', '-')}.")
+    options = {**schedule, **own}
     plan = replace(
         plan_of(name, batch_size=batch_size, learning_rate=rate, **options),
         micro_batch_size=micro_batch_size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from critbatch.errors import UserError
 from critbatch.plan import Plan
@@ -83,7 +83,18 @@ def plan_of(name: str, *, batch_size: int, **options: Any) -> Plan:
         raise UserError(
             f"Recipe {name} has no option {', '.join(strange)}: it has {', '.join(known)}; or use another recipe."
         )
-    return make(batch_size=batch_size, **{"learning_rate": usual_rate(name, batch_size), **given})
+    fitting = {option: _of_its_type(make, option, value) for option, value in given.items()}
+    return make(batch_size=batch_size, **{"learning_rate": usual_rate(name, batch_size), **fitting})
+
+
+def _of_its_type(make: Callable[..., Plan], option: str, value: Any) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(get_type_hints(make)[option]).validate_python(value)
+    except ValidationError as error:
+        what = error.errors()[0]["msg"].removeprefix("Input ")
+        raise UserError(f"{option}={value!r} is not possible: it {what[:1].lower()}{what[1:]}.") from None
 
 
 def options_of(name: str) -> dict[str, str]:
