@@ -54,6 +54,7 @@ def test_both_readmes_show_the_same_commands_and_figures() -> None:
 def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
+        import recipe_figures
         from key_figures import advice_table, overhead_table, speed_table
         from loss_figures import TABLES
     finally:
@@ -63,3 +64,6 @@ def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
         assert table in text
     for made in TABLES:
         assert made() in text
+    study = (ROOT / "docs" / "recipe-study.md").read_text(encoding="utf-8")
+    for name, table in recipe_figures.tables().items():
+        assert table in study, name
