@@ -173,6 +173,9 @@ def test_what_it_cannot_compare_is_one_sentence() -> None:
     accumulate(model, [0, 8])
     with pytest.raises(UserError, match="one micro-batch"):
         monitor.update()
+    accumulate(model, [0, 8, 16])
+    monitor.update()
+    assert monitor.noise_scale().pairs == 1
     with pytest.raises(UserError, match="needs a DistributedDataParallel model, but got a Sequential"):
         Monitor(model, by="processes")
     with pytest.raises(UserError, match="by='examples' has no noise scale in the optimizer's metric"):

@@ -22,6 +22,7 @@ from critbatch.noise_meter import layers, preconditioner, squares
 from critbatch.predict.other_sizes import OtherSize, other_sizes
 from critbatch.records import LayerNoise, NoiseScale
 
+STEPS_AT_ONCE = 32
 By = Literal["auto", "examples", "micro_batches", "processes"]
 
 
@@ -69,7 +70,7 @@ class Monitor:
         self.steps = 0  # seen
         self._skipped = 0
         self._pairs: deque[Tensor] = deque(maxlen=window)
-        self._last: tuple[Later, Tensor, float] | None = None
+        self._waiting: list[tuple[Later, Tensor, float]] = []
         self._sizes: list[int] = []
         self._factors: list[Tensor] | None = None
         self._batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
@@ -98,10 +99,12 @@ class Monitor:
         Raises:
             UserError: if there is nothing to compare: one micro-batch, or no backward pass since the last call.
         """
-        self._settle()
+        if len(self._waiting) == STEPS_AT_ONCE:
+            self._settle()
         sizes, self._sizes = self._sizes, []
         seen = self._hooks.take(sizes)
-        self._last = seen, squares([weight.grad for weight in self.parameters], self._metric()), gradient_scale
+        big_norm2 = squares([weight.grad for weight in self.parameters], self._metric())
+        self._waiting.append((seen, big_norm2, gradient_scale))
         self._factors = None
         self.steps += 1
 
@@ -156,7 +159,7 @@ class Monitor:
                 f"The state is of a model with {state['pairs'][0].shape[-1]} weights and this one has "
                 f"{len(self.names)}: use the model that was monitored."
             )
-        self.steps, self._skipped, self._last = state["steps"], state["skipped"], None
+        self.steps, self._skipped, self._waiting = state["steps"], state["skipped"], []
         self._pairs.clear()
         self._pairs.extend(state["pairs"])
 
@@ -173,19 +176,18 @@ class Monitor:
         self.close()
 
     def _settle(self) -> None:
-        """Turn what the last step showed into signal and noise: a step later, so that no device is waited for."""
-        if self._last is None:
-            return
-        (seen, big_norm2, scale), self._last = self._last, None
-        norms2, small, big = seen()
-        # A few numbers: arrays take a tenth of the time that tensors do.
-        both = [tensor.detach().cpu().double().numpy() / scale**2 for tensor in (norms2, big_norm2)]
-        with np.errstate(invalid="ignore"):  # gradients may have overflowed
-            pair = np.stack(separate(both[0], both[1], small=small, big=big, examples=self.examples))
-        if np.isfinite(pair).all():
-            self._pairs.append(torch.from_numpy(pair))
-        else:
-            self._skipped += 1
+        """Turn what the last steps showed into signal and noise, all at once: no step waits for a device."""
+        waiting, self._waiting = self._waiting, []
+        for seen, big_norm2, scale in waiting:
+            norms2, small, big = seen()
+            # A few numbers: arrays take a tenth of the time that tensors do.
+            both = [tensor.detach().cpu().double().numpy() / scale**2 for tensor in (norms2, big_norm2)]
+            with np.errstate(invalid="ignore"):  # gradients may have overflowed
+                pair = np.stack(separate(both[0], both[1], small=small, big=big, examples=self.examples))
+            if np.isfinite(pair).all():
+                self._pairs.append(torch.from_numpy(pair))
+            else:
+                self._skipped += 1
 
     def _told(self, pairs: list[Tensor]) -> NoiseScale:
         both = torch.stack(pairs) if pairs else torch.zeros(0, 2)

@@ -56,10 +56,11 @@ class MicroBatchHooks:
         Raises:
             UserError: if there is nothing to compare.
         """
-        sums, passes = self._sums(sizes)
+        found, passes = self._found(sizes)
         if passes < 2:
             raise UserError(self.too_few)
-        return lambda: _of_means(sums, small_batches=passes, inverse=sum(1 / size for size in sizes))
+        inverse = sum(1 / size for size in sizes)
+        return lambda: _of_means(_summed(found, passes), small_batches=passes, inverse=inverse)
 
     def close(self) -> None:
         for handle in self._handles:
@@ -69,9 +70,10 @@ class MicroBatchHooks:
         factors = self.metric()
         self._norms2[i].append(squares_of(grad, None if factors is None else factors[i]))
 
-    def _sums(self, sizes: list[int]) -> tuple[Tensor, int]:
-        """Squared norms, summed over the passes, shape (rows, weights), in the units of `.grad`; and how many."""
-        passes = max(map(len, self._norms2))
+    def _found(self, sizes: list[int]) -> tuple[list[list[Tensor]], int]:
+        """The squared norms of each weight at each pass, which are forgotten here, and how many passes there were."""
+        found, self._norms2 = self._norms2, [[] for _ in self._norms2]
+        passes = max(map(len, found))
         if passes == 0:
             raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
         if len(sizes) != passes:
@@ -79,11 +81,17 @@ class MicroBatchHooks:
                 f"A step had {len(sizes)} forward passes of the model in train mode and {passes} backward passes: "
                 "give one backward pass for each."
             )
-        none = torch.zeros_like(next(of_weight[0] for of_weight in self._norms2 if of_weight))
-        found = [seen for of_weight in self._norms2 for seen in (*of_weight, *[none] * (passes - len(of_weight)))]
-        self._norms2 = [[] for _ in self._norms2]
-        # Each gradient is of a mean over its micro-batch; `.grad` is their sum, or, divided by the passes, their mean.
-        return torch.stack(found).view(len(self._norms2), passes, -1).sum(1).T * passes**2, passes
+        return found, passes
+
+
+def _summed(found: list[list[Tensor]], passes: int) -> Tensor:
+    """Squared norms summed over the passes, shape (rows, weights), in the units of `.grad`.
+
+    Each gradient is of a mean over its micro-batch; `.grad` is their sum, or, divided by the passes, their mean.
+    """
+    none = torch.zeros_like(next(of_weight[0] for of_weight in found if of_weight))
+    all_passes = [seen for of_weight in found for seen in (*of_weight, *[none] * (passes - len(of_weight)))]
+    return torch.stack(all_passes).view(len(found), passes, -1).sum(1).T * passes**2
 
 
 class ProcessHooks(MicroBatchHooks):
@@ -107,7 +115,8 @@ class ProcessHooks(MicroBatchHooks):
     def take(self, sizes: list[int]) -> Later:
         if torch.distributed.get_world_size(self.group) < 2:
             raise UserError(self.too_few)
-        sums, passes = self._sums(sizes)
+        found, passes = self._found(sizes)
+        sums = _summed(found, passes)
         tally = torch.tensor([passes, sum(1 / size for size in sizes)], dtype=torch.float64, device=sums.device)
         joined = torch.cat([sums.double().flatten(), tally])
         exchange = torch.distributed.all_reduce(joined, group=self.group, async_op=True)
@@ -134,12 +143,12 @@ class ExampleHooks:
         found = self.ghost.take()
         if not found:
             raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
-        norms2 = torch.stack([found[name] for name in self.names])
-        count = norms2.shape[1]
+        norms2 = [found[name] for name in self.names]
+        count = len(norms2[0])
         if count < 2:
             raise UserError(self.too_few)
         # What was seen of an example is its gradient divided by how many there are.
-        return lambda: Seen(norms2.mean(1)[None] * count**2, 1, count)
+        return lambda: Seen(torch.stack(norms2).mean(1)[None] * count**2, 1, count)
 
     def close(self) -> None:
         self.ghost.close()

@@ -205,7 +205,9 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
 def squares_of(grad: Tensor, factors: Tensor | None = None) -> Tensor:
     """The squared norm of one gradient, and behind it that in the metric where there is one. Shape (rows,)."""
     wide = grad.float() if grad.dtype in _HALF else grad
-    return squared_norms([wide] if factors is None else [wide, wide * factors])
+    if factors is None:
+        return squared_norm(wide)[None]
+    return torch.stack([squared_norm(wide), squared_norm(wide * factors)])
 
 
 # Elements of one sum: over that many of float32 a scalar product is right to 1e-5. Torch's norm on a CPU is not, nor
@@ -213,17 +215,19 @@ def squares_of(grad: Tensor, factors: Tensor | None = None) -> Tensor:
 PIECE = 1 << 22
 
 
+def squared_norm(tensor: Tensor) -> Tensor:
+    """Shape ()."""
+    flat = tensor.reshape(-1)
+    if len(flat) <= PIECE or tensor.device.type != "cpu":
+        return torch.dot(flat, flat)
+    return torch.stack([torch.dot(piece, piece) for piece in torch.split(flat, PIECE)]).sum()
+
+
 def squared_norms(tensors: list[Tensor]) -> Tensor:
     """The squared norm of each tensor, shape (tensors,)."""
     if tensors[0].device.type != "cpu":
         return torch.stack(torch._foreach_norm(tensors)).square()
-    found = []
-    for tensor in tensors:
-        flat = tensor.reshape(-1)
-        pieces = [flat] if len(flat) <= PIECE else torch.split(flat, PIECE)
-        products = [torch.dot(piece, piece) for piece in pieces]
-        found.append(products[0] if len(products) == 1 else torch.stack(products).sum())
-    return torch.stack(found)
+    return torch.stack([squared_norm(tensor) for tensor in tensors])
 
 
 _HALF = (torch.float16, torch.bfloat16)
