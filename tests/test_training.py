@@ -247,3 +247,15 @@ def test_the_training_set_is_not_copied() -> None:
     task = tiny_task()
     training = Training(task, sgd(batch_size=8, learning_rate=0.1, epochs=1), device=torch.device("cpu"))
     assert training.source.data is task.train
+
+
+def test_the_time_of_compiling_is_not_among_the_seconds_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*_: object, **settings: object) -> float:
+        time.sleep(0.3)
+        return 0.3
+
+    monkeypatch.setattr("critbatch.fast_path.FastPath.consider", slowly)
+    training = Training(tiny_task(), sgd(batch_size=16, learning_rate=0.1, epochs=100))
+    training.advance(Budget(steps=3))
+    assert training.ledger.compile_seconds >= 0.6
+    assert training.ledger.seconds < training.ledger.compile_seconds / 2

@@ -205,6 +205,10 @@ class Training:
                 ledger.outcome = Outcome.FINISHED
                 return None
             self.enter_phase(self.walk.index + 1, start=min(self.walk.end, self.cursor.position))
+        if self.team is None:
+            ledger.compile_seconds += self.fast_path.consider(
+                steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
+            )
         wait_for(self.device)
         self.clock.start()
         if self.team is None:
@@ -235,9 +239,6 @@ class Training:
     def _steps(self, until: Budget, stop: Interruption) -> None:
         """Up to the next evaluation."""
         ledger = self.ledger
-        ledger.compile_seconds += self.fast_path.consider(
-            steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
-        )
         first = ledger.curve[-1].step
         last = min(self.evaluation.step_after(first), until.steps or math.inf)
         while ledger.step < last and not self.walk.phase_is_over:
