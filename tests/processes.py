@@ -45,7 +45,7 @@ def start(lines: str, out: Path, *, count: int = 2) -> list[subprocess.Popen[str
 
 def ends(workers: list[subprocess.Popen[str]]) -> list[str]:
     """What each said on standard error, when all have ended."""
-    return [worker.communicate(timeout=120)[1] for worker in workers]
+    return [worker.communicate(timeout=300)[1] for worker in workers]
 
 
 def run(lines: str, out: Path, *, count: int = 2) -> None:

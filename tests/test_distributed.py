@@ -230,7 +230,7 @@ torch.save({"outcome": str(outcome), "from": began, "to": training.ledger.step, 
 def wait_until_step(out: Path, step: int) -> None:
     began = time.monotonic()
     while not (out / "step").exists() or int((out / "step").read_text() or 0) < step:
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < 240
         time.sleep(0.02)
 
 
@@ -275,10 +275,10 @@ def test_torchrun_makes_one_record_of_many_processes(tmp_path: Path) -> None:
     words = "train digits-mlp --batch-size 64 --epochs 2 --to-the-end --json --out"
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
     called = [*torchrun, processes.free_port(), "-m", "critbatch", *words.split(), str(tmp_path / "two")]
-    two = subprocess.run(called, capture_output=True, text=True, timeout=120)
+    two = subprocess.run(called, capture_output=True, text=True, timeout=300)
     assert two.returncode == 0, two.stderr
     alone = [sys.executable, "-m", "critbatch", *words.split(), str(tmp_path / "one")]
-    one = subprocess.run(alone, capture_output=True, text=True, timeout=120)
+    one = subprocess.run(alone, capture_output=True, text=True, timeout=300)
     runs = [Run.from_json(said.stdout) for said in (two, one)]
     assert [(run.steps, run.epochs) for run in runs] == [(46, 2.0)] * 2
     assert runs[0].curve[-1].validation_loss == pytest.approx(runs[1].curve[-1].validation_loss, rel=1e-3)
@@ -286,7 +286,7 @@ def test_torchrun_makes_one_record_of_many_processes(tmp_path: Path) -> None:
         [*torchrun, processes.free_port(), "-m", "critbatch", "speed", "digits-mlp", "--out", str(tmp_path / "no")],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert refused.returncode != 0
     assert "This command runs in one process: start it without torchrun." in refused.stderr

@@ -247,7 +247,7 @@ def test_by_processes_it_is_the_noise_scale_of_their_gradients(tmp_path: Path) -
     workers = [
         subprocess.Popen([sys.executable, "-c", WORKER, tests, str(rank), port, str(tmp_path)]) for rank in range(2)
     ]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
     model = TASK.new_model(0)
     truth = expected(model, [0, 12, 24])
     for rank in range(2):
