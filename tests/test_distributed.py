@@ -210,9 +210,10 @@ from tiny import tiny_task
 critbatch.training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 
 def look(progress):
-    time.sleep(0.01)
     if rank == 0:
         (out / "step").write_text(str(progress.step))
+    while progress.step >= 20 and not (out / "go").exists():
+        time.sleep(0.01)
 
 training = critbatch.training.Training(
     tiny_task(dtype=torch.float64, examples=50),
@@ -251,6 +252,7 @@ def test_ctrl_c_in_one_of_two_stops_both_and_another_number_goes_on_from_there(c
     workers = processes.start(LONG, tmp_path)
     wait_until_step(tmp_path, 20)
     workers[1].send_signal(signal.SIGINT)
+    (tmp_path / "go").touch()
     said = processes.ends(workers)
     assert [worker.returncode for worker in workers] == [0, 0], said
     first, second = saved(tmp_path)
@@ -264,6 +266,7 @@ def test_when_a_process_is_killed_the_other_says_so_and_the_run_goes_on_alone(di
     workers = processes.start(LONG, tmp_path)
     wait_until_step(tmp_path, 20)
     workers[dies].kill()
+    (tmp_path / "go").touch()
     said = processes.ends(workers)
     assert workers[1 - dies].returncode == 1
     assert "UserError: Another process of this run has ended" in said[1 - dies]
