@@ -7,19 +7,31 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import indent
 
 TESTS = Path(__file__).parent
 HEAD = """
-import os, sys
+import gc, os, sys, traceback
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 out = Path(sys.argv[2])
 rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 torch.distributed.init_process_group("gloo")
+
+def main():
 """
+# Leaves at once: threads of gloo that are alive still may abort a process on its way out.
 TAIL = """
-torch.distributed.destroy_process_group()
+try:
+    main()
+    gc.collect()
+    torch.distributed.destroy_process_group()
+except BaseException:
+    traceback.print_exc()
+    sys.stderr.flush()
+    os._exit(1)
+os._exit(0)
 """
 
 
@@ -34,7 +46,7 @@ def start(lines: str, out: Path, *, count: int = 2) -> list[subprocess.Popen[str
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": str(count)}
     return [
         subprocess.Popen(
-            [sys.executable, "-c", HEAD + lines + TAIL, str(TESTS), str(out)],
+            [sys.executable, "-c", HEAD + indent(lines, "    ") + TAIL, str(TESTS), str(out)],
             env={**os.environ, "OMP_NUM_THREADS": "1", **meeting, "RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import critbatch
+import processes
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.monitor import Monitor
@@ -216,15 +214,10 @@ def test_it_is_part_of_the_package() -> None:
 
 
 WORKER = """
-import sys
-import torch
 from torch.nn.parallel import DistributedDataParallel
-sys.path.insert(0, sys.argv[1])
 from tiny import tiny_task
 from critbatch.monitor import Monitor
 
-rank, port, out = int(sys.argv[2]), sys.argv[3], sys.argv[4]
-torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
 task = tiny_task(dtype=torch.float64)
 model = DistributedDataParallel(task.new_model(0))
 monitor = Monitor(model)
@@ -234,20 +227,12 @@ monitor.update()
 scale = monitor.noise_scale()
 layers = [layer.name for layer in monitor.layers()]
 numbers = [scale.gradient_norm2, scale.covariance_trace, monitor.by, layers]
-torch.save({"numbers": numbers, "grad": [w.grad for w in model.parameters()]}, f"{out}/{rank}.pt")
-torch.distributed.destroy_process_group()
+torch.save({"numbers": numbers, "grad": [w.grad for w in model.parameters()]}, out / f"{rank}.pt")
 """
 
 
 def test_by_processes_it_is_the_noise_scale_of_their_gradients(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    tests = str(Path(__file__).parent)
-    workers = [
-        subprocess.Popen([sys.executable, "-c", WORKER, tests, str(rank), port, str(tmp_path)]) for rank in range(2)
-    ]
-    assert [worker.wait(timeout=300) for worker in workers] == [0, 0]
+    processes.run(WORKER, tmp_path)
     model = TASK.new_model(0)
     truth = expected(model, [0, 12, 24])
     for rank in range(2):

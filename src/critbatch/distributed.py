@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,6 +65,8 @@ def joined_processes(device: torch.device) -> Iterator[Shard]:
     try:
         yield this_shard()
     finally:
+        # What still holds on to the group, a DistributedDataParallel in a circle of references, goes before it does.
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 

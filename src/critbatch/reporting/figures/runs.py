@@ -108,7 +108,7 @@ def learning_curves(runs: Sequence[Run], voice: Voice) -> Picture | None:
             line={"color": colour, "width": 1.8},
             marker={"color": colour, "size": 8},
             name=safe(f"{run.recipe}, {size}" if several else size),
-            legendgroup=str(kind),
+            legendgroup=safe(f"{run.batch_size} {run.recipe}") if several else str(run.batch_size),
             showlegend=kind not in seen,
             hoverinfo="text",
             hovertext=[_hover(run, p, voice) for p in points],
