@@ -38,6 +38,7 @@ FLOORS = [
         "ghost_batch_norm",
         "sharpness_aware",
         "gradient_noise",
+        "squared_norms",
         "noise_meter",
         "monitor_hooks",
         "monitor",

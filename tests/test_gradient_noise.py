@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from critbatch.gradient_noise import average, noise_scale
-from critbatch.noise_meter import NoiseMeter, squares
+from critbatch.noise_meter import NoiseMeter
 from critbatch.records import NoiseScale
+from critbatch.squared_norms import squares
 from critbatch.step import Step
 from tiny import tiny_task
 

@@ -18,9 +18,10 @@ from critbatch.errors import UserError
 from critbatch.examples import leaves
 from critbatch.gradient_noise import average_pairs, separate
 from critbatch.monitor_hooks import ExampleHooks, Later, MicroBatchHooks, ProcessHooks
-from critbatch.noise_meter import layers, preconditioner, squares
+from critbatch.noise_meter import layers, preconditioner
 from critbatch.predict.other_sizes import OtherSize, other_sizes
 from critbatch.records import LayerNoise, NoiseScale
+from critbatch.squared_norms import squares
 
 STEPS_AT_ONCE = 32
 By = Literal["auto", "examples", "micro_batches", "processes"]

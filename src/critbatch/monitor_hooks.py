@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
-from critbatch.noise_meter import squares_of
 from critbatch.per_example.ghost import GhostNorms
+from critbatch.squared_norms import squares_of
 
 Metric = Callable[[], list[Tensor] | None]
 
