@@ -252,6 +252,7 @@ def test_what_a_recipe_does_not_have_is_one_sentence() -> None:
     with pytest.raises(UserError, match="copies='two' is not possible: it should be a valid integer"):
         plan_of("swap2020", batch_size=16, copies="two")
     assert plan_of("smith2017", batch_size=16, at=(0.5, 0.7), factor="3").phases[1].batch_size == 48
+    assert plan_of("swap2020", batch_size=16, until_train_metric=None).phases[0].until_train_metric is None
     with pytest.raises(UserError, match="--set 'momentum' is not understood: use NAME=VALUE"):
         settings_from(["momentum"])
     with pytest.raises(UserError, match="ghost_batch=1 is not possible"):

@@ -18,7 +18,7 @@ from critbatch.zoo.zero_gamma import zero_last_gamma
 
 def refuse_misfits(task: Task, plan: Plan, *, seed: int, processes: int) -> None:
     """Raise a UserError if the plan cannot be carried out on the task's data by so many processes."""
-    largest, smallest = (end(phase.batch_size for phase in plan.phases) for end in (max, min))
+    largest = max(phase.batch_size for phase in plan.phases)
     if largest > task.examples:
         raise UserError(
             f"batch_size={largest} is above the {task.examples} training examples: use {task.examples} or less."
@@ -28,9 +28,10 @@ def refuse_misfits(task: Task, plan: Plan, *, seed: int, processes: int) -> None
     for phase in plan.phases:
         sharers = phase.copies if phase.shares_batches else 1 if phase.copies > 1 else processes
         if phase.batch_size < sharers:
+            who = "copies" if phase.copies > 1 else "processes"
             raise UserError(
-                f"batch_size={smallest} cannot be shared by {sharers} {'copies' if phase.copies > 1 else 'processes'}: "
-                f"use {sharers} or more, or fewer of them."
+                f"batch_size={phase.batch_size} cannot be shared by {sharers} {who}: use {sharers} or more, or "
+                "fewer of them."
             )
 
 

@@ -40,11 +40,12 @@ class RunClock:
             asked: whether this process was asked to stop; one is enough.
             always: exchange now, whether it is due or not.
         """
-        running = self._started is not None
+        if step < self._step:  # copies are trained one after the other, each from the same step on
+            self._step = self._next = step
         seconds = self._before + time.perf_counter() - self._started if self._started is not None else self.seconds
         if self.shard.world_size == 1:
             self.seconds, self.stop = seconds, asked
-        elif always or (running and step >= self._next):
+        elif always or step >= self._next:
             before = self.seconds
             self.seconds, stop = largest_over_processes([seconds, float(asked)], self.device)
             self.stop = bool(stop)

@@ -58,7 +58,7 @@ def single_run(
     own = settings_from(settings)
     if taken := [option for option in ("batch_size", "learning_rate") if option in own]:
         raise UserError(f"--set {taken[0]}=… is not how it is given: use --{taken[0].replace('_', '-')}.")
-    options = {**schedule, **own}
+    options = {**{option: value for option, value in schedule.items() if value is not None}, **own}
     plan = replace(
         plan_of(name, batch_size=batch_size, learning_rate=rate, **options),
         micro_batch_size=micro_batch_size,

@@ -70,21 +70,21 @@ def usual_rate(recipe: str, batch_size: int) -> float:
     return ABOUT[recipe].usual_rate(batch_size)
 
 
-def plan_of(name: str, *, batch_size: int, **options: Any) -> Plan:
-    """The plan of a recipe with these options; those that are None are left to the recipe, and the rate to its paper.
+def plan_of(name: str, *, batch_size: int, learning_rate: float | None = None, **options: Any) -> Plan:
+    """The plan of a recipe with these options; without a learning rate that of its paper.
 
     Raises:
         UserError: if there is no such recipe, or it has no such option.
     """
     make = find_recipe(name)
-    given = {option: value for option, value in options.items() if value is not None}
     known = list(inspect.signature(make).parameters)
-    if strange := [option for option in given if option not in known]:
+    if strange := [option for option in options if option not in known]:
         raise UserError(
             f"Recipe {name} has no option {', '.join(strange)}: it has {', '.join(known)}; or use another recipe."
         )
-    fitting = {option: _of_its_type(make, option, value) for option, value in given.items()}
-    return make(batch_size=batch_size, **{"learning_rate": usual_rate(name, batch_size), **fitting})
+    rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
+    fitting = {option: _of_its_type(make, option, value) for option, value in options.items()}
+    return make(batch_size=batch_size, learning_rate=rate, **fitting)
 
 
 def _of_its_type(make: Callable[..., Plan], option: str, value: Any) -> Any:
