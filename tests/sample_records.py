@@ -21,15 +21,14 @@ from critbatch.records import (
     Outcome,
     Provenance,
     Quantity,
-    Question,
     Run,
     Speed,
     SpeedFit,
     SpeedPoint,
-    Study,
     Target,
     TimePoint,
 )
+from critbatch.study_records import Question, Study
 
 HOSTILE = "<script>alert(1)</script><b>bold</b> \"quoted\" %{x} </script> #{7*7} {{ 7*7 }} & 'more'"
 EXAMPLES = 1437

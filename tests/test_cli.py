@@ -12,7 +12,8 @@ import pytest
 from critbatch.cli.main import app, main
 from critbatch.cli.options import whole_numbers
 from critbatch.errors import UserError
-from critbatch.records import Noise, Outcome, Run, Speed, Study
+from critbatch.records import Noise, Outcome, Run, Speed
+from critbatch.study_records import Study
 
 TASK_FILE = """
 import torch

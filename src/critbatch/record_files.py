@@ -9,7 +9,8 @@ from pathlib import Path
 
 from critbatch.errors import UserError
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
-from critbatch.records import Advice, Noise, Record, Run, Speed, Study
+from critbatch.records import Advice, Noise, Record, Run, Speed
+from critbatch.study_records import Study
 
 # By what their files' names begin with; the answer first, runs last.
 KINDS: dict[str, type[Record]] = {

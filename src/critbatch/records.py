@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 T = TypeVar("T")
+# The value of a hyper-parameter; a list as a tuple.
+Setting = str | int | float | bool | None | tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,6 +332,8 @@ class Run(Record):
     metric_name: str = "metric"
     members: tuple[MemberEnd, ...] = ()  # the copies whose mean the last phase with copies ended with
     parallel_seconds: float | None = None  # `seconds`, had each copy had a device of its own; None without copies
+    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, where the run's differ from usual
+    stopped_early: bool = False  # a study ended it, since others were better: its steps are a bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -394,34 +398,4 @@ class Advice(Record):
     runs: tuple[Run, ...]
     micro_batch_size: int | None = None
     cautions: tuple[str, ...] = ()  # keys of reporting/words.py
-    provenance: Provenance
-
-
-# --- studies ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question(Record):
-    """What a sweep tries: every batch size with every learning rate and every seed."""
-
-    task: str
-    fingerprint: str  # of the task's model and data
-    recipe: str
-    batch_sizes: tuple[int, ...]
-    learning_rates: tuple[float, ...]
-    seeds: tuple[int, ...]
-    epochs: float
-    target: Target | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Study(Record):
-    """A sweep, finished or half done."""
-
-    question: Question
-    unit: str
-    examples: int
-    runs: tuple[Run, ...] = field(default=())
-    left: int = 0  # runs not made yet
-    speed: Speed | None = None
     provenance: Provenance

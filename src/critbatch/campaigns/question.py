@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from critbatch.campaigns.terms import Key
 from critbatch.errors import UserError
 from critbatch.recipes import find_recipe, usual_rate
-from critbatch.records import Question, Target
+from critbatch.records import Target
+from critbatch.study_records import Question
 from critbatch.task import Task
 
 # Steps of a factor 3 leave the best rate within a factor 1.7 of a rung, which costs at most 16 % more steps by the law

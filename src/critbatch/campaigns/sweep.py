@@ -21,7 +21,8 @@ from critbatch.interruption import Interruption
 from critbatch.progress import Display, duration
 from critbatch.provenance import Stopwatch
 from critbatch.recipes import find_recipe
-from critbatch.records import Outcome, Question, Run, Study, Target
+from critbatch.records import Outcome, Run, Target
+from critbatch.study_records import Question, Study
 from critbatch.task import Task
 from critbatch.training import Training
 
@@ -87,6 +88,8 @@ def sweep(
         target=task.target if target == "task" else target,
     )
     keys = keys_of(question)
+    assert question.epochs is not None
+    most_examples = int(question.epochs * task.examples)
 
     def make(key: Key, checkpoint: Path) -> Run:
         plan = find_recipe(question.recipe)(
@@ -111,7 +114,7 @@ def sweep(
         made = {key: run for key in keys if (run := store.find(key)) is not None}
         missing = [key for key in keys if key not in made]
         while missing and not stop.asked:
-            _tell(show, list(made.values()), missing, examples=int(question.epochs * task.examples))
+            _tell(show, list(made.values()), missing, examples=most_examples)
             run = store.run(missing[0], partial(make, missing[0]))
             if run.outcome is Outcome.INTERRUPTED:
                 break
@@ -134,7 +137,7 @@ def terms_of(question: Question, evaluation: Evaluation, device: torch.device) -
         fingerprint=question.fingerprint,
         recipe=question.recipe,
         target=question.target,
-        epochs=question.epochs,
+        epochs=question.epochs or 0.0,
         settings={**asdict(evaluation), "device": device.type},
     )
 

@@ -6,13 +6,14 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Study, Target, TimePoint
+from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
 from critbatch.reporting.blocks import Answer
 from critbatch.reporting.loss_answers import loss_answer
 from critbatch.reporting.readings import closest, metric_name, soonest_settings, timed
 from critbatch.reporting.subjects import LossRecord, Subject
 from critbatch.reporting.trust import NOT_MEASURED, cautions
 from critbatch.reporting.voice import Voice
+from critbatch.study_records import Study
 
 
 def answer(record: Subject, voice: Voice) -> Answer:

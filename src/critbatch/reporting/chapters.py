@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from critbatch.records import Advice, Estimate, Noise, Run, Speed, Study
+from critbatch.records import Advice, Estimate, Noise, Run, Speed
 from critbatch.reporting.answers import answer
 from critbatch.reporting.blocks import Chapter, Chart, Section, Tile
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
@@ -19,6 +19,7 @@ from critbatch.reporting.sections.training import accuracy_section, rate_section
 from critbatch.reporting.sections.trust import again_section, trust_section
 from critbatch.reporting.subjects import LossRecord, Subject, task_of
 from critbatch.reporting.voice import Voice, Write
+from critbatch.study_records import Study
 
 
 def chapter(record: Subject, voice: Voice) -> Chapter:

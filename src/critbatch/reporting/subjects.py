@@ -14,8 +14,9 @@ from critbatch.loss_records import (
     Shift,
     Solution,
 )
-from critbatch.records import Advice, Noise, Record, Run, Speed, Study
+from critbatch.records import Advice, Noise, Record, Run, Speed
 from critbatch.reporting.voice import Voice
+from critbatch.study_records import Study
 
 LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
 Single = Advice | Speed | Noise | Study | LossRecord

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, Study, TimePoint
+from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, TimePoint
 from critbatch.reporting.loss_trust import loss_cautions
 from critbatch.reporting.readings import soonest_settings
 from critbatch.reporting.subjects import LossRecord, Subject
+from critbatch.study_records import Study
 
 # A straight line that misses a step's seconds by more is no picture of them.
 AFFINE_MISS = 0.25

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
-from critbatch.records import Advice, Noise, Record, Run, Speed, Study
+from critbatch.records import Advice, Noise, Record, Run, Speed
 from critbatch.reporting.figures.critical import critical_picture, escape_picture
 from critbatch.reporting.figures.curvature import curvature_picture
 from critbatch.reporting.figures.landscape import landscape_picture
@@ -20,6 +20,7 @@ from critbatch.reporting.figures.speed import both_panels
 from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
 from critbatch.reporting.voice import Voice
+from critbatch.study_records import Study
 
 
 def figure(record: Record, language: str = "en") -> go.Figure:
