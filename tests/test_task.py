@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -305,8 +305,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "fewer examples": {"train": (X[:11], Y[:11])},
     "the type of the labels": {"train": (X, Y.to(torch.uint8))},
     "a wider model": {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))},
-    "the target's value": {"target": Target(quantity=Quantity.VALIDATION_METRIC, value=0.8)},
-    "the target's quantity": {"target": Target(quantity=Quantity.VALIDATION_LOSS, value=0.9)},
     "the loss": {"loss": lambda outputs, targets: 2 * cross_entropy(outputs, targets)},
     "the preparation": {"prepare": torch.tanh},
     "the preparation's function": {"prepare": partial(torch.clamp, min=0)},
@@ -318,6 +316,39 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_the_fingerprint_changes_with_what_results_belong_to(changes: dict[str, Any]) -> None:
     prints = {make().fingerprint(), make(prepare=Standardize(mean=0.0, std=2.0)).fingerprint()}
     assert make(**changes).fingerprint() not in prints
+
+
+def test_another_target_leaves_the_fingerprint_since_runs_can_be_judged_by_any() -> None:
+    target = Target(quantity=Quantity.VALIDATION_LOSS, value=0.9)
+    assert make(target=target).fingerprint() == make().fingerprint()
+
+
+def _loss(power: float, sign: int = 1) -> Callable[[Tensor, Tensor], Tensor]:
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        return sign * cross_entropy(outputs, targets) ** power if sign == 1 else cross_entropy(outputs, targets)
+
+    return loss
+
+
+class _Twice(nn.Linear):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
+
+
+def test_the_fingerprints_say_which_part_of_the_task_has_changed() -> None:
+    class Thrice(_Twice):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return 3 * super().forward(inputs)
+
+    Thrice.__qualname__ = _Twice.__qualname__
+
+    def changed(before: Task, after: Task) -> list[str]:
+        return [name for name, part in after.fingerprints().items() if before.fingerprints()[name] != part]
+
+    assert changed(make(loss=_loss(1.0)), make(loss=_loss(1.0))) == []
+    assert changed(make(loss=_loss(1.0)), make(loss=_loss(2.0))) == ["loss"]
+    assert changed(make(model=lambda: _Twice(4, 3)), make(model=lambda: Thrice(4, 3))) == ["model"]
+    assert changed(make(), make(train=(replaced(X, 0, 1.0), Y), metric=_loss(1.0))) == ["training data", "metric"]
 
 
 def test_the_fingerprint_tells_layers_of_the_same_shapes_apart() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, is_dataclass
-from functools import partial
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -14,11 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.examples import Data, Examples, Tree, as_data, count, fetch, leaves
+from critbatch.examples import Data, Tree, as_data, count
+from critbatch.fingerprints import hash_of_data, hash_of_function, hash_of_model, short_hash
 from critbatch.records import Target
 from critbatch.task_checks import IGNORED, check_finite, check_fit, check_model
-
-_SAMPLE = 256  # examples
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -129,23 +126,21 @@ class Task:
         return apply(model, self.inputs(batch))
 
     def fingerprint(self) -> str:
-        """A short hash of what results belong to: the model's layers and shapes, a sample of the data, loss, metric,
-        target and preparation. Of a Dataset only its length is seen, since its items may change from call to call."""
-        model = self.new_model(0)
-        words = [self.name, self.target.to_json()]
-        words += [_name_of(function) for function in (self.loss, self.metric, self.prepare)]
-        words += [f"{name} {type(layer).__qualname__}" for name, layer in model.named_modules()]
-        words += [f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in model.state_dict().items()]
-        digest = hashlib.sha256("\n".join(words).encode())
-        for data in (self.train, self.validation):
-            size = count(data)
-            digest.update(str(size).encode())
-            if isinstance(data, Examples):
-                sample = sorted({round(i * (size - 1) / (_SAMPLE - 1)) for i in range(_SAMPLE)})
-                for leaf in leaves(fetch(data, sample)):
-                    digest.update(f"{leaf.dtype} {tuple(leaf.shape)}".encode())
-                    digest.update(leaf.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:16]
+        """A short hash of what results belong to, but for the target: of all of `fingerprints`."""
+        return short_hash(*(f"{name} {part}" for name, part in self.fingerprints().items()))
+
+    def fingerprints(self) -> dict[str, str]:
+        """Short hashes of name, model (layers, shapes, the code of the user's own), samples of the data, loss, metric
+        and preparation. Of a Dataset only its length is seen, since its items may change from call to call."""
+        return {
+            "name": short_hash(self.name),
+            "model": hash_of_model(self.new_model(0)),
+            "training data": hash_of_data(self.train),
+            "validation data": hash_of_data(self.validation),
+            "loss": hash_of_function(self.loss),
+            "metric": hash_of_function(self.metric),
+            "preparation of inputs": hash_of_function(self.prepare),
+        }
 
 
 def apply(model: Callable[..., Any], inputs: Tree) -> Any:
@@ -159,12 +154,3 @@ def _random_state_kept() -> AbstractContextManager[None]:
     """The caller's random state stays as it is, also that of GPUs, which are not woken for it."""
     awake = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if awake else ())
-
-
-def _name_of(function: object) -> str:
-    """What tells functions apart from one process to the next. A callable dataclass also shows its values."""
-    if isinstance(function, partial):
-        return _name_of(function.func)
-    if is_dataclass(function):
-        return repr(function)
-    return getattr(function, "__qualname__", type(function).__qualname__)

@@ -1,0 +1,245 @@
+"""What more devices would bring to a task: its gradients counted, its cluster put together, all of it joined."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from critbatch.errors import UserError
+from critbatch.predict.cluster import StepFit, compute_of, fit_constants
+from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_until
+from critbatch.predict.links import find_link, measured_link
+from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
+from critbatch.provenance import Stopwatch
+from critbatch.records import Advice, Speed
+from critbatch.scale_records import (
+    Algorithm,
+    Communication,
+    Constants,
+    Link,
+    Scale,
+    ScalePoint,
+    StepMeasurement,
+    StepsLaw,
+)
+from critbatch.study_records import Fit, Study
+from critbatch.task import Task
+
+DEVICES = tuple(1 << power for power in range(11))
+LINK, NODE_LINK = "ethernet-25", "nvlink"
+
+FIRST_BUCKET, BUCKET = 1 << 20, 25 << 20
+"""Bytes. torch's DistributedDataParallel: a first bucket of 1 MiB, then `bucket_cap_mb=25`."""
+
+ASSUMED = {
+    "overlap": "source_no_overlap",
+    "joining_seconds": "source_no_joining",
+    "delay_seconds": "source_no_delay",
+}
+
+
+def scale(
+    task: Task,
+    known: Advice | Speed,
+    *,
+    devices: Sequence[int] = DEVICES,
+    steps: Advice | Study | Fit | tuple[float, float] | None = None,
+    link: str | Link | None = None,
+    node_link: str | Link | None = None,
+    devices_per_node: int | None = None,
+    algorithm: str = "best",
+    overlap: float | None = None,
+    joining_seconds: float | None = None,
+    delay_seconds: float | None = None,
+    measurements: Sequence[StepMeasurement] = (),
+    communication: Communication | None = None,
+    batch_size: int | None = None,
+    share: int | None = None,
+    price: float | None = None,
+    worth: float = WORTH,
+    command: str = "",
+) -> Scale:
+    """Time to target, device-hours and efficiency against the number of devices, 1 to 4,096.
+
+    Seconds of a step come from those timed on one device and a model of the cluster (`critbatch.predict.cluster`),
+    steps to the target from the law that runs were fitted with. Nothing is trained here.
+
+    Args:
+        task: its model says how many bytes of gradients there are.
+        known: `critbatch.advise`'s answer, or `critbatch.speed`'s: seconds of a step on one device.
+        devices: numbers of them.
+        steps: where the law of steps to target is from: a record, or (S_min, B_crit); that of `known` unless given.
+        link: between nodes, by name (`critbatch.predict.links.LINKS`) or as SECONDS,BYTES_PER_SECOND. The one measured
+            where there is one, else 25 Gbit Ethernet.
+        node_link: within a node, where it has several devices.
+        devices_per_node: they share their node's link. As many as were measured on one machine, else 1, unless given.
+        algorithm: between nodes: "ring", "halving_doubling" or "best".
+        overlap: gamma, 1 or more; 1 unless given or fitted.
+        joining_seconds: what a step on several devices takes longer, however many; 0 unless given or fitted.
+        delay_seconds: by which a device is late on average; 0 unless given or fitted.
+        measurements: steps on several devices, which the last three are fitted to.
+        communication: a measured group of processes, whose link is used where it belongs.
+        batch_size: of strong scaling; the best for one device unless given.
+        share: examples on each device in weak scaling; as `batch_size` unless given.
+        price: of a device for an hour.
+        worth: what a doubling must take off the time.
+        command: kept in the record.
+
+    Raises:
+        UserError: if a setting is not possible, or nothing was timed.
+    """
+    watch = Stopwatch()
+    numbers = checked_devices(devices)
+    speed = known.speed if isinstance(known, Advice) else known
+    law = _law(known, steps)
+    constants = _constants(task, link, node_link, devices_per_node, algorithm, communication)
+    fitted = _fitted(speed, constants, measurements)
+    constants = _given(
+        fitted.constants if fitted is not None else constants,
+        {"overlap": overlap, "joining_seconds": joining_seconds, "delay_seconds": delay_seconds},
+    )
+    outlook = Outlook(speed, constants, law=law, price=price)
+    best = outlook.best(numbers)
+    first = batch_size or _first_size(known, outlook)
+    for name, size in (("batch_size", first), ("share", share or first)):
+        if not 1 <= size <= speed.examples:
+            raise UserError(f"{name}={size} is not possible: use 1 to {speed.examples}, the examples of {task.name!r}.")
+    record = Scale(
+        task=task.name,
+        unit=task.unit,
+        examples=speed.examples,
+        constants=constants,
+        law=law,
+        target=known.target if isinstance(known, Advice) and law is not None and law.source == "advice" else None,
+        metric_name=task.metric_name,
+        best=best,
+        strong=outlook.strong(numbers, first),
+        weak=outlook.weak(numbers, share or first),
+        worth=worth,
+        worth_until=worth_until(best, worth),
+        price_per_device_hour=price,
+        measurements=tuple(measurements),
+        fit_miss=fitted.worst_miss if fitted is not None else None,
+        communication=communication,
+        speed=speed,
+        provenance=replace(
+            watch.provenance(command=command, seed=speed.provenance.seed, device=torch.device("cpu")),
+            machine=speed.provenance.machine,  # the one that the answer depends on
+        ),
+    )
+    return replace(record, cautions=_cautions(record, numbers))
+
+
+def gradient_bytes(task: Task) -> int:
+    """Of the weights that are trained, in their own precision: what is summed over the devices at each step."""
+    return sum(weight.nbytes for weight in task.new_model(0).parameters() if weight.requires_grad)
+
+
+def buckets_of(size: int) -> int:
+    """The all-reduces that torch's DistributedDataParallel sends so many bytes in.
+
+    >>> [buckets_of(mebibytes << 20) for mebibytes in (1, 2, 26, 27)]
+    [1, 2, 2, 3]
+    """
+    return 1 + max(0, math.ceil((size - FIRST_BUCKET) / BUCKET))
+
+
+def _law(known: Advice | Speed, steps: Advice | Study | Fit | tuple[float, float] | None) -> StepsLaw | None:
+    if isinstance(steps, tuple):
+        return given_law(*steps)
+    source = steps if steps is not None else known
+    return None if isinstance(source, Speed) else law_of(source)
+
+
+def _constants(
+    task: Task,
+    link: str | Link | None,
+    node_link: str | Link | None,
+    devices_per_node: int | None,
+    algorithm: str,
+    communication: Communication | None,
+) -> Constants:
+    if algorithm not in list(Algorithm):
+        raise UserError(f"algorithm={algorithm!r} is not known: use {', '.join(Algorithm)}.")
+    inside = outside = None
+    if communication is not None and communication.one_node:
+        inside = measured_link(communication)
+    elif communication is not None:
+        outside = measured_link(communication)
+    here = devices_per_node or (communication.processes if communication is not None and communication.one_node else 1)
+    within = None if here == 1 else _link(node_link or inside or NODE_LINK)
+    between = _link(link or outside or LINK)
+    size = gradient_bytes(task)
+    if devices_per_node is not None:
+        of_node = "source_given"
+    else:
+        of_node = "source_same_machine" if here > 1 else "source_own_node"
+    return Constants(
+        gradient_bytes=size,
+        buckets=buckets_of(size),
+        devices_per_node=here,
+        between=between,
+        within=within,
+        algorithm=Algorithm(algorithm),
+        sources={
+            "gradient_bytes": "source_counted",
+            "buckets": "source_buckets",
+            "devices_per_node": of_node,
+            "algorithm": "source_sooner" if algorithm == Algorithm.BEST else "source_given",
+            **ASSUMED,
+        },
+    )
+
+
+def _link(link: str | Link) -> Link:
+    return find_link(link) if isinstance(link, str) else link
+
+
+def _fitted(speed: Speed, constants: Constants, measurements: Sequence[StepMeasurement]) -> StepFit | None:
+    if not measurements:
+        return None
+    return fit_constants(measurements, constants, lambda each: compute_of(speed, each.batch_size, each.devices))
+
+
+def _given(constants: Constants, wanted: dict[str, float | None]) -> Constants:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    sources = {**constants.sources, **dict.fromkeys(given, "source_given")}
+    return replace(constants, sources=sources, **given)  # type: ignore[arg-type]
+
+
+def _first_size(known: Advice | Speed, outlook: Outlook) -> int:
+    if isinstance(known, Advice) and known.best is not None:
+        return known.best.batch_size
+    found: tuple[ScalePoint, ...] = outlook.best([1])
+    return found[0].batch_size if found else outlook.speed.largest_that_fits
+
+
+def _cautions(record: Scale, numbers: Sequence[int]) -> tuple[str, ...]:
+    found = ["scale_is_predicted"]
+    law, constants = record.law, record.constants
+    if law is None:
+        found.append("scale_without_law")
+    elif not law.holds:
+        found.append(law.reason or "law_misfit")
+    if law is not None and any(reaches_beyond(law, point.batch_size) for point in record.best):
+        found.append("scale_beyond_runs")
+    timed = [point.batch_size for point in record.speed.fitting]
+    points = (*record.best, *record.strong, *record.weak)
+    if any(point.micro_batch_size < min(timed) for point in points):
+        found.append("share_below_timed")
+    if max(numbers) > record.examples:
+        found.append("more_devices_than_examples")
+    if record.best and record.worth_until == record.best[-1].devices and len(record.best) > 1:
+        found.append("worth_to_the_end")
+    if constants.sources["overlap"] == ASSUMED["overlap"]:
+        found.append("no_overlap_assumed")
+    if constants.sources["delay_seconds"] == ASSUMED["delay_seconds"]:
+        found.append("no_delay_assumed")
+    if record.communication is None:
+        found.append("links_by_name")
+    elif record.communication.provenance.machine.threads != record.speed.provenance.machine.threads:
+        found.append("other_threads")
+    return tuple(dict.fromkeys(found))

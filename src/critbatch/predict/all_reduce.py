@@ -1,0 +1,133 @@
+"""What it takes to sum a vector over many processes, by the messages and bytes on the longest path.
+
+A message of b bytes takes ``latency + b / bandwidth``, a process sends and receives at once, and adding up numbers
+costs nothing beside sending them. Thakur, Rabenseifner and Gropp 2005, "Optimization of collective communication
+operations in MPICH", section 4.5, has ring and recursive halving-doubling in these terms; Goyal et al. 2017,
+arXiv:1706.02677, section 4, what they mean for gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+from critbatch.errors import UserError
+from critbatch.scale_records import Algorithm, Constants, Link
+
+
+class Traffic(NamedTuple):
+    """Messages one after the other, and the bytes in all of them."""
+
+    messages: int
+    bytes: float
+
+    def seconds(self, link: Link) -> float:
+        return self.messages * link.latency_seconds + self.bytes / link.bytes_per_second
+
+
+def ring(payload_bytes: float, processes: int) -> Traffic:
+    """Each process passes a part of 1/n on to the next, n - 1 times to add up and n - 1 times to share the sums.
+
+    >>> ring(1000, 4)
+    Traffic(messages=6, bytes=1500.0)
+    """
+    _check(processes)
+    return Traffic(2 * (processes - 1), 2 * (processes - 1) / processes * payload_bytes)
+
+
+def halving_doubling(payload_bytes: float, processes: int) -> tuple[Traffic, ...]:
+    """Each process exchanges half of what it has with one that is ever closer, then doubles it on the way back.
+
+    The bytes are those of the ring, the messages ``2 log2 n``. That is for powers of two; other numbers have two ways.
+
+    *Folding*: those above the power of two P below n send all to a partner first and get all back at last: two messages
+    more, and twice the bytes of the vector. Thakur et al., as above.
+
+    *Binary blocks*: processes form blocks of powers of two, 44 = 32 + 8 + 4. Each block adds up within itself, then
+    hands its sums to the next larger one: each process in a block of s sends its 1/s in S/s messages to a block of S.
+    Sharing goes the same way back. The longest path leads from the smallest block through all others. Goyal et al.
+    2017, section 4; Rabenseifner and Träff 2004, "More efficient reduction algorithms for non-power-of-two number of
+    processors in message-passing parallel systems".
+
+    Returns:
+        One way for a power of two, else folding and binary blocks: which is sooner depends on the link.
+
+    >>> halving_doubling(1024, 8)
+    (Traffic(messages=6, bytes=1792.0),)
+    """
+    _check(processes)
+    power = 1 << (processes.bit_length() - 1)
+    plain = Traffic(2 * (power.bit_length() - 1), 2 * (power - 1) / power * payload_bytes)
+    if power == processes:
+        return (plain,)
+    folded = Traffic(plain.messages + 2, plain.bytes + 2 * payload_bytes)
+    return folded, _binary_blocks(payload_bytes, processes)
+
+
+def _binary_blocks(payload_bytes: float, processes: int) -> Traffic:
+    blocks = [1 << place for place in range(processes.bit_length()) if processes >> place & 1]
+    smallest = blocks[0]
+    messages, share = smallest.bit_length() - 1, (smallest - 1) / smallest
+    for smaller, larger in pairwise(blocks):
+        messages += larger // smaller
+        share += 1 / smaller
+    return Traffic(2 * messages, 2 * share * payload_bytes)
+
+
+def all_reduce_seconds(
+    algorithm: Algorithm, payload_bytes: float, processes: int, link: Link, *, times: int = 1
+) -> float:
+    """Seconds until all processes have the sum.
+
+    Args:
+        algorithm: BEST is the sooner of both.
+        payload_bytes: in all.
+        processes: 1 needs nothing.
+        link: between any two of them.
+        times: the bytes go in so many all-reduces, one after the other: each has its own messages.
+
+    Raises:
+        UserError: if there are less than one process.
+    """
+    ways = [] if algorithm is Algorithm.HALVING_DOUBLING else [ring(payload_bytes, processes)]
+    if algorithm is not Algorithm.RING:
+        ways += halving_doubling(payload_bytes, processes)
+    return min(Traffic(times * way.messages, way.bytes).seconds(link) for way in ways)
+
+
+def sync_seconds(constants: Constants, devices: int, algorithm: Algorithm | None = None) -> float:
+    """Seconds to sum the gradients of a step over the devices, if nothing else goes on.
+
+    With several devices a node it has two levels: a ring within the node, as NCCL has it, adds up there and shares the
+    sums at last; in between the nodes sum over the link that a node's devices share. These are the three phases of
+    Goyal et al. 2017, arXiv:1706.02677, section 4. Full nodes come first.
+
+    Args:
+        constants: gradient, nodes and links.
+        devices: in all.
+        algorithm: between nodes; that of the constants unless given.
+    """
+    _check(devices)
+    here = min(devices, constants.devices_per_node)
+    within = 0.0
+    if constants.within is not None:
+        within = all_reduce_seconds(
+            Algorithm.RING, constants.gradient_bytes, here, constants.within, times=constants.buckets
+        )
+    return within + all_reduce_seconds(
+        algorithm or constants.algorithm,
+        constants.gradient_bytes,
+        nodes_of(constants, devices),
+        constants.between,
+        times=constants.buckets,
+    )
+
+
+def nodes_of(constants: Constants, devices: int) -> int:
+    return math.ceil(devices / constants.devices_per_node)
+
+
+def _check(processes: int) -> None:
+    if processes < 1:
+        raise UserError(f"{processes} devices are not possible: use 1 or more.")

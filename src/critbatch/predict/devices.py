@@ -1,0 +1,164 @@
+"""What more devices bring: seconds of a step on many of them, times the steps that larger batches save.
+
+Strong scaling keeps the batch, so each device has less to do; weak scaling keeps each device's share, so the batch
+grows and saves ever fewer steps. What is asked in the end is neither: with each number of devices, the batch size that
+reaches the target soonest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from critbatch.errors import UserError
+from critbatch.predict.all_reduce import nodes_of, sync_seconds
+from critbatch.predict.cluster import compute_of, step_seconds_on, waiting_seconds
+from critbatch.predict.steps_law import steps_at
+from critbatch.records import Estimate, Speed
+from critbatch.scale_records import Algorithm, Constants, ScalePoint, StepsLaw
+
+MOST_DEVICES = 4096
+
+WORTH = 0.2
+"""What a doubling of the devices must take off the time: an ideal one takes 0.5 and costs nothing more; 0.2 makes the
+device-hours 1.6 times as many."""
+
+
+class Outlook:
+    """One task on clusters of any size.
+
+    Args:
+        speed: of one device.
+        constants: of the cluster.
+        law: of steps to the target; None where it is not known.
+        price: of a device for an hour, in any currency.
+    """
+
+    def __init__(
+        self, speed: Speed, constants: Constants, *, law: StepsLaw | None = None, price: float | None = None
+    ) -> None:
+        if price is not None and not price >= 0:
+            raise UserError(f"A price of {price} for an hour is not possible: use 0 or more.")
+        self.speed, self.constants, self.law, self.price = speed, constants, law, price
+
+    def point(self, devices: int, batch_size: int) -> ScalePoint:
+        """A number of devices at a batch size, not compared with anything: its speed-up is 1.
+
+        Raises:
+            UserError: if the batch cannot be shared.
+        """
+        constants = self.constants
+        compute = compute_of(self.speed, batch_size, devices)
+        step = step_seconds_on(constants, compute, devices)
+        steps = steps_at(self.law, batch_size) if self.law is not None else None
+        seconds = _times(steps, step)
+        hours = devices * seconds.value / 3600 if seconds is not None else None
+        return ScalePoint(
+            devices=devices,
+            nodes=nodes_of(constants, devices),
+            batch_size=batch_size,
+            micro_batch_size=compute.micro_batch_size,
+            passes=compute.passes,
+            compute_seconds=compute.seconds,
+            sync_seconds=sync_seconds(constants, devices),
+            ring_seconds=sync_seconds(constants, devices, Algorithm.RING),
+            halving_doubling_seconds=sync_seconds(constants, devices, Algorithm.HALVING_DOUBLING),
+            waiting_seconds=waiting_seconds(constants.delay_seconds, devices),
+            joining_seconds=constants.joining_seconds if devices > 1 else 0.0,
+            step_seconds=step,
+            steps=steps,
+            seconds=seconds,
+            device_hours=hours,
+            cost=hours * self.price if hours is not None and self.price is not None else None,
+            speed_up=1.0,
+            efficiency=1 / devices,
+        )
+
+    def best(self, devices: Iterable[int]) -> tuple[ScalePoint, ...]:
+        """Each number of devices at the batch size that reaches the target soonest, against one device at its best.
+
+        Batch sizes are those that were timed and powers of two, times the number of devices: all shares are equal.
+        Numbers of devices above the number of examples are left out. None without a law.
+        """
+        if self.law is None:
+            return ()
+        alone = self._soonest(1)
+        points = (self._soonest(n) for n in devices if n <= self.speed.examples)
+        return tuple(_against(each, _seconds(alone) / _seconds(each)) for each in points)
+
+    def strong(self, devices: Iterable[int], batch_size: int) -> tuple[ScalePoint, ...]:
+        """The same batch on all numbers of devices that can share it, against one device in examples per second."""
+        alone = self.point(1, batch_size)
+        points = (self.point(n, batch_size) for n in devices if n <= batch_size)
+        return tuple(_against(each, each.examples_per_second / alone.examples_per_second) for each in points)
+
+    def weak(self, devices: Iterable[int], share: int) -> tuple[ScalePoint, ...]:
+        """The same share on each device, as far as the training set goes, against one in examples per second."""
+        alone = self.point(1, share)
+        points = (self.point(n, n * share) for n in devices if n * share <= self.speed.examples)
+        return tuple(_against(each, each.examples_per_second / alone.examples_per_second) for each in points)
+
+    def _soonest(self, devices: int) -> ScalePoint:
+        shares = {point.batch_size for point in self.speed.fitting}
+        shares |= {1 << power for power in range((self.speed.examples // devices).bit_length())}
+        sizes = sorted(devices * share for share in shares if devices * share <= self.speed.examples)
+        return min((self.point(devices, size) for size in sizes or [devices]), key=_seconds)
+
+
+def worth_until(points: Sequence[ScalePoint], worth: float = WORTH) -> int | None:
+    """The number of devices up to which each doubling takes at least the part `worth` off the time to target.
+
+    Between numbers that are no doublings the part is that of a doubling at the same rate. None without times.
+
+    Args:
+        points: as `Outlook.best` gives them, in any order.
+        worth: above 0, below 0.5, which no doubling takes off but for chance.
+
+    Raises:
+        UserError: if `worth` is not possible.
+    """
+    if not 0 < worth < 0.5:
+        raise UserError(f"worth={worth} is not possible: a doubling takes off at most half, so use 0.01 to 0.49.")
+    ordered = sorted((point for point in points if point.seconds is not None), key=lambda point: point.devices)
+    if not ordered:
+        return None
+    last = ordered[0].devices
+    for fewer, more in pairwise(ordered):
+        doublings = math.log2(more.devices / fewer.devices)
+        if (_seconds(more) / _seconds(fewer)) ** (1 / doublings) > 1 - worth:
+            break
+        last = more.devices
+    return last
+
+
+def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
+    """In ascending order, each once.
+
+    Raises:
+        UserError: if there is none, or one is not from 1 to 4,096.
+    """
+    if not devices:
+        raise UserError("No number of devices was given: give at least one, or doublings such as 1..1024.")
+    for number in devices:
+        if not 1 <= number <= MOST_DEVICES:
+            raise UserError(f"{number} devices are not possible: use 1 to {MOST_DEVICES}.")
+    return tuple(sorted(set(devices)))
+
+
+def _seconds(point: ScalePoint) -> float:
+    assert point.seconds is not None  # as there is a law
+    return point.seconds.value
+
+
+def _against(point: ScalePoint, speed_up: float) -> ScalePoint:
+    return replace(point, speed_up=speed_up, efficiency=speed_up / point.devices)
+
+
+def _times(steps: Estimate | None, step_seconds: float) -> Estimate | None:
+    """The interval is that of the steps: how far the model of a step is off is not in it."""
+    if steps is None:
+        return None
+    low, high = (None if end is None else end * step_seconds for end in (steps.low, steps.high))
+    return replace(steps, value=steps.value * step_seconds, low=low, high=high)
