@@ -7,6 +7,9 @@ from dataclasses import replace
 
 import sample_loss_records as sample_loss
 import sample_records as sample
+import sample_scale
+import sample_studies
+import sample_study_gaps
 from critbatch.records import Advice, Outcome, Record, SpeedPoint
 
 RECORDS: dict[str, Record] = {
@@ -17,6 +20,8 @@ RECORDS: dict[str, Record] = {
     "run": sample.run(64),
     "study": sample.study(seeds=2, evaluations=6),
     **sample_loss.RECORDS,
+    **sample_studies.RECORDS,
+    **sample_scale.RECORDS,
 }
 
 
@@ -47,6 +52,8 @@ def bare_advice() -> Advice:
 
 MISSING: dict[str, Record] = {
     **sample_loss.MISSING,
+    **sample_study_gaps.MISSING,
+    **sample_scale.MISSING,
     "bare": bare_advice(),
     "no law, no speed points": replace(sample.advice(), law=None, speed=replace(sample.speed(), points=(), fit=None)),
     "no runs": replace(sample.unanswered(), runs=()),

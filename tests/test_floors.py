@@ -13,9 +13,20 @@ SOURCE = Path(__file__).parent.parent / "src" / "critbatch"
 
 # From the ground up. A module may import from its own floor and from those below.
 FLOORS = [
-    ["version", "errors", "records", "loss_records", "study_records"],
+    ["version", "errors", "records", "loss_records", "study_records", "scale_records"],
     ["record_files", "predict"],
-    ["device", "distributed", "examples", "task_checks", "task", "random_state", "interruption", "provenance"],
+    [
+        "machine",
+        "device",
+        "distributed",
+        "examples",
+        "task_checks",
+        "fingerprints",
+        "task",
+        "random_state",
+        "interruption",
+        "provenance",
+    ],
     [
         "run_clock",
         "loss_watch",
@@ -58,7 +69,7 @@ FLOORS = [
     ],
     ["fast_path", "resuming", "recipes", "fresh_model", "run_record"],
     ["training"],
-    ["measure"],
+    ["measure", "elsewhere"],
     ["campaigns"],
     ["reporting"],
     ["cli", "__init__", "__main__"],

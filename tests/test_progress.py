@@ -1,49 +1,60 @@
 """What a long command shows: what is tried, the best so far, and how long is left."""
 
 import io
+import math
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from critbatch.campaigns.forecast import best_of, forecast, wall_seconds
-from critbatch.campaigns.terms import Key
+from critbatch.campaigns.forecast import best_of_each_size, forecast
+from critbatch.campaigns.terms import Brief, Key, brief_of
 from critbatch.progress import Display, Forecast, Lines, Live, Situation, display_on
-from critbatch.records import Outcome, Run
-from stored_runs import run_of
+from stored_runs import TARGET, run_of
 
 
-def timed(batch_size: int, seconds: float, examples: int = 1000) -> Run:
-    run = run_of(Key(batch_size=batch_size, learning_rate=0.1, seed=0))
-    return replace(run, seconds=seconds, evaluation_seconds=0.0, examples=examples)
+def timed(batch_size: int, seconds: float, examples: int = 1000, seed: int = 0) -> dict[Key, Brief]:
+    key = Key(batch_size=batch_size, learning_rate=0.1, seed=seed)
+    return {
+        key: brief_of(replace(run_of(key), seconds=seconds, evaluation_seconds=0.0, examples=examples), target=TARGET)
+    }
+
+
+EXAMPLES = dict.fromkeys((16, 64, 256), 1000.0)
 
 
 def test_nothing_is_forecast_before_a_run_is_made():
-    assert forecast([], [64, 64], examples=1000) is None
+    assert forecast({}, [64, 64], examples=EXAMPLES) is None
 
 
-def test_a_batch_size_that_has_runs_is_forecast_by_their_mean():
-    found = forecast([timed(64, 1.0), timed(64, 3.0)], [64, 64, 64], examples=1000)
+def test_a_batch_size_that_has_runs_is_forecast_by_their_mean_shared_by_the_workers():
+    made = timed(64, 1.0) | timed(64, 3.0, seed=1)
+    found = forecast(made, [64, 64, 64], examples=EXAMPLES)
     assert found.seconds == pytest.approx(6.0) and not found.at_most
+    assert forecast(made, [64, 64, 64], examples=EXAMPLES, workers=2).seconds == pytest.approx(3.0)
 
 
 def test_a_smaller_batch_is_bounded_by_as_many_seconds_a_step_and_a_larger_one_by_as_many_an_example():
-    runs = [timed(64, 2.0, examples=500)]
-    smaller, larger = forecast(runs, [16], examples=1000), forecast(runs, [256], examples=1000)
+    made = timed(64, 2.0, examples=500)
+    smaller, larger = forecast(made, [16], examples=EXAMPLES), forecast(made, [256], examples=EXAMPLES)
     assert smaller.seconds == pytest.approx(2.0 * 2 * 4) and smaller.at_most
     assert larger.seconds == pytest.approx(2.0 * 2) and larger.at_most
 
 
 def test_all_that_a_run_takes_is_counted():
-    assert wall_seconds(replace(timed(64, 1.0), evaluation_seconds=2.0, compile_seconds=4.0)) == 7.0
+    run = replace(run_of(Key(batch_size=64, learning_rate=0.1, seed=0)), seconds=1.0)
+    assert brief_of(replace(run, evaluation_seconds=2.0, compile_seconds=4.0), target=TARGET).wall_seconds == 7.0
 
 
-def test_the_best_run_is_the_one_at_its_target_soonest_and_one_that_missed_it_is_none():
-    slow, fast = timed(64, 2.0), timed(128, 1.0)
-    fast = replace(fast, crossing=replace(fast.crossing, seconds=fast.crossing.seconds / 2))
-    missed = replace(timed(256, 0.1), outcome=Outcome.FINISHED, crossing=None)
-    assert best_of([slow, fast, missed]) is fast
-    assert best_of([missed]) is None
+def test_the_best_run_of_a_batch_size_is_the_one_at_its_target_in_the_fewest_steps_and_one_that_missed_it_is_none():
+    ((slow, brief),) = timed(64, 2.0).items()
+    fast, missed = replace(slow, seed=1), replace(slow, batch_size=256)
+    made = {
+        slow: brief,
+        fast: replace(brief, steps_to_target=brief.steps_to_target / 2),
+        missed: replace(brief, steps_to_target=math.inf, crossing_seconds=None, loss=math.inf),
+    }
+    assert {size: key for size, (key, _) in best_of_each_size(made).items()} == {64: fast}
 
 
 @pytest.mark.parametrize(

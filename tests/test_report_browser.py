@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import sample_records as sample
+import sample_studies
 from critbatch.reporting import write_report
 from critbatch.reporting.figures.theme import DARK, PAPER
 from critbatch.reporting.voice import Voice
@@ -158,6 +159,51 @@ def test_the_legend_hides_what_is_pressed(visit: Any):
     assert button.get_attribute("aria-pressed") == "false"
     hidden = "document.querySelector('.plot').data.filter(trace => trace.visible === false).map(trace => trace.name)"
     assert seen.run(hidden) == [EN("legend_time")]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("study") / "report.html"
+    return write_report([sample_studies.study(), sample_studies.fit()], path).as_uri()
+
+
+@pytest.mark.parametrize("width", [1100, 360])
+def test_the_three_budgets_are_side_by_side_on_a_desk_and_below_each_other_on_a_phone(
+    browser: Any, study: str, width: int
+):
+    seen = Visit(browser, study, width=width)
+    seen.read_all()
+    panels = "[...document.querySelectorAll('.half:not([hidden]) .plot:has(.x3y3) .cartesianlayer > .subplot')]"
+    boxes = seen.run(
+        f"{panels}.map(panel => panel.querySelector('.plot, .xy, rect, path').getBoundingClientRect().toJSON())"
+    )
+    assert seen.complaints == []
+    assert seen.requests == [study]
+    assert seen.run("document.documentElement.scrollWidth") == width
+    assert len(boxes) == 3
+    lefts, tops = ([round(box[side]) for box in boxes[:3]] for side in ("left", "top"))
+    assert sorted(set(lefts if width > 560 else tops)) == sorted(lefts if width > 560 else tops)
+    seen.context.close()
+
+
+def test_the_numbers_of_a_figure_can_be_saved(browser: Any, study: str):
+    seen = Visit(browser, study)
+    plot = seen.page.locator(".large .plot").first
+    plot.scroll_into_view_if_needed()
+    plot.hover()
+    with seen.page.expect_download() as csv:
+        plot.locator(f"[data-title='{EN('button_csv')}']").click()
+    rows = csv.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert rows[0] == "series,panel,x,y,low,high"
+    first = sample_studies.size_result(8).steps
+    assert first is not None and first.low is not None
+    (row,) = [row for row in rows if row.startswith(f'"{EN("legend_steps_of_sizes")}",1,8,')]
+    assert [float(number) for number in row.split(",")[3:]] == pytest.approx([first.value, first.low, first.high])
+    with seen.page.expect_download() as svg:
+        plot.locator(f"[data-title='{EN('button_svg')}']").click()
+    assert svg.value.suggested_filename.endswith(".svg")
+    assert seen.complaints == []
+    seen.context.close()
 
 
 def test_print_is_light_holds_every_figure_and_opens_the_methods(visit: Any):

@@ -15,8 +15,10 @@ import sample_records as sample
 from critbatch.loss_records import Box, Mode, Standing
 from critbatch.records import Estimate, NoiseScale, Outcome, Record
 from critbatch.reporting import REASONS, WORDS, summary, words
+from critbatch.reporting.claims import Trend
 from critbatch.reporting.sentences.figures import BUTTONS
 from critbatch.reporting.voice import Voice, significant
+from critbatch.study_records import Regime, Search, Spent
 from sample_gaps import MISSING, RECORDS, bare_advice, hostile
 
 SOURCE = Path(__file__).parents[1] / "src" / "critbatch"
@@ -60,6 +62,10 @@ def test_every_sentence_is_said_somewhere_and_every_sentence_said_is_there():
         | set(Standing)
         | set(Box)
         | set(Mode)
+        | set(Regime)
+        | set(Search)
+        | set(Spent)
+        | set(Trend)
         | {"image", "sequence", "example", "accuracy", "finished_without_target"}
     )
     made = set()

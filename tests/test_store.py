@@ -15,13 +15,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critbatch.campaigns.store import PIECE, Store
-from critbatch.campaigns.terms import Key, Terms, score
+from critbatch.campaigns.store import Store
+from critbatch.campaigns.terms import Brief, Key, Terms, score
+from critbatch.campaigns.trials import PIECE
 from critbatch.errors import UserError
 from critbatch.records import Crossing, Outcome, Run
 from stored_runs import TARGET, point, run_of, states_in
 
-TERMS = Terms(task="tiny", fingerprint="abc", recipe="sgd", target=TARGET, epochs=2.0, settings={"growth": 1.1})
+TERMS = Terms(
+    task="tiny",
+    fingerprint="abc",
+    parts={"model": "1", "loss": "2", "metric": "2"},
+    recipe="sgd",
+    target=TARGET,
+    epochs=2.0,
+    settings={"growth": 1.1},
+)
 KEY = Key(batch_size=64, learning_rate=0.1, seed=0)
 
 
@@ -65,7 +74,8 @@ def test_every_end_of_a_run_but_an_interruption_is_a_result_that_optuna_can_read
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'store.sqlite'}")
     study = optuna.load_study(study_name=None, storage=storage)
     assert [trial.value for trial in study.trials] == [9.0, 2.5, math.inf, math.inf, math.inf]
-    assert [trial.user_attrs["summary"]["outcome"] for trial in study.trials] == [run.outcome for run in ends.values()]
+    briefs = [Brief.from_json(trial.user_attrs["brief"]) for trial in study.trials]
+    assert [brief.outcome for brief in briefs] == [run.outcome for run in ends.values()]
     assert study.best_params == {"batch_size": 128, "learning_rate": 0.3, "seed": 1}
     storage.engine.dispose()
 
@@ -137,21 +147,33 @@ HOLDER = """
 import sys
 from pathlib import Path
 from critbatch.campaigns.lock import FolderLock
-lock = FolderLock(Path(sys.argv[1]))
+lock = FolderLock(Path(sys.argv[1]), alone=sys.argv[2] == 'alone')
 print("held", flush=True)
 sys.stdin.read()
 """
 
 
-def test_a_folder_is_worked_in_by_one_command_at_a_time(tmp_path):
+@contextmanager
+def held(folder: Path, how: str):
+    """Another process holds the folder, alone or shared."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, str(folder), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="Another command is at work in"):
-            Store.open(tmp_path, TERMS)
+        yield
         holder.kill()
-    with Store.open(tmp_path, TERMS) as store:
+
+
+@pytest.mark.parametrize(("theirs", "alone"), [("alone", True), ("alone", False), ("shared", True)])
+def test_a_command_that_works_alone_in_a_folder_shares_it_with_no_other(tmp_path, theirs, alone):
+    with held(tmp_path, theirs), pytest.raises(UserError, match="Another command is at work in"):
+        Store.open(tmp_path, TERMS, alone=alone)
+    with Store.open(tmp_path, TERMS, alone=alone) as store:
+        assert store.runs() == ()
+
+
+def test_commands_that_share_a_folder_work_side_by_side(tmp_path):
+    with held(tmp_path, "shared"), Store.open(tmp_path, TERMS) as store:
         assert store.runs() == ()
 
 
@@ -161,18 +183,23 @@ keys = st.builds(
     learning_rate=st.floats(1e-12, 1e6),
     seed=st.integers(0, 2**32 - 1),
     stage=st.sampled_from(["sweep", "race 1", "race 2", "准备"]),
+    options=st.sampled_from(
+        [(), (("momentum", 0.9),), (("momentum", 0.0),), (("at", (0.5, 0.8)), ("decay", "linear"))]
+    ),
 )
 
 
 @given(keys, keys)
 def test_two_keys_never_share_a_checkpoint(one, other):
     assert (one.digest == other.digest) == (one == other)
+    assert Key.from_json(one.to_json()) == one
 
 
 def test_two_keys_never_collide_however_close(tmp_path):
     rates = [0.1, math.nextafter(0.1, 1.0), 0.1 + 0.2, 0.3, 1e-12, 1e6]
     every = [replace(KEY, learning_rate=rate) for rate in rates]
     every += [replace(KEY, batch_size=2**40), replace(KEY, seed=2**32 - 1), replace(KEY, stage="race 1")]
+    every += [replace(KEY, options=(("momentum", value),)) for value in (0.0, 0.9, True, None, "0.9", (0.5, 0.8))]
     with Store.open(tmp_path, TERMS) as store:
         for key in every:
             store.run(key, lambda checkpoint, key=key: run_of(key))
@@ -196,8 +223,9 @@ def test_runs_of_other_terms_are_kept_apart(tmp_path):
 
 def test_a_task_that_changed_is_refused_with_what_changed(tmp_path):
     Store.open(tmp_path, TERMS).close()
-    with pytest.raises(UserError, match=r"fingerprint abc there, xyz now\): give another --out, or the task as it was"):
-        Store.open(tmp_path, replace(TERMS, fingerprint="xyz"))
+    changed = r"was before its loss and its metric changed \(fingerprint abc there, xyz now\): give another --out, or "
+    with pytest.raises(UserError, match=changed):
+        Store.open(tmp_path, replace(TERMS, fingerprint="xyz", parts={"model": "1", "loss": "3", "metric": "4"}))
 
 
 def test_the_folder_of_another_task_is_refused(tmp_path):
@@ -258,7 +286,8 @@ def test_a_folder_may_have_any_name(tmp_path):
     folder = tmp_path / "50%25 {x} 数据 ? #1"
     with Store.open(folder, TERMS) as store:
         store.run(KEY, lambda checkpoint: run_of(KEY))
-    assert {path.name for path in folder.iterdir()} == {"store.sqlite", "store.lock"}
+    assert {path.name for path in folder.iterdir()} == {"store.sqlite", "store.sqlite.lock", "store.lock", "workers"}
+    assert list((folder / "workers").iterdir()) == []
 
 
 def test_two_folders_with_one_database_never_make_the_same_run(tmp_path):
@@ -266,7 +295,7 @@ def test_two_folders_with_one_database_never_make_the_same_run(tmp_path):
 
     def make(checkpoint: Path) -> Run:
         with Store.open(tmp_path / "b", TERMS, url=url) as other:
-            with pytest.raises(UserError, match="is being made from another folder"):
+            with pytest.raises(UserError, match="is being made by another process"):
                 other.run(KEY, never)
             other.run(replace(KEY, seed=1), lambda checkpoint: run_of(replace(KEY, seed=1)))
         return run_of(KEY)

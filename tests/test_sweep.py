@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.campaigns.question import LADDERS, _usual_rates, keys_of, pose, usual_batch_sizes
+from critbatch.campaigns.question import pose, usual_batch_sizes
+from critbatch.campaigns.search import given
 from critbatch.campaigns.sweep import sweep
+from critbatch.campaigns.widening import MOST_RUNGS, rate_of
 from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, usual_rate
@@ -171,7 +173,7 @@ def test_without_a_target_every_run_goes_to_its_last_epoch(tmp_path):
 
 def test_a_task_whose_data_changed_is_refused(tmp_path):
     small(tiny_task(), out=tmp_path, seeds=(0,))
-    with pytest.raises(UserError, match="as it was before its model, data, loss, metric or target changed"):
+    with pytest.raises(UserError, match="as it was before its training data changed"):
         small(tiny_task(examples=97), out=tmp_path, seeds=(0,))
 
 
@@ -205,13 +207,12 @@ def test_a_question_that_cannot_be_asked_is_answered_with_a_sentence_and_leaves_
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_has_a_usual_ladder_of_rates_whose_steps_are_about_a_factor_3(recipe):
-    ladder = _usual_rates(recipe)
-    steps = {round(high / low, 1) for low, high in pairwise(ladder)}
-    assert steps == {3.0, 3.3} if recipe in LADDERS else all(2.2 <= step <= 4.2 for step in steps)
-    assert len(ladder) >= 4
-    if recipe not in LADDERS:
-        assert ladder[0] < usual_rate(recipe, 16) and ladder[-1] > usual_rate(recipe, 10_000)
+@pytest.mark.parametrize("size", [1, 16, 256, 10_000])
+def test_the_rungs_of_every_recipe_are_about_a_factor_2_apart(recipe, size):
+    question = pose(tiny_task(), recipe=recipe, target=None)
+    rungs = [rate_of(question, size, rung) for rung in range(-MOST_RUNGS, MOST_RUNGS + 1)]
+    assert all(1.8 < high / low < 2.2 for low, high in pairwise(rungs))
+    assert rungs[MOST_RUNGS] == pytest.approx(usual_rate(recipe, size), rel=0.05)
 
 
 @pytest.mark.parametrize("examples", [1, 2, 3, 4, 7, 8, 96, 1437, 10_000, 10_001, 60_000])
@@ -227,6 +228,6 @@ def test_a_sweep_tunes_one_batch_size_after_the_other_from_the_largest_and_all_f
     question = pose(
         task, batch_sizes=(4, 64), learning_rates=(0.3, 0.1), seeds=(7, 5), recipe="sgd", epochs=1, target=None
     )
-    assert [(key.seed, key.batch_size, key.learning_rate) for key in keys_of(question)] == [
+    assert [(key.seed, key.batch_size, key.learning_rate) for key in given(question)] == [
         (seed, size, rate) for seed in (7, 5) for size in (64, 4) for rate in (0.1, 0.3)
     ]

@@ -1,7 +1,8 @@
 """critbatch: which batch size, with which learning rate, reaches your target soonest, and what does it cost?
 
 The commands, as calls: `advise`, `speed`, `noise`, `train`, `sweep`, `curvature`, `sharpness`, `landscape`, `shift`,
-`critical_point`, `escape`, `report`. A `Task` is what you bring; a `Monitor` watches a loop of your own.
+`critical_point`, `escape`, `scale`, `fit`, `report`. A `Task` is what you bring; a `Monitor` watches a loop of your
+own.
 Nothing heavy is imported before it is used.
 """
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from critbatch.batches import Order
     from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
+    from critbatch.campaigns.export import export
     from critbatch.campaigns.sweep import sweep
+    from critbatch.elsewhere import fit
     from critbatch.errors import UserError
     from critbatch.evaluation import Evaluation
     from critbatch.examples import Examples
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from critbatch.measure.escape import escape
     from critbatch.measure.landscape import landscape
     from critbatch.measure.noise import noise
+    from critbatch.measure.scale import scale
     from critbatch.measure.sharpness import sharpness
     from critbatch.measure.shift import shift
     from critbatch.measure.speed import speed
@@ -60,11 +64,14 @@ _PLACES = {
     "cross_entropy": "task:cross_entropy",
     "curvature": "measure.curvature:curvature",
     "escape": "measure.escape:escape",
+    "fit": "elsewhere:fit",
+    "export": "campaigns.export:export",
     "find_task": "zoo.find:find_task",
     "landscape": "measure.landscape:landscape",
     "load_model": "solutions:load_model",
     "noise": "measure.noise:noise",
     "report": "reporting:write_report",
+    "scale": "measure.scale:scale",
     "sharpness": "measure.sharpness:sharpness",
     "shift": "measure.shift:shift",
     "speed": "measure.speed:speed",
@@ -94,11 +101,14 @@ __all__ = [
     "cross_entropy",
     "curvature",
     "escape",
+    "export",
     "find_task",
+    "fit",
     "landscape",
     "load_model",
     "noise",
     "report",
+    "scale",
     "sharpness",
     "shift",
     "speed",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from critbatch.errors import UserError
+from critbatch.machine import describe_host, host_memory_bytes
 from critbatch.records import Machine
 
 
@@ -74,11 +74,7 @@ def memory_bytes(device: torch.device) -> int:
     """Memory of the device in bytes; of the whole machine, or of this process's control group, for a CPU."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
-        total = min(total, int(text))
-    return total
+    return host_memory_bytes()
 
 
 def free_bytes(device: torch.device) -> int:
@@ -97,24 +93,11 @@ def free_bytes(device: torch.device) -> int:
 
 
 def describe_machine(device: torch.device) -> Machine:
-    from critbatch.version import __version__
-
-    return Machine(
-        processor=_processor(),
-        cores=os.cpu_count() or 1,
+    return replace(
+        describe_host(),
         threads=torch.get_num_threads(),
         memory_bytes=memory_bytes(device),
         device=device.type,
         accelerator=torch.cuda.get_device_name(device) if device.type == "cuda" else "",
-        system=f"{platform.system()} {platform.release()}",
-        python=".".join(str(part) for part in sys.version_info[:3]),
         torch=torch.__version__,
-        critbatch=__version__,
     )
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
-        return found.group(1).strip()
-    return platform.processor() or platform.machine()

@@ -12,7 +12,7 @@ from typing import Any, Self
 class Interruption:
     """Within `with Interruption() as stop:`, the first Ctrl-C makes `stop.asked` true, the second is KeyboardInterrupt.
 
-    Outside of the main thread, where signals do not arrive, Ctrl-C does nothing.
+    Outside of the main thread, where signals do not arrive, Ctrl-C does nothing. One within another passes it on.
 
     Args:
         at: a value of `time.monotonic()` from which on it is asked for, too.
@@ -37,6 +37,9 @@ class Interruption:
     ) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
+            outer = getattr(self._before, "__self__", None)
+            if self._signalled and isinstance(outer, Interruption):
+                outer._signalled = True
 
     def _signal(self, number: int, frame: FrameType | None) -> None:
         if self._signalled:

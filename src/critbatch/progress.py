@@ -54,6 +54,7 @@ class Situation:
         part: of that run, 0 to 1.
         done: runs of the stage that are made.
         total: runs of the stage; None where that is not known.
+        running: runs that are being made now, by all; None where it is one.
         best: the best so far, in words.
         left: how long the stage will still take; None while that is not known.
         deadline: when the budget ends, a value of `time.monotonic()`.
@@ -64,6 +65,7 @@ class Situation:
     part: float | None = None
     done: int = 0
     total: int | None = None
+    running: int | None = None
     best: str = ""
     left: Forecast | None = None
     deadline: float | None = None
@@ -81,13 +83,14 @@ class Situation:
 
     def lines(self, now: float) -> list[str]:
         """In words, the most important first."""
-        count = "" if self.total is None else f": {self.done} of {self.total} done"
+        running = "" if self.running is None else f", {self.running} running"
+        count = "" if self.total is None else f": {self.done} of {self.total} done{running}"
         part = "" if self.part is None else f" ({self.part:.0%})"
         return [
             f"{self.stage}{count}{'' if self.trying else part}",
             *([f"trying {self.trying}{part}"] if self.trying else []),
             *([f"best so far: {self.best}"] if self.best else []),
-            *([f"time left: {self.time_left(now)}"] if self.trying else []),
+            *([f"time left: {self.time_left(now)}"] if self.trying or self.running else []),
         ]
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-import torch
+from critbatch.machine import describe_host
+from critbatch.records import Machine, Provenance
 
-from critbatch.device import describe_machine
-from critbatch.records import Provenance
+if TYPE_CHECKING:
+    import torch
 
 
 class Stopwatch:
@@ -18,11 +20,20 @@ class Stopwatch:
         self.began = time.monotonic()
         self._started = datetime.now(UTC)
 
-    def provenance(self, *, command: str, seed: int, device: torch.device) -> Provenance:
+    def provenance(self, *, command: str, seed: int, device: torch.device | None) -> Provenance:
+        """Without a device, for what needs no torch, that has no version."""
         return Provenance(
             command=command,
             started=self._started.isoformat(timespec="seconds"),
             wall_seconds=time.monotonic() - self.began,
             seed=seed,
-            machine=describe_machine(device),
+            machine=_machine(device),
         )
+
+
+def _machine(device: torch.device | None) -> Machine:
+    if device is None:
+        return describe_host()
+    from critbatch.device import describe_machine
+
+    return describe_machine(device)

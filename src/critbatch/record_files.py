@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from critbatch.errors import UserError
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
 from critbatch.records import Advice, Noise, Record, Run, Speed
-from critbatch.study_records import Study
+from critbatch.scale_records import Scale
+from critbatch.study_records import Fit, Study
 
 # By what their files' names begin with; the answer first, runs last.
 KINDS: dict[str, type[Record]] = {
-    **{kind.__name__.lower(): kind for kind in (Advice, Speed, Noise, Study)},
+    **{kind.__name__.lower(): kind for kind in (Advice, Study, Fit, Scale, Speed, Noise)},
     "curvature": Curvature,
     "sharpness": Sharpness,
     "landscape": Landscape,
@@ -36,10 +39,14 @@ def save_record(record: Record, folder: Path) -> Path:
     path = writable(folder) / f"{file_stem(record)}.json"
     part = path.with_suffix(".part")
     try:
-        part.write_text(record.to_json(indent=1))
+        part.write_text(record.to_json(indent=None if isinstance(record, Study) else 1))
         part.replace(path)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): give another --out.") from error
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}): make room there, or give another --out."
+        ) from error
     return path
 
 
@@ -69,8 +76,12 @@ def file_part(label: str) -> str:
     return f"{clean or 'weights'}-{hashlib.sha256(label.encode(errors='replace')).hexdigest()[:8]}"
 
 
-def load_records(place: Path) -> list[Record]:
+def load_records(place: Path, *, instead: Sequence[Study] = ()) -> list[Record]:
     """The records of a folder, or of one file, the answer first.
+
+    Args:
+        place: the folder or file.
+        instead: of the studies in the files, where there are any.
 
     Raises:
         UserError: if there is none, or one cannot be read.
@@ -78,8 +89,11 @@ def load_records(place: Path) -> list[Record]:
     if not place.exists():
         raise UserError(f"There is no {place}: give a folder that a command of critbatch wrote, or one of its records.")
     files = sorted(place.glob("*.json")) if place.is_dir() else [place]
-    records = []
+    records: list[Record] = []
     for kind_name, kind in KINDS.items():
+        if kind is Study and instead:
+            records += instead
+            continue
         records += [
             kind.from_json(file.read_bytes())
             for file in files

@@ -89,6 +89,7 @@ def advise(
     terms = Terms(
         task=task.name,
         fingerprint=task.fingerprint(),
+        parts=task.fingerprints(),
         recipe=name,
         target=task.target,
         epochs=EPOCHS,
@@ -110,7 +111,7 @@ def advise(
             progress=show.watch,
         )
 
-    with Store.open(out, terms) as store:
+    with Store.open(out, terms, alone=True) as store:
         race = Race(
             store,
             start,

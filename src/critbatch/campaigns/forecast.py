@@ -4,54 +4,57 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 
-from critbatch.campaigns.terms import lowest_validation_loss
+from critbatch.campaigns.terms import Brief, Key
 from critbatch.progress import Forecast
-from critbatch.records import Run
 
 
-def forecast(runs: Sequence[Run], missing: Iterable[int], *, examples: int) -> Forecast | None:
+def forecast(
+    made: Mapping[Key, Brief], missing: Iterable[int], *, examples: Mapping[int, float], workers: int = 1
+) -> Forecast | None:
     """The seconds that runs at the batch sizes `missing` will take, by those that are there; None if there are none.
 
     A batch size that has runs takes their mean time. Any other is bounded by those that have: a step is no slower than
     one of a larger batch, an example takes no longer than in a smaller batch, and no run sees more than `examples`.
 
     Args:
-        runs: that are made.
+        made: the runs that are at their end.
         missing: the batch size of each run that is not.
-        examples: that a run sees if nothing ends it early.
+        examples: by batch size, those that a run sees if nothing ends it early.
+        workers: so many runs are made at a time.
     """
-    made: dict[int, list[Run]] = defaultdict(list)
-    for run in runs:
-        if run.examples > 0:
-            made[run.batch_size].append(run)
-    if not made:
+    groups: dict[int, list[Brief]] = defaultdict(list)
+    for key, brief in made.items():
+        if brief.examples > 0:
+            groups[key.batch_size].append(brief)
+    if not groups:
         return None
-    seconds = {size: fmean(map(wall_seconds, group)) for size, group in made.items()}
-    example_seconds = {size: max(wall_seconds(run) / run.examples for run in group) for size, group in made.items()}
+    seconds = {size: fmean(brief.wall_seconds for brief in group) for size, group in groups.items()}
+    example_seconds = {size: max(b.wall_seconds / b.examples for b in group) for size, group in groups.items()}
     total, at_most = 0.0, False
     for size in missing:
         if size not in seconds:
             at_most = True
             bounds = [each * max(1.0, other / size) for other, each in example_seconds.items()]
-            seconds[size] = min(bounds) * examples
+            seconds[size] = min(bounds) * examples[size]
         total += seconds[size]
-    return Forecast(seconds=total, at_most=at_most)
+    return Forecast(seconds=total / workers, at_most=at_most)
 
 
-def wall_seconds(run: Run) -> float:
-    """All that the run took: training, evaluation, compilation."""
-    return run.seconds + run.evaluation_seconds + run.compile_seconds
+def best_of_each_size(made: Mapping[Key, Brief]) -> dict[int, tuple[Key, Brief]]:
+    """At each batch size the run that was at its target after the fewest steps; without a target, of lowest loss."""
+    best: dict[int, tuple[Key, Brief]] = {}
+    for key, brief in made.items():
+        held = best.get(key.batch_size)
+        if _worth(brief) < (_worth(held[1]) if held is not None else NOTHING):
+            best[key.batch_size] = (key, brief)
+    return dict(sorted(best.items()))
 
 
-def best_of(runs: Iterable[Run]) -> Run | None:
-    """The run that was at its target after the fewest seconds; without a target, the one of lowest validation loss."""
-    return min((run for run in runs if _rank(run) < math.inf), key=_rank, default=None)
+NOTHING = (math.inf, math.inf)
 
 
-def _rank(run: Run) -> float:
-    if run.target is None:
-        return lowest_validation_loss(run)
-    return run.crossing.seconds if run.crossing is not None else math.inf
+def _worth(brief: Brief) -> tuple[float, float]:
+    return brief.steps_to_target, brief.loss

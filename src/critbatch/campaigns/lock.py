@@ -1,9 +1,8 @@
-"""A folder in which one process works at a time."""
+"""Who may work in a folder: many commands that share its runs, or one that does not."""
 
 from __future__ import annotations
 
 import fcntl
-import uuid
 from pathlib import Path
 
 from critbatch.errors import UserError
@@ -14,14 +13,14 @@ class FolderLock:
 
     The lock is one of the process (POSIX), so that a child that outlives a killed parent does not hold it.
 
-    Attributes:
-        owner: a random name of the folder, the same at each opening. It moves with the folder.
+    Args:
+        alone: no other process may hold the folder; else those that share may.
 
     Raises:
         UserError: if the folder cannot be written, or another process holds it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, alone: bool) -> None:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -32,18 +31,12 @@ class FolderLock:
                 "there."
             ) from error
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(self._file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
             raise UserError(
                 f"Another command is at work in {folder}: wait until it has ended, or give another --out."
             ) from error
-        self._file.seek(0)
-        self.owner = self._file.read().strip()
-        if not self.owner:
-            self.owner = uuid.uuid4().hex
-            self._file.write(self.owner)
-            self._file.flush()
 
     def release(self) -> None:
         self._file.close()

@@ -1,27 +1,19 @@
-"""What a sweep asks: checked, with what is usual where nothing was said, and the order in which to answer."""
+"""What a sweep asks: checked, with what is usual where nothing was said."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from critbatch.campaigns.terms import Key
+from critbatch.campaigns.settings import check_options
 from critbatch.errors import UserError
-from critbatch.recipes import find_recipe, usual_rate
-from critbatch.records import Target
-from critbatch.study_records import Question
+from critbatch.recipes import find_recipe
+from critbatch.records import Setting, Target
+from critbatch.study_records import Question, Search
 from critbatch.task import Task
 
-# Steps of a factor 3 leave the best rate within a factor 1.7 of a rung, which costs at most 16 % more steps by the law
-# of `records.Law`. The ladder is as long as the best rate's way over the batch sizes: SGD's grows with the batch, at
-# most linearly (Goyal et al. 2017, arXiv:1706.02677, section 2.1), Adam's about like its square root (Malladi et al.
-# 2022, arXiv:2205.10287), so that its ladder is the shorter one.
-LADDERS: dict[str, tuple[float, ...]] = {
-    "sgd": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    "adam": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03),
-}
-# From one rung of other ladders to the next.
-RUNG = 10**0.5
+EPOCHS = 20.0
+TRIALS = 10
 # Above as many examples a run at the very small batch sizes takes hours.
 LARGE_SET = 10_000
 SEEDS = 2**32  # as many as torch and Optuna both take
@@ -30,29 +22,41 @@ SEEDS = 2**32  # as many as torch and Optuna both take
 def pose(
     task: Task,
     *,
-    batch_sizes: Sequence[int] | None,
-    learning_rates: Sequence[float] | None,
-    seeds: Sequence[int],
+    batch_sizes: Sequence[int] | None = None,
+    learning_rates: Sequence[float] | None = None,
+    search: str | None = None,
+    trials: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
     recipe: str,
-    epochs: float,
+    epochs: float | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
     target: Target | None,
+    stops_at_target: bool = True,
+    stops_early: bool = False,
+    fixed: Mapping[str, Setting] | None = None,
+    varied: Mapping[str, Sequence[Setting]] | None = None,
 ) -> Question:
     """The question, checked. None stands for what is usual.
 
     Raises:
-        UserError: for a recipe that is not known, an empty list, a value twice, a batch size that the task cannot fill,
-            a rate, length or seed that is not possible.
+        UserError: for a recipe or option that is not known, an empty list, a value twice, a batch size that the task
+            cannot fill, a rate, length or seed that is not possible, or settings that contradict each other.
     """
     find_recipe(recipe)
-    if not (epochs > 0 and math.isfinite(epochs)):
-        raise UserError(f"epochs={epochs} is not possible: use a number above 0.")
+    if epochs is steps is seconds is None:
+        epochs = EPOCHS
+    for name, length in (("epochs", epochs), ("steps", steps), ("seconds", seconds)):
+        if length is not None and not (length > 0 and math.isfinite(length)):
+            raise UserError(f"{name}={length} is not possible: use a number above 0.")
+    how = _search(search, learning_rates, trials)
     sizes = usual_batch_sizes(task.examples) if batch_sizes is None else tuple(batch_sizes)
-    rates = _usual_rates(recipe) if learning_rates is None else tuple(learning_rates)
-    for name, values in (("batch_sizes", sizes), ("learning_rates", rates), ("seeds", tuple(seeds))):
-        if not values:
-            raise UserError(f"`{name}` is empty: give one value at least.")
-        if (twice := next((value for value in values if values.count(value) > 1), None)) is not None:
-            raise UserError(f"`{name}` holds {twice} more than once: give each value once.")
+    rates = tuple(learning_rates or ())
+    lists: dict[str, tuple[Setting, ...]] = {"batch_sizes": sizes, "seeds": tuple(seeds)}
+    if learning_rates is not None:
+        lists["learning_rates"] = rates
+    several = {name: tuple(values) for name, values in (varied or {}).items()}
+    _refuse_empty_and_doubled({**lists, **several})
     for size in sizes:
         if not 1 <= size <= task.examples:
             raise UserError(
@@ -65,16 +69,48 @@ def pose(
     for seed in seeds:
         if not 0 <= seed < SEEDS:
             raise UserError(f"seed={seed} is not possible: use 0 to {SEEDS - 1}.")
+    if twice := sorted(set(fixed or {}) & set(several)):
+        raise UserError(f"{twice[0]} is both fixed and varied: give it once.")
+    check_options(recipe, task.examples, fixed=fixed or {}, varied=several)
     return Question(
         task=task.name,
         fingerprint=task.fingerprint(),
         recipe=recipe,
         batch_sizes=tuple(sorted(sizes)),
+        search=how,
         learning_rates=tuple(sorted(rates)),
+        trials=(trials or TRIALS) if how not in (Search.GIVEN, Search.WIDENING) else None,
         seeds=tuple(seeds),
         epochs=epochs,
+        steps=steps,
+        seconds=seconds,
         target=target,
+        stops_at_target=stops_at_target and target is not None,
+        stops_early=stops_early,
+        fixed=dict(sorted((fixed or {}).items())),
+        varied=dict(sorted(several.items())),
     )
+
+
+def _search(search: str | None, learning_rates: Sequence[float] | None, trials: int | None) -> Search:
+    if search is not None and search not in list(Search):
+        raise UserError(f"The search {search!r} is not known: use {', '.join(Search)}.")
+    if learning_rates is not None and search not in (None, Search.GIVEN):
+        raise UserError(f"Learning rates are given, and searched for by {search}: give one or the other.")
+    if learning_rates is None and search == Search.GIVEN:
+        raise UserError("The search is `given`, but no learning rates are: give them, such as 0.03,0.1,0.3.")
+    how = Search(search) if search is not None else Search.WIDENING if learning_rates is None else Search.GIVEN
+    if trials is not None and (trials < 1 or how in (Search.GIVEN, Search.WIDENING)):
+        raise UserError(f"trials={trials} is not possible: use 1 or more, and a search by tpe, gp, cmaes, qmc, random.")
+    return how
+
+
+def _refuse_empty_and_doubled(lists: Mapping[str, tuple[Setting, ...]]) -> None:
+    for name, values in lists.items():
+        if not values:
+            raise UserError(f"`{name}` is empty: give one value at least.")
+        if (twice := next((value for value in values if values.count(value) > 1), None)) is not None:
+            raise UserError(f"`{name}` holds {twice} more than once: give each value once.")
 
 
 def usual_batch_sizes(examples: int) -> tuple[int, ...]:
@@ -93,27 +129,3 @@ def usual_batch_sizes(examples: int) -> tuple[int, ...]:
         sizes.append(size)
         size *= 4
     return (*sizes, examples)
-
-
-def _usual_rates(recipe: str) -> tuple[float, ...]:
-    """Those of the ladder; of a recipe without one, from what its paper says for a small batch to that for a large."""
-    if recipe in LADDERS:
-        return LADDERS[recipe]
-    low, high = usual_rate(recipe, 16), usual_rate(recipe, LARGE_SET)
-    rungs = max(2, round(math.log(high / low) / math.log(RUNG)))
-    rates = [low * (high / low) ** (n / rungs) for n in range(-1, rungs + 2)]
-    return tuple(float(f"{rate:.2g}") for rate in rates)
-
-
-def keys_of(question: Question) -> list[Key]:
-    """Its runs, in an order in which a study that is half done is of use already.
-
-    The first seed goes over the whole grid before the second begins. Within it the large batches come first, whose runs
-    have the fewest steps, and each batch size gets all of its rates, since only a tuned one can be compared.
-    """
-    return [
-        Key(batch_size=size, learning_rate=rate, seed=seed)
-        for seed in question.seeds
-        for size in sorted(question.batch_sizes, reverse=True)
-        for rate in question.learning_rates
-    ]

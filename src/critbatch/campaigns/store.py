@@ -1,92 +1,139 @@
-"""Runs kept for good, in Optuna storage: each is made once, and one that was broken off goes on from its checkpoint.
+"""Runs kept for good, in Optuna storage: each is made once, by one process, and one broken off goes on from there.
 
 A run is one Optuna trial for its whole life: RUNNING while it is made, WAITING when it was broken off, COMPLETE when
-its record is kept. Every end of a run but an interruption is a result: it diverged, it ran out of memory, it missed its
-target (then its value is infinite). `optuna-dashboard` opens the same database.
+its record is kept (PRUNED where the study ended it early). Every end of a run but an interruption is a result: it
+diverged, it ran out of memory, it missed its target (then its value is infinite). `optuna-dashboard` opens the same
+database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-from critbatch.campaigns.database import explained, open_file, open_url, quiet, shown
+from critbatch.campaigns.changed_task import refuse_other_tasks
+from critbatch.campaigns.database import Database, explained, open_database, quiet
+from critbatch.campaigns.heart import Heart
 from critbatch.campaigns.lock import FolderLock
-from critbatch.campaigns.terms import Key, Terms, score
+from critbatch.campaigns.presence import Presence
+from critbatch.campaigns.shelf import STUDY, Shelf
+from critbatch.campaigns.stock import BEAT, BRIEF, KEY, OWNER, Row, Stock
+from critbatch.campaigns.terms import Key, Terms, brief_of
+from critbatch.campaigns.trials import new_trial, study_of, trial_states, write_record
 from critbatch.errors import UserError
 from critbatch.records import Outcome, Run
-
-if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
-    from optuna.trial import FrozenTrial
+from critbatch.study_records import Study
 
 FILE = "store.sqlite"
-# MySQL holds 65,535 bytes in an attribute, and JSON doubles a quotation mark.
-PIECE = 30_000
 
 
-class Store:
-    """The runs of the same terms.
+@dataclass(frozen=True)
+class Claim:
+    """A run that this process and no other makes."""
 
-    One command at a time works in a folder. A lock sees to it, which the system takes back from a killed process: what
-    that process left RUNNING is then known to be broken off.
+    key: Key
+    trial: int
 
-        with Store.open(folder, terms) as store:
-            run = store.run(key, make)    # from the store, or made now and kept
+
+class Store(Shelf):
+    """The runs of the same terms, shared by all processes that opened it, on one machine or many.
+
+    with Store.open(folder, terms) as store:
+        run = store.run(key, make)    # from the store, or made now and kept
     """
 
-    def __init__(self, storage: RDBStorage, terms: Terms, lock: FolderLock, where: str) -> None:
-        self._storage, self._terms, self._lock, self._where = storage, terms, lock, where
+    def __init__(self, database: Database, terms: Terms, presence: Presence, folder: Path) -> None:
+        super().__init__(database, study_of(database.storage, terms), terms)
+        self._presence, self._folder = presence, folder
         self._closing = ExitStack()
-        self._study = self._enter_study()
-        self._kept: dict[Key, FrozenTrial] = {}
-        self._read: dict[Key, Run] = {}
-        self._unfinished: dict[Key, int] = {}
-        self._elsewhere: set[Key] = set()
-        self._take_stock()
+        self._mine: set[int] = set()
 
     @classmethod
-    def open(cls, folder: Path, terms: Terms, *, url: str | None = None) -> Store:
+    def open(
+        cls, folder: Path, terms: Terms, *, url: str | None = None, alone: bool = False, name: str | None = None
+    ) -> Store:
         """Open the runs of `terms`, and make the store if there is none.
 
         Args:
             folder: for the checkpoints, and for the database unless `url` is given.
             terms: what its runs share.
-            url: of another database, in SQLAlchemy's form: `postgresql+psycopg://user@host/name`.
+            url: of another database, in SQLAlchemy's form: `postgresql+psycopg://user@host/name`, or
+                `journal:///path/file.log`.
+            alone: no other process works in the folder as long as this one does.
+            name: of this process, as `Presence` takes it.
 
         Raises:
-            UserError: if the folder cannot be written or another command works in it; if the database cannot be opened;
-                if it holds runs of this task as it was before its model or data changed, or, in a folder, of another
-                task.
+            UserError: if the folder cannot be written or a command works in it that does not share; if the database
+                cannot be opened; if it holds runs of this task as it was before its model or data changed, or, in a
+                folder, of another task.
         """
-        where = str(folder / FILE) if url is None else shown(url)
         with ExitStack() as closing:
-            lock = FolderLock(folder)
-            closing.callback(lock.release)
-            storage = open_file(folder / FILE) if url is None else open_url(url)
-            closing.callback(storage.engine.dispose)
-            with explained(where), quiet():
-                _check_task(storage, terms, where, shared=url is not None)
-                store = cls(storage, terms, lock, where)
+            closing.callback(FolderLock(folder, alone=alone).release)
+            database = open_database(folder, FILE, url)
+            closing.callback(database.close)
+            presence = closing.enter_context(Presence(folder / "workers", name))
+            with explained(database.where), quiet(), database.exclusive():
+                refuse_other_tasks(database.storage, terms, database.where, shared=url is not None)
+                store = cls(database, terms, presence, folder)
             store._closing = closing.pop_all()
         return store
 
-    def find(self, key: Key) -> Run | None:
-        """The run of this key, or None if it has not been made to its end."""
-        if key not in self._read and key in self._kept:
-            self._read[key] = _record_of(self._kept[key])
-        return self._read.get(key)
-
-    def runs(self) -> tuple[Run, ...]:
-        """All the runs, in the order in which they were begun."""
-        return tuple(run for key in self._kept if (run := self.find(key)) is not None)
-
     def checkpoint(self, key: Key) -> Path:
         """Where the checkpoint of this run lies while it is not at its end."""
-        return self._lock.folder / "checkpoints" / f"{self._terms.digest}-{key.digest}.pt"
+        return self._folder / "checkpoints" / f"{self.terms.digest}-{key.digest}.pt"
+
+    # Working.
+
+    def claim(self, choose: Callable[[Stock], Iterable[Key]]) -> Claim | None:
+        """Take the first run that is free, in the order of `choose`, for this process to make; None if none is.
+
+        Args:
+            choose: the runs to be made, given what there is; those at their end may be among them.
+        """
+        with explained(self.where), self._database.exclusive():
+            stock = self.look()
+            taken = stock.finished.keys() | stock.running
+            free = next((key for key in choose(stock) if key not in taken), None)
+            return self._take(free) if free is not None else None
+
+    def keep(self, claim: Claim, run: Run) -> bool:
+        """Write the record, then the state, which is what makes it a result.
+
+        Returns:
+            False if another process has taken the run over meanwhile, which had reason to think this one dead.
+        """
+        states = trial_states()
+        with explained(self.where), self._database.exclusive():
+            row = self._rows.look()[claim.trial]
+            if row.owner != self._presence.name or row.brief is not None:
+                self._mine.discard(claim.trial)
+                return False
+            storage = self._database.storage
+            brief = brief_of(run, target=self.judge, pieces=write_record(storage, claim.trial, run))
+            storage.set_trial_user_attr(claim.trial, BRIEF, brief.to_json())
+            state = states.PRUNED if run.stopped_early else states.COMPLETE
+            storage.set_trial_state_values(claim.trial, state, [brief.score])
+            self._mine.discard(claim.trial)
+        self._records[claim.key] = run
+        self.checkpoint(claim.key).unlink(missing_ok=True)
+        return True
+
+    def release(self, claim: Claim) -> None:
+        """Give a run back that is not at its end: whoever comes next goes on with it."""
+        with explained(self.where), self._database.exclusive():
+            if self._rows.look()[claim.trial].owner == self._presence.name:
+                self._database.storage.set_trial_state_values(claim.trial, trial_states().WAITING)
+            self._mine.discard(claim.trial)
+
+    def making(self, name: str) -> Claim | None:
+        """The run that the process called `name` is, or was, making."""
+        rows = self._rows.look().values()
+        return next((Claim(row.key, row.trial) for row in rows if row.state == "RUNNING" and row.owner == name), None)
 
     def run(self, key: Key, make: Callable[[Path], Run]) -> Run:
         """The run of this key: from the store, or made now and kept.
@@ -97,28 +144,73 @@ class Store:
                 run is given back but not kept: the next time goes on with it.
 
         Raises:
-            UserError: if the database does not take the record, or another folder's command is making this run.
+            UserError: if the database does not take the record, or another process is making this run.
         """
         if (found := self.find(key)) is not None:
             return found
-        from optuna.trial import TrialState
+        claim = self.claim(lambda stock: [key])
+        if claim is None:
+            raise UserError(
+                f"The run of {key} is being made by another process with {self.where}: wait until it is done there."
+            )
+        return self.make(claim, make)
 
-        with explained(self._where):
-            trial = self._claim(key)
+    def make(self, claim: Claim, make: Callable[[Path], Run]) -> Run:
+        """Make a run that was claimed, and keep it, or give it back if it is interrupted or fails."""
+        run = None
         try:
-            run = make(self.checkpoint(key))
-            if run.outcome is not Outcome.INTERRUPTED:
-                with explained(self._where):
-                    self._keep(trial, run)
-                    self._kept[key] = self._storage.get_trial(trial)
-                del self._unfinished[key]
+            with Heart(partial(self.beat, claim)):
+                run = make(self.checkpoint(claim.key))
         finally:
-            if key in self._unfinished:
-                with explained(self._where):
-                    self._storage.set_trial_state_values(trial, TrialState.WAITING)
+            if run is None or run.outcome is Outcome.INTERRUPTED:
+                self.release(claim)
+        if run.outcome is not Outcome.INTERRUPTED:
+            self.keep(claim, run)
         return run
 
+    def note(self, claim: Claim, part: int, value: float) -> None:
+        """Leave with a run how it stands at a part of its way, for others to compare theirs with."""
+        with explained(self.where):
+            self._database.storage.set_trial_intermediate_value(claim.trial, part, value)
+
+    def notes(self, claims: Iterable[Claim]) -> dict[int, dict[int, float]]:
+        """What was noted with runs, by their trials."""
+        with explained(self.where):
+            storage = self._database.storage
+            return {claim.trial: dict(storage.get_trial(claim.trial).intermediate_values) for claim in claims}
+
+    def peers(self, claim: Claim) -> list[Claim]:
+        """The other runs of the same batch size and seed."""
+        with explained(self.where):
+            rows = self._rows.look().values()
+        mine = (claim.key.batch_size, claim.key.seed, claim.key.stage)
+        alike = [row for row in rows if (row.key.batch_size, row.key.seed, row.key.stage) == mine]
+        return [Claim(row.key, row.trial) for row in alike if row.trial != claim.trial]
+
+    def agree(self, name: str, value: str) -> str:
+        """What all that share the store go by: the value of whoever came first."""
+        with explained(self.where), self._database.exclusive():
+            storage = self._database.storage
+            found: str | None = storage.get_study_user_attrs(self._study).get(name)
+            if found is None:
+                storage.set_study_user_attr(self._study, name, found := value)
+            return found
+
+    def tell(self, study: Study, *, ended: bool) -> None:
+        """Keep what the study is to be, for `told`. Where it has not `ended`, nobody knows yet how long it took."""
+        seconds = study.provenance.wall_seconds if ended else 0.0
+        head = replace(study, runs=(), analysis=None, provenance=replace(study.provenance, wall_seconds=seconds))
+        with explained(self.where):
+            self._database.storage.set_study_user_attr(self._study, STUDY, head.to_json())
+
+    def beat(self, claim: Claim, number: int) -> None:
+        """Leave a sign of life with the run that is being made."""
+        with explained(self.where):
+            self._database.storage.set_trial_user_attr(claim.trial, BEAT, number)
+
     def close(self) -> None:
+        """Leave the store. A run that could not be given back, as on a full disk, is found to be free all the same."""
+        self._presence.leaves_runs = bool(self._mine)
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -129,105 +221,28 @@ class Store:
     ) -> None:
         self.close()
 
-    def _enter_study(self) -> int:
-        from optuna.exceptions import DuplicatedStudyError
-        from optuna.study import StudyDirection
+    # Trials.
 
-        name = f"{self._terms.task} {self._terms.recipe} {self._terms.digest}"
-        try:
-            study = self._storage.create_new_study([StudyDirection.MINIMIZE], name)
-        except DuplicatedStudyError:
-            study = self._storage.get_study_id_from_name(name)
-        self._storage.set_study_user_attr(study, "terms", self._terms.to_json())
-        return study
+    def _take(self, key: Key) -> Claim:
+        """The one trial of this key, RUNNING for this process."""
+        storage, me = self._database.storage, self._presence.name
+        row = self._rows.of_key.get(key)
+        if row is None:
+            trial = storage.create_new_trial(self._study, new_trial(key, {KEY: key.to_json(), OWNER: me, BEAT: 0}))
+        else:
+            trial = row.trial
+            if row.state == "RUNNING":
+                storage.set_trial_state_values(trial, trial_states().WAITING)
+                self._presence.bury(row.owner)
+            # The name first: who finds the trial RUNNING finds who is making it.
+            storage.set_trial_user_attr(trial, OWNER, me)
+            storage.set_trial_state_values(trial, trial_states().RUNNING)
+        self._mine.add(trial)
+        return Claim(key, trial)
 
-    def _take_stock(self) -> None:
-        """Sort the trials into kept, broken off, and running from another folder."""
-        from optuna.trial import TrialState
-
-        for trial in self._storage.get_all_trials(self._study, deepcopy=False):
-            key = Key(stage=trial.user_attrs["stage"], **trial.params)
-            match trial.state:
-                case TrialState.COMPLETE:
-                    self._kept[key] = trial
-                case TrialState.RUNNING if trial.user_attrs["owner"] != self._lock.owner:
-                    self._elsewhere.add(key)
-                case TrialState.RUNNING:
-                    self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-                    self._unfinished[key] = trial._trial_id
-                case TrialState.WAITING:
-                    self._unfinished[key] = trial._trial_id
-
-    def _claim(self, key: Key) -> int:
-        """The id of the one trial of this key, now RUNNING for this process."""
-        from optuna.trial import TrialState, create_trial
-
-        if key in self._unfinished:
-            trial = self._unfinished[key]
-            if self._storage.set_trial_state_values(trial, TrialState.RUNNING):
-                self._storage.set_trial_user_attr(trial, "owner", self._lock.owner)
-                return trial
-            self._elsewhere.add(key)
-        if key in self._elsewhere:
-            raise UserError(
-                f"The run of {key} is being made from another folder with {self._where}: wait until it is done there, "
-                "or give the command there once more if it was killed."
-            )
-        new = create_trial(
-            state=TrialState.RUNNING,
-            params={"batch_size": key.batch_size, "learning_rate": float(key.learning_rate), "seed": key.seed},
-            distributions=_distributions(),
-            user_attrs={"stage": key.stage, "owner": self._lock.owner},
-        )
-        self._unfinished[key] = self._storage.create_new_trial(self._study, new)
-        return self._unfinished[key]
-
-    def _keep(self, trial: int, run: Run) -> None:
-        """Write the record, then the state, which is what makes it a result."""
-        from optuna.trial import TrialState
-
-        text = run.to_json()
-        pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
-        for number, piece in enumerate(pieces):
-            self._storage.set_trial_user_attr(trial, _piece_name(number), piece)
-        summary = {"outcome": run.outcome.value, "steps": run.steps, "seconds": run.seconds, "pieces": len(pieces)}
-        self._storage.set_trial_user_attr(trial, "summary", summary)
-        self._storage.set_trial_state_values(trial, TrialState.COMPLETE, [score(run)])
-
-
-def _check_task(storage: RDBStorage, terms: Terms, where: str, *, shared: bool) -> None:
-    """Refuse runs of the task as it was before it changed; and in a folder, which is one task's, those of another."""
-    for study in storage.get_all_studies():
-        if "terms" not in study.user_attrs:
-            continue
-        theirs = Terms.from_json(study.user_attrs["terms"])
-        if theirs.task == terms.task and theirs.fingerprint != terms.fingerprint:
-            raise UserError(
-                f"The runs in {where} are of the task {terms.task!r} as it was before its model, data, loss, metric or "
-                f"target changed (fingerprint {theirs.fingerprint} there, {terms.fingerprint} now): give another "
-                "--out, or the task as it was."
-            )
-        if theirs.task != terms.task and not shared:
-            raise UserError(
-                f"The runs in {where} are of the task {theirs.task!r}, not of {terms.task!r}: give another --out."
-            )
-
-
-def _record_of(trial: FrozenTrial) -> Run:
-    names = map(_piece_name, range(trial.user_attrs["summary"]["pieces"]))
-    return Run.from_json("".join(trial.user_attrs[name] for name in names))
-
-
-def _piece_name(number: int) -> str:
-    return f"run {number + 1}"
-
-
-def _distributions() -> dict[str, Any]:
-    """The same for all trials, as Optuna's samplers want it."""
-    from optuna.distributions import FloatDistribution, IntDistribution
-
-    return {
-        "batch_size": IntDistribution(1, 2**40, log=True),
-        "learning_rate": FloatDistribution(1e-12, 1e6, log=True),
-        "seed": IntDistribution(0, 2**32 - 1),
-    }
+    def _is_being_made(self, row: Row) -> bool:
+        """A run that a dead process was making is broken off."""
+        if row.trial in self._mine:
+            return True
+        mine = row.owner == self._presence.name
+        return row.state == "RUNNING" and not mine and not self._presence.is_dead(row.owner, row.beat)

@@ -1,43 +1,63 @@
-"""A study: every batch size with every learning rate and every seed, one run after the other, each made once."""
+"""A study: batch sizes with learning rates that are given or searched for, and seeds, by one worker or many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
-from functools import partial
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from critbatch.campaigns.forecast import best_of, forecast
-from critbatch.campaigns.question import keys_of, pose
+from critbatch.campaigns.clock import Clock
+from critbatch.campaigns.conclusion import concluded
+from critbatch.campaigns.crew import Crew
+from critbatch.campaigns.lengths import lengths_of
+from critbatch.campaigns.order import Order
+from critbatch.campaigns.question import pose
+from critbatch.campaigns.shelf import MACHINE
 from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Key, Terms, lowest_validation_loss
+from critbatch.campaigns.terms import Terms
+from critbatch.campaigns.work import tell, work
 from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.interruption import Interruption
-from critbatch.progress import Display, duration
+from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
-from critbatch.recipes import find_recipe
-from critbatch.records import Outcome, Run, Target
+from critbatch.records import Machine, Setting, Speed, Target
 from critbatch.study_records import Question, Study
 from critbatch.task import Task
-from critbatch.training import Training
+from critbatch.zoo.find import find_task
+
+# Of the clock that turns seconds into steps.
+CLOCK_BUDGET = 150.0
+LENGTHS = "lengths"
 
 
 def sweep(
-    task: Task,
+    task: Task | str,
     *,
     out: Path,
     batch_sizes: Sequence[int] | None = None,
     learning_rates: Sequence[float] | None = None,
+    search: str | None = None,
+    trials: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     recipe: str | None = None,
-    epochs: float = 20.0,
+    epochs: float | None = None,
+    steps: int | None = None,
+    seconds: float | None = None,
     target: Target | Literal["task"] | None = "task",
+    stops_at_target: bool = True,
+    stops_early: bool = False,
+    fixed: Mapping[str, Setting] | None = None,
+    varied: Mapping[str, Sequence[Setting]] | None = None,
+    workers: int = 1,
+    threads: int | None = None,
     storage: str | None = None,
+    ray: str | None = None,
+    gpus_per_worker: float | None = None,
     device: torch.device | None = None,
     budget: float | None = None,
     evaluation: Evaluation | None = None,
@@ -45,22 +65,37 @@ def sweep(
     progress: Display | None = None,
     command: str = "",
 ) -> Study:
-    """Train at every batch size with every learning rate and every seed.
+    """Train at every batch size with learning rates tuned there, and with every seed.
 
     The same call again goes on where the last one ended, however that was: by itself, by Ctrl-C, by the end of its
-    budget or of the machine. A call that asks for more makes what is missing.
+    budget or of the machine. A call that asks for more makes what is missing. Several calls with one folder or one
+    database share the work, on one machine or many, and never make the same run.
 
     Args:
-        task: what is trained.
-        out: the study's folder: its runs lie there, and the checkpoint of one that was broken off.
+        task: what is trained, or its name.
+        out: the study's folder: its runs lie there, and the checkpoints of those that were broken off.
         batch_sizes: None for steps of a factor 4, from 4 (from 16, above 10,000 examples) to the whole data set.
-        learning_rates: None for the recipe's ladder (`critbatch.campaigns.question.LADDERS`).
+        learning_rates: None searches for the best at each batch size.
+        search: "widening" (`critbatch.campaigns.widening`), or a sampler of Optuna's: "tpe", "gp", "cmaes", "qmc",
+            "random".
+        trials: settings that a sampler tries at each batch size.
         seeds: of the weights and of the order of the examples.
         recipe: its name; None for the task's own.
-        epochs: how long a run is that does not reach its target.
-        target: a run ends there. "task" for the task's own, None for runs that all go to their last epoch.
-        storage: the URL of another database than the SQLite file in `out`.
-        device: the accelerator where there is one, unless given.
+        epochs, steps, seconds: how long a run is: as long as the longest of those given. Steps and seconds give the
+            batch sizes other numbers of epochs. Seconds are those of training alone on this machine.
+        target: "task" for the task's own, None for none.
+        stops_at_target: a run ends there; else it goes on to its end, and can be judged by any target.
+        stops_early: runs that are far behind others of their batch size are ended: `critbatch.campaigns.halving`.
+        fixed: options of the recipe (`critbatch.recipes.options_of`) or of plans, such as `ghost_batch`, for all runs.
+        varied: options with several values each, all of which are tried.
+        workers: processes that make runs. More than one use one thread each unless `threads` says otherwise.
+        threads: of torch.
+        storage: the URL of another database than the SQLite file in `out`: PostgreSQL or MySQL, or a file on a shared
+            disk as `journal:///path/file.log`.
+        ray: the address of a Ray cluster whose nodes make the runs: "auto", "local", `host:port` or `ray://host:port`.
+            They want one database: `storage`, or `out` on a disk that all share.
+        gpus_per_worker: of Ray, also a part of one. As many cores as `threads` go with it.
+        device: the accelerator where there is one, unless given; with `gpus_per_worker` CUDA.
         budget: seconds of wall clock for this call; the runs that it leaves are counted in `Study.left`.
         evaluation: when a run is evaluated, and on what.
         compiled: as that of `Training`. None decides by the clock, so that runs are equal to rounding, not to the bit.
@@ -68,95 +103,139 @@ def sweep(
         command: as the user gave it, for the record.
 
     Returns:
-        The runs that there are by now, those of earlier calls too. `left` says how many are missing.
+        The runs that there are by now, those of earlier calls too, and what they say together.
 
     Raises:
-        UserError: if the question cannot be asked of this task, or the folder cannot be used.
+        UserError: if the question cannot be asked of this task, the store cannot be used, or a worker fails.
     """
     if budget is not None and budget <= 0:
         raise UserError(f"A budget of {budget} seconds allows nothing: use a number above 0.")
+    if workers < 1:
+        raise UserError(f"workers={workers} is not possible: use 1 or more.")
+    if gpus_per_worker is not None and (ray is None or not gpus_per_worker > 0):
+        raise UserError(f"gpus_per_worker={gpus_per_worker} is not possible: use a number above 0, and a Ray cluster.")
     watch = Stopwatch()
-    device, evaluation, show = device or pick_device(), evaluation or Evaluation(), progress or Display()
+    device = device or (torch.device("cuda") if gpus_per_worker else pick_device())
+    evaluation, show = evaluation or Evaluation(), progress or Display()
     deadline = None if budget is None else watch.began + budget
+    here = find_task(task) if isinstance(task, str) else task
     question = pose(
-        task,
+        here,
         batch_sizes=batch_sizes,
         learning_rates=learning_rates,
+        search=search,
+        trials=trials,
         seeds=seeds,
-        recipe=recipe or task.recipe,
+        recipe=recipe or here.recipe,
         epochs=epochs,
-        target=task.target if target == "task" else target,
+        steps=steps,
+        seconds=seconds,
+        target=here.target if target == "task" else target,
+        stops_at_target=stops_at_target,
+        stops_early=stops_early,
+        fixed=fixed,
+        varied=varied,
     )
-    keys = keys_of(question)
-    assert question.epochs is not None
-    most_examples = int(question.epochs * task.examples)
-
-    def make(key: Key, checkpoint: Path) -> Run:
-        plan = find_recipe(question.recipe)(
-            batch_size=key.batch_size, learning_rate=key.learning_rate, epochs=question.epochs
-        )
-        training = Training(
-            task,
-            plan,
-            seed=key.seed,
-            device=device,
-            target=question.target,
+    speed = _clock(here, question, out, device, show, command) if seconds is not None else None
+    terms = terms_of(here, question, evaluation, device)
+    with Store.open(out, terms, url=storage) as store:
+        lengths = _agreed_lengths(store, question, here.examples, speed)
+        order = Order(
+            task=task,
+            question=question,
+            terms=terms,
+            lengths=lengths,
             evaluation=evaluation,
-            checkpoint=checkpoint,
+            device=str(device),
+            folder=out,
+            url=storage,
+            threads=threads if threads is not None or (workers == 1 and ray is None) else 1,
             compiled=compiled,
-            progress=show.watch,
         )
-        training.advance(pause_at=deadline)
-        return training.record()
 
-    show.update(stage=f"sweep of {task.name}", total=len(keys), deadline=deadline)
-    with Store.open(out, terms_of(question, evaluation, device), url=storage) as store, Interruption(deadline) as stop:
-        made = {key: run for key in keys if (run := store.find(key)) is not None}
-        missing = [key for key in keys if key not in made]
-        while missing and not stop.asked:
-            _tell(show, list(made.values()), missing, examples=most_examples)
-            run = store.run(missing[0], partial(make, missing[0]))
-            if run.outcome is Outcome.INTERRUPTED:
-                break
-            made[missing.pop(0)] = run
-    show.update(trying="", part=None, done=len(made))
-    return Study(
-        question=question,
-        unit=task.unit,
-        examples=task.examples,
-        runs=tuple(made[key] for key in keys if key in made),
-        left=len(missing),
-        provenance=watch.provenance(command=command, seed=question.seeds[0], device=device),
-    )
+        def study() -> Study:
+            own = device if ray is None else torch.device("cpu")
+            provenance = watch.provenance(command=command, seed=question.seeds[0], device=own)
+            if ray is not None and (theirs := store.agreed(MACHINE)) is not None:
+                provenance = replace(provenance, machine=Machine.from_json(theirs))
+            return Study(question=question, unit=here.unit, examples=here.examples, speed=speed, provenance=provenance)
+
+        store.tell(study(), ended=False)
+        show.update(stage=f"sweep of {here.name}", deadline=deadline)
+        if workers == 1 and ray is None:
+            work(order, store, pause_at=deadline, show=show)
+        else:
+            crew = _crew_of(order, workers, ray, gpus_per_worker, store, here.examples, deadline, show)
+            crew.work()
+        told = concluded(study(), store)
+        store.tell(told, ended=True)
+    show.update(trying="", part=None, running=None, done=len(told.runs))
+    return told
 
 
-def terms_of(question: Question, evaluation: Evaluation, device: torch.device) -> Terms:
+def terms_of(task: Task, question: Question, evaluation: Evaluation, device: torch.device) -> Terms:
     """What the runs of this question share. Those of another kind of device have other seconds: they are kept apart."""
     return Terms(
         task=question.task,
         fingerprint=question.fingerprint,
+        parts=task.fingerprints(),
         recipe=question.recipe,
-        target=question.target,
-        epochs=question.epochs or 0.0,
-        settings={**asdict(evaluation), "device": device.type},
+        target=question.target if question.stops_at_target else None,
+        judged_by=question.target,
+        epochs=question.epochs,
+        settings={
+            **asdict(evaluation),
+            **question.fixed,
+            "device": device.type,
+            "length in steps": question.steps,
+            "length in seconds": question.seconds,
+            "stops early": question.stops_early,
+        },
     )
 
 
-def _tell(show: Display, runs: Sequence[Run], missing: Sequence[Key], *, examples: int) -> None:
-    best = best_of(runs)
-    show.update(
-        trying=str(missing[0]),
-        part=0.0,
-        done=len(runs),
-        best=describe(best) if best is not None else "",
-        left=forecast(runs, [key.batch_size for key in missing], examples=examples),
+def _clock(task: Task, question: Question, out: Path, device: torch.device, show: Display, command: str) -> Speed:
+    clock = Clock(
+        task,
+        recipe=question.recipe,
+        device=pick_device(str(device)),
+        seed=question.seeds[0],
+        folder=out,
+        budget=CLOCK_BUDGET,
+        show=show,
+        command=command,
     )
+    return clock.take()
 
 
-def describe(run: Run) -> str:
-    """A run and how good it was, in words."""
-    if run.crossing is not None:
-        result = f"at the target after {duration(run.crossing.seconds)} of training, {run.crossing.step:.0f} steps"
-    else:
-        result = f"validation loss {lowest_validation_loss(run):.4g}"
-    return f"batch size {run.batch_size}, learning rate {run.learning_rate:g}: {result}"
+def _agreed_lengths(store: Store, question: Question, examples: int, speed: Speed | None) -> dict[int, float]:
+    """Epochs of a run by its batch size. Lengths by a clock are those of whoever measured first."""
+    lengths = lengths_of(question, examples, speed)
+    if question.seconds is None:
+        return lengths
+    agreed = {
+        size: json.loads(store.agree(f"{LENGTHS} {size}", json.dumps(length))) for size, length in lengths.items()
+    }
+    return {size: float(length) for size, length in agreed.items()}
+
+
+def _crew_of(
+    order: Order,
+    workers: int,
+    ray: str | None,
+    gpus: float | None,
+    store: Store,
+    examples: int,
+    deadline: float | None,
+    show: Display,
+) -> Crew:
+    most = {size: length * examples for size, length in order.lengths.items()}
+
+    def now() -> int:
+        return tell(order, store.look(), most, show, trying=None)
+
+    if ray is None:
+        return Crew(order, workers, store, pause_at=deadline, tell=now)
+    from critbatch.campaigns.ray_crew import RayCrew
+
+    return RayCrew(order, workers, store, pause_at=deadline, tell=now, address=ray, gpus=gpus)

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from critbatch.records import Record, Run, Target
+from critbatch.records import Outcome, Record, Run, Setting, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,23 +17,28 @@ class Terms(Record):
     Args:
         task: its name.
         fingerprint: of the task's model and data.
+        parts: of the fingerprint, by what each is of: to say what has changed. They tell no terms apart.
         recipe: its name.
         target: what ended the runs; None where nothing but their length did.
-        epochs: the length of a run that does not reach its target.
+        judged_by: the target that they are looked at for, which need not end them. It tells no terms apart.
+        epochs: the length of a run that does not reach its target; None where `settings` say it.
         settings: whatever else moves the result, such as the kind of device or how often a run is evaluated.
     """
 
     task: str
     fingerprint: str
+    parts: dict[str, str] = field(default_factory=dict)
     recipe: str
     target: Target | None
-    epochs: float
-    settings: dict[str, str | int | float | bool | None] = field(default_factory=dict)
+    judged_by: Target | None = None
+    epochs: float | None
+    settings: dict[str, Setting] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        ordered = json.dumps(json.loads(self.to_json()), sort_keys=True)
-        return hashlib.sha256(ordered.encode()).hexdigest()[:12]
+        told = json.loads(self.to_json())
+        del told["parts"], told["judged_by"]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,20 +47,91 @@ class Key:
 
     Args:
         stage: what the run is for: runs of the same numbers that were made for different ends are kept apart.
+        options: of recipe and plan that differ from run to run, sorted by name.
     """
 
     batch_size: int
     learning_rate: float
     seed: int
     stage: str = "sweep"
+    options: tuple[tuple[str, Setting], ...] = ()
 
     @property
     def digest(self) -> str:
         words = f"{self.stage} {self.batch_size} {float(self.learning_rate).hex()} {self.seed}"
+        words += f" {self.options!r}" if self.options else ""
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 
+    def to_json(self) -> str:
+        return json.dumps([self.batch_size, self.learning_rate, self.seed, self.stage, self.options])
+
+    @classmethod
+    def from_json(cls, text: str) -> Key:
+        batch_size, learning_rate, seed, stage, options = json.loads(text)
+        told = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
+        return cls(batch_size=batch_size, learning_rate=learning_rate, seed=seed, stage=stage, options=told)
+
     def __str__(self) -> str:
-        return f"batch size {self.batch_size}, learning rate {self.learning_rate:g}, seed {self.seed}"
+        told = "".join(f", {name}={value}" for name, value in self.options)
+        return f"batch size {self.batch_size}, learning rate {self.learning_rate:g}{told}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brief(Record):
+    """The end of a run in a few numbers: enough to choose the next one, without its curve.
+
+    Args:
+        score: as `score`.
+        loss: as `lowest_validation_loss`.
+        metric: the highest on the validation set; minus infinity where there is none.
+        wall_seconds: training, evaluation and compilation.
+        judged_by: the target that `steps_to_target` and `crossing_seconds` are of, which need not have ended the run.
+        steps_to_target: infinite where it was missed, or there is none.
+        crossing_seconds: of training, at the target; None likewise.
+        pieces: in which the whole record is kept.
+    """
+
+    outcome: Outcome
+    score: float
+    loss: float
+    metric: float
+    steps: int
+    examples: int
+    seconds: float
+    wall_seconds: float
+    judged_by: Target | None
+    steps_to_target: float
+    crossing_seconds: float | None
+    stopped_early: bool = False
+    pieces: int = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
+
+    @property
+    def missed(self) -> bool:
+        return math.isinf(self.steps_to_target)
+
+
+def brief_of(run: Run, *, target: Target | None, pieces: int = 0) -> Brief:
+    """The brief of a run as judged by a target."""
+    crossing = run.crossing if target == run.target else target.crossing(run.curve) if target is not None else None
+    return Brief(
+        outcome=run.outcome,
+        score=score(run),
+        loss=lowest_validation_loss(run),
+        metric=max((p.validation_metric for p in run.curve if math.isfinite(p.validation_metric)), default=-math.inf),
+        steps=run.steps,
+        examples=run.examples,
+        seconds=run.seconds,
+        wall_seconds=run.seconds + run.evaluation_seconds + run.compile_seconds,
+        judged_by=target,
+        steps_to_target=crossing.step if crossing is not None else math.inf,
+        crossing_seconds=crossing.seconds if crossing is not None else None,
+        stopped_early=run.stopped_early,
+        pieces=pieces,
+    )
 
 
 def lowest_validation_loss(run: Run) -> float:

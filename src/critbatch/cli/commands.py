@@ -157,60 +157,9 @@ def noise(
 
 
 @app.command()
-def sweep(
-    task: o.TaskName,
-    batch_sizes: o.BatchSizes = None,
-    learning_rates: Annotated[
-        str | None, typer.Option("--learning-rates", metavar="RATES", help="A list, 0.03,0.1,0.3.")
-    ] = None,
-    seeds: Annotated[str, typer.Option("--seeds", metavar="SEEDS", help="A list, 0,1,2.")] = "0,1,2",
-    recipe: o.Recipe = None,
-    epochs: Annotated[float, typer.Option("--epochs", help="Of a run that does not reach the target.")] = 20.0,
-    target: o.TargetValue = None,
-    to_the_end: Annotated[bool, typer.Option("--to-the-end", help="Runs go on when the target is reached.")] = False,
-    storage: Annotated[
-        str | None, typer.Option("--storage", metavar="URL", help="Another database than the file in --out.")
-    ] = None,
-    out: o.Out = None,
-    device: o.Device = None,
-    threads: o.Threads = None,
-    budget: o.BudgetSeconds = None,
-    language: o.Language = "en",
-    as_json: o.AsJson = False,
-) -> None:
-    """Train at every batch size with every learning rate and every seed. The same command again goes on.
-
-    \b
-        critbatch sweep digits-mlp
-        critbatch sweep mnist-mlp --batch-sizes 16..4096 --learning-rates 0.03,0.1,0.3 --seeds 0,1
-    """
-    from critbatch.campaigns.sweep import sweep as run
-    from critbatch.cli.doing import Setting, show
-
-    setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
-    with setting.display() as display:
-        study = run(
-            setting.task,
-            out=setting.out,
-            batch_sizes=o.whole_numbers(batch_sizes, "--batch-sizes"),
-            learning_rates=o.numbers(learning_rates, "--learning-rates"),
-            seeds=o.whole_numbers(seeds, "--seeds") or (),
-            recipe=recipe,
-            epochs=epochs,
-            target=None if to_the_end else "task",
-            storage=storage,
-            device=setting.device,
-            budget=budget,
-            progress=display,
-            command=setting.command,
-        )
-    show(study, setting)
-
-
-@app.command()
 def report(
     study: Annotated[
-        Path, typer.Argument(metavar="STUDY", help="A folder that a command wrote, or one of its records.")
+        str, typer.Argument(metavar="STUDY", help="A command's folder, one of its records, or the URL of a --storage.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="[default: report.html beside the records]")

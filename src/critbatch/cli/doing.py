@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import shlex
 import sys
 from dataclasses import replace
@@ -12,14 +11,16 @@ from pathlib import Path
 
 import torch
 
+from critbatch.cli.showing import as_file_name as as_file_name
+from critbatch.cli.showing import show as show
 from critbatch.device import pick_device, use_threads
 from critbatch.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, options_of, told_of
-from critbatch.record_files import load_records, save_record, writable
+from critbatch.record_files import load_records, writable
 from critbatch.records import Record, Target
-from critbatch.reporting import summary, write_report
+from critbatch.reporting import write_report
 from critbatch.reporting.voice import Voice
 from critbatch.zoo.find import find_task
 from critbatch.zoo.tasks import TASKS
@@ -47,7 +48,9 @@ class Setting:
         self.voice = Voice(language)
         self.speaks = rank_by_torchrun() == 0
         if started_by_torchrun() and not processes:
-            raise UserError("This command runs in one process: start it without torchrun. train and noise run in many.")
+            raise UserError(
+                "This command runs in one process: start it without torchrun. train, noise and scale run in many."
+            )
         use_threads(threads)
         self.device: torch.device = pick_device(device)
         self.task_name, self.task = task, find_task(task)
@@ -61,33 +64,19 @@ class Setting:
         return display_on(sys.stderr, silent=self.as_json or not self.speaks)
 
 
-def as_file_name(name: str) -> str:
-    """A task's name with nothing in it that a folder's name cannot have.
+def report_of(place: str, out: Path | None, language: str) -> Path:
+    """The report of a folder, of one record, or of the studies in a database.
 
-    >>> as_file_name("../my task<b>")
-    'my-task-b'
+    What a folder's store holds is younger than what its study.json does, where a sweep is half done.
     """
-    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"
+    from critbatch.campaigns.stored_studies import is_url, store_of, stored_studies
 
-
-def show(record: Record, setting: Setting) -> None:
-    """Keep the record, write the report of all that the folder holds, and say what was found: one process for all."""
-    if not setting.speaks:
-        return
-    save_record(record, setting.out)
-    path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
-    if setting.as_json:
-        print(record.to_json(indent=1))
-    else:
-        print(summary(record, setting.voice.language))
-        print(f"\n{path}")
-
-
-def report_of(place: Path, out: Path | None, language: str) -> Path:
-    """The report of a folder of records, or of one record."""
-    records: list[Record] = load_records(place)
-    path = out or (place if place.is_dir() else place.parent) / "report.html"
-    return write_report(records, path, language=language)
+    store, path = store_of(place), Path(place)
+    studies = stored_studies(store) if store is not None else []
+    alone = bool(studies) and not path.is_dir()
+    records: list[Record] = [*studies] if alone else load_records(path, instead=studies)
+    beside = Path() if is_url(place) else path if path.is_dir() else path.parent
+    return write_report(records, out or beside / "report.html", language=language)
 
 
 def list_tasks(as_json: bool) -> None:

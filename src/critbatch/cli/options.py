@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,3 +76,28 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"{option} {text!r} is not understood: use a list such as 0.03,0.1,0.3.") from None
+
+
+def lists(words: Sequence[str], option: str) -> dict[str, tuple[Any, ...]]:
+    """Options with several values each, as NAME=VALUE,VALUE. Values are read as those of `settings_from`.
+
+    >>> lists(["momentum=0.0,0.9", "decay=linear,cosine"], "--vary")
+    {'momentum': (0.0, 0.9), 'decay': ('linear', 'cosine')}
+
+    Raises:
+        UserError: if a word has no equals sign or no value.
+    """
+    found = {}
+    for word in words:
+        name, sign, values = word.partition("=")
+        if not sign or not name.strip() or not values.strip():
+            raise UserError(f"{option} {word!r} is not understood: use NAME=VALUE,VALUE, such as momentum=0.0,0.9.")
+        found[name.strip()] = tuple(_value(one.strip()) for one in values.split(","))
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

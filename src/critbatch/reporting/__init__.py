@@ -24,8 +24,8 @@ def write_report(records: Sequence[Record], path: Path, *, language: str = "en",
     """Write one HTML file that tells what the records say, in English and Chinese. It is written whole or not at all.
 
     Args:
-        records: any of Advice, Speed, Noise, Run, Study, Curvature, Sharpness, Landscape, Shift, CriticalPoint and
-            Escape, each a chapter; the runs of one task are one chapter.
+        records: any of Advice, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift,
+            CriticalPoint and Escape, each a chapter; the runs of one task are one chapter.
         path: the file; folders above it are made.
         language: what the page shows first: "en" or "zh".
         title: of the page, instead of the names of the tasks.

@@ -8,12 +8,16 @@ from statistics import median
 
 from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
 from critbatch.reporting.blocks import Answer
+from critbatch.reporting.findings import findings
 from critbatch.reporting.loss_answers import loss_answer
 from critbatch.reporting.readings import closest, metric_name, soonest_settings, timed
+from critbatch.reporting.scale_answers import scale_answer
+from critbatch.reporting.study_answers import fit_answer, study_answer
 from critbatch.reporting.subjects import LossRecord, Subject
 from critbatch.reporting.trust import NOT_MEASURED, cautions
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Study
+from critbatch.scale_records import Scale
+from critbatch.study_records import Fit, Study
 
 
 def answer(record: Subject, voice: Voice) -> Answer:
@@ -25,12 +29,18 @@ def answer(record: Subject, voice: Voice) -> Answer:
     elif isinstance(record, Noise):
         told = _noise(record, voice)
     elif isinstance(record, Study):
-        told = _study(record, voice)
+        found = findings(record)
+        analysed = study_answer(record, found, voice) if found is not None else None
+        told = analysed or _study(record, voice)
+    elif isinstance(record, Fit):
+        told = fit_answer(record, voice)
+    elif isinstance(record, Scale):
+        told = scale_answer(record, voice)
     elif isinstance(record, LossRecord):
         told = loss_answer(record, voice)
     else:
         told = _run(record[0], voice) if len(record) == 1 else _runs(record, voice)
-    own = set(record.cautions) if isinstance(record, Advice) else set()
+    own = set(record.cautions) if isinstance(record, (Advice, Scale)) else set()
     keys = [key for key in cautions(record) if key in own or key not in NOT_MEASURED]
     return Answer(told.headline, told.lead, told.more, tuple(voice.reason(key) for key in keys))
 
@@ -183,6 +193,7 @@ def _run(run: Run, voice: Voice) -> Answer:
         "target": voice.target(run.target, run.metric_name) if run.target is not None else "",
     }
     key = "finished_without_target" if run.outcome is Outcome.FINISHED and run.target is None else str(run.outcome)
+    key = "stopped_early" if run.stopped_early else key
     missed = [] if run.outcome is Outcome.REACHED else _closest([run], run.target, voice)
     lead = voice("run_setting", recipe=run.recipe, seed=run.seed, **at)
     return Answer(voice(f"run_{key}", **at), (lead, *missed))

@@ -10,16 +10,20 @@ from critbatch.records import Advice, Estimate, Noise, Run, Speed
 from critbatch.reporting.answers import answer
 from critbatch.reporting.blocks import Chapter, Chart, Section, Tile
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
+from critbatch.reporting.findings import findings
 from critbatch.reporting.loss_chapters import Parts, loss_parts
 from critbatch.reporting.readings import soonest_settings, timed
+from critbatch.reporting.scale_answers import scale_parts
 from critbatch.reporting.sections.cost import cost_of_sizes, cost_of_study
 from critbatch.reporting.sections.hardware import hardware
 from critbatch.reporting.sections.noise import noise_of_runs, noise_section
 from critbatch.reporting.sections.training import accuracy_section, rate_section, runs_section, steps_section
 from critbatch.reporting.sections.trust import again_section, trust_section
+from critbatch.reporting.study_chapters import fit_parts, study_parts
 from critbatch.reporting.subjects import LossRecord, Subject, task_of
 from critbatch.reporting.voice import Voice, Write
-from critbatch.study_records import Study
+from critbatch.scale_records import Scale
+from critbatch.study_records import Fit, Study
 
 
 def chapter(record: Subject, voice: Voice) -> Chapter:
@@ -37,7 +41,12 @@ def _parts(record: Subject, voice: Voice) -> Parts:
     if isinstance(record, Noise):
         return _noise_tiles(record, voice), None, [noise_section(record, voice)]
     if isinstance(record, Study):
-        return _study(record, voice)
+        found = findings(record)
+        return _study(record, voice) if found is None else study_parts(record, found, voice)
+    if isinstance(record, Fit):
+        return fit_parts(record, voice)
+    if isinstance(record, Scale):
+        return scale_parts(record, voice)
     if isinstance(record, LossRecord):
         return loss_parts(record, voice)
     return [], None, _runs(record, voice)

@@ -25,12 +25,18 @@
     if (printing) layout.width = width;
     layout.height = plot.closest(".large") && width > 520 ? 420 : 320;
     layout.dragmode = coarse.matches ? false : "zoom";
+    const meta = layout.meta || {};
     if (width < 420) {
       layout.font = { size: 11 };
       layout.height = 280;
-      thinTicks(layout.xaxis);
+      Object.keys(layout).filter((name) => name.startsWith("xaxis")).forEach((name) => thinTicks(layout[name]));
+      // The legend names what there is no room to name within.
+      if (layout.annotations) layout.annotations = layout.annotations.filter((note) => note.name !== "band");
     }
-    layout.height *= (layout.meta && layout.meta.taller) || 1;
+    if (width < 560 && meta.narrow) {
+      Object.entries(meta.narrow).forEach(([axis, values]) => Object.assign(layout[axis], values));
+      layout.height *= meta.narrow_taller;
+    } else layout.height *= meta.taller || 1;
     const config = {
       responsive: true,
       displaylogo: false,
@@ -38,6 +44,7 @@
       locales: { zh: { dictionary: buttons } },
       displayModeBar: coarse.matches ? false : "hover",
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"],
+      modeBarButtonsToAdd: saving(plot),
       toImageButtonOptions: { filename: plot.id, scale: 2 },
     };
     Plotly.react(plot, figure.data, layout, config);
@@ -46,6 +53,56 @@
     plot.previousElementSibling.replaceChildren(...legend(plot, figure.data));
     drawn.add(plot);
   }
+
+  // Beside plotly's own button for a PNG: the drawing, and the numbers in it.
+  function saving(plot) {
+    const say = (text) => (plot.closest(".half").lang.startsWith("zh") ? buttons[text] : text);
+    return [
+      {
+        name: "svg",
+        title: say("Download plot as an SVG"),
+        icon: Plotly.Icons.disk,
+        click: () => Plotly.downloadImage(plot, { format: "svg", filename: plot.id }),
+      },
+      {
+        name: "csv",
+        title: say("Download the numbers as CSV"),
+        icon: Plotly.Icons.drawline,
+        click: () => save(`${plot.id}.csv`, asCsv(plot)),
+      },
+    ];
+  }
+
+  function asCsv(plot) {
+    const quoted = (text) => `"${String(text).replace(/"/g, '""')}"`;
+    const end = (error, side, i, value) => {
+      const away = error && error[side] ? error[side][i] : null;
+      return typeof away === "number" ? value + (side === "array" ? away : -away) : "";
+    };
+    const rows = ["series,panel,x,y,low,high"];
+    plot.data.forEach((trace) => {
+      (trace.x || []).forEach((x, i) => {
+        const y = trace.y[i];
+        const across = trace.error_x && trace.error_x.array;
+        const [error, value] = across ? [trace.error_x, x] : [trace.error_y, y];
+        const ends = [end(error, "arrayminus", i, value), end(error, "array", i, value)];
+        const panel = Number((trace.xaxis || "x").slice(1) || 1);
+        if (x !== null && y !== null) rows.push([quoted(nameOf(trace)), panel, x, y, ...ends].join(","));
+      });
+    });
+    return `\ufeff${rows.join("\r\n")}\r\n`;
+  }
+
+  function save(name, text) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  // Names are written for plotly, which reads entities.
+  const nameOf = (trace) => new DOMParser().parseFromString(trace.name || "", "text/html").body.textContent;
 
   function thinTicks(axis) {
     // On an axis that is not logarithmic ticks are names.
@@ -65,8 +122,7 @@
       button.type = "button";
       button.setAttribute("aria-pressed", "true");
       const label = document.createElement("span");
-      // Names are written for plotly, which reads entities.
-      label.textContent = new DOMParser().parseFromString(trace.name, "text/html").body.textContent;
+      label.textContent = nameOf(trace);
       button.append(swatch(trace), label);
       const others = named.filter((each) => trace.legendgroup && each.trace.legendgroup === trace.legendgroup);
       const indices = others.length ? others.map((each) => each.index) : [index];
@@ -105,11 +161,12 @@
       if (trace.mode.includes("markers")) {
         const symbol = marker.symbol || "circle";
         const colour = typeof marker.color === "string" ? marker.color : line.color;
-        const outline = (marker.line && marker.line.color) || colour;
+        const outline = (!symbol.endsWith("open") && marker.line && marker.line.color) || colour;
         const open = symbol.endsWith("open") || symbol === "x-thin";
         const strong = open || (symbol === "circle" && outline !== colour) ? 2 : 0;
         const paint = { fill: open ? "none" : colour, stroke: outline, "stroke-width": strong };
-        svg.append(element("path", { d: SHAPES[symbol] || SHAPES.circle, ...paint }));
+        const shape = SHAPES[symbol] || SHAPES[symbol.replace("-open", "")] || SHAPES.circle;
+        svg.append(element("path", { d: shape, ...paint }));
       }
     }
     return svg;

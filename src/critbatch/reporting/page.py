@@ -16,6 +16,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.figures.theme import DARK, Picture
+from critbatch.reporting.memory import remembering
 from critbatch.reporting.sentences.figures import BUTTONS
 from critbatch.reporting.subjects import Subject
 from critbatch.reporting.voice import Voice
@@ -29,7 +30,8 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
     """The whole page as text. `language` is what it shows first."""
     first = Voice(language)
     voices = [first, *(Voice(other) for other in LANGUAGES if other != language)]
-    halves = [_half(subjects, voice, title) for voice in voices]
+    with remembering():
+        halves = [_half(subjects, voice, title) for voice in voices]
     library, script = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(HERE),

@@ -14,4 +14,6 @@ MEYER = Paper("Meyer et al. 2020, arXiv:2010.09649", "https://arxiv.org/abs/2010
 GHORBANI = Paper("Ghorbani et al. 2019, arXiv:1901.10159", "https://arxiv.org/abs/1901.10159")
 GOODFELLOW = Paper("Goodfellow et al. 2014, arXiv:1412.6544", "https://arxiv.org/abs/1412.6544")
 LI = Paper("Li et al. 2017, arXiv:1712.09913", "https://arxiv.org/abs/1712.09913")
+MALLADI = Paper("Malladi et al. 2022, arXiv:2205.10287", "https://arxiv.org/abs/2205.10287")
+POLLUX = Paper("Qiao et al. 2021, arXiv:2008.12260", "https://arxiv.org/abs/2008.12260")
 DAUPHIN = Paper("Dauphin et al. 2014, arXiv:1406.2572", "https://arxiv.org/abs/1406.2572")

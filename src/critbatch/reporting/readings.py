@@ -1,4 +1,4 @@
-"""What pictures and sentences read off runs: groups, medians, the same epoch in all, the curves worth drawing."""
+"""What pictures and sentences read off runs: groups, medians, the same epoch in all, the runs worth showing."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TypeVar
 
-from critbatch.records import CurvePoint, Outcome, Quantity, Run, Speed, SpeedPoint, Target
+from critbatch.records import CurvePoint, Outcome, Quantity, Run, Setting, Speed, SpeedPoint, Target
+from critbatch.reporting.memory import once
 
-# More curves than this cannot be told apart, more points of one cannot be seen.
+# More curves than this cannot be told apart, more points of one cannot be seen, more marks or rows nobody reads.
 MOST_CURVES = 32
 MOST_POINTS = 80
+MOST_MARKS = 400
+MOST_ROWS = 300
 
 T = TypeVar("T")
 
@@ -21,11 +24,12 @@ MISSED = (Outcome.FINISHED, Outcome.INTERRUPTED)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class Group:
     """The runs that differ by seed alone."""
 
     batch_size: int
     learning_rate: float
+    options: dict[str, Setting]
     runs: tuple[Run, ...]
 
     @property
@@ -62,20 +66,26 @@ def timed(speed: Speed) -> list[SpeedPoint]:
     return sorted(points, key=lambda point: point.batch_size)
 
 
-def settings(runs: Sequence[Run]) -> list[Setting]:
-    groups: defaultdict[tuple[int, float], list[Run]] = defaultdict(list)
+def groups_of(runs: Sequence[Run]) -> list[Group]:
+    """The runs by batch size, learning rate and options."""
+    groups: defaultdict[tuple[int, float, str], list[Run]] = defaultdict(list)
     for run in runs:
-        groups[run.batch_size, run.learning_rate].append(run)
-    return [Setting(batch_size=b, learning_rate=lr, runs=tuple(group)) for (b, lr), group in sorted(groups.items())]
+        # Options may hold values that cannot be compared with each other.
+        groups[run.batch_size, run.learning_rate, repr(sorted(run.options.items())) if run.options else ""].append(run)
+    return [
+        Group(batch_size=size, learning_rate=rate, options=group[0].options, runs=tuple(group))
+        for (size, rate, _), group in sorted(groups.items(), key=lambda entry: entry[0])
+    ]
 
 
-def soonest_settings(runs: Sequence[Run]) -> list[Setting]:
-    """At each batch size the learning rate whose median run came to the target first."""
-    best: dict[int, Setting] = {}
-    for setting in settings(runs):
-        held = best.get(setting.batch_size)
-        if setting.reaches and (held is None or median(setting.seconds) < median(held.seconds)):
-            best[setting.batch_size] = setting
+@once
+def soonest_settings(runs: Sequence[Run]) -> list[Group]:
+    """At each batch size the learning rate and options whose median run came to the target first."""
+    best: dict[int, Group] = {}
+    for group in groups_of(runs):
+        held = best.get(group.batch_size)
+        if group.reaches and (held is None or median(group.seconds) < median(held.seconds)):
+            best[group.batch_size] = group
     return list(best.values())
 
 
@@ -83,11 +93,13 @@ def closest(runs: Sequence[Run], target: Target | None) -> tuple[Run, CurvePoint
     """The run and evaluation with the best validation value of all: by the target's quantity, else by the metric."""
     by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
 
-    def goodness(seen: tuple[Run, CurvePoint]) -> float:
-        return -seen[1].validation_loss if by_loss else seen[1].validation_metric
+    def goodness(point: CurvePoint) -> float:
+        value = -point.validation_loss if by_loss else point.validation_metric
+        return value if math.isfinite(value) else -math.inf
 
-    seen = [(run, point) for run in runs for point in run.curve]
-    return max((s for s in seen if math.isfinite(goodness(s))), key=goodness, default=None)
+    ends = [(run, max(run.curve, key=goodness)) for run in runs if run.curve]
+    best = max(ends, key=lambda seen: goodness(seen[1]), default=None)
+    return best if best is not None and goodness(best[1]) > -math.inf else None
 
 
 def at_epoch(run: Run, epoch: float) -> tuple[float, float] | None:
@@ -100,6 +112,7 @@ def at_epoch(run: Run, epoch: float) -> tuple[float, float] | None:
     return None
 
 
+@once
 def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
     """The most epochs that every batch size has had, and the metrics there. (0, []) where none can be compared.
 
@@ -116,13 +129,13 @@ def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
         longest[run.batch_size] = max(longest.get(run.batch_size, 0.0), run.curve[-1].epoch)
     epoch = min(longest.values(), default=0.0)
     best: dict[int, Score] = {}
-    for setting in settings(sound):
-        pairs = [pair for run in setting.runs if (pair := at_epoch(run, epoch)) is not None]
+    for group in groups_of(sound):
+        pairs = [pair for run in group.runs if (pair := at_epoch(run, epoch)) is not None]
         if not pairs or epoch <= 0:
             continue
         train, validation = zip(*pairs, strict=True)
         score = Score(
-            batch_size=setting.batch_size, learning_rate=setting.learning_rate, train=train, validation=validation
+            batch_size=group.batch_size, learning_rate=group.learning_rate, train=train, validation=validation
         )
         held = best.get(score.batch_size)
         if held is None or score.mean > held.mean:
@@ -130,22 +143,41 @@ def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
     return (epoch, list(best.values())) if best else (0.0, [])
 
 
+@once
 def curves_worth_drawing(runs: Sequence[Run]) -> list[Run]:
-    """All runs, or where they are many the best of each batch size, then the next best, up to `MOST_CURVES`."""
-    drawn = [run for run in runs if run.curve]
-    if len(drawn) <= MOST_CURVES:
-        return sorted(drawn, key=lambda run: run.batch_size)
-    by_size: defaultdict[int, list[Run]] = defaultdict(list)
-    for run in sorted(drawn, key=_soonest_first):
-        by_size[run.batch_size].append(run)
-    ranked = [(rank, size, run) for size, group in by_size.items() for rank, run in enumerate(group)]
-    ranked.sort(key=lambda entry: entry[:2])
-    return sorted((run for _, _, run in ranked[:MOST_CURVES]), key=lambda run: run.batch_size)
+    """Of those that have a curve, as many as can be told apart."""
+    return best_of_each_size([run for run in runs if run.curve], MOST_CURVES)
+
+
+@once
+def runs_worth_marking(runs: Sequence[Run]) -> list[Run]:
+    """Of those that had a target and made a step, as many as there is room for."""
+    ended = [run for run in runs if run.target is not None and run.outcome is not Outcome.OUT_OF_MEMORY]
+    return best_of_each_size([run for run in ended if run.steps > 0], MOST_MARKS)
+
+
+@once
+def runs_worth_listing(runs: Sequence[Run]) -> list[Run]:
+    """As many as a table can hold."""
+    return best_of_each_size(runs, MOST_ROWS)
+
+
+def best_of_each_size(runs: Sequence[Run], most: int) -> list[Run]:
+    """All runs, or where they are many the best of each batch size, then the next best, up to `most`."""
+    if len(runs) > most:
+        by_size: defaultdict[int, list[Run]] = defaultdict(list)
+        for run in sorted(runs, key=_soonest_first):
+            by_size[run.batch_size].append(run)
+        ranked = [(rank, size, run) for size, group in by_size.items() for rank, run in enumerate(group[:most])]
+        runs = [run for _, _, run in sorted(ranked, key=lambda entry: entry[:2])[:most]]
+    return sorted(runs, key=lambda run: run.batch_size)
 
 
 def _soonest_first(run: Run) -> tuple[float, float]:
+    if run.crossing is not None:
+        return run.crossing.seconds, 0.0
     finite = [point.validation_metric for point in run.curve if math.isfinite(point.validation_metric)]
-    return (run.crossing.seconds if run.crossing else math.inf), -max(finite, default=-math.inf)
+    return math.inf, -max(finite, default=-math.inf)
 
 
 def thin(points: Sequence[T], most: int = MOST_POINTS) -> list[T]:

@@ -16,13 +16,14 @@ from critbatch.loss_records import (
 )
 from critbatch.records import Advice, Noise, Record, Run, Speed
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Study
+from critbatch.scale_records import Scale
+from critbatch.study_records import Fit, Study
 
 LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
-Single = Advice | Speed | Noise | Study | LossRecord
+Single = Advice | Speed | Noise | Study | Fit | Scale | LossRecord
 Subject = Single | Sequence[Run]
 
-KINDS = "Advice, Speed, Noise, Run, Study, Curvature, Sharpness, Landscape, Shift, CriticalPoint or Escape"
+KINDS = "Advice, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift, CriticalPoint or Escape"
 
 
 def subjects(records: Sequence[Record]) -> list[Subject]:
@@ -34,6 +35,7 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
     if not records:
         raise UserError("There is no record to report: make one with `critbatch advise TASK`.")
     found: list[Subject] = []
+    told = [record.speed for record in records if isinstance(record, (Advice, Study))]
     runs: dict[str, list[Run]] = {}
     for record in records:
         if isinstance(record, Run):
@@ -46,6 +48,8 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
             raise UserError(
                 f"The study of task {task!r} has no run yet: make some with `critbatch sweep {task}`, then ask again."
             )
+        elif isinstance(record, Speed) and record in told:
+            continue  # it is a part of another chapter
         elif isinstance(record, Single):
             found.append(record)
         else:
@@ -54,10 +58,12 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
 
 
 def task_of(record: Subject) -> str:
-    if isinstance(record, (Advice, Speed, Noise, Escape)):
+    if isinstance(record, (Advice, Speed, Noise, Scale, Escape)):
         return record.task
     if isinstance(record, Study):
         return record.question.task
+    if isinstance(record, Fit):
+        return record.name
     return record.setup.task if isinstance(record, LossRecord) else record[0].task
 
 

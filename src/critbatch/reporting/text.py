@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from critbatch.records import Record
 from critbatch.reporting.answers import answer
-from critbatch.reporting.subjects import subjects
+from critbatch.reporting.findings import findings
+from critbatch.reporting.plain_table import plain
+from critbatch.reporting.sections.sizes import brief_table
+from critbatch.reporting.subjects import Subject, subjects
 from critbatch.reporting.voice import Voice
+from critbatch.study_records import Fit, Study
 
 
 def summary(record: Record, language: str = "en") -> str:
@@ -18,7 +22,15 @@ def summary(record: Record, language: str = "en") -> str:
     (subject,) = subjects([record])
     told = answer(subject, voice)
     joint = " " if language == "en" else ""
-    rows = [joint.join((told.headline, *told.lead)), *told.more]
+    rows = [joint.join((told.headline, *told.lead)), *told.more, *_sizes(subject, voice)]
     if told.distrust:
         rows += ["", voice("to_keep_in_mind"), *(f"- {sentence}" for sentence in told.distrust)]
     return "\n".join(rows)
+
+
+def _sizes(subject: Subject, voice: Voice) -> list[str]:
+    """The batch sizes of a study that was analysed, or of a fit, as a table."""
+    found = findings(subject) if isinstance(subject, (Study, Fit)) else None
+    if found is None or not any(size.steps or size.epochs or size.bound for size in found.sizes):
+        return []
+    return ["", *plain(brief_table(found, voice))]

@@ -6,16 +6,22 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, TimePoint
+from critbatch.reporting.claims import compared
+from critbatch.reporting.findings import Findings, findings
 from critbatch.reporting.loss_trust import loss_cautions
 from critbatch.reporting.readings import soonest_settings
 from critbatch.reporting.subjects import LossRecord, Subject
-from critbatch.study_records import Study
+from critbatch.scale_records import Scale
+from critbatch.study_records import Fit, Study
 
 # A straight line that misses a step's seconds by more is no picture of them.
 AFFINE_MISS = 0.25
 
 # Said apart from weaknesses: nothing is wrong with the numbers, they are about something else.
 NOT_MEASURED = ("generalization_not_measured", "no_noise_measured", "one_machine", "one_task")
+
+# What says nothing of runs that had no target.
+ABOUT_TARGET = {"no_run_reached_target", "few_sizes", "censored_sizes", "coarse_evaluations", "target_met_at_start"}
 
 
 def cautions(record: Subject) -> list[str]:
@@ -27,7 +33,13 @@ def cautions(record: Subject) -> list[str]:
     elif isinstance(record, Noise):
         found = _of_noise(record)
     elif isinstance(record, Study):
-        found = _of_study(record)
+        analysed = findings(record)
+        found = _of_study(record) if analysed is None else _of_analysed(record, analysed)
+    elif isinstance(record, Fit):
+        analysed = findings(record)
+        found = _of_findings(analysed) if analysed is not None else []
+    elif isinstance(record, Scale):
+        found = [*record.cautions, *_of_speed(record.speed), "generalization_not_measured", "one_machine"]
     elif isinstance(record, LossRecord):
         found = loss_cautions(record)
     else:
@@ -74,6 +86,33 @@ def _of_study(study: Study) -> list[str]:
     if not any(run.noise for run in study.runs):
         found.append("no_noise_measured")
     return [*found, "generalization_not_measured", "one_machine"]
+
+
+def _of_analysed(study: Study, found: Findings) -> list[str]:
+    keys = ["runs_left"] if study.left else []
+    told = _of_findings(found)
+    keys += [
+        *(told if study.question.target is not None else (key for key in told if key not in ABOUT_TARGET)),
+        *_of_runs(study.runs),
+    ]
+    best = found.soonest
+    if best is not None and study.question.target is not None:
+        sizes = [size.batch_size for size in found.sizes]
+        if best.batch_size in (min(sizes), max(sizes)):
+            keys.append("best_at_edge")
+        if best.at_edge:
+            keys.append("rate_at_edge")
+    if not compared(found.analysis.budgets):
+        keys.append("generalization_not_measured")
+    return [*keys, "one_machine"]
+
+
+def _of_findings(found: Findings) -> list[str]:
+    keys = [*found.analysis.cautions]
+    if not found.law_holds or found.law_reason:
+        keys.append(found.law_reason)
+    best = found.soonest
+    return [*keys, *_without_interval((best.steps, best.seconds))] if best is not None else keys
 
 
 def _of_runs(runs: Sequence[Run]) -> list[str]:

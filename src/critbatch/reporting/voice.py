@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from critbatch.errors import UserError
 from critbatch.loss_records import Eigenvalue
-from critbatch.records import Estimate, NoiseScale, Quantity, Target
+from critbatch.records import Estimate, NoiseScale, Quantity, Setting, Target
 from critbatch.reporting.words import LANGUAGES, WORDS
 
 Write = Callable[[float], str]
@@ -122,6 +122,40 @@ class Voice:
             n=self.count(estimate.n),
         )
 
+    def bounded(self, estimate: Estimate, write: Write) -> str:
+        """As `estimate`; the bound alone where the value is 0 or infinite, and nothing where there is none either.
+
+        >>> Voice("en").bounded(Estimate(value=math.inf, n=9, low=900.0, reason="all_perfect_scaling"), str)
+        'at least 900.0'
+        """
+        value, low, high = estimate.value, estimate.low, estimate.high
+        if math.isfinite(value) and value > 0:
+            at = {"value": write(value), "level": self.percent(estimate.level), "n": self.count(estimate.n)}
+            if low is not None and high is None:
+                return self("number_with_bound", low=write(low), **at)
+            if high is not None and low is None:
+                return self("number_with_upper_bound", high=write(high), **at)
+            return self.estimate(estimate, write)
+        return self.bounds(estimate, write)
+
+    def bounds(self, estimate: Estimate, write: Write) -> str:
+        """'1.1 to 1.6', 'at least 1.1', 'at most 1.6', or nothing."""
+        low, high = estimate.low, estimate.high
+        if low is not None and high is not None:
+            return self.span(low, high, write)
+        if low is not None:
+            return self("at_least", low=write(low))
+        return self("at_most", high=write(high)) if high is not None else ""
+
+    def options(self, options: Mapping[str, Setting]) -> str:
+        """Settings by name: 'momentum = 0.9, nesterov = True'."""
+        return self("comma").join(f"{name} = {_plain(value)}" for name, value in options.items())
+
+    def choices(self, options: Mapping[str, Sequence[Setting]]) -> str:
+        """What was tried of each setting: 'momentum = 0.8 or 0.9'."""
+        told = {name: self("or").join(_plain(value) for value in values) for name, values in options.items()}
+        return self.options(told)
+
     def interval(self, estimate: Estimate, write: Write) -> str:
         """'80 % interval 1.1 to 1.6 s', or nothing where there is none."""
         if estimate.low is None or estimate.high is None:
@@ -151,6 +185,12 @@ class Voice:
         if scale.low is not None:
             return self("number_with_bound", value=value, low=self.about(scale.low), level=level, n=n)
         return self("number_alone", value=value, n=n)
+
+
+def _plain(value: Setting) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(_plain(each) for each in value)})"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def significant(value: float, digits: int = 2) -> str:

@@ -17,12 +17,20 @@ from critbatch.reporting.sentences.loss_sections import LOSS_SECTIONS
 from critbatch.reporting.sentences.methods import METHODS
 from critbatch.reporting.sentences.page import PAGE
 from critbatch.reporting.sentences.reasons import REASON_SENTENCES
+from critbatch.reporting.sentences.scale import SCALE, SCALE_REASONS
+from critbatch.reporting.sentences.scale_figures import SCALE_FIGURES
 from critbatch.reporting.sentences.sections import SECTIONS
+from critbatch.reporting.sentences.study_answers import STUDY_ANSWERS
+from critbatch.reporting.sentences.study_asked import STUDY_ASKED
+from critbatch.reporting.sentences.study_figures import STUDY_FIGURES
+from critbatch.reporting.sentences.study_methods import STUDY_METHODS
+from critbatch.reporting.sentences.study_reasons import STUDY_REASONS
+from critbatch.reporting.sentences.study_sections import STUDY_SECTIONS
 from critbatch.reporting.sentences.terms import TERMS
 
 LANGUAGES = ("en", "zh")
 
-REASONS = (frozenset(REASON_SENTENCES) | frozenset(LOSS_REASONS)) - {"unknown_reason"}
+REASONS = frozenset((*REASON_SENTENCES, *LOSS_REASONS, *STUDY_REASONS, *SCALE_REASONS)) - {"unknown_reason"}
 
 WORDS: dict[str, Sentence] = {
     **TERMS,
@@ -38,4 +46,13 @@ WORDS: dict[str, Sentence] = {
     **LOSS_FIGURES,
     **LOSS_SECTIONS,
     **LOSS_METHODS,
+    **STUDY_REASONS,
+    **STUDY_ANSWERS,
+    **STUDY_ASKED,
+    **STUDY_FIGURES,
+    **STUDY_SECTIONS,
+    **STUDY_METHODS,
+    **SCALE_REASONS,
+    **SCALE,
+    **SCALE_FIGURES,
 }

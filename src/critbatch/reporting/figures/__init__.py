@@ -9,25 +9,32 @@ import plotly.graph_objects as go
 
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
 from critbatch.records import Advice, Noise, Record, Run, Speed
+from critbatch.reporting.figures.budgets import three_budgets
 from critbatch.reporting.figures.critical import critical_picture, escape_picture
 from critbatch.reporting.figures.curvature import curvature_picture
 from critbatch.reporting.figures.landscape import landscape_picture
 from critbatch.reporting.figures.noise import noise_along_run
 from critbatch.reporting.figures.runs import accuracy, both_curves, learning_curves
+from critbatch.reporting.figures.scale import scale_picture
 from critbatch.reporting.figures.sharpness import sharpness_picture
 from critbatch.reporting.figures.shift import shift_picture
+from critbatch.reporting.figures.sizes import steps_against_size
 from critbatch.reporting.figures.speed import both_panels
 from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
+from critbatch.reporting.findings import findings
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Study
+from critbatch.scale_records import Scale
+from critbatch.study_records import Fit, Study
 
 
 def figure(record: Record, language: str = "en") -> go.Figure:
     """The record's figure, ready to show or to write to a file.
 
     An `Advice` gives time to target against batch size, a `Speed` seconds per step and per epoch, a `Noise` the noise
-    scale along the run, a `Run` its learning curves, a `Study` time to target or, where there is no target, accuracy.
+    scale along the run, a `Run` its learning curves. A `Study` gives steps to target against batch size with the law
+    through them or, where there is no target, accuracy at equal epochs, steps and seconds; before it was analysed, time
+    to target or accuracy as measured. A `Fit` gives steps against batch size, a `Scale` time to target against devices.
     A `Curvature` gives the spectrum, a `Sharpness` that of each solution by box, a `Landscape` the line or the plane, a
     `Shift` the rise of the loss, a `CriticalPoint` the gradients of single batches, an
     `Escape` the share of starts that got on.
@@ -52,7 +59,15 @@ def _noise(noise: Noise, voice: Voice) -> Picture | None:
 
 
 def _study(study: Study, voice: Voice) -> Picture | None:
+    found = findings(study)
+    if found is not None:
+        return steps_against_size(found, voice) or three_budgets(found, voice)
     return measured_time_to_target(study.runs, study.unit, voice) or accuracy(study.runs, study.unit, voice)
+
+
+def _fit(fit: Fit, voice: Voice) -> Picture | None:
+    found = findings(fit)
+    return steps_against_size(found, voice) if found is not None else None
 
 
 FIGURES: dict[type[Record], Callable[[Any, Voice], Picture | go.Figure | None]] = {
@@ -61,6 +76,8 @@ FIGURES: dict[type[Record], Callable[[Any, Voice], Picture | go.Figure | None]] 
     Noise: _noise,
     Run: both_curves,
     Study: _study,
+    Fit: _fit,
+    Scale: scale_picture,
     Curvature: curvature_picture,
     Sharpness: sharpness_picture,
     Landscape: landscape_picture,

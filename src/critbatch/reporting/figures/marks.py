@@ -82,7 +82,7 @@ def hover_of_run(run: Run, voice: Voice) -> str:
         voice("hover_batch_size", batch_size=voice.count(run.batch_size)),
         voice("hover_learning_rate_and_seed", rate=voice.rate(run.learning_rate), seed=run.seed),
         voice(
-            f"hover_{run.outcome}",
+            "hover_stopped_early" if run.stopped_early else f"hover_{run.outcome}",
             steps=voice.about(end.step if end else run.diverged_at or run.steps),
             epochs=voice.about(end.epoch if end else run.epochs),
             seconds=voice.seconds(end.seconds if end else run.seconds),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.records import Advice, Law, Outcome, Run, TimePoint
+from critbatch.records import Advice, Law, Run, TimePoint
 from critbatch.reporting.figures.marks import add_outcomes, all_points, hover_of
 from critbatch.reporting.figures.theme import BLUE, Axis, Picture, bars, canvas, pale, safe
+from critbatch.reporting.readings import runs_worth_marking
 from critbatch.reporting.voice import Voice
 
 
@@ -15,9 +16,7 @@ def steps_to_target(
     runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, voice: Voice
 ) -> Picture | None:
     """Steps against batch size: runs that came to the target, runs that did not, and the law with its band."""
-    told = [
-        run for run in runs if run.target is not None and run.outcome is not Outcome.OUT_OF_MEMORY and run.steps > 0
-    ]
+    told = runs_worth_marking(runs)
     sizes = sorted({float(run.batch_size) for run in told} | {float(point.batch_size) for point in points})
     band = [p for p in points if p.steps.low is not None and p.steps.high is not None and math.isfinite(p.steps.high)]
     curve = _law_curve(law, sizes)
@@ -49,7 +48,7 @@ def steps_to_target(
             hoverinfo="skip",
         )
     add_outcomes(figure, told, heights, voice)
-    counts = {"n": len(told), "reached": sum(run.crossing is not None for run in told)}
+    counts = {"n": len(runs), "reached": sum(run.crossing is not None for run in runs)}
     trend = law is not None and law.holds
     noise = voice.about(law.noise_examples.value) if law is not None else ""
     title = voice("title_steps_law", noise=noise) if trend else voice("title_steps")

@@ -60,6 +60,7 @@ class Axis:
     write: Callable[[float], str]
     log: bool = True
     ticks: Sequence[float] = ()
+    most: int = 11  # ticks
 
     def layout(self, values: Iterable[float | None]) -> dict[str, Any]:
         """Range and ticks that hold `values`."""
@@ -70,7 +71,7 @@ class Axis:
         low, high = math.log10(min(held)), math.log10(max(held))
         pad = max(0.06 * (high - low), 0.08)
         low, high = low - pad, high + pad
-        ticks = spaced([t for t in self.ticks if t > 0] or round_values(low, high), (high - low) / 11)
+        ticks = spaced([t for t in self.ticks if t > 0] or round_values(low, high), (high - low) / self.most)
         return axis | {"range": [low, high], "tickvals": ticks, "ticktext": [safe(self.write(t)) for t in ticks]}
 
 

@@ -25,7 +25,7 @@ from critbatch.reporting.figures.theme import (
     pale,
     safe,
 )
-from critbatch.reporting.readings import soonest_settings
+from critbatch.reporting.readings import runs_worth_marking, soonest_settings
 from critbatch.reporting.voice import Voice
 
 
@@ -78,7 +78,7 @@ def measured_time_to_target(runs: Sequence[Run], unit: str, voice: Voice) -> Pic
     best = soonest_settings(runs)
     if not best:
         return None
-    reached = [run for run in runs if run.crossing is not None]
+    reached = [run for run in runs_worth_marking(runs) if run.crossing is not None]
     spots = [run.crossing.seconds for run in reached if run.crossing is not None]
     sizes, values = [float(s.batch_size) for s in best], [median(s.seconds) for s in best]
     x = Axis(voice("axis_batch_size", unit=voice.units(unit)), voice.count, ticks=sizes).layout(sizes)

@@ -10,7 +10,15 @@ from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Method, Secti
 from critbatch.reporting.figures.runs import accuracy, learning_curves, loss_curve, metric_curve
 from critbatch.reporting.figures.steps import best_rate, steps_to_target
 from critbatch.reporting.papers import GOYAL, MCCANDLISH, SHALLUE
-from critbatch.reporting.readings import MOST_POINTS, curves_worth_drawing, metric_name, scores_at_equal_epochs
+from critbatch.reporting.readings import (
+    MOST_MARKS,
+    MOST_POINTS,
+    curves_worth_drawing,
+    metric_name,
+    runs_worth_listing,
+    runs_worth_marking,
+    scores_at_equal_epochs,
+)
 from critbatch.reporting.voice import Voice
 
 MOST_RUNS_TOLD = 12
@@ -37,7 +45,8 @@ def steps_section(
     picture = steps_to_target(runs, points, law, unit, voice)
     if picture is None:
         return Section("steps", title, (Text(voice("steps_nothing")),))
-    blocks: list[Block] = [Text(voice("steps_text")), Chart(picture)]
+    note = marks_note([run for run in runs if run.target is not None], runs_worth_marking(runs), voice)
+    blocks: list[Block] = [Text(voice("steps_text")), Chart(picture, note)]
     lines = [voice("method_crossing"), voice("method_censored")]
     if law is None:
         return Section("steps", title, (*blocks, Text(voice("no_law")), Method(tuple(lines))))
@@ -82,7 +91,7 @@ def runs_section(runs: Sequence[Run], voice: Voice) -> Section:
     seeds = sorted({run.seed for run in runs})
     blocks.append(Text(voice("seeds", n=len(seeds), seeds=", ".join(str(seed) for seed in seeds))))
     return Section(
-        "runs", title, (*blocks, _table(runs, voice), Method((voice("method_curves"), voice("method_crossing"))))
+        "runs", title, (*blocks, *_table(runs, voice), Method((voice("method_curves"), voice("method_crossing"))))
     )
 
 
@@ -121,12 +130,22 @@ def _thinned(runs: Sequence[Run], drawn: Sequence[Run], voice: Voice) -> str:
     return (" " if voice.language == "en" else "").join(told)
 
 
-def _table(runs: Sequence[Run], voice: Voice) -> Table:
+def marks_note(runs: Sequence[Run], marked: Sequence[Run], voice: Voice) -> str:
+    """Says so where a figure marks some of many runs."""
+    many = len(marked) >= MOST_MARKS and len(marked) < len(runs)
+    return voice("marks_chosen", shown=voice.count(len(marked)), runs=voice.count(len(runs))) if many else ""
+
+
+def _table(runs: Sequence[Run], voice: Voice) -> list[Block]:
+    """The runs, or where they are many the best of each batch size; their options where any has some."""
     metric = voice.metric(metric_name(runs))
+    listed = runs_worth_listing(runs)
+    chosen = any(run.options for run in listed)
     header = (
         voice("batch_size"),
         voice("learning_rate"),
         voice("column_recipe"),
+        *((voice("column_options"),) if chosen else ()),
         voice("column_seed"),
         voice("column_outcome"),
         voice("column_steps_made"),
@@ -134,18 +153,27 @@ def _table(runs: Sequence[Run], voice: Voice) -> Table:
         voice("column_seconds"),
         voice("column_last_metric", metric=metric),
     )
-    rows = tuple(_row(run, voice) for run in sorted(runs, key=lambda r: (r.batch_size, r.learning_rate, r.seed)))
-    return Table(voice("runs_caption", n=len(runs)), header, rows, folded=True)
+    order = sorted(listed, key=lambda run: (run.batch_size, run.learning_rate, run.seed))
+    rows = tuple(_row(run, voice, chosen=chosen) for run in order)
+    left = len(runs) - len(listed)
+    if not left:
+        return [Table(voice("runs_caption", n=len(runs)), header, rows, folded=True)]
+    shown = {"shown": voice.count(len(listed)), "left": voice.count(left)}
+    return [
+        Text(voice("runs_left_out", **shown)),
+        Table(voice("runs_caption_some", **shown), header, rows, folded=True),
+    ]
 
 
-def _row(run: Run, voice: Voice) -> tuple[Cell, ...]:
+def _row(run: Run, voice: Voice, *, chosen: bool) -> tuple[Cell, ...]:
     end = run.crossing
     return (
         Cell(voice.count(run.batch_size)),
         Cell(voice.rate(run.learning_rate)),
         Cell(run.recipe),
+        *((Cell(voice.options(run.options) or "–"),) if chosen else ()),
         Cell(str(run.seed)),
-        Cell(voice(f"outcome_{run.outcome}")),
+        Cell(voice("outcome_stopped_early" if run.stopped_early else f"outcome_{run.outcome}")),
         Cell(voice.about(end.step if end else run.diverged_at or run.steps)),
         Cell(voice.about(end.epoch if end else run.epochs)),
         Cell(voice.seconds(end.seconds if end else run.seconds)),

@@ -29,6 +29,22 @@ PAGE = {
         en="Lower is sooner. Bars go from the fastest to the slowest seed. Both axes are logarithmic.",
         zh="越低越快。竖线从最快的种子到最慢的种子。两个坐标轴都是对数的。",
     ),
+    "hero_note_sizes": Sentence(
+        en="Each large mark is a batch size at its best; bars are intervals, shades the regimes. Both axes are "
+        "logarithmic.",
+        zh="每个大标记是一个批次大小的最好结果；竖线是区间，底色是各区段。两个坐标轴都是对数的。",
+    ),
+    "hero_note_budgets": Sentence(
+        en="Higher is better. Bars are intervals over seeds.", zh="越高越好。竖线是各随机种子的区间。"
+    ),
+    "tile_soonest": Sentence(en="Soonest batch size", zh="最快的批次大小"),
+    "tile_at_rate": Sentence(en="learning rate {rate}", zh="学习率 {rate}"),
+    "tile_critical": Sentence(en="Critical batch size", zh="临界批次大小"),
+    "tile_min_steps": Sentence(en="Least steps (S_min)", zh="最少步数（S_min）"),
+    "tile_min_examples": Sentence(en="Least examples (E_min)", zh="最少样本数（E_min）"),
+    "tile_min_epochs": Sentence(en="Least epochs (E_min)", zh="最少周期数（E_min）"),
+    "tile_exponent": Sentence(en="Exponent of the rate", zh="学习率的指数"),
+    "tile_bound": Sentence(en="only a bound is known", zh="只知道界限"),
     "tile_near": Sentence(en="within 10 %: {span}", zh="相差 10 % 以内：{span}"),
     "tile_alone": Sentence(en="no other within 10 %", zh="别无 10 % 以内的"),
     "tile_runs": Sentence(en="Runs made", zh="完成的训练"),

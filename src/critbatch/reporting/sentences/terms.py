@@ -26,11 +26,18 @@ TERMS = {
     "times": Sentence(en="{times} ×", zh="{times} 倍"),
     "range": Sentence(en="{low} to {high}", zh="{low} 至 {high}"),
     "at_least": Sentence(en="at least {low}", zh="至少 {low}"),
+    "at_most": Sentence(en="at most {high}", zh="至多 {high}"),
+    "or": Sentence(en=" or ", zh=" 或 "),
+    "not_known": Sentence(en="not known", zh="不知道"),
+    "list_ends": Sentence(en="{n}, from {first} to {last}", zh="{n} 个，从 {first} 到 {last}"),
     "interval": Sentence(en="{level} interval {span}", zh="{level} 区间 {span}"),
     "no_interval": Sentence(en="no interval", zh="无区间"),
     "number_with_interval": Sentence(en="{value} ({interval}, n = {n})", zh="{value}（{interval}，n = {n}）"),
     "number_alone": Sentence(en="{value} (no interval, n = {n})", zh="{value}（无区间，n = {n}）"),
     "number_with_bound": Sentence(
         en="{value} (at least {low} at the {level} level, n = {n})", zh="{value}（{level} 水平下至少 {low}，n = {n}）"
+    ),
+    "number_with_upper_bound": Sentence(
+        en="{value} (at most {high} at the {level} level, n = {n})", zh="{value}（{level} 水平下至多 {high}，n = {n}）"
     ),
 }

@@ -1,0 +1,55 @@
+"""Ends runs that are far behind others of their batch size: successive halving by Optuna's pruner."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from critbatch.campaigns.database import quiet
+from critbatch.records import Quantity, Run
+from critbatch.study_records import Question
+
+# A run is judged at an eighth, a quarter and a half of its length; the better half goes on.
+PARTS = (1, 2, 4)
+WHOLE = 8
+
+Values = Mapping[int, float]
+
+
+def hopeless(own: Values, others: Mapping[int, Values]) -> bool:
+    """Whether a run is to be ended where it stands.
+
+    Jamieson and Talwalkar 2016, arXiv:1502.07943, in the asynchronous form of Li et al. 2018, arXiv:1810.05934: a run
+    goes on if it is in the better half of those that have come as far by now.
+
+    Args:
+        own: the values of the run, smaller is better, by `PARTS`; the last one is where it stands.
+        others: of the other runs of its batch size and seed, by a number, in the order in which they were begun.
+    """
+    import optuna
+    from optuna.pruners import SuccessiveHalvingPruner
+    from optuna.trial import TrialState, create_trial
+
+    pruner = SuccessiveHalvingPruner(min_resource=PARTS[0], reduction_factor=2)
+    verdict = False
+    with quiet():
+        study = optuna.create_study(pruner=pruner)
+        for values in (*others.values(), own):
+            storage: Any = study._storage
+            trial = storage.create_new_trial(study._study_id, create_trial(state=TrialState.RUNNING))
+            for part in sorted(values):
+                storage.set_trial_intermediate_value(trial, part, values[part])
+                verdict = pruner.prune(study, storage.get_trial(trial))
+    return verdict
+
+
+def standing(question: Question, run: Run) -> float:
+    """How well a run does by now on the validation set; smaller is better."""
+    if question.target is not None and question.target.quantity is Quantity.VALIDATION_METRIC:
+        return -max((p.validation_metric for p in run.curve if math.isfinite(p.validation_metric)), default=-math.inf)
+    return min((p.validation_loss for p in run.curve if math.isfinite(p.validation_loss)), default=math.inf)
+
+
+Report = Callable[[int, float], bool]
+"""Takes a part of the way and the standing there, and tells whether the run is hopeless."""

@@ -1,0 +1,43 @@
+"""A record kept, reported and told. Needs no torch, so that commands without it start at once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Protocol
+
+from critbatch.record_files import load_records, save_record
+from critbatch.records import Record
+from critbatch.reporting import summary, write_report
+from critbatch.reporting.voice import Voice
+
+
+class Shown(Protocol):
+    """What `show` needs to know: where records go, in which language, to whom, and whether by this process."""
+
+    voice: Voice
+    out: Path
+    as_json: bool
+    speaks: bool
+
+
+def show(record: Record, setting: Shown) -> None:
+    """Keep the record, write the report of all that the folder holds, and say what was found: one process for all."""
+    if not setting.speaks:
+        return
+    save_record(record, setting.out)
+    path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
+    if setting.as_json:
+        print(record.to_json(indent=1))
+    else:
+        print(summary(record, setting.voice.language))
+        print(f"\n{path}")
+
+
+def as_file_name(name: str) -> str:
+    """A task's name with nothing in it that a folder's name cannot have.
+
+    >>> as_file_name("../my task<b>")
+    'my-task-b'
+    """
+    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"

@@ -1,0 +1,174 @@
+"""What runs say of one target, batch size by batch size, and which learning rate is best at each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import median
+
+from critbatch.predict.alike_runs import AlikeRuns, alike_runs
+from critbatch.records import Crossing, Outcome, Run, Setting, Target
+from critbatch.study_records import GoalPoint
+
+SOONEST = 0.5
+"""Steps of a run that met its target before the first step, so that it has a logarithm."""
+
+USABLE = 2.0
+"""A rate is usable where it takes at most this many times the steps of the best."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """All runs at one batch size with one learning rate and the same options.
+
+    Args:
+        points: of runs that came to the target, and of those that stopped short of it: bounds.
+        runs: all of them.
+        diverged, out_of_memory: runs that failed, and are no points.
+    """
+
+    batch_size: int
+    learning_rate: float | None = None
+    options: dict[str, Setting] = field(default_factory=dict)
+    points: tuple[GoalPoint, ...]
+    runs: int
+    diverged: int = 0
+    out_of_memory: int = 0
+
+    @property
+    def reached(self) -> tuple[GoalPoint, ...]:
+        return tuple(point for point in self.points if not point.censored)
+
+    @property
+    def missed_share(self) -> float:
+        """Of the runs: how many did not come to the target."""
+        return 1 - len(self.reached) / self.runs
+
+    @property
+    def median_work(self) -> float:
+        """Of `work_of`, over the runs that came to the target. Infinite where none did."""
+        return median(works) if (works := [work_of(point) for point in self.reached]) else math.inf
+
+
+BySize = Mapping[int, Sequence[Tried]]
+"""What was tried at each batch size, ascending, with the rates of each ascending."""
+
+
+def work_of(point: GoalPoint) -> float:
+    """Steps, or where they are not known epochs per example of the batch: a multiple of the steps."""
+    if point.steps is not None:
+        return point.steps
+    assert point.epochs is not None  # as `completed` left it
+    return point.epochs / point.batch_size
+
+
+def completed(point: GoalPoint, examples: int | None) -> GoalPoint:
+    """The same point with steps, epochs and examples, as far as one follows from another.
+
+    >>> completed(GoalPoint(batch_size=10, epochs=2.0), examples=1000).steps
+    200.0
+    """
+    seen = point.examples
+    if seen is None and point.steps is not None:
+        seen = point.steps * point.batch_size
+    if seen is None and point.epochs is not None and examples is not None:
+        seen = point.epochs * examples
+    if seen is None:
+        return point
+    steps = point.steps if point.steps is not None else seen / point.batch_size
+    epochs = point.epochs if point.epochs is not None or examples is None else seen / examples
+    return replace(point, steps=steps, examples=seen, epochs=epochs)
+
+
+def crossing_of(run: Run, target: Target) -> Crossing | None:
+    """Where a run came to a target, which may be another than its own."""
+    if run.crossing is not None and run.target == target:
+        return run.crossing
+    return target.crossing(run.curve)
+
+
+def goal_point(run: Run, target: Target) -> GoalPoint | None:
+    """A run as seen from a target. None where it is no bound either: it diverged, ran out of memory, or never began."""
+    crossing = crossing_of(run, target)
+    if crossing is None and (run.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) or run.steps < 1):
+        return None
+    if crossing is None:
+        steps, epochs, seconds = float(run.steps), run.epochs, run.seconds
+    else:
+        steps, epochs, seconds = max(SOONEST, crossing.step), crossing.epoch, crossing.seconds
+    return GoalPoint(
+        batch_size=run.batch_size,
+        steps=steps,
+        epochs=epochs if epochs > 0 else None,
+        censored=crossing is None,
+        seed=run.seed,
+        learning_rate=run.learning_rate,
+        step_seconds=seconds / steps if seconds > 0 else None,
+    )
+
+
+def tried_by_runs(runs: Sequence[Run], target: Target | None, examples: int | None) -> dict[int, list[Tried]]:
+    """By batch size, ascending, with the rates of each ascending. Without a target no run has a point."""
+    return {size: [_tried(one, target, examples) for one in alike] for size, alike in alike_runs(runs).items()}
+
+
+def _tried(alike: AlikeRuns, target: Target | None, examples: int | None) -> Tried:
+    points = [None if target is None else goal_point(run, target) for run in alike.runs]
+    lost = [run.outcome for run, point in zip(alike.runs, points, strict=True) if point is None]
+    return Tried(
+        batch_size=alike.batch_size,
+        learning_rate=alike.learning_rate,
+        options=alike.options,
+        points=tuple(completed(point, examples) for point in points if point is not None),
+        runs=len(alike.runs),
+        diverged=lost.count(Outcome.DIVERGED),
+        out_of_memory=lost.count(Outcome.OUT_OF_MEMORY),
+    )
+
+
+def tried_by_points(points: Iterable[GoalPoint]) -> dict[int, list[Tried]]:
+    """As `tried_by_runs`, of points that were completed."""
+    groups: dict[tuple[int, float], list[GoalPoint]] = {}
+    for point in points:
+        groups.setdefault((point.batch_size, point.learning_rate or 0.0), []).append(point)
+    found: dict[int, list[Tried]] = {}
+    for (size, _), alike in sorted(groups.items()):
+        tried = Tried(batch_size=size, learning_rate=alike[0].learning_rate, points=tuple(alike), runs=len(alike))
+        found.setdefault(size, []).append(tried)
+    return found
+
+
+def best_of(tried: Sequence[Tried]) -> Tried | None:
+    """The rate that misses the target least often, and of such that of the fewest steps; None where all miss it."""
+    able = [one for one in tried if one.reached]
+    return min(able, key=lambda one: (round(one.missed_share, 9), one.median_work), default=None)
+
+
+def rates_beside(best: Tried, tried: Sequence[Tried]) -> list[Tried]:
+    """All that were tried with the options of the best, from the smallest rate to the largest."""
+    alike = [one for one in tried if one.options == best.options and one.learning_rate is not None]
+    return sorted(alike, key=lambda one: one.learning_rate or 0.0)
+
+
+def usable_rates(best: Tried, tried: Sequence[Tried]) -> tuple[float, float] | None:
+    """The range of rates around the best in which most runs come to the target in at most twice the steps."""
+    beside = rates_beside(best, tried)
+    if best not in beside:
+        return None
+    most = USABLE * best.median_work
+    good = [one is best or (one.median_work <= most and one.missed_share <= 0.5) for one in beside]
+    low = high = beside.index(best)
+    while low > 0 and good[low - 1]:
+        low -= 1
+    while high < len(good) - 1 and good[high + 1]:
+        high += 1
+    first, last = beside[low].learning_rate, beside[high].learning_rate
+    assert first is not None and last is not None
+    return first, last
+
+
+def bound_of(tried: Sequence[Tried]) -> GoalPoint | None:
+    """The longest run that missed the target, where none came to it: a tuned run takes more."""
+    missed = [point for one in tried for point in one.points]
+    return max(missed, key=work_of, default=None)

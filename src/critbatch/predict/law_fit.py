@@ -1,0 +1,194 @@
+"""The likelihood of `S = S_min (1 + B_crit / B)`, given steps to a target, and the intervals that follow from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq, minimize_scalar
+from scipy.special import stdtrit
+
+from critbatch.predict.bounds import BoundedValues
+from critbatch.predict.law import Array
+from critbatch.records import Estimate
+
+Flags = NDArray[np.bool_]
+
+LEVEL = 0.95
+
+FAR = math.log(1e4)
+"""Critical batch sizes are looked for up to this far, in logarithms, outside of the sizes that were run."""
+
+LIMIT = 1e5
+"""The logarithm of a critical batch size without end: in float64 its exponential is infinite, that of -LIMIT zero."""
+
+SPACING = 0.1
+"""Of the critical batch sizes that are tried, in logarithms: the likelihood hardly bends on that."""
+
+Quantity = Callable[[Array], Array]
+"""The logarithm of a quantity less the law's level, of the logarithm of the critical batch size."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LawFit:
+    """The likelihood of the law, given points of one task and target.
+
+    The law's level is log(steps) at `middle`, the geometric mean of the batch sizes: unlike S_min and E_min it stays
+    finite in both limits, perfect scaling (B_crit infinite) and no saving at all (B_crit zero).
+
+    Args:
+        log_batch: logarithms of the batch sizes, shape (n,).
+        values: logarithms of the steps, or of any multiple of them.
+        grid: logarithms of B_crit that were tried, ascending, the two limits first and last.
+        heights: their log-likelihoods, shape as `grid`.
+        log_critical: the best; -LIMIT or LIMIT at a limit.
+        log_level: the level there.
+        best: its log-likelihood.
+        scatter: standard deviation of a point around the law, in logarithms.
+    """
+
+    log_batch: Array
+    values: BoundedValues
+    grid: Array
+    heights: Array
+    log_critical: float
+    log_level: float
+    best: float
+    scatter: float
+
+    @property
+    def middle(self) -> float:
+        return float(self.log_batch.mean())
+
+    def log_steps(self, batch_size: float) -> Quantity:
+        return lambda log_critical: _shape(log_critical, math.log(batch_size), self.middle)
+
+    def log_min_steps(self, log_critical: Array) -> Array:
+        return np.asarray(-np.logaddexp(0.0, log_critical - self.middle))
+
+    def log_min_examples(self, log_critical: Array) -> Array:
+        return np.asarray(self.middle - np.logaddexp(0.0, self.middle - log_critical))
+
+    def value(self, quantity: Quantity) -> float:
+        """The logarithm of a quantity, at the highest likelihood."""
+        return self.log_level + float(quantity(np.array([self.log_critical]))[0])
+
+    def fitted(self) -> Array:
+        """log(steps) by the law at the batch size of each point, shape (n,)."""
+        return self.log_level + _shape(np.array(self.log_critical), self.log_batch, self.middle)
+
+    def critical_ends(self, level: float) -> tuple[float, float]:
+        """The interval of log(B_crit): -LIMIT or LIMIT where the limit lies within."""
+        threshold = self._threshold(level)
+        inside = [self.log_critical, *self.grid[self.heights >= threshold]]
+        first, last = min(inside), max(inside)
+        below = float(self.grid[max(0, np.searchsorted(self.grid, first) - 1)])
+        above = float(self.grid[min(len(self.grid) - 1, np.searchsorted(self.grid, last, side="right"))])
+        return self._edge(first, below, threshold), self._edge(last, above, threshold)
+
+    def ends(self, quantity: Quantity, level: float) -> tuple[float, float]:
+        """The profile likelihood interval of the logarithm of a quantity. -LIMIT and LIMIT are no bounds."""
+        low, high = self.critical_ends(level)
+        spread = np.linspace(max(low, self.grid[1]), min(high, self.grid[-2]), 101)
+        tried = self.grid[(self.grid >= low) & (self.grid <= high)]
+        log_criticals = np.unique(np.concatenate([tried, spread, [self.log_critical]]))
+        lows, highs = self.values.level_ends(self._shapes(log_criticals), self._threshold(level))
+        moved = quantity(log_criticals)
+        return float((lows + moved).min()), float((highs + moved).max())
+
+    def estimate(self, quantity: Quantity, *, level: float = LEVEL) -> Estimate:
+        """The exponential of a quantity, with its interval. Where that is open, a reason tells which limit is in it."""
+        return self._told(self.value(quantity), self.ends(quantity, level), level)
+
+    def critical_batch_size(self, *, level: float = LEVEL) -> Estimate:
+        return self._told(self.log_critical, self.critical_ends(level), level)
+
+    def _told(self, value: float, ends: tuple[float, float], level: float) -> Estimate:
+        first, last = self.critical_ends(level)
+        open_below, open_above = first <= -LIMIT, last >= LIMIT
+        reason = "too_few_points" if open_below and open_above else ""
+        reason = reason or ("all_perfect_scaling" if open_above else "no_perfect_scaling" if open_below else "")
+        with np.errstate(over="ignore"):
+            middle, low, high = (float(np.exp(one)) for one in (value, *ends))
+        bounded = low > 0 and high < math.inf
+        return Estimate(
+            value=middle,
+            n=len(self.log_batch),
+            low=low if low > 0 else None,
+            high=high if high < math.inf else None,
+            level=level,
+            reason="" if bounded else reason,
+        )
+
+    def _threshold(self, level: float) -> float:
+        """The least log-likelihood of what an interval holds.
+
+        `n log(1 + t^2 / (n - 2))` for twice the difference makes it the F-test's region of a curve with two numbers:
+        Bates and Watts 1988, "Nonlinear regression analysis and its applications", section 6.1. Bounds add nothing to
+        n.
+        """
+        n = self.values.reached
+        t = float(stdtrit(n - 2, (1 + level) / 2))
+        return self.best - n / 2 * math.log1p(t * t / (n - 2))
+
+    def _shapes(self, log_criticals: Array) -> Array:
+        return _shape(log_criticals[:, None], self.log_batch, self.middle)
+
+    def _edge(self, inside: float, outside: float, threshold: float) -> float:
+        def above(log_critical: float) -> float:
+            return float(self.values.best_levels(self._shapes(np.array([log_critical])))[2][0]) - threshold
+
+        if inside == outside or above(inside) <= 0 or above(outside) >= 0:
+            return inside
+        # A limit is as far as can be: what is next to it is as good.
+        nearer = max(min(outside, self.log_batch.max() + 2 * FAR), self.log_batch.min() - 2 * FAR)
+        return float(brentq(above, inside, nearer, xtol=1e-12)) if above(nearer) < 0 else outside
+
+
+def fit_law(log_batch: Array, log_steps: Array, censored: Flags) -> LawFit:
+    """The law of highest likelihood, with log-normal scatter: without bounds that of least squares in logarithms.
+
+    Args:
+        log_batch: of the batch sizes, shape (n,).
+        log_steps: of the steps to the target, or of any multiple of them. Shape (n,).
+        censored: which of the steps are lower bounds, shape (n,). Three at least are none.
+    """
+    values = BoundedValues(log_steps, censored)
+    middle = float(log_batch.mean())
+    inner = np.arange(log_batch.min() - FAR, log_batch.max() + FAR, SPACING)
+    grid = np.concatenate([[-LIMIT], inner, [LIMIT]])
+    heights = values.best_levels(_shape(grid[:, None], log_batch, middle))[2]
+    at = float(grid[heights.argmax()])
+    if abs(at) < LIMIT:
+        at = _refined(values, log_batch, at)
+    level, scatter, height = (float(one[0]) for one in values.best_levels(_shape(np.array([[at]]), log_batch, middle)))
+    return LawFit(
+        log_batch=log_batch,
+        values=values,
+        grid=grid,
+        heights=heights,
+        log_critical=at,
+        log_level=level,
+        best=max(height, float(heights.max())),
+        scatter=scatter * math.sqrt(values.reached / (values.reached - 2)),
+    )
+
+
+def _shape(log_critical: Array, log_batch: Array | float, middle: float) -> Array:
+    """log((1 + B_crit / B) / (1 + B_crit / middle)): finite however large or small B_crit is."""
+    return np.asarray(np.logaddexp(0.0, log_critical - log_batch) - np.logaddexp(0.0, log_critical - middle))
+
+
+def _refined(values: BoundedValues, log_batch: Array, near: float) -> float:
+    middle = float(log_batch.mean())
+
+    def misfit(log_critical: float) -> float:
+        _, scatter, height = values.best_levels(_shape(np.array([[log_critical]]), log_batch, middle))
+        # Without bounds both have their least at one place; the square is smooth there also when it is zero.
+        return -float(height[0]) if len(values.bound) else float(scatter[0] ** 2)
+
+    found = minimize_scalar(misfit, bounds=(near - SPACING, near + SPACING), method="bounded", options={"xatol": 1e-12})
+    return float(found.x)

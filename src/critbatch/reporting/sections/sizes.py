@@ -1,0 +1,116 @@
+"""Each batch size at its best: the table of a study, on the page and in the terminal."""
+
+from __future__ import annotations
+
+from critbatch.records import Estimate
+from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
+from critbatch.reporting.figures.theme import Picture
+from critbatch.reporting.findings import Findings
+from critbatch.reporting.papers import SHALLUE
+from critbatch.reporting.sections.setup import notes
+from critbatch.reporting.voice import Voice, Write
+from critbatch.study_records import SizeResult
+
+
+def sizes_section(findings: Findings, picture: Picture | None, note: str, voice: Voice) -> Section:
+    """The table, and time to target where a picture of it is given."""
+    rated = any(size.learning_rate is not None for size in findings.sizes)
+    blocks: list[Block] = [Text(voice("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, voice)]
+    if picture is not None:
+        blocks.append(Chart(picture, note))
+    keys = ("method_crossing", "method_sizes", "method_sizes_interval", "method_usable", "method_regimes")
+    method = Method(tuple(voice(key) for key in keys), (SHALLUE,))
+    return Section("sizes", voice("section_sizes"), (*blocks, method))
+
+
+def sizes_table(findings: Findings, voice: Voice) -> Table:
+    """A row for each batch size; columns that no size has are left out."""
+    sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
+    rated = any(size.learning_rate is not None for size in sizes)
+    chosen = any(size.options for size in sizes)
+    told = {name: any(getattr(size, name) is not None for size in sizes) for name in ("epochs", "examples", "seconds")}
+    # Examples say the same.
+    told["epochs"] = told["epochs"] and (findings.in_epochs or not told["examples"])
+    header = [
+        "batch_size",
+        *(["column_best_rate"] if rated else []),
+        *(["column_options"] if chosen else []),
+        *([] if findings.in_epochs else ["column_steps"]),
+        *(["axis_epochs_to_target"] if told["epochs"] else []),
+        *(["column_examples"] if told["examples"] else []),
+        *(["column_time"] if told["seconds"] else []),
+        "column_regime",
+        "column_reached",
+    ]
+    soonest = findings.soonest
+    rows = []
+    for size in sizes:
+        marks = (voice("mark_best"),) if soonest is not None and size.batch_size == soonest.batch_size else ()
+        row = [
+            Cell(voice.count(size.batch_size), marks=marks),
+            *([_rate(size, voice)] if rated else []),
+            *([Cell(voice.options(size.options) or "–")] if chosen else []),
+            *([] if findings.in_epochs else [_steps(size, voice)]),
+            *([_number(size.epochs, voice.about, voice)] if told["epochs"] else []),
+            *([Cell(voice.about(size.examples.value) if size.examples else "–")] if told["examples"] else []),
+            *([_number(size.seconds, voice.seconds, voice)] if told["seconds"] else []),
+            Cell(voice(f"regime_{size.regime}") if size.regime is not None else "–"),
+            _tried(size, voice),
+        ]
+        rows.append(tuple(row))
+    estimates = [each for size in sizes for each in (size.steps, size.seconds)]
+    caption = voice("sizes_caption")
+    told_notes = notes(estimates, voice)
+    if any(size.usable_rates for size in sizes):
+        told_notes = (*told_notes, voice("sizes_usable"))
+    return Table(caption, tuple(voice(key) for key in header), tuple(rows), told_notes)
+
+
+def brief_table(findings: Findings, voice: Voice) -> Table:
+    """What a terminal has room for: the best rate, steps or epochs, seconds and regime of each size."""
+    sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
+    rated, timed = (any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds"))
+    rows = [
+        (
+            Cell(voice.count(size.batch_size)),
+            *((Cell(voice.rate(size.learning_rate) if size.learning_rate is not None else "–"),) if rated else ()),
+            _number(size.epochs, voice.about, voice) if findings.in_epochs else _steps(size, voice),
+            *((_number(size.seconds, voice.seconds, voice),) if timed else ()),
+            Cell(voice(f"regime_{size.regime}") if size.regime is not None else "–"),
+        )
+        for size in sizes
+    ]
+    header = [
+        "batch_size",
+        *(["column_best_rate"] if rated else []),
+        "axis_epochs_to_target" if findings.in_epochs else "column_steps",
+        *(["column_time"] if timed else []),
+        "column_regime",
+    ]
+    return Table(voice("sizes_caption"), tuple(voice(key) for key in header), tuple(rows))
+
+
+def _rate(size: SizeResult, voice: Voice) -> Cell:
+    if size.learning_rate is None:
+        return Cell("–")
+    usable = voice.span(*size.usable_rates, voice.about) if size.usable_rates else ""
+    return Cell(voice.rate(size.learning_rate), usable, (voice("sizes_at_edge"),) if size.at_edge else ())
+
+
+def _tried(size: SizeResult, voice: Voice) -> Cell:
+    rates = voice("rates_tried", n=size.rates) if size.rates else ""
+    return Cell(voice("of_seeds", reached=size.reached, runs=size.seeds) if size.seeds else "–", rates)
+
+
+def _steps(size: SizeResult, voice: Voice) -> Cell:
+    if size.steps is not None:
+        return _number(size.steps, voice.about, voice)
+    if size.bound is not None:
+        return Cell(voice("sizes_bound", steps=voice.about(size.bound)), voice("sizes_missed"))
+    return Cell(voice("sizes_missed"))
+
+
+def _number(estimate: Estimate | None, write: Write, voice: Voice) -> Cell:
+    if estimate is None:
+        return Cell("–")
+    return Cell(write(estimate.value), voice.bounds(estimate, write) or voice("no_interval"))

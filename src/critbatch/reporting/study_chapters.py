@@ -1,0 +1,102 @@
+"""The chapters of a study that was analysed and of a fit: tiles, picture, sections."""
+
+from __future__ import annotations
+
+import math
+
+from critbatch.records import Estimate
+from critbatch.reporting.blocks import Chart, Section, Tile
+from critbatch.reporting.figures.budgets import three_budgets
+from critbatch.reporting.figures.sizes import steps_against_size
+from critbatch.reporting.figures.time import measured_time_to_target
+from critbatch.reporting.findings import Findings, findings
+from critbatch.reporting.loss_chapters import Parts
+from critbatch.reporting.readings import runs_worth_marking
+from critbatch.reporting.sections.asked import asked_section
+from critbatch.reporting.sections.budgets import budgets_section
+from critbatch.reporting.sections.hardware import hardware
+from critbatch.reporting.sections.law import law_section
+from critbatch.reporting.sections.noise import noise_of_runs
+from critbatch.reporting.sections.points import points_section, predictions_section
+from critbatch.reporting.sections.rate_law import rate_law_section
+from critbatch.reporting.sections.sizes import sizes_section
+from critbatch.reporting.sections.training import marks_note, runs_section
+from critbatch.reporting.voice import SURE, Voice, Write
+from critbatch.study_records import Fit, Study
+
+# More tiles than these need a second row.
+ROW_OF_TILES = 5
+
+
+def study_parts(study: Study, found: Findings, voice: Voice) -> Parts:
+    """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
+    runs, targeted = study.runs, study.question.target is not None
+    picture = steps_against_size(found, voice) if targeted else None
+    hero = _hero(found, voice)
+    sections: list[Section] = [asked_section(study, voice)]
+    if targeted:
+        time = measured_time_to_target(runs, study.unit, voice)
+        note = " ".join(filter(None, (voice("hero_note_study"), marks_note(runs, runs_worth_marking(runs), voice))))
+        sections += [sizes_section(found, time, note, voice), law_section(found, voice), rate_law_section(found, voice)]
+    sections.append(budgets_section(found, voice, drawn=picture is None and hero is not None))
+    sections += [hardware(study.speed, voice)] if study.speed is not None else []
+    sections.append(runs_section(runs, voice))
+    sections += [noise_of_runs(runs, study.unit, voice)] if any(run.noise for run in runs) else []
+    tiles = _tiles(found, voice)
+    if 0 < len(tiles) < ROW_OF_TILES:
+        left = voice("tile_left", left=voice.count(study.left)) if study.left else ""
+        tiles.append(Tile(voice("tile_runs"), voice.count(len(runs)), left))
+    return tiles, hero, sections
+
+
+def fit_parts(fit: Fit, voice: Voice) -> Parts:
+    """The points, each size, the law, the rates where they are known, and the predictions."""
+    found = findings(fit)
+    assert found is not None
+    sections = [points_section(fit, voice), sizes_section(found, None, "", voice), law_section(found, voice)]
+    if any(size.learning_rate is not None for size in found.sizes):
+        sections.append(rate_law_section(found, voice))
+    if fit.predictions:
+        sections.append(predictions_section(fit, found, voice))
+    return _tiles(found, voice), _hero(found, voice), sections
+
+
+def _hero(found: Findings, voice: Voice) -> Chart | None:
+    """Steps against batch size, or without a target the three budgets."""
+    picture = steps_against_size(found, voice)
+    if picture is not None:
+        return Chart(picture, voice("hero_note_sizes"))
+    picture = three_budgets(found, voice)
+    return Chart(picture, voice("hero_note_budgets")) if picture is not None else None
+
+
+def _tiles(found: Findings, voice: Voice) -> list[Tile]:
+    tiles, best, law = [], found.soonest, found.trade_off
+    if best is not None:
+        tiles.append(Tile(voice("tile_soonest"), voice.count(best.batch_size), _rate(best.learning_rate, voice)))
+    if law is not None:
+        tiles.append(_tile("tile_critical", law.critical_batch_size, voice.about, voice))
+        if law.min_steps is not None:
+            tiles.append(_tile("tile_min_steps", law.min_steps, voice.about, voice))
+        if law.min_epochs is not None:
+            tiles.append(_tile("tile_min_epochs", law.min_epochs, voice.about, voice))
+        elif law.min_examples is not None:
+            tiles.append(_tile("tile_min_examples", law.min_examples, voice.about, voice))
+    if found.analysis.rate_law is not None:
+        tiles.append(_tile("tile_exponent", found.analysis.rate_law.exponent, voice.about, voice))
+    return tiles
+
+
+def _rate(rate: float | None, voice: Voice) -> str:
+    return voice("tile_at_rate", rate=voice.rate(rate)) if rate is not None else ""
+
+
+def _tile(key: str, estimate: Estimate, write: Write, voice: Voice) -> Tile:
+    """The number and its interval; the bound alone where the number is 0 or infinite."""
+    bounds = voice.bounds(estimate, write)
+    if not math.isfinite(estimate.value) or estimate.value == 0:
+        return Tile(voice(key), bounds or voice("not_known"), voice("tile_bound") if bounds else "")
+    if estimate.low is not None and estimate.high is not None:
+        return Tile(voice(key), write(estimate.value), voice.interval(estimate, write))
+    sure = f"tile_{estimate.reason}" if estimate.reason in SURE else "no_interval"
+    return Tile(voice(key), write(estimate.value), bounds or voice(sure))

@@ -1,0 +1,219 @@
+"""The fit of steps against examples: exact where the truth is known, and right as often as it says elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit, minimize
+from scipy.stats import norm
+
+from critbatch.predict.goal_points import completed
+from critbatch.predict.law_fit import fit_law
+from critbatch.predict.predictions import predict_runs
+from critbatch.predict.trade_off import FittedTradeOff, fit_trade_off
+from critbatch.study_records import GoalPoint
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+from fit_coverage import (
+    Design,
+    coverage,
+    errors_with_bounds,
+    hinge,
+    perfect_scaling,
+    refused,
+    the_law,
+    untuned_large,
+    untuned_small,
+)
+
+sys.path.pop(0)
+
+SIZES = tuple(2**k for k in range(4, 12))
+MIN_STEPS, CRITICAL = 300.0, 200.0
+
+
+def point(size: int, *, factor: float = 1.0, **others: object) -> GoalPoint:
+    """On the law, or `factor` above it."""
+    steps = MIN_STEPS * (1 + CRITICAL / size) * factor
+    return replace(GoalPoint(batch_size=size, steps=steps, examples=steps * size), **others)
+
+
+def noisy(seed: int = 0, scatter: float = 0.1, sizes: tuple[int, ...] = SIZES) -> list[GoalPoint]:
+    chance = np.random.default_rng(seed)
+    return [point(size, factor=math.exp(scatter * chance.standard_normal())) for size in sizes]
+
+
+def fitted(points: list[GoalPoint], examples: int | None = None) -> FittedTradeOff:
+    found = fit_trade_off(points, examples=examples)
+    assert found is not None
+    return found
+
+
+def test_points_on_the_law_give_its_numbers_back():
+    law = fitted([point(size) for size in SIZES], examples=1000).record
+    assert law.min_steps is not None and law.min_examples is not None and law.min_epochs is not None
+    assert law.min_steps.value == pytest.approx(MIN_STEPS, rel=1e-6)
+    assert law.critical_batch_size.value == pytest.approx(CRITICAL, rel=1e-6)
+    assert law.min_examples.value == pytest.approx(MIN_STEPS * CRITICAL, rel=1e-6)
+    assert law.min_epochs.value == pytest.approx(MIN_STEPS * CRITICAL / 1000, rel=1e-6)
+    assert law.holds and law.reason == "" and law.scatter < 1e-6
+
+
+def test_epochs_alone_tell_the_same_critical_batch_size_as_steps():
+    in_steps = noisy()
+    in_epochs = [
+        GoalPoint(batch_size=one.batch_size, epochs=one.steps * one.batch_size / 5000) for one in in_steps if one.steps
+    ]
+    by_steps, by_epochs = fitted(in_steps, examples=5000).record, fitted(in_epochs).record
+    assert by_epochs.min_steps is None and by_epochs.min_examples is None
+    for name in ("min_epochs", "critical_batch_size"):
+        one, other = getattr(by_steps, name), getattr(by_epochs, name)
+        assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high), rel=1e-6)
+    whole = fitted([completed(one, 5000) for one in in_epochs], examples=5000).record
+    assert whole.min_steps is not None and by_steps.min_steps is not None
+    assert whole.min_steps.value == pytest.approx(by_steps.min_steps.value, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_fit_is_that_of_least_squares(seed: int):
+    points = noisy(seed, 0.2)
+    x, y = np.array(SIZES, float), np.log([one.steps for one in points if one.steps])
+    (log_least, log_critical), _ = curve_fit(
+        lambda size, a, c: a + np.log1p(np.exp(c) / size), x, y, p0=(5, 5), xtol=1e-12, ftol=1e-12
+    )
+    law = fitted(points).record
+    assert law.min_steps is not None
+    assert math.log(law.min_steps.value) == pytest.approx(log_least, abs=1e-5)
+    assert math.log(law.critical_batch_size.value) == pytest.approx(log_critical, abs=1e-5)
+
+
+def test_with_bounds_the_fit_is_that_of_highest_likelihood():
+    points = noisy(3, 0.2, SIZES * 2)
+    steps = np.array([one.steps for one in points])
+    most = 3 * MIN_STEPS * CRITICAL / np.array([one.batch_size for one in points])
+    missed = steps > most
+    assert 2 < missed.sum() < len(points) - 5
+    x, y = np.log([one.batch_size for one in points]), np.log(np.minimum(steps, most))
+
+    def loss(theta: np.ndarray) -> float:
+        away = (y - theta[0] - np.logaddexp(0, theta[1] - x)) / math.exp(theta[2])
+        return -float((norm.logpdf(away[~missed]) - theta[2]).sum() + norm.logsf(away[missed]).sum())
+
+    oracle = minimize(loss, (5.0, 5.0, -1.0), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12}).x
+    law = fit_law(x, y, missed)
+    assert law.value(law.log_min_steps) == pytest.approx(oracle[0], abs=1e-5)
+    assert law.log_critical == pytest.approx(oracle[1], abs=1e-5)
+    n = law.values.reached
+    assert law.scatter * math.sqrt((n - 2) / n) == pytest.approx(math.exp(oracle[2]), rel=1e-5)
+
+    low, high = law.ends(law.log_min_steps, 0.95)
+    for end in (low, high):
+        best = min(
+            minimize(lambda rest, end=end: loss(np.array([end, *rest])), start, method="Nelder-Mead").fun
+            for start in ((oracle[1], oracle[2]), (oracle[1] + 0.5, oracle[2]), (oracle[1] - 0.5, oracle[2]))
+        )
+        assert loss(oracle) - best == pytest.approx(law._threshold(0.95) - law.best, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("design", "cases"), [(Design(6, 1, 0.1), 1500), (Design(12, 1, 0.2), 1500), (Design(6, 3, 0.2), 1500)]
+)
+def test_95_per_cent_intervals_hold_the_truth_in_93_to_97_per_cent(design: Design, cases: int):
+    """One standard error is 0.6 %. `benchmarks/fit_coverage.py` is the same with more cases and designs."""
+    found = coverage(design, cases, seed=1)
+    for name in ("min_steps", "min_examples", "critical_batch_size"):
+        assert 0.93 <= found[name] <= 0.97, (name, found[name])
+    assert 0.76 <= found["prediction"] <= 0.84
+
+
+def test_points_that_missed_the_target_make_the_law_better_than_without_them():
+    found = errors_with_bounds(Design(6, 3, 0.3, 3.0), 60)
+    assert abs(found["used"]["bias"]) < 0.1 < -found["dropped"]["bias"]
+    assert found["used"]["rms"] < 0.8 * found["dropped"]["rms"]
+
+
+def test_a_law_that_holds_is_refused_in_about_five_per_cent():
+    """One standard error is 2 % for the test of a bend, 0.7 % for that of lack of fit."""
+    for curve in (the_law, perfect_scaling):
+        assert refused(Design(6, 1, 0.1), curve, 120)["refused"] < 0.11
+        assert 0.02 < refused(Design(6, 3, 0.1), curve, 1000)["refused"] < 0.08
+
+
+def test_a_law_that_fails_is_refused_and_told_why():
+    rising, falling = refused(Design(6, 3, 0.1), untuned_large, 100), refused(Design(6, 3, 0.1), untuned_small, 100)
+    assert rising["refused"] > 0.95 and rising["steps_rise"] > 0.5
+    assert falling["refused"] > 0.95 and falling["examples_fall"] > 0.9
+    assert refused(Design(6, 3, 0.1), hinge, 100)["refused"] > 0.9
+    assert refused(Design(10, 1, 0.1), untuned_large, 50)["refused"] > 0.9
+
+
+def test_repeats_that_find_a_misfit_too_small_to_matter_let_the_law_pass():
+    points = [point(size, factor=1 + 0.03 * (-1) ** i) for i, size in enumerate(SIZES)]
+    doubled = [replace(one, steps=one.steps * wobble) for one in points if one.steps for wobble in (0.999, 1.001)]
+    law = fitted(doubled).record
+    assert law.holds and law.reason == "small_misfit" and law.p_value is not None and law.p_value < 1e-6
+    assert law.test == "lack_of_fit"
+
+
+def test_scatter_beyond_what_seeds_make_is_no_law():
+    law = fitted(noisy(1, 1.0)).record
+    assert not law.holds
+
+
+def test_where_all_points_scale_perfectly_neither_b_crit_nor_s_min_is_bounded_beyond():
+    chance = np.random.default_rng(0)
+    points = [
+        GoalPoint(batch_size=size, steps=1e6 / size * math.exp(0.05 * chance.standard_normal())) for size in SIZES
+    ]
+    law = fitted(points).record
+    assert law.min_steps is not None and law.min_examples is not None
+    assert law.critical_batch_size.high is None and law.critical_batch_size.reason == "all_perfect_scaling"
+    assert law.critical_batch_size.low is not None and law.critical_batch_size.low > SIZES[-2]
+    assert law.min_steps.low is None and law.min_steps.high is not None
+    assert law.min_examples.low is not None and law.min_examples.low < 1e6 < (law.min_examples.high or 0)
+    assert law.min_examples.reason == ""
+
+
+def test_where_no_size_saves_a_step_neither_b_crit_nor_e_min_is_bounded_below():
+    chance = np.random.default_rng(0)
+    points = [GoalPoint(batch_size=size, steps=500 * math.exp(0.05 * chance.standard_normal())) for size in SIZES]
+    law = fitted(points).record
+    assert law.min_steps is not None and law.min_examples is not None
+    assert law.critical_batch_size.low is None and law.critical_batch_size.reason == "no_perfect_scaling"
+    assert law.min_examples.low is None and law.min_steps.low is not None
+    assert law.min_steps.reason == ""
+
+
+def test_one_number_of_epochs_for_all_tells_a_budget_and_no_law():
+    law = fitted([GoalPoint(batch_size=size, epochs=90.0, censored=size > 500) for size in SIZES]).record
+    assert not law.holds and law.reason == "constant_budget" and law.p_value is None
+    assert law.critical_batch_size.low is None and law.critical_batch_size.high is None
+    assert law.min_epochs is not None and law.min_epochs.value == pytest.approx(90)
+
+
+def test_few_points_are_fitted_and_not_tested():
+    law = fitted(noisy(sizes=SIZES[:3])).record
+    assert law.p_value is None and law.reason == "too_few_points" and not law.holds
+    assert fit_trade_off(noisy(sizes=SIZES[:2])) is None
+    assert fit_trade_off([replace(one, censored=i > 1) for i, one in enumerate(noisy())]) is None
+
+
+def test_the_order_of_the_points_changes_nothing():
+    points = noisy(sizes=SIZES * 2)
+    assert fitted(points).record == fitted(points[::-1]).record
+
+
+def test_a_prediction_on_the_law_is_the_law_and_reaches_further_out_than_the_fit_alone():
+    exact = predict_runs(fitted([point(size) for size in SIZES], examples=1000), [7, 10**6])
+    for one in exact:
+        assert one.steps == pytest.approx(MIN_STEPS * (1 + CRITICAL / one.batch_size), rel=1e-6)
+        assert one.epochs == pytest.approx((one.steps or 0) * one.batch_size / 1000)
+    found = fitted(noisy())
+    (one,) = predict_runs(found, [128])
+    low, high = found.law.ends(found.law.log_steps(128), 0.8)
+    assert one.low < math.exp(low) < (one.steps or 0) < math.exp(high) < one.high
