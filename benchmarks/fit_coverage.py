@@ -19,9 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from critbatch.machine import describe_host
-from critbatch.predict.law_fit import fit_law
 from critbatch.predict.predictions import run_ends
-from critbatch.predict.trade_off import FEWEST_SIZES, fit_trade_off
+from critbatch.predict.trade_off import fit_trade_off
 from critbatch.study_records import GoalPoint
 
 RESULT = Path(__file__).parent / "results" / "fit-coverage.json"
@@ -82,7 +81,7 @@ def untuned_small(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def hinge(x: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Perfect scaling up to the middle, then no saving at all: 30 % below the law at the most."""
+    """Perfect scaling up to the middle, then no saving at all."""
     return np.maximum(0.0, (low + high) / 2 - x)
 
 
@@ -119,21 +118,19 @@ def coverage(design: Design, cases: int, *, seed: int = 0) -> dict[str, float]:
     done = 0
     while done < cases:
         points, critical = drawn_points(design, chance)
-        if len({point.batch_size for point in points if not point.censored}) < FEWEST_SIZES:
+        fitted = fit_trade_off(points)
+        if fitted is None:
             continue
         done += 1
-        law = fit_law(
-            np.log([float(point.batch_size) for point in points]),
-            np.log([point.steps for point in points]),
-            np.array([point.censored for point in points]),
-        )
+        law = fitted.record
+        assert law.min_steps is not None and law.min_examples is not None
         size = SMALLEST * 2 ** int(chance.integers(0, design.sizes + 2))
         new = math.log(MIN_STEPS * (1 + critical / size)) + design.scatter * chance.standard_normal()
-        low, _, high = run_ends(law, size)
-        found = law.critical_batch_size()
+        low, _, high = run_ends(fitted.law, size)
+        found = law.critical_batch_size
         for name, estimate, truth in (
-            ("min_steps", law.estimate(law.log_min_steps), MIN_STEPS),
-            ("min_examples", law.estimate(law.log_min_examples), MIN_STEPS * critical),
+            ("min_steps", law.min_steps, MIN_STEPS),
+            ("min_examples", law.min_examples, MIN_STEPS * critical),
             ("critical_batch_size", found, critical),
         ):
             held[name] += (estimate.low or 0.0) <= truth <= (estimate.high or math.inf)
@@ -178,6 +175,43 @@ def errors_with_bounds(design: Design, cases: int, *, seed: int = 0) -> dict[str
     }
 
 
+def tables() -> list[str]:
+    """Those of `docs/fit.md`, from the record."""
+    result = json.loads(RESULT.read_text())
+    rows = [
+        "| batch sizes | seeds | scatter | runs end after | n | S_min | E_min | B_crit | open | new runs, 80 % |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["coverage"]:
+        ends = f"{row['most_examples']:g} E_min" if row["most_examples"] else "–"
+        shares = (row[name] for name in ("min_steps", "min_examples", "critical_batch_size", "open", "prediction"))
+        rows.append(_row(row["sizes"], row["seeds"], row["scatter"], ends, f"{row['n']:,}", *map(_percent, shares)))
+    held = "\n".join(rows)
+    rows = ["| drawn from | " + " | ".join(_design(design) for design in TESTED) + " |", "|---|---|---|---|"]
+    for curve in CURVES:
+        shares = [row["refused"] for row in result["refused"] if row["curve"] == curve.__name__]
+        rows.append(_row(curve.__name__.replace("_", " "), *map(_percent, shares)))
+    refusals = "\n".join(rows)
+    rows = ["| | bias, bounds used | dropped | root mean square, used | dropped |", "|---|---|---|---|---|"]
+    for row in result["bounds"]:
+        errors = (row[way][kind] for kind in ("bias", "rms") for way in ("used", "dropped"))
+        name = f"{_design(Design(row['sizes'], row['seeds'], row['scatter']))}, scatter {row['scatter']}"
+        rows.append(_row(name, *(f"{error:.3f}" for error in errors)))
+    return [held, refusals, "\n".join(rows)]
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _design(design: Design) -> str:
+    return f"{design.sizes} sizes, {design.seeds} {'seed' if design.seeds == 1 else 'seeds'}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=4000)
@@ -205,6 +239,7 @@ def main() -> None:
         result["bounds"].append(row)
         print(row, flush=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    print("\n\n".join(tables()))
 
 
 if __name__ == "__main__":

@@ -173,6 +173,16 @@ def test_advise_answers_and_says_where_the_report_is(
         (["advise", "mine.py:task", "--current", "0"], "current=0 is not possible"),
         (["advise", "mine.py:task", "--budget", "-5"], "budget=-5.0 allows nothing"),
         (["advise", "mine.py:task", "--language", "fr"], "fr"),
+        (["advise", "mine.py:task", "--objective", "fastest"], "The objective 'fastest' is not known: use soonest"),
+        (["advise", "mine.py:task", "--objective", "examples"], "needs a limit"),
+        (["advise", "mine.py:task", "--within", "3"], "belongs to the objective cheapest"),
+        (["advise", "mine.py:task", "--devices", "0,1"], "Numbers of devices and a price belong"),
+        (["advise", "mine.py:task", "--tokens-limit", "9", "--examples-limit", "9"], "say the same twice"),
+        (["advise", "mine.py:task", "--recipe", "swap2020"], "trains copies"),
+        (["advise", "mine.py:task", "--recipe", "adaptive"], "changes its batch size"),
+        (["advise", "mine.py:task", "--decay", "odd"], "decay='odd' is not known"),
+        (["advise", "mine.py:task", "--set", "epochs=3"], "epochs follows here"),
+        (["advise", "mine.py:task", "--set", "momentum"], "--set 'momentum' is not understood"),
         (["sweep", "mine.py:task", "--learning-rates", "0"], "learning_rate=0"),
         (["sweep", "mine.py:task", "--seeds", "1,1"], "more than once"),
         (["report", "nowhere"], "There is no nowhere"),
@@ -236,3 +246,24 @@ def test_batch_sizes_are_lists_or_doublings(text: str, numbers: list[int]) -> No
 def test_anything_else_is_no_batch_sizes(text: str) -> None:
     with pytest.raises(UserError, match="use a list, 1,10,100, or doublings"):
         whole_numbers(text, "--batch-sizes")
+
+
+def test_a_sweep_of_several_recipes_is_one_folder_with_a_study_of_each(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--batch-sizes",
+        "16,96",
+        "--learning-rates",
+        "0.03",
+        "--seeds",
+        "0",
+        "--epochs",
+        "3",
+        "--recipe",
+        "sgd,adam",
+    ]
+    assert critbatch("sweep", "mine.py:task", *words, "--out", "both", monkeypatch=monkeypatch) == 0
+    assert {path.name for path in (here / "both").glob("study-*.json")} == {"study-adam.json", "study-sgd.json"}
+    page = (here / "both" / "report.html").read_text()
+    assert "adam" in page and "sgd" in page

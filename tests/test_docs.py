@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from critbatch.zoo.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTIONAL = ("lightning", "accelerate", "transformers")  # packages of extras
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(page.read_text(encoding="utf-8"))]
 
@@ -21,6 +23,10 @@ BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(page.read_te
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=[f"{page.name}-{n}" for n, (page, _) in enumerate(BLOCKS)])
 def test_the_code_in_the_docs_runs(page: Path, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for package in OPTIONAL:
+        if re.search(rf"^(?:import|from) {package}\b", block, re.MULTILINE):
+            pytest.importorskip("accelerate" if package == "transformers" else package)
+            warnings.simplefilter("ignore")  # theirs
     exec(compile(block, str(page), "exec", dont_inherit=True), {})
 
 
@@ -55,6 +61,7 @@ def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         import recipe_figures
+        import sweep_study
         from key_figures import advice_table, overhead_table, speed_table
         from loss_figures import TABLES
     finally:
@@ -64,6 +71,9 @@ def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
         assert table in text
     for made in TABLES:
         assert made() in text
+    sweeps = (ROOT / "docs" / "sweep-study.md").read_text(encoding="utf-8")
+    for name, table in sweep_study.tables().items():
+        assert table in sweeps, name
     study = (ROOT / "docs" / "recipe-study.md").read_text(encoding="utf-8")
     for name, table in recipe_figures.tables().items():
         assert table in study, name

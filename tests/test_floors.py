@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "critbatch"
 
 # From the ground up. A module may import from its own floor and from those below.
 FLOORS = [
-    ["version", "errors", "records", "loss_records", "study_records", "scale_records"],
+    ["version", "errors", "records", "loss_records", "study_records", "scale_records", "monitor_records"],
     ["record_files", "predict"],
     [
         "machine",
@@ -52,6 +52,7 @@ FLOORS = [
         "squared_norms",
         "noise_meter",
         "monitor_hooks",
+        "monitor_window",
         "monitor",
         "per_example",
     ],
@@ -72,7 +73,7 @@ FLOORS = [
     ["measure", "elsewhere"],
     ["campaigns"],
     ["reporting"],
-    ["cli", "__init__", "__main__"],
+    ["cli", "integrations", "__init__", "__main__"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -1,8 +1,8 @@
 """A disk that is full: one sentence, nothing that was kept is lost, and work goes on when there is room."""
 
-import errno
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,12 +29,9 @@ class Disk:
         self.place, self.ballast = place, place / "ballast"
 
     def fill(self, free: int = 0) -> None:
-        with self.ballast.open("wb", buffering=0) as file:
-            try:
-                while True:
-                    file.write(bytes(4096))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
+        with self.ballast.open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
         with self.ballast.open("r+b") as file:
             file.truncate(max(0, file.seek(0, 2) - free))
 
@@ -46,7 +43,8 @@ class Disk:
 def disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], check=False, capture_output=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place]
+    mounted = subprocess.run(mount, check=False, capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("a small disk cannot be mounted here")
     yield Disk(place)
@@ -77,6 +75,21 @@ def test_a_sweep_ends_with_a_sentence_and_goes_on_when_there_is_room(disk, free,
     assert states_in(out) == ["COMPLETE"] * 8
 
 
+@pytest.mark.parametrize("free", [0, 2_000, 9_000])
+def test_a_journal_does_so_too(disk, free, unbroken):  # noqa: F811
+    def fill(trying: str) -> None:
+        if watcher.situation.done == 3 and not disk.ballast.exists():
+            disk.fill(free)
+
+    watcher = Watcher(fill)
+    ask = partial(small, tiny_task(), out=disk.place / "out", storage=f"journal://{disk.place / 'store.log'}")
+    with pytest.raises(UserError, match=r"cannot be (used|written) .*No space left on device"):
+        ask(progress=watcher)
+    disk.empty()
+    rest = Watcher()
+    assert numbers(ask(progress=rest)) == numbers(unbroken) and len(rest.tried) <= 5
+
+
 @pytest.mark.parametrize("free", [0, 20_000])
 def test_several_workers_do_so_too(disk, free, unbroken):  # noqa: F811
     out = disk.place / "out"
@@ -88,7 +101,7 @@ def test_several_workers_do_so_too(disk, free, unbroken):  # noqa: F811
     watcher = Watcher()
     watcher.show = lambda: fill("")
     ask = partial(small, tiny_task(), out=out, workers=2)
-    with pytest.raises(UserError, match="full|No space left"):
+    with pytest.raises(UserError, match=r"full|No space left"):
         ask(progress=watcher)
     kept = states_in(out).count("COMPLETE")
     disk.empty()

@@ -15,7 +15,6 @@ import processes
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.monitor import Monitor
-from critbatch.predict.other_sizes import other_sizes
 from critbatch.records import NoiseScale
 from tiny import tiny_task
 
@@ -101,7 +100,9 @@ def test_micro_batches_of_unequal_sizes_leave_signal_and_noise_unbiased() -> Non
             (model(some).mean() / 2).backward()
         monitor.update()
     assert monitor.noise_scale().pairs == 4000
-    noise, signal = (torch.stack([pair[n].sum() for pair in monitor._pairs]) for n in range(2))
+    noise, signal = (
+        torch.tensor([pair[n].sum() for pair in monitor.state_dict()["pairs"]], dtype=torch.float64) for n in range(2)
+    )
     known = population.var(0, correction=0).sum(), population.mean(0).square().sum()
     for values, truth in zip((noise, signal), known, strict=True):
         assert abs(float(values.mean() - truth)) < 3 * float(values.std()) / 4000**0.5
@@ -197,16 +198,6 @@ def test_batch_norm_in_train_mode_is_a_reason_not_to_trust_it() -> None:
         accumulate(model, [start, start + 16, start + 32])
         monitor.update()
     assert monitor.noise_scale().reason == "batch_norm_in_train_mode"
-
-
-def test_other_sizes_cost_what_the_noise_scale_says() -> None:
-    scale = NoiseScale(gradient_norm2=1.0, covariance_trace=100.0, pairs=9, low=50.0, high=200.0)
-    (half, double) = other_sizes(scale, batch_size=100, others=(50, 200))
-    assert (half.steps, half.examples) == pytest.approx((1.5, 0.75))
-    assert (double.steps, double.examples) == pytest.approx((0.75, 1.5))
-    assert double.steps_between == pytest.approx((2 / 3, 5 / 6))
-    with pytest.raises(UserError, match="A batch size of 0"):
-        other_sizes(scale, batch_size=100, others=(0,))
 
 
 def test_it_is_part_of_the_package() -> None:

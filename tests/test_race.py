@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.campaigns.race import Race, part_of_the_way
+from critbatch.campaigns.known_runs import KnownRuns, Start
+from critbatch.campaigns.race import Race
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
+from critbatch.predict.way import part_of_the_way
 from critbatch.recipes import sgd
 from critbatch.records import CurvePoint, Outcome, Quantity, Target
 from critbatch.training import Training
@@ -22,9 +24,7 @@ RATES = (0.0003, 0.003, 0.03, 0.3)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    terms = Terms(
-        task=TASK.name, fingerprint=TASK.fingerprint(), recipe="sgd", target=TASK.target, epochs=100, settings={}
-    )
+    terms = Terms(task=TASK.name, fingerprint=TASK.fingerprint(), recipe="sgd", target=None, epochs=100, settings={})
     with Store.open(tmp_path, terms) as store:
         yield store
 
@@ -34,8 +34,12 @@ def start(key: Key, checkpoint: Path, noise_every: int) -> Training:
     return Training(TASK, plan, seed=key.seed, target=TASK.target, checkpoint=checkpoint)
 
 
-def test_a_race_gives_most_steps_to_the_rate_that_comes_to_the_target_first(store: Store) -> None:
-    race = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
+def known_runs(store: Store, folder: Path, begin: Start = start) -> KnownRuns:
+    return KnownRuns(store, begin, target=TASK.target, folder=folder)
+
+
+def test_a_race_gives_most_steps_to_the_rate_that_comes_to_the_target_first(store: Store, tmp_path: Path) -> None:
+    race = Race(known_runs(store, tmp_path), pause_at=None, tell=lambda key: None)
     runs = {run.learning_rate: run for run in race.run(16, RATES, seed=0)}
     assert set(runs) >= set(RATES)
     reached = [run for run in runs.values() if run.outcome is Outcome.REACHED]
@@ -48,18 +52,18 @@ def test_a_race_gives_most_steps_to_the_rate_that_comes_to_the_target_first(stor
     assert not list(store.checkpoint(Key(batch_size=16, learning_rate=0.03, seed=0)).parent.glob("*.pt"))
 
 
-def test_a_race_run_again_comes_from_the_store(store: Store) -> None:
-    race = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
+def test_a_race_run_again_comes_from_the_store(store: Store, tmp_path: Path) -> None:
+    race = Race(known_runs(store, tmp_path), pause_at=None, tell=lambda key: None)
     runs = race.run(16, RATES, seed=0)
 
     def refuse(key: Key, checkpoint: Path, noise_every: int) -> Training:
         raise AssertionError(f"{key} was begun again")
 
-    again = Race(store, refuse, target=TASK.target, pause_at=None, tell=lambda key: None)
+    again = Race(known_runs(store, tmp_path, refuse), pause_at=None, tell=lambda key: None)
     assert sorted(run.to_json() for run in again.run(16, RATES, seed=0)) == sorted(run.to_json() for run in runs)
 
 
-def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store) -> None:
+def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store, tmp_path: Path) -> None:
     told: list[Key] = []
 
     def interrupted_start(key: Key, checkpoint: Path, noise_every: int) -> Training:
@@ -67,11 +71,11 @@ def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store) -> None:
         training.progress = lambda progress: os.kill(os.getpid(), signal.SIGINT) if len(told) >= 2 else None
         return training
 
-    race = Race(store, interrupted_start, target=TASK.target, pause_at=None, tell=told.append)
+    race = Race(known_runs(store, tmp_path, interrupted_start), pause_at=None, tell=told.append)
     race.run(16, RATES, seed=0)
     assert race.interrupted
     assert {key.learning_rate for key in told} <= set(RATES)
-    again = Race(store, start, target=TASK.target, pause_at=None, tell=lambda key: None)
+    again = Race(known_runs(store, tmp_path), pause_at=None, tell=lambda key: None)
     runs = {run.learning_rate: run for run in again.run(16, RATES, seed=0)}
     assert not again.interrupted
     assert any(run.outcome is Outcome.REACHED for run in runs.values())

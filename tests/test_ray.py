@@ -69,7 +69,7 @@ def test_ctrl_c_and_a_cluster_that_is_too_small(tmp_path, cluster):
     assert broken.left > 0 and set(states_in(tmp_path)) <= {"COMPLETE", "WAITING"}
     with pytest.raises(UserError, match=r"A worker wants 2 cores and 0 GPUs of one node .* have 1 and 0; 1 and 0"):
         ask(out=tmp_path, ray=cluster.address, threads=2)
-    with pytest.raises(UserError, match="A worker wants 1 cores and 0.5 GPUs of one node"):
+    with pytest.raises(UserError, match=r"A worker wants 1 cores and 0.5 GPUs of one node"):
         ask(out=tmp_path / "gpus", ray=cluster.address, gpus_per_worker=0.5)
     with connected(cluster.address):
         study = ask(out=tmp_path, ray=cluster.address)
@@ -78,11 +78,11 @@ def test_ctrl_c_and_a_cluster_that_is_too_small(tmp_path, cluster):
 
 
 def test_what_is_wrong_with_a_cluster_is_said_in_one_sentence(tmp_path, monkeypatch):
-    with pytest.raises(UserError, match="The Ray cluster '127.0.0.1:1' does not answer .* start one with `ray start"):
+    with pytest.raises(UserError, match=r"The Ray cluster '127.0.0.1:1' does not answer .* start one with `ray start"):
         ask(out=tmp_path, ray="127.0.0.1:1")
     with pytest.raises(UserError, match="The Ray cluster 'nonsense' cannot be used"):
         ask(out=tmp_path, ray="nonsense")
-    with pytest.raises(UserError, match="gpus_per_worker=0.5 is not possible: use a number above 0, and a Ray cluster"):
+    with pytest.raises(UserError, match=r"gpus_per_worker=0.5 is not possible: .* and a Ray cluster"):
         ask(out=tmp_path, gpus_per_worker=0.5)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"--ray needs the package ray .*: pip install 'critbatch\[ray\]'"):

@@ -13,7 +13,7 @@ import pytest
 
 import sample_records as sample
 from critbatch.loss_records import Box, Mode, Standing
-from critbatch.records import Estimate, NoiseScale, Outcome, Record
+from critbatch.records import Estimate, Goal, NoiseScale, Outcome, Record
 from critbatch.reporting import REASONS, WORDS, summary, words
 from critbatch.reporting.claims import Trend
 from critbatch.reporting.sentences.figures import BUTTONS
@@ -59,6 +59,7 @@ def test_every_sentence_is_said_somewhere_and_every_sentence_said_is_there():
     fillings = (
         written
         | set(Outcome)
+        | set(Goal)
         | set(Standing)
         | set(Box)
         | set(Mode)

@@ -86,6 +86,15 @@ def test_the_grid_widens_until_the_best_rate_has_a_worse_neighbour_on_either_sid
     assert len(tried) <= 4 + abs(math.log2(off))
 
 
+def test_rates_that_are_given_beside_a_search_are_made_at_every_batch_size_with_every_seed():
+    question = ask(batch_sizes=(4, 96), seeds=(0, 1), search="widening", learning_rates=(0.0007,))
+    stock = made_by(best_at(0.3), question)
+    both_given = [(key.batch_size, key.seed) for key in stock.finished if key.learning_rate == 0.0007]
+    assert sorted(both_given) == [(4, 0), (4, 1), (96, 0), (96, 1)]
+    alone = made_by(best_at(0.3), ask(batch_sizes=(4, 96), seeds=(0, 1)))
+    assert set(alone.finished) < set(stock.finished)
+
+
 def test_the_other_seeds_run_the_best_rate_and_its_neighbours_only():
     question = ask(seeds=(3, 5, 8))
     stock = made_by(best_at(9 * rate_of(question, 16, 0)), question)

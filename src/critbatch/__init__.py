@@ -11,6 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from critbatch.monitor_records import MonitorAdvice
 from critbatch.records import Record
 from critbatch.version import __version__
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from critbatch.measure.speed import speed
     from critbatch.monitor import Monitor
     from critbatch.optimizers import LAMB, LARS
-    from critbatch.records import Quantity, Target
+    from critbatch.records import Objective, Quantity, Target
     from critbatch.reporting import write_report as report
     from critbatch.schedulers import EpochScheduler
     from critbatch.solutions import load_model
@@ -53,6 +54,7 @@ _PLACES = {
     "Evaluation": "evaluation:Evaluation",
     "Examples": "examples:Examples",
     "Monitor": "monitor:Monitor",
+    "Objective": "records:Objective",
     "Order": "batches:Order",
     "Quantity": "records:Quantity",
     "Target": "records:Target",
@@ -89,6 +91,7 @@ __all__ = [
     "Evaluation",
     "Examples",
     "Monitor",
+    "Objective",
     "Order",
     "Quantity",
     "Target",
@@ -134,4 +137,9 @@ def _paint(record: Record) -> Any:
     return import_module("critbatch.reporting").figure(record)
 
 
+def _tell(advice: MonitorAdvice, language: str) -> str:
+    return str(import_module("critbatch.reporting.monitor_text").monitor_text(advice, language))
+
+
 Record.painter = _paint
+MonitorAdvice.teller = _tell

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -16,14 +16,15 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.examples import leaves
-from critbatch.gradient_noise import average_pairs, separate
-from critbatch.monitor_hooks import ExampleHooks, Later, MicroBatchHooks, ProcessHooks
+from critbatch.monitor_hooks import ExampleHooks, MicroBatchHooks, ProcessHooks
+from critbatch.monitor_records import MonitorAdvice
+from critbatch.monitor_window import Waiting, Window
 from critbatch.noise_meter import layers, preconditioner
-from critbatch.predict.other_sizes import OtherSize, other_sizes
+from critbatch.predict.other_sizes import advise_from_noise
+from critbatch.predict.step_curve import StepSeconds, step_curve
 from critbatch.records import LayerNoise, NoiseScale
 from critbatch.squared_norms import squares
 
-STEPS_AT_ONCE = 32
 By = Literal["auto", "examples", "micro_batches", "processes"]
 
 
@@ -43,6 +44,8 @@ class Monitor:
         examples: how many there are to draw from without replacement; infinite unless given.
         optimizer: also tells the noise scale in the metric of its second moments (Adam and its like); not by examples.
         window: the noise scale is that of the last so many steps.
+        timed: whether the seconds between updates are noted, so that `advice` knows those of a step.
+        process_group: by processes, of a model whose DistributedDataParallel wrapper is not at hand.
 
     Raises:
         UserError: if the model cannot be watched this way: a layer whose examples cannot be told apart, say.
@@ -56,6 +59,8 @@ class Monitor:
         examples: float = math.inf,
         optimizer: Optimizer | None = None,
         window: int = 100,
+        timed: bool = False,
+        process_group: torch.distributed.ProcessGroup | None = None,
     ) -> None:
         if window < 1:
             raise UserError(f"window={window} is not possible: use 1 or more.")
@@ -69,9 +74,9 @@ class Monitor:
         self.parameters = [weight for _, weight in named]
         self.model, self.by, self.examples, self.optimizer = model, by, examples, optimizer
         self.steps = 0  # seen
-        self._skipped = 0
-        self._pairs: deque[Tensor] = deque(maxlen=window)
-        self._waiting: list[tuple[Later, Tensor, float]] = []
+        self.timed, self._last_update = timed, math.nan
+        self._group = process_group
+        self._window = Window(window, examples)
         self._sizes: list[int] = []
         self._factors: list[Tensor] | None = None
         self._batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
@@ -88,32 +93,44 @@ class Monitor:
         if self.by == "micro_batches":
             return MicroBatchHooks(self.parameters, self._metric)
         if self.by == "processes":
-            return ProcessHooks(self.model, self.parameters, self._metric)
+            return ProcessHooks(self.model, self.parameters, self._metric, self._group)
         raise UserError(f"by={self.by!r} is not known: use auto, examples, micro_batches or processes.")
 
-    def update(self, *, gradient_scale: float = 1.0) -> None:
+    def micro_batch(self, examples: int) -> None:
+        """Say how many examples the next backward pass is of, before its forward pass.
+
+        Only where the model itself is not called, but parts of it: from the first call on, its calls are not counted.
+        """
+        self._counter.remove()
+        self._hooks.next_pass()
+        self._sizes.append(examples)
+
+    def update(self, *, gradient_scale: float = 1.0, unscaled: bool = False) -> None:
         """Take over what the step's backward passes showed.
 
         Args:
             gradient_scale: what the gradients are multiplied with, such as ``scaler.get_scale()`` of a GradScaler.
+            unscaled: whether the scaler has divided them by it since the backward passes.
 
         Raises:
-            UserError: if there is nothing to compare: one micro-batch, or no backward pass since the last call.
+            NothingToCompareError: a UserError; one micro-batch, or no backward pass since the last call.
+            UserError: if forward and backward passes do not belong together.
         """
-        if len(self._waiting) == STEPS_AT_ONCE:
-            self._settle()
+        now = time.perf_counter()
+        seconds, self._last_update = now - self._last_update, now
         sizes, self._sizes = self._sizes, []
         seen = self._hooks.take(sizes)
         big_norm2 = squares([weight.grad for weight in self.parameters], self._metric())
-        self._waiting.append((seen, big_norm2, gradient_scale))
+        asked = seconds if self.timed and not math.isnan(seconds) else None
+        self._window.add(Waiting(seen, big_norm2, gradient_scale, 1.0 if unscaled else gradient_scale, asked))
         self._factors = None
         self.steps += 1
 
     @property
     def skipped(self) -> int:
         """Steps whose gradients were not finite."""
-        self._settle()
-        return self._skipped
+        self._window.settle()
+        return self._window.skipped
 
     def noise_scale(self, *, in_metric: bool = False) -> NoiseScale:
         """Signal, noise and their ratio over the last steps, with its interval or the reason not to trust it.
@@ -121,33 +138,59 @@ class Monitor:
         Args:
             in_metric: of the optimizer, over those of the steps at which it had second moments.
         """
-        self._settle()
-        row = int(in_metric)
-        return self._told([pair[:, row].sum(-1) for pair in self._pairs if pair.shape[1] > row])
+        self._window.settle()
+        return self._marked(self._window.noise_scale(row=int(in_metric)))
 
     def layers(self) -> tuple[LayerNoise, ...]:
         """The noise scale of each layer's part of the gradient."""
-        self._settle()
+        self._window.settle()
         return tuple(
             LayerNoise(
                 name=name,
                 parameters=sum(self.parameters[i].numel() for i in places),
-                scale=self._told([pair[:, 0, places].sum(-1) for pair in self._pairs]),
+                scale=self._marked(self._window.noise_scale(places=places)),
             )
             for name, places in layers(self.names).items()
         )
 
-    def advice(self, batch_size: int, others: tuple[int, ...] = ()) -> tuple[OtherSize, ...]:
-        """What other batch sizes would cost from here on, in steps and in examples, beside `batch_size`.
+    def advice(
+        self,
+        batch_sizes: Sequence[int] | None = None,
+        *,
+        step_seconds: StepSeconds | None = None,
+        optimizer: Optimizer | None = None,
+    ) -> MonitorAdvice:
+        """The noise scale now, the critical batch size from here on, and what other batch sizes would cost.
 
-        McCandlish et al. 2018, arXiv:1812.06162, equation 2.7: it takes the noise scale as it is now for the rest of
-        the run, and the learning rate as tuned at every size.
+        It waits for a device, so call it now and then. `str(advice)` is a sentence or two, `advice.text("zh")` too.
+        `critbatch.predict.other_sizes` has the arithmetic and where it is from.
+
+        Args:
+            batch_sizes: to compare with the size in use; from an eighth of it to eight times, by doublings, unless
+                given.
+            step_seconds: a `Speed`, seconds by batch size, or a function of it. With `timed=True` those of the size in
+                use are known anyway.
+            optimizer: whose learning rate would go with the sizes; the monitor's unless given.
+
+        Raises:
+            UserError: if a size or a time is not possible.
         """
-        return other_sizes(self.noise_scale(), batch_size=batch_size, others=others)
+        self._window.settle()
+        optimizer = optimizer or self.optimizer
+        return advise_from_noise(
+            self.noise_scale(),
+            batch_size=self._window.batch_size,
+            others=batch_sizes,
+            steps=self.steps,
+            by=self.by,
+            optimizer=_kind(optimizer),
+            learning_rate=None if optimizer is None else float(optimizer.param_groups[0]["lr"]),
+            step_seconds=step_curve(step_seconds, self._window.timed),
+        )
 
     def state_dict(self) -> dict[str, Any]:
-        self._settle()
-        return {"by": self.by, "steps": self.steps, "skipped": self._skipped, "pairs": list(self._pairs)}
+        self._window.settle()
+        return {"by": self.by, "steps": self.steps, **self._window.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`.
@@ -155,18 +198,12 @@ class Monitor:
         Raises:
             UserError: if it is of a model with other weights.
         """
-        if any(pair.shape[-1] != len(self.names) for pair in state["pairs"]):
-            raise UserError(
-                f"The state is of a model with {state['pairs'][0].shape[-1]} weights and this one has "
-                f"{len(self.names)}: use the model that was monitored."
-            )
-        self.steps, self._skipped, self._waiting = state["steps"], state["skipped"], []
-        self._pairs.clear()
-        self._pairs.extend(state["pairs"])
+        self._window.load_state_dict(state, weights=len(self.names))
+        self.steps, self._last_update = state["steps"], math.nan
 
     def close(self) -> None:
         """Take the hooks off."""
-        self._settle()
+        self._window.settle()
         self._counter.remove()
         self._hooks.close()
 
@@ -176,23 +213,7 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _settle(self) -> None:
-        """Turn what the last steps showed into signal and noise, all at once: no step waits for a device."""
-        waiting, self._waiting = self._waiting, []
-        for seen, big_norm2, scale in waiting:
-            norms2, small, big = seen()
-            # A few numbers: arrays take a tenth of the time that tensors do.
-            both = [tensor.detach().cpu().double().numpy() / scale**2 for tensor in (norms2, big_norm2)]
-            with np.errstate(invalid="ignore"):  # gradients may have overflowed
-                pair = np.stack(separate(both[0], both[1], small=small, big=big, examples=self.examples))
-            if np.isfinite(pair).all():
-                self._pairs.append(torch.from_numpy(pair))
-            else:
-                self._skipped += 1
-
-    def _told(self, pairs: list[Tensor]) -> NoiseScale:
-        both = torch.stack(pairs) if pairs else torch.zeros(0, 2)
-        scale = average_pairs(both[:, 0], both[:, 1])
+    def _marked(self, scale: NoiseScale) -> NoiseScale:
         mixed = self._batch_norm and self.model.training
         return replace(scale, reason="batch_norm_in_train_mode") if mixed and not scale.reason else scale
 
@@ -210,3 +231,12 @@ class Monitor:
 
 def _tensors(given: Any) -> list[Tensor]:
     return leaves(given) if isinstance(given, (Tensor, tuple, dict)) else []
+
+
+def _kind(optimizer: Optimizer | None) -> str:
+    """Whose exponent its learning rate follows."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return "sgd"
+    if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
+        return "adam"
+    return type(optimizer).__name__ if optimizer is not None else ""

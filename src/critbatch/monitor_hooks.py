@@ -13,7 +13,12 @@ from critbatch.errors import UserError
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.squared_norms import squares_of
 
+NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's."
 Metric = Callable[[], list[Tensor] | None]
+
+
+class NothingToCompareError(UserError):
+    """A step that shows nothing of the noise: it had one micro-batch, or no backward pass."""
 
 
 class Seen(NamedTuple):
@@ -58,9 +63,12 @@ class MicroBatchHooks:
         """
         found, passes = self._found(sizes)
         if passes < 2:
-            raise UserError(self.too_few)
+            raise NothingToCompareError(self.too_few)
         inverse = sum(1 / size for size in sizes)
         return lambda: _of_means(_summed(found, passes), small_batches=passes, inverse=inverse)
+
+    def next_pass(self) -> None:
+        """Before a forward pass."""
 
     def close(self) -> None:
         for handle in self._handles:
@@ -75,7 +83,7 @@ class MicroBatchHooks:
         found, self._norms2 = self._norms2, [[] for _ in self._norms2]
         passes = max(map(len, found))
         if passes == 0:
-            raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
+            raise NothingToCompareError(NO_PASS)
         if len(sizes) != passes:
             raise UserError(
                 f"A step had {len(sizes)} forward passes of the model in train mode and {passes} backward passes: "
@@ -103,18 +111,24 @@ class ProcessHooks(MicroBatchHooks):
 
     too_few = "There is one process: use by='examples' or by='micro_batches'."
 
-    def __init__(self, model: nn.Module, parameters: Sequence[Tensor], metric: Metric) -> None:
-        if not isinstance(model, DistributedDataParallel):
+    def __init__(
+        self,
+        model: nn.Module,
+        parameters: Sequence[Tensor],
+        metric: Metric,
+        group: torch.distributed.ProcessGroup | None = None,
+    ) -> None:
+        if group is None and not isinstance(model, DistributedDataParallel):
             raise UserError(
                 f"by='processes' needs a DistributedDataParallel model, but got a {type(model).__name__}: wrap it, or "
                 "use by='examples'."
             )
         super().__init__(parameters, metric)
-        self.group = model.process_group
+        self.group = model.process_group if isinstance(model, DistributedDataParallel) else group
 
     def take(self, sizes: list[int]) -> Later:
         if torch.distributed.get_world_size(self.group) < 2:
-            raise UserError(self.too_few)
+            raise NothingToCompareError(self.too_few)
         found, passes = self._found(sizes)
         sums = _summed(found, passes)
         tally = torch.tensor([passes, sum(1 / size for size in sizes)], dtype=torch.float64, device=sums.device)
@@ -142,13 +156,16 @@ class ExampleHooks:
     def take(self, sizes: list[int]) -> Later:
         found = self.ghost.take()
         if not found:
-            raise UserError("There was no backward pass since the last `update()`: call it once after each step's.")
+            raise NothingToCompareError(NO_PASS)
         norms2 = [found[name] for name in self.names]
         count = len(norms2[0])
         if count < 2:
-            raise UserError(self.too_few)
+            raise NothingToCompareError(self.too_few)
         # What was seen of an example is its gradient divided by how many there are.
         return lambda: Seen(torch.stack(norms2).mean(1)[None] * count**2, 1, count)
+
+    def next_pass(self) -> None:
+        self.ghost.end_pass()
 
     def close(self) -> None:
         self.ghost.close()

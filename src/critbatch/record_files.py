@@ -61,6 +61,8 @@ def file_stem(record: Record) -> str:
             name += f"-{record.matrix}"
     elif isinstance(record, Landscape):
         name += f"-{record.kind}"
+    elif isinstance(record, Study):
+        name += f"-{record.question.recipe}"
     return name
 
 

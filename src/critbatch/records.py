@@ -153,6 +153,8 @@ class Speed(Record):
     examples: int  # in the training set
     points: tuple[SpeedPoint, ...]
     fit: SpeedFit | None = None
+    recipe: str = ""  # whose optimizer was used; empty where it was none of a recipe
+    micro_batch_size: int | None = None  # examples in one forward pass; None for a whole batch
     provenance: Provenance
 
     @property
@@ -378,6 +380,73 @@ class TimePoint(Record):
     runs: int  # that were made at this size; 0 where all is predicted
 
 
+class Goal(StrEnum):
+    """What an advice is to make small."""
+
+    SOONEST = "soonest"  # the time to the target
+    CHEAPEST = "cheapest"  # the device-seconds, within a time
+    ACCURACY = "accuracy"  # the time, where the validation metric in the end must not fall
+    EXAMPLES = "examples"  # the time, within so many examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Record):
+    """What is asked of an advice, beside the target.
+
+    Args:
+        goal: what is made small.
+        within_seconds: of CHEAPEST: in which the target is to be reached.
+        devices: of CHEAPEST: numbers of devices that may be used, in ascending order.
+        price_per_device_hour: in any currency.
+        examples_limit: of EXAMPLES: what may be seen on the way, each as often as it is.
+        margin: of ACCURACY: by how much the metric may be worse than at a small batch.
+    """
+
+    goal: Goal = Goal.SOONEST
+    within_seconds: float | None = None
+    devices: tuple[int, ...] = (1,)
+    price_per_device_hour: float | None = None
+    examples_limit: float | None = None
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.goal not in list(Goal):
+            raise UserError(f"The objective {self.goal!r} is not known: use {', '.join(Goal)}.")
+        object.__setattr__(self, "goal", Goal(self.goal))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyCheck(Record):
+    """Whether a batch size ends with a worse validation metric than a small one: runs of equal training time.
+
+    `difference` is the metric at `batch_size` less that at `small_batch_size`, over pairs of runs with the same seed.
+    """
+
+    batch_size: int
+    learning_rate: float
+    small_batch_size: int
+    small_learning_rate: float
+    train_seconds: float  # of each run, by the clock of the advice
+    metric: float  # mean over the seeds, each over the last quarter of its run
+    small_metric: float
+    gap: float  # training less validation metric there, mean over the seeds
+    small_gap: float
+    difference: Estimate
+    margin: float
+    falls: bool | None  # by more than the margin; None where the runs do not tell
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdviceCost(Record):
+    """What it took to find an answer, over all calls with the same folder."""
+
+    runs: int
+    steps: int
+    train_seconds: float
+    evaluation_seconds: float
+    kept_bytes: int = 0  # of the ends of runs, from which a harder target goes on
+
+
 @dataclass(frozen=True, kw_only=True)
 class Advice(Record):
     """The answer: which batch size, with which learning rate, reaches the target soonest."""
@@ -396,6 +465,18 @@ class Advice(Record):
     law: Law | None
     speed: Speed
     runs: tuple[Run, ...]
-    micro_batch_size: int | None = None
+    micro_batch_size: int | None = None  # examples in one forward pass on one device
+    accumulation: int = 1  # passes of a step, their gradients added up
+    objective: Objective = field(default_factory=Objective)
+    met: bool | None = None  # whether the objective's bound is kept; None where it has none, or nothing is known
+    chance: float | None = None  # of keeping it, where it is a time or a number of examples
+    devices: int = 1  # that `best` is for
+    device_hours: float | None = None  # to the target, on all of them
+    accuracy: tuple[AccuracyCheck, ...] = ()
+    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, where they differ from usual
+    planned_epochs: float | None = None  # a run's length, where the learning rate decays over it
+    cost: AdviceCost | None = None
+    asked: tuple[Target, ...] = ()  # all targets that runs of this folder went to
+    needed_seconds: float | None = None  # a budget that may do, where this one was too small
     cautions: tuple[str, ...] = ()  # keys of reporting/words.py
     provenance: Provenance

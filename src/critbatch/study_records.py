@@ -14,7 +14,7 @@ class Search(StrEnum):
     """How the learning rates of a batch size are chosen."""
 
     GIVEN = "given"  # those of the question, each with each seed
-    WIDENING = "widening"  # a grid around the usual rate, wider until the best is not at its edge
+    WIDENING = "widening"  # those of the question, and a grid around the usual rate until the best is not at its edge
     TPE = "tpe"  # Optuna's samplers
     GP = "gp"
     CMAES = "cmaes"
@@ -34,7 +34,7 @@ class Question(Record):
     recipe: str
     batch_sizes: tuple[int, ...]
     search: Search = Search.GIVEN
-    learning_rates: tuple[float, ...] = ()  # empty where they are searched for
+    learning_rates: tuple[float, ...] = ()  # at all batch sizes; those that are searched for come to them
     trials: int | None = None  # rates for each batch size, where a sampler of Optuna's chooses them
     seeds: tuple[int, ...]
     epochs: float | None = None
@@ -169,7 +169,7 @@ class BudgetPoint(Record):
 class BudgetReading(Record):
     """The same study read at equal epochs, equal steps, or equal seconds of training.
 
-    Where `tuned` is False every batch size has the same rate: the one that is best at the smallest of them.
+    Where `tuned` is False every batch size has one rate: of those tried at the most sizes, the best of the smallest.
     """
 
     spent: Spent

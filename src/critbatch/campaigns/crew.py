@@ -124,7 +124,7 @@ class Crew:
 
 def _failure(end: End) -> str:
     if end.code == USER_ERROR:
-        return end.said.removeprefix("critbatch: ")
+        return end.said
     return f"A worker has failed ({end.said}): mend that and give the command again. All it said is in {end.log}."
 
 

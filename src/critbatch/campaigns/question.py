@@ -95,8 +95,8 @@ def pose(
 def _search(search: str | None, learning_rates: Sequence[float] | None, trials: int | None) -> Search:
     if search is not None and search not in list(Search):
         raise UserError(f"The search {search!r} is not known: use {', '.join(Search)}.")
-    if learning_rates is not None and search not in (None, Search.GIVEN):
-        raise UserError(f"Learning rates are given, and searched for by {search}: give one or the other.")
+    if learning_rates is not None and search not in (None, Search.GIVEN, Search.WIDENING):
+        raise UserError(f"Learning rates are given, and searched for by {search}: give one of the two, or `widening`.")
     if learning_rates is None and search == Search.GIVEN:
         raise UserError("The search is `given`, but no learning rates are: give them, such as 0.03,0.1,0.3.")
     how = Search(search) if search is not None else Search.WIDENING if learning_rates is None else Search.GIVEN

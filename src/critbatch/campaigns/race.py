@@ -5,32 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from critbatch.budget import Budget
-from critbatch.campaigns.store import Store
+from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.terms import Key
 from critbatch.predict.choice import two_digits
+from critbatch.predict.judged import seen_until
 from critbatch.predict.time_to_target import Posterior
+from critbatch.predict.way import part_of_the_way
 from critbatch.records import Outcome, Quantity, Run, Target
 from critbatch.training import Training
 
 # Early on the largest rates lead that will not last: nobody is dropped before the leader has come this part of the way.
 PART_OF_THE_WAY = 0.5
-FEWEST_STEPS = 32
-# When the first comes to the target, those still in the race may take so many times its steps.
-PATIENCE = 1.5
+FEWEST_STEPS = 16
+# All go by strides of this factor in steps, so that nobody is far ahead when the first comes to the target; those that
+# are still in the race may then take PATIENCE times its steps.
+STRIDE, PATIENCE = 1.42, 1.25
 # In a race that drops nobody: over the steps that nine of ten runs at the best of its rates are expected to take.
 OVERTIME = 3.0
-STAGE = "race"
 # A survivor that is most of the way and closes hardly any of the rest while its steps double is stuck: its rate
 # is too large: one of half the rate takes its place, as it does when all have diverged; so often at the most.
 STUCK_FROM, CLOSES = 0.75, 0.2
 REPLACEMENTS = 3
 
-Start = Callable[[Key, Path, int], Training]
 Score = tuple[float, float]
 
 
@@ -42,28 +42,25 @@ class Race:
     Every run becomes a record in the store as soon as it is over, also one that was dropped, whose steps are a bound.
 
     Args:
-        store: keeps the runs; those that it has already are not made again.
-        start: begins the run of a key, or goes on with it from the checkpoint; the last argument is `noise_every`.
-        target: what the race is to.
+        known: keeps the runs; those that it has already are not made again. Its target is what the race is to.
         pause_at: a value of `time.monotonic()` at which the race stops, to go on another time.
         tell: called with each key before it is advanced.
     """
 
     def __init__(
         self,
-        store: Store,
-        start: Start,
+        known: KnownRuns,
         *,
-        target: Target,
         pause_at: float | None,
         tell: Callable[[Key], None],
     ) -> None:
-        self.store, self.start, self.target = store, start, target
+        self.known, self.target = known, known.target
         self.pause_at, self.tell = pause_at, tell
         self.interrupted = False
         self._over: dict[Key, Run] = {}
         self._live: dict[Key, Training] = {}
         self._noise_every = 0
+        self._rung = self._at = 0
 
     def run(self, batch_size: int, rates: Sequence[float], *, seed: int, noise_every: int = 0) -> list[Run]:
         """Race these rates by successive halving, and return all the runs, those that were dropped too.
@@ -81,6 +78,7 @@ class Race:
                 self._enter_half_of(list(self._over)[-1])
                 continue
             before = {key: self._part(key) for key in self._live}
+            self._rung = steps
             if self._advance(steps) or self.interrupted:
                 break
             if self._on_the_way():
@@ -109,27 +107,39 @@ class Race:
         return self._runs()
 
     def _begin(self, batch_size: int, rates: Sequence[float], *, seed: int, noise_every: int = 0) -> None:
-        self._over, self._live, self._noise_every = {}, {}, noise_every
+        self._over, self._live, self._noise_every, self._rung, self._at = {}, {}, noise_every, 0, 0
         for rate in rates:
-            self._enter(Key(batch_size=batch_size, learning_rate=rate, seed=seed, stage=STAGE))
+            self._enter(self.known.key(batch_size, rate, seed))
+
+    def live_runs(self) -> list[Run]:
+        """Those that are in the race, as they are now: none but where it was interrupted."""
+        return [replace(training.record(), outcome=Outcome.INTERRUPTED) for training in self._live.values()]
 
     def _runs(self) -> list[Run]:
-        return [*self._over.values(), *(training.record() for training in self._live.values())]
+        return [*self._over.values(), *self.live_runs()]
 
     def _enter(self, key: Key) -> None:
-        if (run := self.store.find(key)) is not None:
+        if (run := self.known.find(key)) is not None:
             self._over[key] = run
         else:
-            self._live[key] = self.start(key, self.store.checkpoint(key), self._noise_every)
+            self._live[key] = self.known.enter(key, self._noise_every)
+            self._at = 0
 
     def _enter_half_of(self, key: Key) -> None:
-        self._enter(replace(key, learning_rate=two_digits(key.learning_rate / 2)))
+        self._enter(self.known.key(key.batch_size, two_digits(key.learning_rate / 2), key.seed))
 
     def _more_rates_may_help(self) -> bool:
         return not any(run.outcome in (Outcome.REACHED, Outcome.OUT_OF_MEMORY) for run in self._over.values())
 
     def _advance(self, steps: int) -> bool:
         """Each run that is in the race, to so many steps. True if one has come to the target: then the race is over."""
+        while self._at < steps and not self.interrupted:
+            self._at = min(steps, max(FEWEST_STEPS, math.ceil(STRIDE * self._at)))
+            if self._stride(self._at):
+                return True
+        return False
+
+    def _stride(self, steps: int) -> bool:
         for key, training in list(self._live.items()):
             self.tell(key)
             if not self._advance_one(key, training, steps):
@@ -158,14 +168,13 @@ class Race:
 
     def _drop_all_but(self, places: int) -> None:
         if not self.interrupted:
-            ranked = sorted(self._live, key=lambda key: _score(self._live[key].record(), self.target))
+            ranked = sorted(self._live, key=lambda key: _score(self._seen(key), self.target))
             for key in ranked[places:]:
                 self._keep(key)
 
     def _keep(self, key: Key) -> None:
         training = self._live.pop(key)
-        self._over[key] = self.store.run(key, lambda path: training.record())
-        self.store.checkpoint(key).unlink(missing_ok=True)
+        self._over[key] = self.known.keep(key, training)
 
     def _stuck(self, before: dict[Key, float]) -> Key | None:
         """The one survivor, if twice the steps brought it hardly any closer."""
@@ -176,27 +185,11 @@ class Race:
         return key if then >= STUCK_FROM and now - then < CLOSES * (1 - then) else None
 
     def _part(self, key: Key) -> float:
-        return part_of_the_way(self._live[key].record(), self.target)
+        return part_of_the_way(self._seen(key), self.target)
 
-
-def part_of_the_way(run: Run, target: Target) -> float:
-    """How far a run has come: 0 at its first evaluation, 1 at the target, in the logarithm of the loss or of the error.
-
-    The error is 1 minus the metric, where that is a share; any other metric counts as it is.
-    """
-    if len(run.curve) < 2:
-        return 0.0
-    if target.quantity is Quantity.VALIDATION_LOSS:
-        values = [point.validation_loss for point in run.curve]
-        first, best, goal = values[0], min(values), target.value
-    else:
-        values = [point.validation_metric for point in run.curve]
-        first, best, goal = values[0], max(values), target.value
-        if 0 <= first <= 1 and 0 <= best <= 1 and goal < 1:
-            first, best, goal = 1 - first, 1 - best, 1 - goal
-    if min(first, best, goal) > 0:
-        first, best, goal = math.log(first), math.log(best), math.log(goal)
-    return (first - best) / (first - goal) if first != goal else 1.0
+    def _seen(self, key: Key) -> Run:
+        """As it is at this rung: one that another target had brought further is not compared by what came later."""
+        return seen_until(self._live[key].record(), self._rung)
 
 
 def _score(run: Run, target: Target) -> Score:

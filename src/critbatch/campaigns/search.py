@@ -40,13 +40,14 @@ def choose(question: Question, stock: Stock) -> Choice:
         return Choice(given(question))
     if question.search is Search.WIDENING:
         keys, later = _by_size(question, lambda size, options: widened(question, size, options, stock))
+        keys = list(dict.fromkeys([*given(question), *keys]))
     else:
         keys, later = _by_size(question, lambda size, options: sampled(question, size, stock), varied=False)
     return Choice(keys, later)
 
 
 def given(question: Question) -> list[Key]:
-    """The runs of a question with learning rates of its own, in an order in which a study half done is of use already.
+    """The runs at the learning rates of the question, in an order in which a study half done is of use already.
 
     The first seed goes over the whole grid before the second begins. Within it the large batches come first, whose runs
     have the fewest steps, and each batch size gets all of its rates, since only a tuned one can be compared: those in

@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 import time
+import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from critbatch.errors import UserError
@@ -16,10 +18,16 @@ USER_ERROR = 2
 
 
 def main() -> int:
-    """Take part in a study until nothing is left, Ctrl-C, or the end of who started it."""
+    """Take part in a study until nothing is left, Ctrl-C, or the end of who started it.
+
+    What goes wrong is said on standard output, which is a pipe: the log may lie on a disk that is full. Whatever else
+    is printed goes to the log.
+    """
     # Ray starts its processes deaf to Ctrl-C, as a shell does with those in its background.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    voice = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         # Before torch is there, which takes its time: whoever writes an order that is long waits for its reader.
         name, seconds, path, order = pickle.load(sys.stdin.buffer)
@@ -30,8 +38,13 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except UserError as error:
-        print(f"critbatch: {error}", file=sys.stderr)
+        os.write(voice, str(error).encode())
         return USER_ERROR
+    except Exception as error:
+        os.write(voice, traceback.format_exception_only(error)[-1].strip().encode())
+        with suppress(OSError):
+            traceback.print_exc()
+        return 1
     return 0
 
 

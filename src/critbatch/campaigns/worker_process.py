@@ -10,9 +10,11 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from critbatch.campaigns.memory_kills import memory_kills
 from critbatch.campaigns.presence import host, new_name
+from critbatch.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class End:
     Args:
         name: by which the store knows it; empty where it never began.
         code: of the process; negative for a signal.
-        said: the last line that it printed.
+        said: what went wrong, in one sentence or line.
         log: where all that it printed is.
         for_memory: the system killed a process for want of memory meanwhile.
         lost: nobody knows its code: it ended with its machine.
@@ -47,6 +49,9 @@ class WorkerProcess:
         threads: of torch.
         place: the working directory of who gave the order, and `path` where it finds modules: used where they are on
             this machine too.
+
+    Raises:
+        UserError: if its log cannot be written.
     """
 
     def __init__(
@@ -62,14 +67,14 @@ class WorkerProcess:
     ) -> None:
         self.name, self.number = new_name(), number
         self.log = folder / "workers" / f"worker-{number + 1}.log"
-        self.log.parent.mkdir(parents=True, exist_ok=True)
         self._kills = memory_kills()
+        self._end: End | None = None
         few = {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"} if threads else {}
-        with self.log.open("ab") as errors:
+        with self._opened_log() as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "critbatch.campaigns.worker"],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=errors,
                 env={**os.environ, **few},
                 cwd=place if place.is_dir() else None,
@@ -83,20 +88,29 @@ class WorkerProcess:
     def ended(self) -> End | None:
         """None while it is at work."""
         code = self.process.poll()
-        if code is None:
-            return None
-        self._close()
-        if code == 0:
-            self.log.unlink(missing_ok=True)
-            return End(self.name)
-        lines = self.log.read_text(errors="replace").strip().splitlines() or [f"exit code {code}"]
-        return End(
-            self.name,
-            code=code,
-            said=lines[-1],
-            log=f"{self.log} on {host()}",
-            for_memory=-code == signal.SIGKILL and memory_kills() > self._kills,
-        )
+        if self._end is None and code is not None:
+            said, log = self._said() or f"exit code {code}", f"{self.log} on {host()}"
+            self._close()
+            if code == 0:
+                self.log.unlink(missing_ok=True)
+            killed_for_memory = -code == signal.SIGKILL and memory_kills() > self._kills
+            self._end = End(self.name, code=code, said=said, log=log, for_memory=killed_for_memory)
+        return self._end
+
+    def _opened_log(self) -> BinaryIO:
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            return self.log.open("ab")
+        except OSError as error:
+            raise UserError(
+                f"{self.log} cannot be written ({error.strerror}): make room there, or give another --out."
+            ) from error
+
+    def _said(self) -> str:
+        assert self.process.stdout is not None
+        # A process of the worker's own may have outlived it, and hold the other end.
+        os.set_blocking(self.process.stdout.fileno(), False)
+        return (self.process.stdout.read() or b"").decode(errors="replace").strip()
 
     def waits(self) -> bool:
         """Whether it has not begun for want of room."""
@@ -114,6 +128,7 @@ class WorkerProcess:
         self._close()
 
     def _close(self) -> None:
-        if self.process.stdin is not None:
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()

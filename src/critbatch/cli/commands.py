@@ -12,50 +12,6 @@ from critbatch.cli.app import app
 
 
 @app.command()
-def advise(
-    task: o.TaskName,
-    current: Annotated[
-        int | None, typer.Option("--current", metavar="SIZE", help="The batch size in use today, to compare with.")
-    ] = None,
-    recipe: o.Recipe = None,
-    target: o.TargetValue = None,
-    out: o.Out = None,
-    seed: o.Seed = 0,
-    device: o.Device = None,
-    threads: o.Threads = None,
-    budget: o.BudgetSeconds = None,
-    language: o.Language = "en",
-    as_json: o.AsJson = False,
-) -> None:
-    """Measure, predict and recommend the batch size and learning rate that reach the target soonest.
-
-    \b
-        critbatch advise digits-mlp
-        critbatch advise my_task.py:task --current 64 --budget 600
-
-    Writes report.html and advice.json. The same command again goes on where it stopped.
-    """
-    from critbatch.cli.doing import Setting, show
-
-    setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
-    from critbatch.campaigns.advise import advise as run
-
-    with setting.display() as display:
-        advice = run(
-            setting.task,
-            recipe=recipe,
-            current=current,
-            out=setting.out,
-            seed=seed,
-            device=setting.device,
-            budget=budget,
-            progress=display,
-            command=setting.command,
-        )
-    show(advice, setting)
-
-
-@app.command()
 def speed(
     task: o.TaskName,
     batch_sizes: o.BatchSizes = None,

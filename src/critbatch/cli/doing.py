@@ -67,7 +67,7 @@ class Setting:
 def report_of(place: str, out: Path | None, language: str) -> Path:
     """The report of a folder, of one record, or of the studies in a database.
 
-    What a folder's store holds is younger than what its study.json does, where a sweep is half done.
+    What a folder's store holds is younger than its study's file, where a sweep is half done.
     """
     from critbatch.campaigns.stored_studies import is_url, store_of, stored_studies
 

@@ -74,10 +74,11 @@ def steps_of(
         for found in load_records(record):
             if isinstance(found, (Advice, Study, Fit)):
                 return found
-        raise UserError(f"{record} holds no law of steps to target: give an advice.json, study.json or fit.json.")
+        raise UserError(f"{record} holds no law of steps to target: give an advice.json, study-….json or fit.json.")
     if isinstance(known.record, Advice) and known.record.law is not None:
         return None
-    return _read(setting.out / "study.json", Study) or _read(setting.out / "fit.json", Fit)
+    studies = sorted(setting.out.glob("study-*.json"))
+    return _read(studies[0], Study) if studies else _read(setting.out / "fit.json", Fit)
 
 
 def _read(path: Path, kind: type[Kind]) -> Kind | None:

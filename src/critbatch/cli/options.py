@@ -78,6 +78,17 @@ def numbers(text: str | None, option: str) -> list[float] | None:
         raise UserError(f"{option} {text!r} is not understood: use a list such as 0.03,0.1,0.3.") from None
 
 
+def examples_of(examples: float | None, tokens: float | None, tokens_per_example: int) -> float | None:
+    """A limit in examples, given in examples or in tokens.
+
+    Raises:
+        UserError: if it is given in both.
+    """
+    if examples is not None and tokens is not None:
+        raise UserError("--examples-limit and --tokens-limit say the same twice: give one of them.")
+    return examples if tokens is None else tokens / tokens_per_example
+
+
 def lists(words: Sequence[str], option: str) -> dict[str, tuple[Any, ...]]:
     """Options with several values each, as NAME=VALUE,VALUE. Values are read as those of `settings_from`.
 

@@ -72,7 +72,7 @@ def scale(
     ] = None,
     steps_from: Annotated[
         Path | None,
-        typer.Option("--steps-from", metavar="RECORD", help="An advice.json, study.json or fit.json with such a law."),
+        typer.Option("--steps-from", metavar="RECORD", help="A record with such a law: advice, study or fit."),
     ] = None,
     price: Annotated[
         float | None,

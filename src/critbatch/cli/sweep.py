@@ -25,7 +25,10 @@ def sweep(
         int | None, typer.Option("--trials", min=1, help="Settings that a sampler tries at each batch size.")
     ] = None,
     seeds: Annotated[str, typer.Option("--seeds", metavar="SEEDS", help="A list, 0,1,2.")] = "0,1,2",
-    recipe: o.Recipe = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="RECIPES", help="One or more, sgd,adam.  [default: the task's]"),
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option("--epochs", help="Of a run that does not reach the target.  [default: 20]")
     ] = None,
@@ -75,6 +78,7 @@ def sweep(
     \b
         critbatch sweep digits-mlp --workers 2
         critbatch sweep mnist-mlp --batch-sizes 16..4096 --learning-rates 0.03,0.1,0.3 --seeds 0,1
+        critbatch sweep my_task.py:task --recipe sgd,lars2017,lamb2020 --batch-sizes 256..8192
         critbatch sweep my_task.py:task --epochs 20 --steps 2000 --seconds 10 --to-the-end
         critbatch sweep my_task.py:task --vary momentum=0.0,0.9 --search tpe --trials 20 --early-stopping
         critbatch sweep my_task.py:task --storage postgresql+psycopg://user@host/name    # on each machine
@@ -88,33 +92,34 @@ def sweep(
     setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
     if (workers > 1 or ray is not None) and threads is None:
         use_threads(1)  # as its workers, so that a clock read here is theirs
-    with setting.display() as display:
-        study = run(
-            setting.task_name,
-            out=setting.out,
-            batch_sizes=o.whole_numbers(batch_sizes, "--batch-sizes"),
-            learning_rates=o.numbers(learning_rates, "--learning-rates"),
-            search=search,
-            trials=trials,
-            seeds=o.whole_numbers(seeds, "--seeds") or (),
-            recipe=recipe,
-            epochs=epochs,
-            steps=steps,
-            seconds=seconds,
-            target=setting.task.target,
-            stops_at_target=not to_the_end,
-            stops_early=early_stopping,
-            fixed=settings_from(settings or ()),
-            varied=o.lists(vary or (), "--vary"),
-            workers=workers,
-            threads=threads,
-            storage=storage,
-            ray=ray,
-            gpus_per_worker=gpus_per_worker,
-            device=setting.device if device is not None or not gpus_per_worker else None,
-            budget=budget,
-            compiled=compiled,
-            progress=display,
-            command=setting.command,
-        )
-    show(study, setting)
+    for name in recipe.split(",") if recipe is not None else [None]:
+        with setting.display() as display:
+            study = run(
+                setting.task_name,
+                out=setting.out,
+                batch_sizes=o.whole_numbers(batch_sizes, "--batch-sizes"),
+                learning_rates=o.numbers(learning_rates, "--learning-rates"),
+                search=search,
+                trials=trials,
+                seeds=o.whole_numbers(seeds, "--seeds") or (),
+                recipe=name.strip() if name is not None else None,
+                epochs=epochs,
+                steps=steps,
+                seconds=seconds,
+                target=setting.task.target,
+                stops_at_target=not to_the_end,
+                stops_early=early_stopping,
+                fixed=settings_from(settings or ()),
+                varied=o.lists(vary or (), "--vary"),
+                workers=workers,
+                threads=threads,
+                storage=storage,
+                ray=ray,
+                gpus_per_worker=gpus_per_worker,
+                device=setting.device if device is not None or not gpus_per_worker else None,
+                budget=budget,
+                compiled=compiled,
+                progress=display,
+                command=setting.command,
+            )
+        show(study, setting)

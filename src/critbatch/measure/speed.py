@@ -105,6 +105,8 @@ def speed(
             unit=task.unit,
             examples=task.examples,
             points=_points(rounds),
+            recipe="" if plan_of is not None else recipe or task.recipe,
+            micro_batch_size=micro_batch_size,
             provenance=watch.provenance(command=command, seed=seed, device=device),
         )
     )

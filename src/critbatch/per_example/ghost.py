@@ -87,6 +87,10 @@ class GhostNorms:
         done, self._done = self._done, []
         return {name: torch.cat([norms2[name] for norms2 in done]) for name in (done[0] if done else {})}
 
+    def end_pass(self) -> None:
+        """Say that a backward pass is over, where the model itself is not called for the next, but parts of it."""
+        self._reduce()
+
     def close(self) -> None:
         """Take all hooks off."""
         for handle in (*self._handles, *self._checks):

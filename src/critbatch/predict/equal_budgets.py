@@ -45,7 +45,8 @@ def read_budgets(
     """Read every batch size off its runs' curves at equal epochs, steps and seconds.
 
     Each kind is read twice: with the learning rate that is best at each batch size for that budget, by the validation
-    metric, or by the validation loss where the target is one; and with one rate for all, the best of the smallest size.
+    metric, or by the validation loss where the target is one; and with one rate for all: of the rates tried at the most
+    batch sizes, the best of the smallest size.
     Values between two evaluations are interpolated. A run counts where it is long enough; one that diverged or ran out
     of memory before counts as failed.
 
@@ -70,11 +71,23 @@ def read_budgets(
             continue
         best = {size: min(rows, key=lambda one: one.rank(by_loss)) for size, rows in read.items()}
         found.append(BudgetReading(spent=spent, amount=amount, points=_points(best)))
-        fixed = best[min(best)].alike
-        same = {size: one for size, rows in read.items() for one in rows if _same(one.alike, fixed)}
+        same = _one_rate_for_all(read, by_loss)
         if len(same) > 1:
             found.append(BudgetReading(spent=spent, amount=amount, tuned=False, points=_points(same)))
     return tuple(found)
+
+
+def _one_rate_for_all(read: Mapping[int, Sequence[_Read]], by_loss: bool) -> dict[int, _Read]:
+    """Of the settings that were tried at the most batch sizes, the one that is best at the smallest of these."""
+
+    def everywhere(setting: AlikeRuns) -> dict[int, _Read]:
+        return {size: one for size, rows in sorted(read.items()) for one in rows if _same(one.alike, setting)}
+
+    tried = [everywhere(one.alike) for size in sorted(read) for one in read[size]]
+    most = max(len(same) for same in tried)
+    smallest = min(min(same) for same in tried if len(same) == most)
+    fair = [same for same in tried if len(same) == most and min(same) == smallest]
+    return min(fair, key=lambda same: same[smallest].rank(by_loss))
 
 
 def _reach(alike: Sequence[AlikeRuns], axis: str) -> float:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import stdtrit
 
-from critbatch.predict.bounds import BoundedValues
+from critbatch.predict.bounds import BoundedValues, Flags
 from critbatch.predict.law import Array
 from critbatch.records import Estimate
-
-Flags = NDArray[np.bool_]
 
 LEVEL = 0.95
 
@@ -24,6 +21,9 @@ FAR = math.log(1e4)
 
 LIMIT = 1e5
 """The logarithm of a critical batch size without end: in float64 its exponential is infinite, that of -LIMIT zero."""
+
+LARGEST_LOG = 600.0
+"""Of what is still told as a number."""
 
 SPACING = 0.1
 """Of the critical batch sizes that are tried, in logarithms: the likelihood hardly bends on that."""
@@ -48,6 +48,7 @@ class LawFit:
         log_level: the level there.
         best: its log-likelihood.
         scatter: standard deviation of a point around the law, in logarithms.
+        found_ends: the intervals of B_crit that were asked for, by their level.
     """
 
     log_batch: Array
@@ -58,6 +59,7 @@ class LawFit:
     log_level: float
     best: float
     scatter: float
+    found_ends: dict[float, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def middle(self) -> float:
@@ -82,6 +84,11 @@ class LawFit:
 
     def critical_ends(self, level: float) -> tuple[float, float]:
         """The interval of log(B_crit): -LIMIT or LIMIT where the limit lies within."""
+        if level not in self.found_ends:
+            self.found_ends[level] = self._find_critical_ends(level)
+        return self.found_ends[level]
+
+    def _find_critical_ends(self, level: float) -> tuple[float, float]:
         threshold = self._threshold(level)
         inside = [self.log_critical, *self.grid[self.heights >= threshold]]
         first, last = min(inside), max(inside)
@@ -135,7 +142,7 @@ class LawFit:
         return self.best - n / 2 * math.log1p(t * t / (n - 2))
 
     def _shapes(self, log_criticals: Array) -> Array:
-        return _shape(log_criticals[:, None], self.log_batch, self.middle)
+        return _shape(log_criticals[:, None], self.values.places, self.middle)
 
     def _edge(self, inside: float, outside: float, threshold: float) -> float:
         def above(log_critical: float) -> float:
@@ -156,15 +163,17 @@ def fit_law(log_batch: Array, log_steps: Array, censored: Flags) -> LawFit:
         log_steps: of the steps to the target, or of any multiple of them. Shape (n,).
         censored: which of the steps are lower bounds, shape (n,). Three at least are none.
     """
-    values = BoundedValues(log_steps, censored)
+    values = BoundedValues(log_batch, log_steps, censored)
     middle = float(log_batch.mean())
     inner = np.arange(log_batch.min() - FAR, log_batch.max() + FAR, SPACING)
     grid = np.concatenate([[-LIMIT], inner, [LIMIT]])
-    heights = values.best_levels(_shape(grid[:, None], log_batch, middle))[2]
+    heights = values.best_levels(_shape(grid[:, None], values.places, middle))[2]
     at = float(grid[heights.argmax()])
     if abs(at) < LIMIT:
-        at = _refined(values, log_batch, at)
-    level, scatter, height = (float(one[0]) for one in values.best_levels(_shape(np.array([[at]]), log_batch, middle)))
+        at = _refined(values, middle, at)
+    level, scatter, height = (
+        float(one[0]) for one in values.best_levels(_shape(np.array([[at]]), values.places, middle))
+    )
     return LawFit(
         log_batch=log_batch,
         values=values,
@@ -177,18 +186,21 @@ def fit_law(log_batch: Array, log_steps: Array, censored: Flags) -> LawFit:
     )
 
 
+def bounded_exp(log_value: float) -> float:
+    """The exponential, above 0 and below infinity."""
+    return math.exp(min(max(log_value, -LARGEST_LOG), LARGEST_LOG))
+
+
 def _shape(log_critical: Array, log_batch: Array | float, middle: float) -> Array:
     """log((1 + B_crit / B) / (1 + B_crit / middle)): finite however large or small B_crit is."""
     return np.asarray(np.logaddexp(0.0, log_critical - log_batch) - np.logaddexp(0.0, log_critical - middle))
 
 
-def _refined(values: BoundedValues, log_batch: Array, near: float) -> float:
-    middle = float(log_batch.mean())
-
+def _refined(values: BoundedValues, middle: float, near: float) -> float:
     def misfit(log_critical: float) -> float:
-        _, scatter, height = values.best_levels(_shape(np.array([[log_critical]]), log_batch, middle))
+        _, scatter, height = values.best_levels(_shape(np.array([[log_critical]]), values.places, middle))
         # Without bounds both have their least at one place; the square is smooth there also when it is zero.
-        return -float(height[0]) if len(values.bound) else float(scatter[0] ** 2)
+        return -float(height[0]) if values.has_bounds else float(scatter[0] ** 2)
 
     found = minimize_scalar(misfit, bounds=(near - SPACING, near + SPACING), method="bounded", options={"xatol": 1e-12})
     return float(found.x)

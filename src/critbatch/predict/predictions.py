@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from scipy.special import stdtrit
 
 from critbatch.errors import UserError
-from critbatch.predict.law_fit import LawFit
+from critbatch.predict.law_fit import LawFit, bounded_exp
 from critbatch.predict.trade_off import FittedTradeOff
 from critbatch.study_records import Prediction
 
@@ -40,7 +40,7 @@ def run_ends(law: LawFit, batch_size: float, level: float = LEVEL) -> tuple[floa
 def _prediction(fitted: FittedTradeOff, batch_size: int, level: float) -> Prediction:
     if batch_size < 1:
         raise UserError(f"A batch size of {batch_size} is not possible: use 1 or more.")
-    low, middle, high = (math.exp(one) for one in run_ends(fitted.law, batch_size, level))
+    low, middle, high = (bounded_exp(one) for one in run_ends(fitted.law, batch_size, level))
     if fitted.in_epochs:
         low, middle, high = (one * batch_size for one in (low, middle, high))
         return Prediction(batch_size=batch_size, steps=None, epochs=middle, low=low, high=high, level=level)

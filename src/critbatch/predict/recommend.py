@@ -40,7 +40,7 @@ FIRST_SIZES = (16, 256)
 FACTORS = (0.5, 1.0, 2.0)
 """Of the recommended rate, in a race."""
 
-PATIENCE = 1.5
+PATIENCE = 1.25
 """A race goes on for so many times the steps of its first run at the target."""
 
 WORTH = 0.01
@@ -100,7 +100,7 @@ def next_races(posterior: Posterior, speed: Speed, runs: Sequence[Run]) -> Propo
         speed: of the machine.
         runs: of one target, all that were made.
     """
-    if not posterior.reached or len(runs) > MOST_RUNS:
+    if not posterior.reached or sum(run.outcome is not Outcome.INTERRUPTED for run in runs) > MOST_RUNS:
         return None
     seconds = {size: step_seconds_at(speed, size).value for size in _sizes(speed)}
     rates = {size: recommended_rate(posterior, size) for size in seconds}
@@ -125,12 +125,18 @@ def _race_at(size: int, rate: float, runs: Sequence[Run]) -> Proposal | None:
     here = [run for run in runs if run.batch_size == size]
     fewest = min((run.crossing.step for run in here if run.crossing is not None), default=math.inf)
     judged = [run.learning_rate for run in here if run.outcome is Outcome.DIVERGED or run.steps >= fewest]
-    tried = {run.learning_rate for run in here}
+    tried = {run.learning_rate for run in here if run.outcome is not Outcome.INTERRUPTED}
+    on_their_way = [run.learning_rate for run in here if run.outcome is Outcome.INTERRUPTED]
 
     def untried(wanted: float) -> float:
         return wanted if wanted not in tried else untried(two_digits(1.1 * wanted))
 
-    wanted = [two_digits(factor * rate) for factor in FACTORS]
+    def begun(wanted: float) -> float:
+        """A rate as good, with which a run is on its way: one that went to an easier target goes on."""
+        near = min(on_their_way, key=lambda other: abs(math.log(other / wanted)), default=wanted)
+        return near if 1 / SAME < near / wanted < SAME else wanted
+
+    wanted = [begun(two_digits(factor * rate)) for factor in FACTORS]
     new = {untried(one) for one in wanted if not any(1 / SAME < one / other < SAME for other in judged)}
     return Proposal(batch_size=size, learning_rates=tuple(sorted(new))) if new else None
 
@@ -144,6 +150,7 @@ def advise_record(
     recipe: str,
     provenance: Provenance,
     current: int | None = None,
+    chosen: int | None = None,
     micro_batch_size: int | None = None,
     cautions: Sequence[str] = (),
 ) -> Advice:
@@ -155,6 +162,7 @@ def advise_record(
         runs: all that were made for this target.
         target, recipe, provenance: of the answer.
         current: the batch size in use today; there is no point for it if it is outside of the sizes that were timed.
+        chosen: the batch size to recommend; the one with the lowest expected log(time) unless given.
         micro_batch_size: examples in one forward pass, where they are fewer than the batch.
         cautions: of the campaign, such as "budget_ended".
 
@@ -164,7 +172,7 @@ def advise_record(
     sizes = _sizes(speed)
     answered = posterior.reached > 0
     points = time_points(posterior, speed, sizes, runs=runs) if answered else ()
-    best = points[sizes.index(best_size(posterior, speed))] if answered else None
+    best = points[sizes.index(chosen or best_size(posterior, speed))] if answered else None
     today = [current] if current is not None and answered and sizes[0] <= current <= sizes[-1] else []
     return Advice(
         task=speed.task,

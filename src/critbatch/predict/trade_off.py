@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from critbatch.predict.bounds import Flags
 from critbatch.predict.goal_points import work_of
-from critbatch.predict.law_check import Verdict, check_law, is_budget
+from critbatch.predict.law import Array
+from critbatch.predict.law_check import DOUBT, Verdict, check_law, is_budget
 from critbatch.predict.law_fit import LEVEL, LawFit, fit_law
 from critbatch.records import Estimate
 from critbatch.study_records import GoalPoint, TradeOff
@@ -45,7 +47,8 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
     intervals are those of the profile likelihood at the F-test's threshold, so they hold for few points too; one is
     open, with a reason, where the points cannot tell the law from its limit: steps in proportion to 1 / B
     (`all_perfect_scaling`), or the same at every size (`no_perfect_scaling`). In a limit the value is 0 or infinite.
-    Where all sizes took the same number of epochs, the table tells a budget and not a need: then nothing is bounded
+    Where repeated sizes show that the law is not exact, the intervals are those of the sizes' means. Where all sizes
+    took the same number of epochs, the table tells a budget and not a need: then nothing is bounded
     (`constant_budget`).
 
     Args:
@@ -70,6 +73,9 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
     else:
         law = fit_law(log_batch, log_work, censored)
         verdict = check_law(law, censored)
+        if verdict.test == "lack_of_fit" and verdict.p_value is not None and verdict.p_value < DOUBT:
+            # What misses the law at a size is common to its points: they are not so many independent ones.
+            law = replace(fit_law(*_size_means(log_batch, log_work, censored)), scatter=law.scatter)
         steps, seen = law.estimate(law.log_min_steps), law.estimate(law.log_min_examples)
         critical = law.critical_batch_size()
     record = TradeOff(
@@ -86,6 +92,15 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
         reason=verdict.reason,
     )
     return FittedTradeOff(law=law, in_epochs=in_epochs, examples=examples, record=record)
+
+
+def _size_means(log_batch: Array, log_work: Array, censored: Flags) -> tuple[Array, Array, Flags]:
+    """One point for each batch size all of whose points came to the target; the others' as they are."""
+    missed = np.isin(log_batch, log_batch[censored])
+    sizes, which, counts = np.unique(log_batch[~missed], return_inverse=True, return_counts=True)
+    means = np.bincount(which, log_work[~missed]) / counts
+    flags = np.concatenate([np.zeros(len(sizes), dtype=bool), censored[missed]])
+    return np.concatenate([sizes, log_batch[missed]]), np.concatenate([means, log_work[missed]]), flags
 
 
 def _unknown(value: float, n: int, reason: str) -> Estimate:

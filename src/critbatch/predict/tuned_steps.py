@@ -9,6 +9,7 @@ import numpy as np
 
 from critbatch.predict.goal_points import USABLE, Tried, best_of, work_of
 from critbatch.predict.law import Array
+from critbatch.predict.law_fit import bounded_exp
 from critbatch.records import Estimate
 
 LEVEL = 0.95
@@ -64,7 +65,7 @@ def tuned_factor(tried: Sequence[Tried], scatter: SeedScatter, generator: np.ran
     chosen = rank.argmin(0)
     logs = np.array(medians)[chosen, np.arange(DRAWS)]
     low, high = np.quantile(logs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return min(1.0, math.exp(low)), max(1.0, math.exp(high))
+    return min(1.0, bounded_exp(low)), max(1.0, bounded_exp(high))
 
 
 def with_factor(value: float, n: int, factor: tuple[float, float] | None) -> Estimate:

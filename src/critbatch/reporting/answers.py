@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
+from critbatch.reporting.advice_answers import asked_sentences, cost_sentences, help_sentences
 from critbatch.reporting.blocks import Answer
 from critbatch.reporting.findings import findings
 from critbatch.reporting.loss_answers import loss_answer
@@ -66,10 +67,13 @@ def _advice(advice: Advice, voice: Voice) -> Answer:
         for key, point in (("current", advice.current), ("largest", advice.largest))
         if point is not None
     ]
-    if advice.micro_batch_size is not None and advice.micro_batch_size < best.batch_size:
-        pieces = math.ceil(best.batch_size / advice.micro_batch_size)
+    share = math.ceil(best.batch_size / advice.devices)
+    if advice.micro_batch_size is not None and advice.micro_batch_size < share:
+        pieces = math.ceil(share / advice.micro_batch_size)
         more.append(voice("advice_micro", micro=voice.count(advice.micro_batch_size), pieces=voice.count(pieces)))
+    more += asked_sentences(advice, voice)
     more.append(voice("advice_cost", n=len(advice.runs), wall=voice.seconds(advice.provenance.wall_seconds)))
+    more += cost_sentences(advice, voice)
     return Answer(headline, tuple(lead), tuple(more))
 
 
@@ -93,7 +97,7 @@ def _unanswered(advice: Advice, voice: Voice) -> Answer:
         lead = [voice("unanswered_some", n=reached, runs=len(advice.runs), target=target)]
     else:
         lead = [voice("unanswered_runs", n=len(advice.runs), target=target)]
-    return Answer(headline, (*lead, *_closest(advice.runs, advice.target, voice)), (voice("unanswered_help"),))
+    return Answer(headline, (*lead, *_closest(advice.runs, advice.target, voice)), tuple(help_sentences(advice, voice)))
 
 
 def _closest(runs: Sequence[Run], target: Target | None, voice: Voice) -> list[str]:

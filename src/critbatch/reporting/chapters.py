@@ -14,11 +14,13 @@ from critbatch.reporting.findings import findings
 from critbatch.reporting.loss_chapters import Parts, loss_parts
 from critbatch.reporting.readings import soonest_settings, timed
 from critbatch.reporting.scale_answers import scale_parts
+from critbatch.reporting.sections.asked_of_advice import asked_of_advice
 from critbatch.reporting.sections.cost import cost_of_sizes, cost_of_study
 from critbatch.reporting.sections.hardware import hardware
 from critbatch.reporting.sections.noise import noise_of_runs, noise_section
 from critbatch.reporting.sections.training import accuracy_section, rate_section, runs_section, steps_section
 from critbatch.reporting.sections.trust import again_section, trust_section
+from critbatch.reporting.sections.use_it import use_section
 from critbatch.reporting.study_chapters import fit_parts, study_parts
 from critbatch.reporting.subjects import LossRecord, Subject, task_of
 from critbatch.reporting.voice import Voice, Write
@@ -56,7 +58,9 @@ def _advice(advice: Advice, voice: Voice) -> Parts:
     picture = time_to_target(advice, voice)
     hero = Chart(picture, voice("hero_note")) if picture is not None else None
     points = advice.points
+    use, asked = use_section(advice, voice), asked_of_advice(advice, voice)
     sections = [
+        *([use] if use is not None else []),
         *([cost_of_sizes(advice, voice)] if points else []),
         hardware(advice.speed, voice),
         accuracy_section(advice.runs, advice.unit, voice),
@@ -64,6 +68,7 @@ def _advice(advice: Advice, voice: Voice) -> Parts:
         *([rate_section(advice, voice)] if points else []),
         runs_section(advice.runs, voice),
         noise_of_runs(advice.runs, advice.unit, voice),
+        *([asked] if asked is not None else []),
     ]
     best = advice.best
     if not advice.answered or best is None:

@@ -53,10 +53,10 @@ def _of_advice(advice: Advice) -> list[str]:
         found.append(advice.law.reason or "law_misfit")
     if advice.best is not None:
         found += _reasons(advice.best)
-    noise = any(run.noise for run in advice.runs)
-    return [*found, *_of_speed(advice.speed), "generalization_not_measured", "one_machine"] + (
-        [] if noise else ["no_noise_measured"]
-    )
+    found += _of_speed(advice.speed)
+    # Also at the end of the runs, not at the target alone.
+    found += [] if advice.accuracy else ["generalization_not_measured"]
+    return [*found, "one_machine", *([] if any(run.noise for run in advice.runs) else ["no_noise_measured"])]
 
 
 def _of_noise(noise: Noise) -> list[str]:

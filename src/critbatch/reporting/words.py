@@ -7,6 +7,7 @@ hold as `reason` or among `cautions`: their sentences have no placeholders.
 from __future__ import annotations
 
 from critbatch.reporting.sentences import Sentence
+from critbatch.reporting.sentences.advice import ADVICE, ADVICE_REASONS
 from critbatch.reporting.sentences.answers import ANSWERS
 from critbatch.reporting.sentences.figures import BUTTONS, FIGURES
 from critbatch.reporting.sentences.loss_answers import LOSS_ANSWERS
@@ -15,6 +16,7 @@ from critbatch.reporting.sentences.loss_methods import LOSS_METHODS
 from critbatch.reporting.sentences.loss_reasons import LOSS_REASONS
 from critbatch.reporting.sentences.loss_sections import LOSS_SECTIONS
 from critbatch.reporting.sentences.methods import METHODS
+from critbatch.reporting.sentences.monitor import MONITOR, MONITOR_REASONS
 from critbatch.reporting.sentences.page import PAGE
 from critbatch.reporting.sentences.reasons import REASON_SENTENCES
 from critbatch.reporting.sentences.scale import SCALE, SCALE_REASONS
@@ -27,10 +29,12 @@ from critbatch.reporting.sentences.study_methods import STUDY_METHODS
 from critbatch.reporting.sentences.study_reasons import STUDY_REASONS
 from critbatch.reporting.sentences.study_sections import STUDY_SECTIONS
 from critbatch.reporting.sentences.terms import TERMS
+from critbatch.reporting.sentences.use_it import USE_IT
 
 LANGUAGES = ("en", "zh")
 
-REASONS = frozenset((*REASON_SENTENCES, *LOSS_REASONS, *STUDY_REASONS, *SCALE_REASONS)) - {"unknown_reason"}
+_TABLES = (REASON_SENTENCES, ADVICE_REASONS, LOSS_REASONS, STUDY_REASONS, SCALE_REASONS, MONITOR_REASONS)
+REASONS = frozenset(key for table in _TABLES for key in table) - {"unknown_reason"}
 
 WORDS: dict[str, Sentence] = {
     **TERMS,
@@ -55,4 +59,9 @@ WORDS: dict[str, Sentence] = {
     **SCALE_REASONS,
     **SCALE,
     **SCALE_FIGURES,
+    **MONITOR_REASONS,
+    **MONITOR,
+    **USE_IT,
+    **ADVICE_REASONS,
+    **ADVICE,
 }

@@ -47,9 +47,9 @@ STUDY_METHODS = {
     "method_budgets": Sentence(
         en="Each batch size is read where it has spent the budget, between the evaluations before and after. Tuned: "
         "the rate that validates best there, by {metric}, or by loss where the target is one. One for all: the rate "
-        "that is best at the smallest batch size.",
+        "tried at the most batch sizes that is best at the smallest of them.",
         zh="每个批次大小在用完预算之处读取，在前后两次评估之间插值。调过：该处验证集{metric}（目标为损失时按损失）最好的学习率。"
-        "共用：最小批次的最好学习率。",
+        "共用：在最多批次大小上试过的学习率中，其最小批次处最好的一个。",
     ),
     "method_budgets_seeds": Sentence(
         en="Values are means over the seeds, bars their intervals. One batch size is called worse than another only "

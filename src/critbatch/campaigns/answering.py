@@ -1,0 +1,171 @@
+"""The record of an advice, from all that its search found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from critbatch.campaigns.rate_search import Found
+from critbatch.evaluation import Evaluation
+from critbatch.examples import count
+from critbatch.predict.choice import best_size, within
+from critbatch.predict.knee import step_seconds_at
+from critbatch.predict.objectives import SURE, allowed, chance_within_examples, chance_within_seconds
+from critbatch.predict.recommend import advise_record
+from critbatch.predict.way import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
+from critbatch.provenance import Stopwatch
+from critbatch.records import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
+from critbatch.task import Task
+
+# Of what an advice takes, the first race: three quarters were measured.
+FIRST_RACE = 0.75
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The question.
+
+    Args:
+        target: what is to be reached.
+        objective: what is asked beside it.
+        options: of recipe and plan.
+        current: the batch size in use today.
+        evaluation: on what the target was watched.
+        targets: all that runs of the folder went to.
+        decays: the learning rate decays over a run, whose length is planned.
+        device, seed, command, watch: for the provenance.
+    """
+
+    task: Task
+    recipe: str
+    target: Target
+    objective: Objective
+    options: Mapping[str, Setting]
+    current: int | None
+    evaluation: Evaluation
+    targets: tuple[Target, ...]
+    decays: bool
+    device: torch.device
+    seed: int
+    command: str
+    watch: Stopwatch
+
+
+def answered(
+    found: Found,
+    asked: Asked,
+    *,
+    accuracy: tuple[AccuracyCheck, ...],
+    planned_epochs: float | None,
+    cost: AdviceCost,
+) -> Advice:
+    """The answer that was found, or why there is none.
+
+    Args:
+        found: by the search.
+        asked: the question.
+        accuracy: the checks of the validation metric, the last one that of the answer.
+        planned_epochs: the length of a run at the recommended batch size, where it is planned.
+        cost: of all runs.
+    """
+    posterior = found.posterior
+    clock = allowed(found.speed, asked.objective, posterior, accuracy)
+    chosen = best_size(posterior, clock) if posterior.reached else None
+    micro = asked.options.get("micro_batch_size")
+    micro = micro if isinstance(micro, int) and chosen is not None and micro < chosen else chosen
+    advice = advise_record(
+        posterior,
+        found.speed,
+        found.runs,
+        target=asked.target,
+        recipe=asked.recipe,
+        current=asked.current,
+        chosen=chosen,
+        micro_batch_size=micro,
+        cautions=_cautions(found, asked, accuracy),
+        provenance=asked.watch.provenance(command=asked.command, seed=asked.seed, device=asked.device),
+    )
+    near = [point for point in advice.points if point.batch_size <= clock.largest_that_fits]
+    met, chance = _kept(found, asked.objective, chosen, accuracy)
+    return replace(
+        advice,
+        within_ten_percent=within(near, advice.best) if advice.best is not None else None,
+        accumulation=math.ceil(chosen / micro) if chosen is not None and micro is not None else 1,
+        objective=asked.objective,
+        met=met,
+        chance=chance,
+        device_hours=advice.best.seconds.value / 3600 if advice.best is not None else None,
+        accuracy=accuracy,
+        options=dict(asked.options),
+        planned_epochs=planned_epochs,
+        cost=cost,
+        asked=asked.targets,
+        needed_seconds=_needed_seconds(found, asked, cost) if found.interrupted and chosen is None else None,
+    )
+
+
+def _kept(
+    found: Found, objective: Objective, chosen: int | None, accuracy: tuple[AccuracyCheck, ...]
+) -> tuple[bool | None, float | None]:
+    """Whether the answer keeps the objective's bound, and how likely a run does."""
+    posterior = found.posterior
+    if chosen is None:
+        return None, None
+    if objective.within_seconds is not None:
+        seconds = step_seconds_at(found.speed, chosen).value
+        chance = chance_within_seconds(posterior, chosen, seconds, objective.within_seconds)
+        return chance >= SURE, chance
+    if objective.examples_limit is not None:
+        chance = chance_within_examples(posterior, chosen, objective.examples_limit)
+        return chance >= SURE, chance
+    if objective.goal is Goal.ACCURACY:
+        last = accuracy[-1] if accuracy else None
+        if last is None or last.batch_size != chosen:
+            small = chosen <= max((check.small_batch_size for check in accuracy), default=chosen)
+            return (True if small and not found.interrupted else None), None
+        return (None if last.falls is None else not last.falls), None
+    return None, None
+
+
+def _cautions(found: Found, asked: Asked, accuracy: tuple[AccuracyCheck, ...]) -> list[str]:
+    cautions = ["budget_ended"] if found.interrupted else []
+    if not found.posterior.reached:
+        cautions += _why_not(found, asked.target)
+    cautions.append("one_machine")
+    if not accuracy:
+        cautions.append("generalization_not_measured")
+    seen = asked.evaluation.validation_examples
+    if seen is not None and count(asked.task.validation) > seen:
+        cautions.append("validation_sample")
+    if asked.decays:
+        cautions.append("length_planned")
+    return cautions
+
+
+def _why_not(found: Found, target: Target) -> list[str]:
+    """Why no run came to the target, as far as the runs show it."""
+    if learns_nothing(found.runs, target):
+        return ["learns_training_set_only" if fits_training_set(found.runs) else "learns_nothing"]
+    if found.interrupted:
+        return []
+    leader = _leader(found.runs, target)
+    return ["levels_off"] if leader is not None and steps_to_go(leader, target) is None else []
+
+
+def _leader(runs: tuple[Run, ...], target: Target) -> Run | None:
+    return max((run for run in runs if run.curve), key=lambda run: part_of_the_way(run, target), default=None)
+
+
+def _needed_seconds(found: Found, asked: Asked, cost: AdviceCost) -> float | None:
+    """Seconds of another call that may be enough, if the best run goes on as it did."""
+    leader = _leader(found.runs, asked.target)
+    spent = cost.train_seconds + cost.evaluation_seconds
+    go = steps_to_go(leader, asked.target) if leader is not None and leader.steps > 0 else None
+    if leader is None or go is None:
+        return None
+    racing = sum(run.outcome is leader.outcome for run in found.runs)
+    first_race = racing * go * (leader.seconds + leader.evaluation_seconds) / leader.steps
+    return first_race + (1 / FIRST_RACE - 1) * (spent + first_race)

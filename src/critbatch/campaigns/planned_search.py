@@ -1,0 +1,163 @@
+"""The search where the learning rate decays: runs of planned lengths, after a search at a constant rate.
+
+At the batch size that the law makes best, three rates are tried at one planned length, a factor 1.41 shorter as long as
+one of them comes to the target, or longer until one does. Then the law is fitted to these runs, with the search at a
+constant rate as its prior, and if the best size has moved by more than a factor two, the same is done there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from critbatch.campaigns.known_runs import KnownRuns
+from critbatch.campaigns.lengths import epochs_of_steps
+from critbatch.campaigns.rate_search import Found
+from critbatch.predict.choice import best_size, recommended_rate, two_digits
+from critbatch.predict.objectives import allowed
+from critbatch.predict.planned import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
+from critbatch.predict.time_to_target import Posterior, fit
+from critbatch.progress import Display
+from critbatch.records import AccuracyCheck, Objective, Outcome, Run
+from critbatch.task import Task
+
+FACTORS = (0.5, 1.0, 2.0)  # of the recommended rate
+SIZES = 3  # at the most
+ROUNDS = 10  # of lengths, at one size
+LONGER = 3  # rungs by which a check may need more than the run that it checks
+SAME_SIZE = 2.0
+
+
+class PlannedSearch:
+    """Finds batch size, peak rate and length of runs whose rate decays over them.
+
+    Args:
+        known: the runs of the folder with this schedule, judged by the target.
+        task, seed: of the runs.
+        checks: added to the seed for the runs that check the recommendation.
+        least_epochs: that the schedule needs: its warm-up.
+        objective: which batch sizes may be recommended.
+        pause_at: a value of `time.monotonic()`.
+        show: where to show how far it is.
+    """
+
+    def __init__(
+        self,
+        known: KnownRuns,
+        *,
+        task: Task,
+        seed: int,
+        checks: Sequence[int],
+        least_epochs: float,
+        objective: Objective,
+        pause_at: float | None,
+        show: Display,
+    ) -> None:
+        self.known, self.task, self.seed, self.checks = known, task, seed, checks
+        self.least_epochs, self.objective, self.pause_at, self.show = least_epochs, objective, pause_at, show
+        self.interrupted = False
+        self.made: dict[Place, dict[int, Run]] = {}
+        self._asked_for: list[int] = []
+        self._constant: Found | None = None
+
+    def run(self, found: Found, accuracy: Sequence[AccuracyCheck] = ()) -> Found:
+        """Make the runs that are worth it; `found` is the search at a constant rate. Asked again it does the same."""
+        self._constant, self.made = found, {}
+        posterior = with_decay(found.posterior)
+        prior, raced = prior_from(posterior), list[int]()
+        while not self.interrupted:
+            clock = allowed(found.speed, self.objective, posterior, accuracy)
+            size = best_size(posterior, clock)
+            if len(raced) == SIZES or any(1 / SAME_SIZE <= size / other <= SAME_SIZE for other in raced):
+                break
+            raced.append(size)
+            self._race(size, posterior)
+            posterior = fit(told_by(self.made), prior=prior)
+            for more in self.checks:
+                if posterior.reached and not self.interrupted:
+                    self._check(size, posterior, self.seed + more)
+                    posterior = fit(told_by(self.made), prior=prior)
+        for size in self._asked_for:
+            if posterior.reached and not self.interrupted and size not in raced:
+                self._race(size, posterior)
+                posterior = fit(told_by(self.made), prior=prior)
+        runs = tuple(run for lengths in self.made.values() for run in lengths.values())
+        if not runs:
+            return replace(found, runs=(), interrupted=True, posterior=replace(posterior, reached=0))
+        return replace(found, posterior=posterior, runs=runs, interrupted=self.interrupted)
+
+    def again(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> Found:
+        """With what is known by now."""
+        assert self._constant is not None
+        return self.run(replace(self._constant, interrupted=found.interrupted), accuracy)
+
+    def race_at(self, found: Found, size: int) -> Found:
+        """Also at this batch size, which need not be the best."""
+        self._asked_for.append(size)
+        return self.again(found, ())
+
+    def length_of(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> float | None:
+        """Epochs to plan at the recommended batch size: with which the checks of all seeds came to the target there.
+
+        A check that missed needs more than it had. Where none was made there, as many as four of five runs need by the
+        law. None where there is no answer.
+        """
+        posterior = found.posterior
+        if not posterior.reached:
+            return None
+        size = best_size(posterior, allowed(found.speed, self.objective, posterior, accuracy))
+        checked = [made for (other, _, seed), made in self.made.items() if other == size and seed != self.seed]
+        lengths = [shortest(made) or rung_near(max(made) * RUNG) for made in checked]
+        expected = float(np.quantile(posterior.next_run(size, recommended_rate(posterior, size)), 0.8))
+        return self._epochs(max(lengths, default=rung_near(expected)), size)
+
+    def _race(self, size: int, posterior: Posterior) -> None:
+        rate = recommended_rate(posterior, size)
+        live = [two_digits(factor * rate) for factor in FACTORS]
+        steps = rung_near(float(np.median(posterior.next_run(size, rate))))
+        too_short = came_at = 0
+        for _ in range(ROUNDS):
+            runs = {rate: self._make(size, rate, steps, self.seed) for rate in live if not self.interrupted}
+            if self.interrupted:
+                return
+            if came := [rate for rate, run in runs.items() if run.crossing is not None]:
+                live, came_at = came, steps
+            else:
+                too_short = max(too_short, steps)
+                live = [rate for rate in live if runs[rate].outcome is not Outcome.DIVERGED] or [
+                    two_digits(min(live) / 2)
+                ]
+            if (came_at and too_short) or (came_at and self._is_shortest(steps, size)):
+                break
+            steps = rung_near(steps / RUNG if came_at else steps * RUNG)
+
+    def _check(self, size: int, posterior: Posterior, seed: int) -> None:
+        """The recommended rate with another seed, with a longer plan where that one needs it."""
+        rate = recommended_rate(posterior, size)
+        steps = rung_near(float(np.median(posterior.next_run(size, rate))))
+        for _ in range(LONGER):
+            if self.interrupted or self._make(size, rate, steps, seed).crossing is not None:
+                return
+            steps = rung_near(steps * RUNG)
+
+    def _is_shortest(self, steps: int, size: int) -> bool:
+        return steps == 1 or self._epochs(rung_near(steps / RUNG), size) == self._epochs(steps, size)
+
+    def _epochs(self, steps: int, size: int) -> float:
+        return max(epochs_of_steps(steps, size, self.task.examples), self.least_epochs)
+
+    def _make(self, size: int, rate: float, steps: int, seed: int) -> Run:
+        known = self.known
+        key = known.key(size, rate, seed, epochs=self._epochs(steps, size))
+        run = known.find(key)
+        if run is None:
+            self.show.update(stage=f"{self.task.name}: runs of planned lengths", trying=str(key), part=0.0)
+            training = known.enter(key, 0)
+            self.interrupted = training.advance(pause_at=self.pause_at) is Outcome.INTERRUPTED
+            if self.interrupted:
+                return training.record()
+            run = known.keep(key, training)
+        self.made.setdefault((size, rate, seed), {})[steps] = run
+        return run

@@ -1,0 +1,166 @@
+"""The search at a constant schedule: a race over rates, then whatever race or check the law says is worth it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from critbatch.campaigns.known_runs import KnownRuns
+from critbatch.campaigns.race import Race
+from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, two_digits
+from critbatch.predict.objectives import allowed
+from critbatch.predict.recommend import FACTORS, Proposal, first_rates, first_size, next_races
+from critbatch.predict.time_to_target import Posterior, fit
+from critbatch.progress import Display
+from critbatch.records import AccuracyCheck, Objective, Outcome, Run, Speed
+from critbatch.task import Task
+
+NOISE_EVERY = 4
+# A run with another seed checks the recommendation if its size is within this factor, and its rate within the second
+# one of what is recommended at that size.
+SAME_SIZE, SAME_RATE = 2.0, 1.3
+# Checks that fail move the recommendation, and the next ones are made there: so often, for each seed, at the most.
+MOVES = 3
+
+TimeAgain = Callable[[Speed, int], Speed]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is known at the end of a search.
+
+    Args:
+        posterior: of the law.
+        speed: the clock, with the sizes near the answer timed again.
+        runs: all that bear on the target.
+        interrupted: it ended before it was done.
+    """
+
+    posterior: Posterior
+    speed: Speed
+    runs: tuple[Run, ...]
+    interrupted: bool
+
+
+class RateSearch:
+    """Goes on from whatever runs are known until neither a race nor a check is worth its cost.
+
+    Args:
+        known: the runs of the folder, judged by the target.
+        race: makes more.
+        task, recipe, seed: of the runs.
+        checks: added to the seed for the runs that check the recommendation.
+        objective: which batch sizes may be recommended.
+        time_again: times the sizes around one anew; None to leave the clock as it is.
+        show: where to show how far it is.
+    """
+
+    def __init__(
+        self,
+        known: KnownRuns,
+        race: Race,
+        *,
+        task: Task,
+        recipe: str,
+        seed: int,
+        checks: Sequence[int],
+        objective: Objective,
+        time_again: TimeAgain | None,
+        show: Display,
+    ) -> None:
+        self.known, self.race, self.task, self.recipe, self.seed = known, race, task, recipe, seed
+        self.checks, self.objective, self.time_again, self.show = checks, objective, time_again, show
+
+    def run(self, speed: Speed, accuracy: Sequence[AccuracyCheck] = ()) -> Found:
+        """Make the runs that are worth it."""
+        race, show, name = self.race, self.show, self.task.name
+        if not any(run.crossing is not None for run in self.known.runs()):
+            self._race(speed)
+        made: list[Proposal] = []
+        while True:
+            runs = self._runs()
+            posterior = fit(runs)
+            if race.interrupted or not posterior.reached:
+                break
+            clock = allowed(speed, self.objective, posterior, accuracy)
+            size = best_size(posterior, clock)
+            if self.time_again is not None and not self._is_timed_near(speed, size):
+                speed = self.time_again(speed, size)
+                continue
+            proposal = next_races(posterior, clock, runs)
+            if proposal is not None and proposal not in made:
+                made.append(proposal)
+                show.update(stage=f"{name}: race at batch size {proposal.batch_size}")
+                race.run_all(proposal.batch_size, proposal.learning_rates, posterior, seed=self.seed)
+            elif (seed := self._unchecked(posterior, size, runs)) is not None:
+                show.update(stage=f"{name}: checking the answer with other seeds")
+                race.run_all(size, [_rate_to_check(posterior, size, runs, seed)], posterior, seed=seed)
+            else:
+                break
+        return Found(posterior=posterior, speed=speed, runs=tuple(runs), interrupted=race.interrupted)
+
+    def again(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> Found:
+        """With what is known by now."""
+        return self.run(found.speed, accuracy)
+
+    def race_at(self, found: Found, size: int) -> Found:
+        """Make the rates of a race known at this batch size too, which need not be the best."""
+        rate = recommended_rate(found.posterior, size)
+        if not any(_is_near(run, found.posterior, size, of_size=1.0) for run in found.runs if run.crossing is not None):
+            rates = [two_digits(factor * rate) for factor in FACTORS]
+            self.race.run_all(size, rates, found.posterior, seed=self.seed)
+        return self.again(found, ())
+
+    def _race(self, speed: Speed) -> None:
+        """The first one, unless it went to its end in vain before: it would end the same."""
+        store, target = self.known.store, self.known.target
+        name = f"raced to {target.quantity} {target.value!r}"
+        if store.agreed(name) is None:
+            self.show.update(stage=f"{self.task.name}: race over learning rates", total=None)
+            rates = first_rates(self.recipe)
+            self.race.run(self._first_size(speed), rates, seed=self.seed, noise_every=NOISE_EVERY)
+            if not self.race.interrupted:
+                store.agree(name, "yes")
+
+    def _runs(self) -> list[Run]:
+        """All that are known, and those in a race that was interrupted."""
+        live = self.race.live_runs()
+        on_their_way = {(run.batch_size, run.learning_rate, run.seed) for run in live}
+        known = self.known.runs()
+        return [*(run for run in known if (run.batch_size, run.learning_rate, run.seed) not in on_their_way), *live]
+
+    def _first_size(self, speed: Speed) -> int:
+        """That of the first call with the folder, if it fits on this machine: its runs are those to go on with."""
+        size = first_size(speed, self.task.examples)
+        agreed = int(self.known.store.agree("first size", str(size)))
+        return agreed if agreed <= speed.largest_that_fits else size
+
+    def _is_timed_near(self, speed: Speed, size: int) -> bool:
+        """Whether the sizes around this one have been timed again already, by this clock; if not, they are from now."""
+        store, clock = self.known.store, f"timed by the clock of {speed.provenance.started} near"
+        near = (other for other in candidate_sizes(speed) if 1 / SAME_SIZE <= other / size <= SAME_SIZE)
+        if any(store.agreed(f"{clock} {other}") is not None for other in near):
+            return True
+        store.agree(f"{clock} {size}", "yes")
+        return False
+
+    def _unchecked(self, posterior: Posterior, size: int, runs: Sequence[Run]) -> int | None:
+        """A seed with which the recommendation is yet to be checked."""
+        seeds = [self.seed + more for more in self.checks]
+        made = [run for run in runs if run.seed in seeds and run.outcome is not Outcome.INTERRUPTED]
+        near = {run.seed for run in made if _is_near(run, posterior, size)}
+        left = [seed for seed in seeds if seed not in near]
+        return left[0] if left and len(made) < MOVES * len(seeds) else None
+
+
+def _rate_to_check(posterior: Posterior, size: int, runs: Sequence[Run], seed: int) -> float:
+    """The recommended rate, or one as good with which a run is on its way, that went to an easier target."""
+    here = (run for run in runs if (run.batch_size, run.seed, run.outcome) == (size, seed, Outcome.INTERRUPTED))
+    return next(
+        (run.learning_rate for run in here if _is_near(run, posterior, size)), recommended_rate(posterior, size)
+    )
+
+
+def _is_near(run: Run, posterior: Posterior, size: int, *, of_size: float = SAME_SIZE) -> bool:
+    rate = run.learning_rate / recommended_rate(posterior, run.batch_size)
+    return 1 / of_size <= run.batch_size / size <= of_size and 1 / SAME_RATE <= rate <= SAME_RATE

@@ -1,0 +1,1 @@
+"""Callbacks for trainers of others. Each needs its package: ``critbatch[lightning]``, ``critbatch[transformers]``."""

@@ -1,0 +1,116 @@
+"""The gradient noise scale in a Hugging Face Trainer: ``Trainer(..., callbacks=[BatchSizeMonitor()])``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from critbatch.errors import UserError
+from critbatch.integrations.after_backward import AfterBackward
+from critbatch.integrations.watch import Watch
+from critbatch.monitor import By
+from critbatch.monitor_records import MonitorAdvice
+from critbatch.predict.step_curve import StepSeconds
+from critbatch.records import NoiseScale
+
+try:
+    from accelerate.state import AcceleratorState, GradientState
+    from transformers import TrainerCallback
+except ImportError as error:
+    raise UserError(
+        f"BatchSizeMonitor needs transformers and accelerate ({error}): pip install 'critbatch[transformers]'."
+    ) from error
+
+STATE = "critbatch_monitor.pt"
+
+
+class BatchSizeMonitor(TrainerCallback):
+    """Watches the gradients of a run, logs its noise scale, and says what another batch size would cost.
+
+    It works with gradient accumulation, on one device or with DDP. Gradients are taken when the last backward pass of a
+    step is over: the Trainer clips before its own `on_pre_optimizer_step`. ``noise_scale`` and ``critical_batch_size``
+    go into the Trainer's log entries. Trackers come before callbacks that are given, so put it first for them:
+    ``trainer.callback_handler.callbacks.insert(0, BatchSizeMonitor())``. What was seen lies in the checkpoints, and is
+    gone on from where they are in ``output_dir``.
+
+    Args:
+        by: whose gradients are compared: "processes" with DDP, else "micro_batches" where gradients are accumulated,
+            else "examples", unless given. See `critbatch.Monitor`.
+        examples: in the training set, drawn without replacement; infinite unless given.
+        window: the noise scale is that of the last so many steps.
+        language: of the advice that is printed at the end, "en" or "zh"; None for no print.
+
+    Raises:
+        UserError: when training begins, if the model cannot be watched, or is shared out over devices in another way.
+    """
+
+    def __init__(
+        self, *, by: By = "auto", examples: float = math.inf, window: int = 100, language: str | None = "en"
+    ) -> None:
+        self._watch = Watch(by=by, examples=examples, window=window, language=language)
+        self._after: AfterBackward | None = None
+        self._scaler: Any = None
+
+    def noise_scale(self) -> NoiseScale:
+        """As `Monitor.noise_scale`, during training and after it."""
+        return self._watch.noise_scale()
+
+    def advice(
+        self, batch_sizes: Sequence[int] | None = None, *, step_seconds: StepSeconds | None = None
+    ) -> MonitorAdvice:
+        """As `Monitor.advice`, during training and after it, with the Trainer's learning rate."""
+        return self._watch.advice(batch_sizes, step_seconds=step_seconds)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        kind = str(getattr(AcceleratorState().distributed_type, "value", "NO"))
+        if kind in ("DEEPSPEED", "FSDP", "MEGATRON_LM") or getattr(args, "n_gpu", 1) > 1:
+            how = kind if kind != "NO" else "DataParallel"
+            raise UserError(f"BatchSizeMonitor cannot see the gradients of {how}: use one device or DDP.")
+        model, optimizer = given["model"], given["optimizer"]
+        self._scaler = getattr(optimizer, "scaler", None)
+        self._end()
+        saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
+        self._watch.load_state_dict(
+            torch.load(saved, weights_only=True) if state.global_step and saved.is_file() else {}
+        )
+        self._watch.begin(
+            model,
+            getattr(optimizer, "optimizer", optimizer),  # accelerate's has torch's inside
+            accumulation=args.gradient_accumulation_steps,
+            processes=args.world_size,
+            group=torch.distributed.group.WORLD if args.world_size > 1 else None,
+        )
+        self._after = AfterBackward(model, self._step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
+        if logs is None or "loss" not in logs:
+            return
+        numbers = self._watch.numbers()
+        logs.update(numbers)
+        if state.log_history:
+            state.log_history[-1].update(numbers)
+
+    def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero and folder.is_dir():
+            torch.save(self._watch.state_dict(), folder / STATE)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self._end()
+        if state.is_world_process_zero:
+            self._watch.tell()
+
+    def _step(self) -> None:
+        """Only the last backward pass of a step ends with the gradient of the whole batch."""
+        if GradientState().sync_gradients:
+            self._watch.step(gradient_scale=self._scaler.get_scale() if self._scaler is not None else 1.0)
+
+    def _end(self) -> None:
+        self._watch.end()
+        if self._after is not None:
+            self._after.close()
+        self._after = None

@@ -1,0 +1,135 @@
+"""The gradient noise scale in a Lightning trainer: ``Trainer(callbacks=[BatchSizeMonitor()])``."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+
+from critbatch.errors import UserError
+from critbatch.integrations.watch import Watch, examples_in
+from critbatch.monitor import By
+from critbatch.monitor_records import MonitorAdvice
+from critbatch.predict.step_curve import StepSeconds
+from critbatch.records import NoiseScale
+
+
+def _lightning() -> Any:
+    """The package that is in use: `lightning.pytorch`, or the older name of the same."""
+    names = ["lightning.pytorch", "pytorch_lightning"]
+    if "pytorch_lightning" in sys.modules and "lightning" not in sys.modules:
+        names.reverse()
+    for name in names:
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            reason = error
+    raise UserError(f"BatchSizeMonitor needs Lightning ({reason}): pip install 'critbatch[lightning]'.") from reason
+
+
+_PACKAGE = _lightning()
+_Callback: Any = _PACKAGE.Callback
+
+
+class BatchSizeMonitor(_Callback):
+    """Watches the gradients of a run, logs its noise scale, and says what another batch size would cost.
+
+    It works with gradient accumulation, on one device or with DDP, with one optimizer. Gradients are those before the
+    trainer clips them. In manual optimization those that you clip yourself before ``optimizer.step()`` are seen
+    clipped, and each training step has one backward pass. ``noise_scale`` and ``critical_batch_size`` go to the
+    trainer's loggers and into ``trainer.callback_metrics``; what was seen is part of its checkpoints.
+
+    Args:
+        by: whose gradients are compared: "processes" with DDP, else "micro_batches" where gradients are accumulated,
+            else "examples", unless given. See `critbatch.Monitor`.
+        examples: in the training set, drawn without replacement; infinite unless given.
+        window: the noise scale is that of the last so many steps.
+        every: steps from one log entry to the next.
+        language: of the advice that is printed at the end, "en" or "zh"; None for no print.
+
+    Raises:
+        UserError: when training begins, if the model or the strategy cannot be watched.
+    """
+
+    def __init__(
+        self,
+        *,
+        by: By = "auto",
+        examples: float = math.inf,
+        window: int = 100,
+        every: int = 50,
+        language: str | None = "en",
+    ) -> None:
+        super().__init__()
+        if every < 1:
+            raise UserError(f"every={every} is not possible: use 1 or more.")
+        self.every, self._stepped = every, False
+        self._watch = Watch(by=by, examples=examples, window=window, language=language)
+
+    def noise_scale(self) -> NoiseScale:
+        """As `Monitor.noise_scale`, during training and after it."""
+        return self._watch.noise_scale()
+
+    def advice(
+        self, batch_sizes: Sequence[int] | None = None, *, step_seconds: StepSeconds | None = None
+    ) -> MonitorAdvice:
+        """As `Monitor.advice`, during training and after it, with the trainer's learning rate."""
+        return self._watch.advice(batch_sizes, step_seconds=step_seconds)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        strategies = _PACKAGE.strategies
+        if not isinstance(trainer.strategy, (strategies.SingleDeviceStrategy, strategies.DDPStrategy)):
+            raise UserError(
+                f"BatchSizeMonitor cannot see the gradients of a {type(trainer.strategy).__name__}: use one device or "
+                "DDP."
+            )
+        if len(trainer.optimizers) != 1:
+            raise UserError(
+                f"BatchSizeMonitor watches a model with one optimizer, but this one has {len(trainer.optimizers)}: use "
+                "critbatch.Monitor on the part of each."
+            )
+        self._watch.begin(
+            trainer.model,
+            trainer.optimizers[0],
+            accumulation=trainer.accumulate_grad_batches if pl_module.automatic_optimization else None,
+            processes=trainer.world_size,
+        )
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        assert self._watch.monitor is not None
+        self._watch.monitor.micro_batch(examples_in(batch))
+        self._stepped = False
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        self._watch.step(gradient_scale=scale, unscaled=not getattr(optimizer, "_step_supports_amp_scaling", False))
+        self._stepped = True
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        monitor = self._watch.monitor
+        if monitor is None or not self._stepped or not monitor.steps or monitor.steps % self.every:
+            return
+        numbers = self._watch.numbers()
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, step=trainer.global_step)
+        pl_module.log_dict(numbers, logger=False, batch_size=1, rank_zero_only=True)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        self._watch.end()
+        if trainer.is_global_zero:
+            self._watch.tell()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """After an exception, too."""
+        self._watch.end()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._watch.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._watch.load_state_dict(state_dict)

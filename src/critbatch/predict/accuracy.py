@@ -1,0 +1,84 @@
+"""Does a large batch end with a worse metric than a small one? Pairs of runs, and a test against a margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+
+from scipy.special import stdtrit
+
+from critbatch.records import AccuracyCheck, Estimate, Run
+
+TAIL = 0.25
+"""Of a run's steps: its metric is the mean over the evaluations there, since a single one swings."""
+
+LEVEL = 0.9
+"""Of the interval of the difference: each of its ends is then wrong in 5 % of the cases."""
+
+
+def compared(
+    large: Sequence[Run], small: Sequence[Run], *, margin: float, train_seconds: float, level: float = LEVEL
+) -> AccuracyCheck:
+    """The metric of a large batch against that of a small one, seed by seed.
+
+    The metric falls if the whole interval of the difference (Student's t over the pairs) is below minus the margin, and
+    does not fall if the whole interval is above it; otherwise the runs do not tell. A test of non-inferiority: Piaggio
+    et al. 2012, JAMA 308(24).
+
+    Args:
+        large: runs of one batch size and learning rate, one a seed, none with a target.
+        small: likewise, of the same seeds.
+        margin: by how much the metric may be lower.
+        train_seconds: of each run.
+        level: of the interval.
+
+    Raises:
+        ValueError: if there is no seed that both have.
+    """
+    ends = [{run.seed: tail_metrics(run) for run in runs} for runs in (large, small)]
+    seeds = sorted(ends[0].keys() & ends[1].keys())
+    if not seeds:
+        raise ValueError("No seed was run at both batch sizes.")
+    (metrics, gaps), (small_metrics, small_gaps) = (
+        ([found[seed][0] for seed in seeds], [found[seed][1] for seed in seeds]) for found in ends
+    )
+    differences = [here - there for here, there in zip(metrics, small_metrics, strict=True)]
+    difference = _mean(differences, level)
+    falls = None
+    if difference.low is not None and difference.high is not None:
+        falls = True if difference.high < -margin else False if difference.low > -margin else None
+    return AccuracyCheck(
+        batch_size=large[0].batch_size,
+        learning_rate=large[0].learning_rate,
+        small_batch_size=small[0].batch_size,
+        small_learning_rate=small[0].learning_rate,
+        train_seconds=train_seconds,
+        metric=fmean(metrics),
+        small_metric=fmean(small_metrics),
+        gap=fmean(gaps),
+        small_gap=fmean(small_gaps),
+        difference=difference,
+        margin=margin,
+        falls=falls,
+    )
+
+
+def tail_metrics(run: Run, tail: float = TAIL) -> tuple[float, float]:
+    """The mean validation metric over the last part of a run, and how much higher the training metric is there.
+
+    A run that diverged has the metric of its last evaluation.
+    """
+    last = run.curve[-1].step
+    points = [point for point in run.curve if point.step >= (1 - tail) * last] or [run.curve[-1]]
+    told = [point for point in points if math.isfinite(point.validation_metric)] or points
+    metric = fmean(point.validation_metric for point in told)
+    return metric, fmean(point.train_metric for point in told) - metric
+
+
+def _mean(values: Sequence[float], level: float) -> Estimate:
+    middle, n = fmean(values), len(values)
+    if n < 2:
+        return Estimate(value=middle, n=n, level=level, reason="one_seed")
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * stdev(values) / math.sqrt(n)
+    return Estimate(value=middle, n=n, low=middle - half, high=middle + half, level=level)

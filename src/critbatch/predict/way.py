@@ -1,0 +1,87 @@
+"""How far a run has come on its way to a target, and how long the rest of it may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from statistics import median
+
+from critbatch.predict.judged import seen_until
+from critbatch.records import Quantity, Run, Target
+
+LEAST_PROGRESS = 0.01
+"""Of the whole way, over a doubling of the steps: below it a run stands still."""
+
+MOST_DOUBLINGS = 10.0
+"""That a run is told to need: beyond, it is as good as never."""
+
+NOTHING = 0.1
+"""Of the way: less is what a metric gains by luck."""
+
+START, SMOOTH = 3, 5
+
+
+def part_of_the_way(run: Run, target: Target) -> float:
+    """How far a run has come: 0 at its first evaluation, 1 at the target, in the logarithm of the loss or of the error.
+
+    The error is 1 minus the metric, where that is a share; any other metric counts as it is.
+    """
+    values = _values(run, target)
+    return _part(values[0], max(values), target) if len(values) > 1 else 0.0
+
+
+def steps_to_go(run: Run, target: Target) -> float | None:
+    """Steps that a run may still need, if it goes on as over the last doubling of its steps.
+
+    The part of the way grows with the logarithm of the steps there, as it does where the loss falls by a power of them.
+    None where it did not come closer over that doubling. A guess, on the low side where a run levels off.
+    """
+    now = part_of_the_way(run, target)
+    then = part_of_the_way(seen_until(run, run.steps // 2), target)
+    if now >= 1:
+        return 0.0
+    if now - then < LEAST_PROGRESS:
+        return None
+    return float(run.steps * (2 ** min((1 - now) / (now - then), MOST_DOUBLINGS) - 1))
+
+
+def learns_nothing(runs: Iterable[Run], target: Target) -> bool:
+    """Whether no run came closer to the target than it was after its first evaluations: its loss may be noise.
+
+    Evaluations swing, and the best of many is good by luck: so the best median of `SMOOTH` in a row is compared with
+    the best of the first `START`.
+    """
+    told = [values for run in runs if len(values := _values(run, target)) > START + SMOOTH]
+    return bool(told) and all(
+        _part(max(values[:START]), max(_medians(values[START:])), target) < NOTHING for values in told
+    )
+
+
+def fits_training_set(runs: Iterable[Run]) -> bool:
+    """Whether some run took its training loss down by half."""
+    return any(
+        min(point.train_loss for point in run.curve) < run.curve[0].train_loss / 2 for run in runs if len(run.curve) > 1
+    )
+
+
+def _values(run: Run, target: Target) -> list[float]:
+    """What the target is set on, along the run, as something that is to rise."""
+    if target.quantity is Quantity.VALIDATION_LOSS:
+        return [-point.validation_loss for point in run.curve]
+    return [point.validation_metric for point in run.curve]
+
+
+def _part(first: float, best: float, target: Target) -> float:
+    if target.quantity is Quantity.VALIDATION_LOSS:
+        first, best, goal = -first, -best, target.value
+    else:
+        goal = target.value
+        if 0 <= first <= 1 and 0 <= best <= 1 and goal < 1:
+            first, best, goal = 1 - first, 1 - best, 1 - goal
+    if min(first, best, goal) > 0:
+        first, best, goal = math.log(first), math.log(best), math.log(goal)
+    return (first - best) / (first - goal) if first != goal else 1.0
+
+
+def _medians(values: list[float]) -> list[float]:
+    return [median(values[start : start + SMOOTH]) for start in range(len(values) - SMOOTH + 1)]
