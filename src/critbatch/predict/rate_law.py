@@ -23,7 +23,7 @@ def fit_rate_law(by_size: Iterable[Sequence[Tried]], *, tuned_before: bool = Fal
 
     The exponent is 1 for plain SGD below the critical batch size (Goyal et al. 2017, arXiv:1706.02677, section 2.1),
     about 1/2 for Adam (Malladi et al. 2022, arXiv:2205.10287), and falls to 0 above it (McCandlish et al. 2018,
-    arXiv:1812.06162, equation 2.6).
+    arXiv:1812.06162, section 2.2).
 
     The best of a grid of rates is uncertain by half a rung on each side. The scatter around the line is taken to be at
     least that, the standard deviation of a uniform distribution as wide as a rung, and the interval is Student's.
