@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -52,15 +53,20 @@ def sweep_seconds(folder: Path, workers: int, epochs: float) -> dict[str, float]
     words = ["digits-mlp", "--batch-sizes", ",".join(map(str, SIZES)), "--seeds", ",".join(map(str, SEEDS))]
     words += ["--learning-rates", "0.05", "--epochs", str(epochs), "--to-the-end", "--not-compiled", "--threads", "1"]
     command = [sys.executable, "-m", "critbatch", "sweep", *words, "--workers", str(workers), "--out", str(folder)]
-    began = time.perf_counter()
+    began, used = time.perf_counter(), _processor()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD)
-    whole = time.perf_counter() - began
+    whole, processor = time.perf_counter() - began, _processor() - used
     with closing(sqlite3.connect(folder / "store.sqlite")) as store:
         rows = store.execute("SELECT datetime_start, datetime_complete, state FROM trials").fetchall()
     assert len(rows) == len(SIZES) * len(SEEDS) and {state for *_, state in rows} == {"COMPLETE"}
     first = min(datetime.fromisoformat(start) for start, *_ in rows)
     last = max(datetime.fromisoformat(end) for _, end, _ in rows)
-    return {"whole": whole, "runs": (last - first).total_seconds()}
+    return {"whole": whole, "runs": (last - first).total_seconds(), "processor": processor}
+
+
+def _processor() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def train_seconds(processes: int, epochs: float) -> float:
@@ -108,6 +114,7 @@ def main() -> None:
         "epochs": asked.epochs,
         "times_faster": spread([r["one"]["runs"] / r["two"]["runs"] for r in rounds]),
         "times_faster_with_start": spread([r["one"]["whole"] / r["two"]["whole"] for r in rounds]),
+        "processor_seconds_of_two_over_one": spread([r["two"]["processor"] / r["one"]["processor"] for r in rounds]),
         "seconds_of_start_and_end_with_one": spread([r["one"]["whole"] - r["one"]["runs"] for r in rounds]),
         "seconds_of_start_and_end_with_two": spread([r["two"]["whole"] - r["two"]["runs"] for r in rounds]),
         "ceiling_of_two_processes_without_a_store": spread([r["ceiling"] for r in rounds]),

@@ -120,11 +120,13 @@ def test_when_the_master_is_killed_the_workers_end_and_the_next_one_ends_where_t
     assert states_in(tmp_path) == ["COMPLETE"] * len(unbroken.runs)
 
 
-def test_ctrl_c_stops_the_workers_at_once_with_their_place_kept(tmp_path, unbroken):
-    broken = small(tiny_task(), out=tmp_path, workers=2, progress=Meddler(lambda: signal.raise_signal(signal.SIGINT)))
-    assert broken.left > 0 and set(states_in(tmp_path)) <= {"COMPLETE", "WAITING"}
+def test_ctrl_c_stops_the_workers_at_once_with_their_place_kept(tmp_path):
+    ask = partial(small, tiny_task(target=0.999), learning_rates=(0.01, 0.03), epochs=200)
+    press = Meddler(lambda: signal.raise_signal(signal.SIGINT), after=0)
+    broken = ask(out=tmp_path / "broken", workers=2, progress=press)
+    assert broken.left > 0 and set(states_in(tmp_path / "broken")) <= {"COMPLETE", "WAITING"}
     assert workers_of(os.getpid()) == []
-    assert numbers(small(tiny_task(), out=tmp_path, workers=2)) == numbers(unbroken)
+    assert numbers(ask(out=tmp_path / "broken", workers=2)) == numbers(ask(out=tmp_path / "unbroken"))
 
 
 def test_two_commands_in_one_folder_share_the_work(tmp_path, unbroken):

@@ -50,10 +50,10 @@ def outcomes(runs: Sequence[Run], left: int, voice: Voice, *, target: Target | N
 
 
 def _ending(run: Run, target: Target | None) -> str:
-    if run.crossing is not None or (target is not None and target.crossing(run.curve) is not None):
-        return "reached"
     if run.stopped_early:
         return "stopped"
+    if run.crossing is not None or (target is not None and target.crossing(run.curve) is not None):
+        return "reached"
     if run.outcome is Outcome.FINISHED:
         return "missed" if target is not None else "finished"
     return str(run.outcome)

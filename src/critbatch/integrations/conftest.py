@@ -5,6 +5,4 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 NEEDS = {"lightning": ["lightning"], "huggingface": ["transformers", "accelerate"]}
-collect_ignore = [
-    f"critbatch/integrations/{module}.py" for module, packages in NEEDS.items() if not all(map(find_spec, packages))
-]
+collect_ignore = [f"{module}.py" for module, packages in NEEDS.items() if not all(map(find_spec, packages))]
