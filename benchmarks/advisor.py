@@ -149,13 +149,20 @@ def scenario(
                 one |= {"fresh": fresh_seconds(runner, target, advice, sweep)}
         one |= {"cpu": round(time.process_time() - began, 2)}
         told["searches"][label] = one
-    simple = simple_noise_at_start(name)
-    told["simple_noise"] = simple
-    told["policies"] = [
-        [policy, size, rung, sweep.steps_at_rung(size, rung) * step_seconds_at(speed, size).value / best_seconds]
-        for policy, (size, rung) in sweep.policies(speed, simple)
-    ]
     return told
+
+
+def others(name: str, target: int, clock: str, folder: Path) -> list[list[Any]]:
+    """What simpler policies choose, and their regret."""
+    speed, sweep = clock_of(name, clock, folder), Sweep(name, target)
+    _, best_seconds = sweep.best(speed)
+    return [
+        [policy, size, rung, steps * step_seconds_at(speed, size).value / best_seconds]
+        for policy, size, rung, steps in sweep.policies(speed, _simple_noise(name))
+    ]
+
+
+_simple_noise = cache(simple_noise_at_start)
 
 
 def rounded(plain: Any) -> Any:
@@ -192,7 +199,12 @@ def record(names: list[str], told: dict[str, dict[str, Any]], folder: Path) -> d
         "policy": first,
         "policy_of_others": {name: one for name, one in policies.items() if one != first},
         "measured_clocks": clocks,
-        "scenarios": [one for name in names for one in told[name]["scenarios"]],
+        "noise_at_start": {name: _simple_noise(name) for name in names},
+        "scenarios": [
+            one | {"policies": others(name, one["target"], one["clock"], folder)}
+            for name in names
+            for one in told[name]["scenarios"]
+        ],
     }
 
 

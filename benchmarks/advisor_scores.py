@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
 
-from advisor_tasks import CPU, task_of
+from advisor_tasks import task_of
 from advisor_truth import BASE, PATIENCE, RESULTS
-from critbatch.batches import Source
+from critbatch.examples import Examples
 from critbatch.predict.knee import step_seconds_at, throughput_knee
 from critbatch.recipes import usual_rate
 from critbatch.records import Speed
@@ -109,28 +108,37 @@ class Sweep:
                 found.append((steps * step_seconds_at(speed, size).value, size, rung))
         return min(found)[1:]
 
-    def oracle_rate(self, size: int) -> tuple[int, int]:
+    def oracle_rate(self, size: float) -> tuple[int, int]:
         """The best rate at a given size: of the sizes of the sweep, the nearest."""
         near = min(self.sizes, key=lambda other: abs(math.log(other / size)))
         return near, self.best_rung(near)
 
-    def policies(self, speed: Speed, simple_noise: float) -> Iterator[tuple[str, tuple[int, int]]]:
+    def policies(self, speed: Speed, simple_noise: float) -> Iterator[tuple[str, int, int, float]]:
+        """What each is called, its batch size and rung, and the steps that it then takes."""
         for seed in self.seeds:
-            yield "the full sweep at one seed", self.one_seed(seed, speed)
-        yield "4 sizes x 5 rates, one seed", self.grid(speed)
-        yield "B = 32, oracle rate", self.oracle_rate(32)
-        yield "the largest that fits, oracle rate", self.oracle_rate(self.sizes[-1])
-        yield "throughput knee, oracle rate", self.oracle_rate(throughput_knee(speed))
-        yield "B_simple at the start, oracle rate", self.oracle_rate(max(1.0, simple_noise))  # type: ignore[arg-type]
+            size, rung = self.one_seed(seed, speed)
+            others = [self.runs.get((size, rung, other), NEVER) for other in self.seeds if other != seed]
+            yield "the full sweep at one seed", size, rung, self.steps_at_rung(size, rung)
+            yield "the same, judged by the other seeds", size, rung, sum(others) / len(others)
+        chosen = {
+            "4 sizes x 5 rates, one seed": self.grid(speed),
+            "B = 32, oracle rate": self.oracle_rate(32),
+            "the largest that fits, oracle rate": self.oracle_rate(self.sizes[-1]),
+            "throughput knee, oracle rate": self.oracle_rate(throughput_knee(speed)),
+            "B_simple at the start, oracle rate": self.oracle_rate(max(1.0, simple_noise)),
+        }
+        for policy, (size, rung) in chosen.items():
+            yield policy, size, rung, self.steps_at_rung(size, rung)
 
 
 def simple_noise_at_start(name: str, *, batch_size: int = 16, batches: int = 64, seed: int = 0) -> float:
     """tr(Sigma) / |G|^2 of the untrained model: the gradient of all examples, and those of some batches."""
     task = task_of(name)
-    model, source = task.new_model(seed), Source(task.train, CPU)
+    model, data = task.new_model(seed), task.train
+    assert isinstance(data, Examples)
 
     def gradient(rows: torch.Tensor) -> torch.Tensor:
-        inputs, targets = source.take(rows) if hasattr(source, "take") else task.train.take(rows)  # type: ignore[union-attr]
+        inputs, targets = data.take(rows)
         loss = task.loss(task.forward(model, inputs), targets).mean()
         return torch.cat([one.flatten() for one in torch.autograd.grad(loss, list(model.parameters()))])
 
@@ -139,23 +147,3 @@ def simple_noise_at_start(name: str, *, batch_size: int = 16, batches: int = 64,
     parts = order[: batch_size * batches].split(batch_size)
     small = sum(float(gradient(rows).square().sum()) for rows in parts) / len(parts)
     return max(0.0, small - whole) * batch_size / whole
-
-
-def regret_of(seconds: float, best: float) -> float:
-    return seconds / best
-
-
-def share(values: list[float], bound: Callable[[float], bool]) -> float:
-    return sum(map(bound, values)) / len(values)
-
-
-def summary(regrets: list[float]) -> dict[str, Any]:
-    """Of regrets, infinite where the target was missed."""
-    return {
-        "cases": len(regrets),
-        "median": float(np.median(regrets)),
-        "within_1.1": share(regrets, lambda regret: regret <= 1.10),
-        "within_1.25": share(regrets, lambda regret: regret <= 1.25),
-        "90th": sorted(regrets)[math.ceil(0.9 * len(regrets)) - 1],
-        "failed": share(regrets, math.isinf),
-    }
