@@ -31,14 +31,14 @@ def unbroken(tmp_path_factory) -> Study:
 
 
 class Meddler(Display):
-    """Does something once to the processes of the crew, when so many runs are made."""
+    """Does something once to the processes of the crew, when so many runs are made, and so many being made."""
 
-    def __init__(self, deed, after: int = 1):
+    def __init__(self, deed, after: int = 1, running: int = 1):
         super().__init__()
-        self.deed, self.after, self.done_it = deed, after, False
+        self.deed, self.after, self.running, self.done_it = deed, after, running, False
 
     def show(self):
-        if not self.done_it and self.situation.running and self.situation.done >= self.after:
+        if not self.done_it and (self.situation.running or 0) >= self.running and self.situation.done >= self.after:
             self.done_it = True
             self.deed()
 
@@ -64,15 +64,16 @@ def test_two_workers_make_the_runs_that_one_makes_and_their_numbers_to_the_bit(t
     assert list((tmp_path / "workers").iterdir()) == []
 
 
-def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path, unbroken):
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path):
     def kill() -> None:
         os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 
-    meddler = Meddler(kill)
-    study = small(tiny_task(), out=tmp_path, workers=2, progress=meddler)
+    ask = partial(small, tiny_task(target=0.999), learning_rates=(0.01,), epochs=2000)
+    meddler = Meddler(kill, after=0, running=2)
+    study = ask(out=tmp_path / "killed", workers=2, progress=meddler)
     assert meddler.done_it
-    assert study.left == 0 and numbers(study) == numbers(unbroken)
-    assert states_in(tmp_path) == ["COMPLETE"] * len(unbroken.runs)
+    assert study.left == 0 and numbers(study) == numbers(ask(out=tmp_path / "unbroken"))
+    assert states_in(tmp_path / "killed") == ["COMPLETE"] * 4
 
 
 def test_a_worker_that_the_system_killed_for_want_of_memory_leaves_that_as_the_result_of_its_run(tmp_path, monkeypatch):
@@ -83,9 +84,12 @@ def test_a_worker_that_the_system_killed_for_want_of_memory_leaves_that_as_the_r
         kills[0] += 1
         os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 
-    study = small(tiny_task(target=0.999), out=tmp_path, workers=2, epochs=40, progress=Meddler(kill))
+    meddler = Meddler(kill, after=0, running=2)
+    study = small(
+        tiny_task(target=0.999), out=tmp_path, learning_rates=(0.01,), workers=2, epochs=2000, progress=meddler
+    )
     ended = [run for run in study.runs if run.outcome is Outcome.OUT_OF_MEMORY]
-    assert len(ended) <= 1 and study.left == 0  # none if it was between two runs
+    assert len(ended) == 1 and len(study.runs) == 4 and study.left == 0
 
 
 MASTER = """
