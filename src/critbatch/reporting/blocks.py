@@ -44,11 +44,12 @@ class Charts:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, something smaller beneath, and marks."""
+    """A cell: its text, something smaller beneath, and marks. `target`: the key of a section that the text leads to."""
 
     text: str
     note: str = ""
     marks: tuple[str, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True)
