@@ -1,0 +1,117 @@
+"""The lecture's last table, small batches against large ones, every cell from a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from critbatch.lecture_records import Better, NetworkPair, Statement, SummaryRow
+from critbatch.predict.claims_on_training import METRIC_SHARE
+from critbatch.predict.claims_on_updates import RATIO_MARGIN, epoch, seconds
+from critbatch.predict.effects import difference, judged_exactly, ratio
+from critbatch.records import Estimate, Noise, Speed, SpeedPoint
+from critbatch.study_records import Spent, Study
+
+EXPECTED = {
+    "update_alone": Better.SMALL,
+    "update_parallel": Better.EVEN,
+    "epoch": Better.LARGE,
+    "gradient": Better.LARGE,
+    "optimization": Better.SMALL,
+    "generalization": Better.SMALL,
+}
+
+
+def summary_table(
+    *,
+    small: int,
+    large: int,
+    speeds: Sequence[Speed],
+    noise: Noise | None,
+    study: Study | None,
+    networks: Sequence[NetworkPair],
+) -> tuple[SummaryRow, ...]:
+    """Each row at the batch sizes nearest to `small` and `large` that were measured."""
+    rows = []
+    if speeds:
+        alone, shared = _two(speeds[0], small, large), _two(speeds[-1], small, large)
+        if len(speeds) > 1 and alone is not None:
+            rows.append(_less_is_better("update_alone", "seconds", seconds(alone[0]), seconds(alone[1])))
+        if shared is not None:
+            rows.append(_less_is_better("update_parallel", "seconds", seconds(shared[0]), seconds(shared[1])))
+            first, last = epoch(speeds[-1], shared[0]), epoch(speeds[-1], shared[1])
+            rows.append(_less_is_better("epoch", "seconds", first, last))
+    if noise is not None and (scale := _noise_scale(noise)) is not None:
+        rows.append(_less_is_better("gradient", "share", _over(scale, small), _over(scale, large)))
+    if study is not None and (both := _trained(study, small, large)) is not None:
+        rows.append(_more_is_better("optimization", *both, difference(*both)))
+    if networks:
+        pair = networks[0]
+        rows.append(_more_is_better("generalization", pair.small_validation, pair.large_validation, pair.difference))
+    return tuple(rows)
+
+
+def on_summary(rows: Sequence[SummaryRow]) -> list[Statement]:
+    """Whether the winner of each row is that of the lecture's table."""
+    return [
+        judged_exactly("table_row", row.better is row.expected, subject=row.key)
+        for row in rows
+        if row.better is not Better.OPEN
+    ]
+
+
+def _two(speed: Speed, small: int, large: int) -> tuple[SpeedPoint, SpeedPoint] | None:
+    timed = [point for point in speed.fitting if point.step_seconds is not None]
+    if not timed:
+        return None
+    near = [min(timed, key=lambda point: abs(point.batch_size - size)) for size in (small, large)]
+    return (near[0], near[1]) if near[0] is not near[1] else None
+
+
+def _noise_scale(noise: Noise) -> Estimate | None:
+    """Of the last point of the run that has a signal and an interval."""
+    for point in reversed(noise.points):
+        scale = point.scale
+        if scale.low is not None and scale.high is not None and scale.examples < float("inf") and scale.low > 0:
+            return Estimate(value=scale.examples, n=scale.pairs, low=scale.low, high=scale.high, level=scale.level)
+    return None
+
+
+def _over(scale: Estimate, batch_size: int) -> Estimate:
+    """Noise over signal of a batch's gradient: tr(Sigma) / B over |G|^2."""
+    assert scale.low is not None and scale.high is not None
+    low, high = scale.low / batch_size, scale.high / batch_size
+    return Estimate(value=scale.value / batch_size, n=scale.n, low=low, high=high, level=scale.level)
+
+
+def _trained(study: Study, small: int, large: int) -> tuple[Estimate, Estimate] | None:
+    """The training metric at equal epochs, the rate tuned."""
+    readings = study.analysis.budgets if study.analysis is not None else ()
+    reading = next((each for each in readings if each.spent is Spent.EPOCHS and each.tuned), None)
+    if reading is None:
+        return None
+    near = [min(reading.points, key=lambda point: abs(point.batch_size - size)) for size in (small, large)]
+    return (near[0].train_metric, near[1].train_metric) if near[0] is not near[1] else None
+
+
+def _less_is_better(key: str, unit: str, small: Estimate, large: Estimate) -> SummaryRow:
+    told = ratio(small, large)
+    better = Better.EVEN
+    if told.low is None or told.high is None:
+        better = Better.OPEN
+    elif told.low > 1 and told.value > RATIO_MARGIN:
+        better = Better.LARGE
+    elif told.high < 1 and told.value < 1 / RATIO_MARGIN:
+        better = Better.SMALL
+    return SummaryRow(key=key, unit=unit, small=small, large=large, better=better, expected=EXPECTED[key])
+
+
+def _more_is_better(key: str, small: Estimate, large: Estimate, told: Estimate) -> SummaryRow:
+    margin = METRIC_SHARE * abs(small.value)
+    better = Better.EVEN
+    if told.low is None or told.high is None:
+        better = Better.OPEN
+    elif told.low > 0 and told.value > margin:
+        better = Better.SMALL
+    elif told.high < 0 and told.value < -margin:
+        better = Better.LARGE
+    return SummaryRow(key=key, unit="metric", small=small, large=large, better=better, expected=EXPECTED[key])
