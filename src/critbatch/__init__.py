@@ -133,8 +133,8 @@ def __dir__() -> list[str]:
     return sorted([*__all__, *_ROOMS])
 
 
-def _paint(record: Record) -> Any:
-    return import_module("critbatch.reporting").figure(record)
+def _paint(record: Record, style: str, language: str) -> Any:
+    return import_module("critbatch.reporting.paper_door").painted(record, style, language)
 
 
 def _tell(advice: MonitorAdvice, language: str) -> str:

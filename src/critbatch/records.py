@@ -26,7 +26,7 @@ class Record:
     """A frozen set of numbers, with a way to JSON and back."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
-    painter: ClassVar[Callable[[Record], Any] | None] = None
+    painter: ClassVar[Callable[[Record, str, str], Any] | None] = None
 
     def to_json(self, *, indent: int | None = None) -> str:
         return _adapter(type(self)).dump_json(self, indent=indent).decode()
@@ -50,11 +50,17 @@ class Record:
                 "write it again with this version."
             ) from None
 
-    def plot(self) -> Any:
-        """The record's figure, a plotly `Figure`. Raises TypeError where a picture would not help."""
+    def plot(self, style: str = "screen", language: str = "en") -> Any:
+        """The record's figure. Raises TypeError where a picture would not help.
+
+        Args:
+            style: "screen" for a plotly `Figure`, "paper" for one of matplotlib's as a paper wants it: 3.4 or 7
+                inches wide, letters of 8 points. "paper" needs `pip install "critbatch[figures]"`.
+            language: of its words, "en" or "zh".
+        """
         if Record.painter is None:
             raise TypeError("no painter: import critbatch, not critbatch.records alone")
-        return Record.painter(self)
+        return Record.painter(self, style, language)
 
 
 _adapters: dict[type, TypeAdapter[Any]] = {}
