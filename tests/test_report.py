@@ -37,7 +37,7 @@ def test_the_page_needs_nothing_but_itself(advice_page: Page):
     links = {link for link in advice_page.all("href") if not link.startswith("#")}
     assert {link for link in links if not link.startswith("https://arxiv.org/abs/")} == {"data:,"}
     assert {tag for tag, attributes in advice_page.elements if attributes.get("href", "").startswith("http")} == {"a"}
-    assert sum("plotly.js v" in text for _, text in advice_page.scripts) == 1
+    assert sum("* plotly.js (cartesian - minified) v" in text for _, text in advice_page.scripts) == 1
     style = (HERE / "page.css").read_text(encoding="utf-8")
     assert "url(" not in style and "@import" not in style
 

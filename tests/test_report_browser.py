@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
+from plotly import graph_objects
 
+import sample_loss_records
 import sample_records as sample
 import sample_studies
 from critbatch.reporting import write_report
 from critbatch.reporting.figures.theme import DARK, PAPER
+from critbatch.reporting.page import HERE
 from critbatch.reporting.voice import Voice
+from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 from sample_gaps import hostile
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 EN, ZH = Voice("en"), Voice("zh")
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no Chromium at {CHROMIUM}: install it to run these tests"),
-]
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+    with launched() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("browser") / "report.html"
     return write_report([hostile()], path).as_uri()
-
-
-class Visit:
-    """A page that was opened offline, with all that it asked for and complained of."""
-
-    def __init__(self, browser: Any, address: str, *, width: int = 1100, dark: bool = False) -> None:
-        self.requests: list[str] = []
-        self.complaints: list[str] = []
-        scheme = "dark" if dark else "light"
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme, offline=True, reduced_motion="reduce"
-        )
-        self.page = self.context.new_page()
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
-        self.page.goto(address)
-        self.page.wait_for_selector(".plot .main-svg")
-
-    def read_all(self) -> None:
-        """Scroll through the page, so that every figure is drawn."""
-        for plot in self.page.locator(".half:not([hidden]) .plot").all():
-            plot.scroll_into_view_if_needed()
-            plot.locator(".main-svg").first.wait_for()
-
-    def run(self, script: str) -> Any:
-        return self.page.evaluate(script)
 
 
 @pytest.fixture
@@ -78,7 +49,7 @@ def visit(browser: Any, address: str) -> Iterator[Any]:
 
     yield go
     for each in visits:
-        each.context.close()
+        each.close()
 
 
 def test_the_whole_page_is_drawn_without_a_complaint_and_nothing_leaves(visit: Any, address: str):
@@ -86,6 +57,14 @@ def test_the_whole_page_is_drawn_without_a_complaint_and_nothing_leaves(visit: A
     seen.read_all()
     assert seen.complaints == []
     assert seen.requests == [address]
+
+
+def test_the_library_of_the_page_draws_every_kind_of_mark_that_figures_use(visit: Any):
+    sources = [path.read_text(encoding="utf-8") for path in (HERE / "figures").glob("*.py")]
+    used = {kind.lower() for text in sources for kind in re.findall(r"(?:\bgo\.|\.add_)([A-Za-z]+)\(", text)}
+    kinds = used & set(graph_objects.Figure().layout.template.data)
+    assert {"scatter", "contour"} <= kinds
+    assert kinds <= set(visit().run("Object.keys(Plotly.PlotSchema.get().traces)"))
 
 
 def test_names_with_tags_are_shown_letter_for_letter(visit: Any):
@@ -100,18 +79,17 @@ def test_names_with_tags_are_shown_letter_for_letter(visit: Any):
 
 def test_the_switch_changes_sentences_and_figures_and_comes_back(visit: Any):
     seen = visit()
-    shown = ".half:not([hidden])"
-    english = seen.page.locator(f"{shown} h1").inner_text()
-    seen.page.locator(f"{shown} .switch").focus()
+    english = seen.page.locator(f"{SHOWN} h1").inner_text()
+    seen.page.locator(f"{SHOWN} .switch").focus()
     seen.page.keyboard.press("Enter")
-    chinese = seen.page.locator(f"{shown} h1").inner_text()
-    seen.page.wait_for_selector(f"{shown} .plot .xtitle")
+    chinese = seen.page.locator(f"{SHOWN} h1").inner_text()
+    seen.page.wait_for_selector(f"{SHOWN} .plot .xtitle")
     assert english.startswith("Train ")
     assert chinese.startswith("训练 ")
     assert seen.run("document.documentElement.lang") == "zh-Hans"
-    assert ZH("batch_size") in seen.page.locator(f"{shown} .plot .xtitle").first.text_content()
+    assert ZH("batch_size") in seen.page.locator(f"{SHOWN} .plot .xtitle").first.text_content()
     seen.page.keyboard.press("Enter")
-    assert seen.page.locator(f"{shown} h1").inner_text() == english
+    assert seen.page.locator(f"{SHOWN} h1").inner_text() == english
     assert seen.run("document.documentElement.lang") == "en"
 
 
@@ -119,7 +97,7 @@ def test_the_switch_changes_sentences_and_figures_and_comes_back(visit: Any):
 def test_a_phone_scrolls_the_page_only_downwards(visit: Any, press: int):
     seen = visit(width=360)
     for _ in range(press):
-        seen.page.click(".half:not([hidden]) .switch")
+        seen.page.click(f"{SHOWN} .switch")
     seen.read_all()
     assert seen.run("document.documentElement.scrollWidth") == 360
     wide = "[...document.querySelectorAll('.half:not([hidden]) .main-svg')].filter(svg => svg.clientWidth > 360).length"
@@ -183,35 +161,130 @@ def test_the_three_budgets_are_side_by_side_on_a_desk_and_below_each_other_on_a_
     assert len(boxes) == 3
     lefts, tops = ([round(box[side]) for box in boxes[:3]] for side in ("left", "top"))
     assert sorted(set(lefts if width > 560 else tops)) == sorted(lefts if width > 560 else tops)
-    seen.context.close()
+    seen.close()
 
 
 def test_the_numbers_of_a_figure_can_be_saved(browser: Any, study: str):
     seen = Visit(browser, study)
-    plot = seen.page.locator(".large .plot").first
-    plot.scroll_into_view_if_needed()
-    plot.hover()
-    with seen.page.expect_download() as csv:
-        plot.locator(f"[data-title='{EN('button_csv')}']").click()
-    rows = csv.value.path().read_text(encoding="utf-8-sig").splitlines()
-    assert rows[0] == "series,panel,x,y,low,high"
+    told = seen.saved(seen.page.locator(".large [data-save=csv]").first).read_text(encoding="utf-8-sig").splitlines()
+    assert told[0] == "series,panel,x,y,low,high"
     first = sample_studies.size_result(8).steps
     assert first is not None and first.low is not None
-    (row,) = [row for row in rows if row.startswith(f'"{EN("legend_steps_of_sizes")}",1,8,')]
+    (row,) = [row for row in told if row.startswith(f'"{EN("legend_steps_of_sizes")}",1,8,')]
     assert [float(number) for number in row.split(",")[3:]] == pytest.approx([first.value, first.low, first.high])
-    with seen.page.expect_download() as svg:
-        plot.locator(f"[data-title='{EN('button_svg')}']").click()
-    assert svg.value.suggested_filename.endswith(".svg")
     assert seen.complaints == []
-    seen.context.close()
+    seen.close()
+
+
+def test_the_numbers_of_a_surface_are_saved_place_by_place(browser: Any, tmp_path: Path):
+    plane = sample_loss_records.plane()
+    seen = Visit(browser, write_report([plane], tmp_path / "report.html").as_uri())
+    saved = [
+        seen.saved(button).read_text(encoding="utf-8-sig").splitlines()
+        for button in seen.page.locator(f"{SHOWN} [data-save=csv]").all()
+    ]
+    (surface,) = [rows for rows in saved if rows[0] == "series,panel,x,y,low,high,z"]
+    places = {tuple(round(float(end), 6) for end in row.split(",")[2:4]) for row in surface[1:] if row[-1] != ","}
+    assert places == {(round(point.alpha, 6), round(point.beta, 6)) for point in plane.points}
+    seen.close()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_saved_picture_stands_alone_light_with_title_and_legend(browser: Any, study: str, dark: bool):
+    seen = Visit(browser, study, dark=dark)
+    figure = seen.page.locator(".large").first
+    drawing = ElementTree.parse(seen.saved(figure.locator("[data-save=svg]"))).getroot()
+    words = "".join(drawing.itertext())
+    assert figure.locator("figcaption").inner_text() in words
+    assert EN("legend_steps_of_sizes") in words
+    assert EN("axis_steps") in words
+    assert drawing.get("width") == "900"
+    with Image.open(seen.saved(figure.locator("[data-save=png]"))) as picture:
+        seen_colours = picture.convert("RGB").getcolors(1 << 24)
+        assert picture.format == "PNG"
+        assert picture.size == (1800, 2 * int(drawing.get("height", "0")))
+    assert seen_colours is not None
+    colours = [colour for _, colour in sorted(seen_colours, reverse=True)]
+    assert colours[0] == (255, 255, 255)
+    assert (10, 111, 176) in colours  # the blue of the light page, which the dark one has in another shade
+    assert seen.complaints == []
+    seen.close()
+
+
+def test_a_part_that_was_drawn_large_is_drawn_whole_again_by_keyboard(visit: Any):
+    seen = visit()
+    plot = seen.page.locator(".large .plot").first
+    plot.scroll_into_view_if_needed()
+    axis = "document.querySelector('.large .plot')._fullLayout.xaxis.range.map(end => Math.round(1e6 * end))"
+    whole, box = seen.run(axis), plot.bounding_box()
+    back = seen.page.locator(".large [data-save=reset]").first
+    assert not back.is_visible()
+    seen.page.mouse.move(box["x"] + 0.4 * box["width"], box["y"] + 0.3 * box["height"])
+    seen.page.mouse.down()
+    seen.page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    seen.page.mouse.up()
+    back.wait_for()
+    assert seen.run(axis) != whole
+    back.press("Enter")
+    assert seen.run(axis) == whole
+    assert not back.is_visible()
+    assert seen.complaints == []
+
+
+def test_figures_of_the_language_shown_are_drawn_by_and_by_and_those_of_the_other_are_not(visit: Any):
+    seen = visit()
+    left = f"document.querySelectorAll('{SHOWN} .plot:not(:has(.main-svg))').length"
+    seen.wait_until(f"{left} === 0")
+    assert seen.page.locator(f"{SHOWN} .plot").count() > 3
+    assert seen.page.locator(".half[hidden] .main-svg").count() == 0
+    seen.page.click(f"{SHOWN} .switch")
+    seen.wait_until(f"{left} === 0")
+
+
+def test_nothing_moves_when_a_figure_is_drawn(visit: Any):
+    seen = visit(width=360)
+    heights = f"[...document.querySelectorAll('{SHOWN} figure')].map(figure => figure.offsetHeight)"
+    seen.wait_until(f"[...document.querySelectorAll('{SHOWN} .tools')].every(tools => !tools.hidden)")
+    before = seen.run(heights)
+    seen.read_all()
+    assert seen.run(heights) == before
+
+
+def test_a_page_that_a_browser_has_saved_opens_again(browser: Any, visit: Any, tmp_path: Path):
+    seen = visit()
+    seen.read_all()
+    pictures = f"document.querySelectorAll('{SHOWN} .main-svg').length"
+    before = seen.run(pictures)
+    (tmp_path / "saved.html").write_text(seen.page.content(), encoding="utf-8")
+    again = Visit(browser, (tmp_path / "saved.html").as_uri())
+    again.read_all()
+    assert again.run(pictures) == before
+    assert again.complaints == []
+    again.close()
+
+
+def test_every_figure_is_on_the_paper_when_the_page_is_printed(visit: Any):
+    seen = visit(dark=True)
+    seen.run(
+        "addEventListener('beforeprint', () => (window.paper = "
+        f"[...document.querySelectorAll('{SHOWN} .plot')].map(plot => plot.querySelector('.main-svg').clientWidth)))"
+    )
+    assert seen.page.pdf(format="A4").startswith(b"%PDF")
+    widths = seen.run("window.paper")
+    assert len(widths) == seen.page.locator(f"{SHOWN} .plot").count()
+    assert min(widths) > 0 and max(widths) <= 640
+    seen.read_all()
+    assert (
+        seen.run(f"Math.max(...[...document.querySelectorAll('{SHOWN} .main-svg')].map(svg => svg.clientWidth))") > 640
+    )
 
 
 def test_print_is_light_holds_every_figure_and_opens_the_methods(visit: Any):
     seen = visit(dark=True)
     seen.run("dispatchEvent(new Event('beforeprint'))")
-    plots = seen.page.locator(".half:not([hidden]) .plot")
+    plots = seen.page.locator(f"{SHOWN} .plot")
     widths = seen.run("[...document.querySelectorAll('.half:not([hidden]) .main-svg')].map(svg => svg.clientWidth)")
-    assert plots.count() == seen.page.locator(".half:not([hidden]) .plot:has(.main-svg)").count()
+    assert plots.count() == seen.page.locator(f"{SHOWN} .plot:has(.main-svg)").count()
     assert max(widths) <= 640
     assert seen.run("document.querySelector('.half details.method').open") is True
     seen.run("dispatchEvent(new Event('afterprint'))")

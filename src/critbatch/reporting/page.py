@@ -11,19 +11,20 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.figures.theme import DARK, Picture
 from critbatch.reporting.memory import remembering
-from critbatch.reporting.sentences.figures import BUTTONS
 from critbatch.reporting.subjects import Subject
 from critbatch.reporting.voice import Voice
 from critbatch.reporting.words import LANGUAGES
 from critbatch.version import __version__
 
 HERE = Path(__file__).parent
+# Plotly's bundle for plane axes: `scripts/update-plotly` brings another version of it.
+LIBRARY = HERE / "plotly_js" / "plotly-cartesian.min.js"
+SCRIPTS = ("page_legend.js", "page_saving.js", "page.js")
 
 
 def render(subjects: Sequence[Subject], *, language: str, title: str | None = None) -> str:
@@ -32,7 +33,7 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
     voices = [first, *(Voice(other) for other in LANGUAGES if other != language)]
     with remembering():
         halves = [_half(subjects, voice, title) for voice in voices]
-    library, script = get_plotlyjs(), (HERE / "page.js").read_text(encoding="utf-8")
+    library, script = LIBRARY.read_text(encoding="utf-8"), _script()
     environment = Environment(
         loader=FileSystemLoader(HERE),
         autoescape=True,
@@ -49,7 +50,6 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
         script=Markup(script),
         policy=_policy(library, script),
         dark=embedded(DARK),
-        buttons=embedded({sentence.en: sentence.zh for sentence in BUTTONS.values()}),
         version=__version__,
     )
 
@@ -66,6 +66,12 @@ def _half(subjects: Sequence[Subject], voice: Voice, title: str | None) -> dict[
         "name": title or names,
         "chapters": chapters,
     }
+
+
+def _script() -> str:
+    """What the page does, its names its own."""
+    parts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    return "\n".join(['(() => {\n"use strict";', *parts, "})();\n"])
 
 
 class FigureWriter:

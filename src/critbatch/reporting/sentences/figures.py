@@ -211,10 +211,8 @@ FIGURES = {
 
 # What plotly's own buttons say, word for word in English.
 BUTTONS = {
-    "button_download": Sentence(en="Download plot as a PNG", zh="下载为 PNG 图片"),
-    "button_svg": Sentence(en="Download plot as an SVG", zh="下载为 SVG 图片"),
-    "button_csv": Sentence(en="Download the numbers as CSV", zh="下载数据（CSV）"),
-    "button_zoom": Sentence(en="Zoom", zh="放大"),
-    "button_pan": Sentence(en="Pan", zh="平移"),
-    "button_reset": Sentence(en="Reset axes", zh="还原坐标轴"),
+    "button_png": Sentence(en="Save the figure as PNG", zh="将图形存为 PNG"),
+    "button_svg": Sentence(en="Save the figure as SVG", zh="将图形存为 SVG"),
+    "button_csv": Sentence(en="Save the numbers as CSV", zh="将数据存为 CSV"),
+    "button_reset": Sentence(en="Show the whole figure again", zh="重新显示整个图形"),
 }
