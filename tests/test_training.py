@@ -192,7 +192,10 @@ def test_a_run_that_is_paused_by_the_clock_goes_on_later(tmp_path: Path) -> None
     path, plan = tmp_path / "run.pt", sgd(batch_size=8, learning_rate=0.1, epochs=2)
     paused = train(tiny_task(), plan, checkpoint=path, pause_at=time.monotonic())
     assert (paused.outcome, paused.steps) == (Outcome.INTERRUPTED, 0)
-    assert train(tiny_task(), plan, checkpoint=path).steps == 24
+    assert train(tiny_task(), plan, checkpoint=path, keeps_checkpoint=True).steps == 24
+    assert path.is_file()  # whoever dies before the record is kept does not lose the run
+    again = train(tiny_task(), plan, checkpoint=path)
+    assert again.steps == 24 and not path.is_file()
 
 
 def test_seconds_of_training_leave_evaluation_out() -> None:

@@ -75,6 +75,8 @@ class Training:
         noise_by: "micro_batches" or "examples": what the gradient of the batch is compared with.
         checkpoint: a file. If it is there the run goes on from it, and ends, on a CPU, bit for bit where the unbroken
             run ends. It is written now and then and on Ctrl-C, and removed when the run has ended.
+        keeps_checkpoint: it stays then, for whoever keeps the record to remove: a process that is killed in between
+            does not lose the run.
         compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
             the run is long enough to pay for compiling: its sums differ in the last bits from those of single steps.
         workers: of the DataLoader, for data that are no tensors.
@@ -98,6 +100,7 @@ class Training:
         noise_every: int = 0,
         noise_by: str = "micro_batches",
         checkpoint: Path | None = None,
+        keeps_checkpoint: bool = False,
         compiled: bool | None = None,
         workers: int = 0,
         shard_weights: bool = False,
@@ -108,7 +111,7 @@ class Training:
         self.task, self.plan, self.seed, self.target = task, plan, seed, target
         self.device = device or pick_device()
         noise_every = self.noise_every = noise_every or (NOISE_EVERY if plan.needs_noise else 0)
-        self.checkpoint, self.progress = checkpoint, progress
+        self.checkpoint, self.keeps_checkpoint, self.progress = checkpoint, keeps_checkpoint, progress
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
         self.source = Source(task.train, self.device, workers=workers)
@@ -177,8 +180,9 @@ class Training:
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
-        elif ledger.outcome is not None and self.checkpoint is not None and self.shard.rank == 0:
-            self.checkpoint.unlink(missing_ok=True)
+        elif ledger.outcome is not None and self.checkpoint is not None and not self.keeps_checkpoint:
+            if self.shard.rank == 0:
+                self.checkpoint.unlink(missing_ok=True)
         return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
 
     def save(self) -> None:

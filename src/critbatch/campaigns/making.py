@@ -67,6 +67,7 @@ class Maker:
             target=question.target if question.stops_at_target else None,
             evaluation=self.evaluation,
             checkpoint=checkpoint,
+            keeps_checkpoint=True,
             compiled=self.compiled,
             progress=progress,
         )
