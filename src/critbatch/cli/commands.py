@@ -117,19 +117,25 @@ def report(
     study: Annotated[
         str, typer.Argument(metavar="STUDY", help="A command's folder, one of its records, or the URL of a --storage.")
     ],
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="html, md, pdf or json.  [default: that of --out's suffix, else html]"),
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="[default: report.html beside the records]")
+        Path | None, typer.Option("--out", metavar="FILE", help="[default: report.FORMAT beside the records]")
     ] = None,
     language: o.Language = "en",
 ) -> None:
-    """Write one self-contained HTML file from the records of a folder.
+    """Write a report from the records of a folder: one self-contained HTML file, Markdown with pictures, PDF, or JSON.
 
     \b
         critbatch report critbatch-out/digits-mlp --language zh
+        critbatch report critbatch-out/digits-mlp --format md
+        critbatch report critbatch-out/digits-mlp --out paper/appendix.pdf
     """
     from critbatch.cli.doing import report_of
 
-    typer.echo(report_of(study, out, language))
+    typer.echo(report_of(study, out, language, format))
 
 
 @app.command()

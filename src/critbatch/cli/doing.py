@@ -21,6 +21,7 @@ from critbatch.recipes import RECIPES, options_of, told_of
 from critbatch.record_files import load_records, writable
 from critbatch.records import Record, Target
 from critbatch.reporting import write_report
+from critbatch.reporting.formats import format_of
 from critbatch.reporting.voice import Voice
 from critbatch.zoo.find import find_task
 from critbatch.zoo.tasks import TASKS
@@ -64,7 +65,7 @@ class Setting:
         return display_on(sys.stderr, silent=self.as_json or not self.speaks)
 
 
-def report_of(place: str, out: Path | None, language: str) -> Path:
+def report_of(place: str, out: Path | None, language: str, form: str | None = None) -> Path:
     """The report of a folder, of one record, or of the studies in a database.
 
     What a folder's store holds is younger than its study's file, where a sweep is half done.
@@ -76,7 +77,8 @@ def report_of(place: str, out: Path | None, language: str) -> Path:
     alone = bool(studies) and not path.is_dir()
     records: list[Record] = [*studies] if alone else load_records(path, instead=studies)
     beside = Path() if is_url(place) else path if path.is_dir() else path.parent
-    return write_report(records, out or beside / "report.html", language=language)
+    path = out or beside / f"report.{format_of(Path(), form)}"
+    return write_report(records, path, language=language, format=form)
 
 
 def list_tasks(as_json: bool) -> None:

@@ -10,6 +10,7 @@ from critbatch.reporting.sentences import Sentence
 from critbatch.reporting.sentences.advice import ADVICE, ADVICE_REASONS
 from critbatch.reporting.sentences.answers import ANSWERS
 from critbatch.reporting.sentences.figures import BUTTONS, FIGURES
+from critbatch.reporting.sentences.formats import FORMATS
 from critbatch.reporting.sentences.loss_answers import LOSS_ANSWERS
 from critbatch.reporting.sentences.loss_figures import LOSS_FIGURES
 from critbatch.reporting.sentences.loss_methods import LOSS_METHODS
@@ -62,6 +63,7 @@ WORDS: dict[str, Sentence] = {
     **MONITOR_REASONS,
     **MONITOR,
     **USE_IT,
+    **FORMATS,
     **ADVICE_REASONS,
     **ADVICE,
 }

@@ -1,0 +1,134 @@
+"""Chapters as GitHub's Markdown, for a wiki or a pull request: the same values that the page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from critbatch.reporting.blocks import Block, Bullets, Cell, Chapter, Chart, Charts, Facts, Method, Paper, Table, Text
+from critbatch.reporting.chapters import chapter
+from critbatch.reporting.figures.theme import Picture
+from critbatch.reporting.markdown_text import escaped, fenced
+from critbatch.reporting.memory import remembering
+from critbatch.reporting.subjects import Subject
+from critbatch.reporting.voice import Voice
+from critbatch.version import __version__
+
+# Gives the address of a picture's PNG and of its SVG, or None where it cannot be drawn.
+Gallery = Callable[[Picture], tuple[str, str] | None]
+
+
+def markdown(subjects: Sequence[Subject], voice: Voice, gallery: Gallery, title: str | None = None) -> str:
+    """The whole report as text, in one language."""
+    with remembering():
+        told = [chapter(subject, voice) for subject in subjects]
+    writer = Writer(voice, gallery)
+    level = 1 if title is None else 2
+    rows = [f"# {escaped(title)}"] if title is not None else []
+    for i, each in enumerate(told):
+        rows += writer.chapter(each, level + (i > 0 and title is None))
+    return "\n\n".join([*rows, "---", escaped(voice("format_footer", version=__version__))]) + "\n"
+
+
+class Writer:
+    """Writes chapters in one language; each block is a list of paragraphs."""
+
+    def __init__(self, voice: Voice, gallery: Gallery) -> None:
+        self.voice, self.gallery = voice, gallery
+        # By `kind`.
+        self.writers: dict[str, Callable[[Any], list[str]]] = {
+            "text": self.text,
+            "bullets": self.bullets,
+            "chart": self.chart,
+            "charts": self.charts,
+            "table": self.table,
+            "method": self.method,
+            "facts": self.facts,
+            "verdict": self.verdict,
+            "literature": self.literature,
+        }
+
+    def chapter(self, told: Chapter, level: int) -> list[str]:
+        joint = " " if self.voice.language == "en" else ""
+        rows = [f"{'#' * level} {escaped(told.answer.headline)}", f"**{escaped(told.name)}**"]
+        rows += [escaped(joint.join(told.answer.lead))] if told.answer.lead else []
+        if told.tiles:
+            cells = tuple(Cell(tile.value, tile.note) for tile in told.tiles)
+            rows.append(self.grid(tuple(tile.label for tile in told.tiles), (cells,), "---"))
+        rows += self.chart(told.hero) if told.hero is not None else []
+        rows += [_list(map(escaped, told.answer.more))] if told.answer.more else []
+        for section in told.sections:
+            rows.append(f"{'#' * (level + 1)} {escaped(section.title)}")
+            rows += [row for block in section.blocks for row in self.block(block)]
+        return rows
+
+    def block(self, block: Block) -> list[str]:
+        return self.writers[block.kind](block)
+
+    def text(self, block: Text) -> list[str]:
+        return [escaped(block.text)] if block.text else []
+
+    def bullets(self, block: Bullets) -> list[str]:
+        title = [f"**{escaped(block.title)}**"] if block.title else []
+        return [*title, _list(map(escaped, block.items))]
+
+    def chart(self, block: Chart) -> list[str]:
+        """The picture, or its description where it cannot be drawn."""
+        picture = block.picture
+        title, alt = escaped(picture.title), escaped(picture.alt)
+        place = self.gallery(picture)
+        rows = (
+            [f"> **{title}**\n>\n> {alt}"]
+            if place is None
+            else [f"![{alt}]({place[0]})", f"**{title}** [SVG]({place[1]})"]
+        )
+        return [*rows, escaped(block.note)] if block.note else rows
+
+    def charts(self, block: Charts) -> list[str]:
+        return [row for each in block.charts for row in self.chart(each)]
+
+    def table(self, block: Table) -> list[str]:
+        others = "---" if getattr(block, "wraps", False) else "---:"
+        grid, notes = self.grid(block.header, block.rows, others), [escaped(note) for note in block.notes]
+        caption = escaped(block.caption)
+        if not block.folded:
+            return [f"**{caption}**", grid, *notes]
+        return [f"<details>\n<summary>{_in_html(block.caption)}</summary>", grid, *notes, "</details>"]
+
+    def grid(self, header: Sequence[str], rows: Sequence[Sequence[Cell]], others: str) -> str:
+        """A table of pipes, its columns but the first aligned as `others` says."""
+        told = [map(escaped, header), ["---", *[others] * (len(header) - 1)], *(map(self.cell, row) for row in rows)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in told)
+
+    def cell(self, cell: Cell) -> str:
+        text = escaped(cell.text)
+        if cell.note:
+            text = self.voice("format_cell", text=text, note=escaped(cell.note))
+        return " ".join([text, *(f"**{escaped(mark)}**" for mark in cell.marks)])
+
+    def method(self, block: Method) -> list[str]:
+        title = block.title or self.voice("page_method")
+        return [f"**{escaped(title)}**", _list([*map(escaped, block.lines), *map(_link, block.papers)])]
+
+    def facts(self, block: Facts) -> list[str]:
+        told = [self.voice("format_fact", name=escaped(name), value=escaped(value)) for name, value in block.pairs]
+        return [*([fenced(block.code)] if block.code else []), *([_list(told)] if told else [])]
+
+    def verdict(self, block: Any) -> list[str]:
+        return [f"**{escaped(block.badge)}** {escaped(block.text)}"]
+
+    def literature(self, block: Any) -> list[str]:
+        return [f"**{escaped(block.title)}**", escaped(block.text), _list(map(_link, block.papers))]
+
+
+def _list(items: Any) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _link(paper: Paper) -> str:
+    return f"[{escaped(paper.label)}]({paper.address})"
+
+
+def _in_html(text: str) -> str:
+    """Within a tag of HTML Markdown's own signs are not read."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
