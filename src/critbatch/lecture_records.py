@@ -102,6 +102,7 @@ class DirectionSpread(Record):
     batch_size: int
     spread: Estimate  # over draws of the examples
     loss: Estimate  # after one epoch over that before it, each draw at the batch size's own best rate
+    full_over: Estimate | None = None  # that of the full batch over this one, in pairs of draws
 
 
 @dataclass(frozen=True, kw_only=True)

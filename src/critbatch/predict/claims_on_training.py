@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from critbatch.lecture_records import Holds, Measure, RecipeRow, Statement
 from critbatch.loss_records import Escape, Standing
@@ -53,11 +54,14 @@ def on_noise(escapes: Sequence[Escape], task: str) -> list[Statement]:
         counts = sorted(escape.counts, key=lambda count: count.batch_size)
         if len(counts) < 2:
             continue
-        moving = escape.standings.get(Standing.DESCENDING, 0) > escape.starts / 2
+        # The full batch still descends from where it seemed to have stopped, or gets on as often as not.
+        moving = escape.standings.get(Standing.DESCENDING, 0) > escape.starts / 2 or counts[-1].share.value > 0.5
         effect = difference(counts[0].share, counts[-1].share)
+        if moving:
+            effect = replace(effect, low=None, high=None, reason="lecture_not_stuck")
         statement = judged(
             "escapes_more",
-            None if moving else effect,
+            effect,
             measure=Measure.DIFFERENCE,
             margin=SHARE_MARGIN,
             main=escape.task == task,

@@ -36,6 +36,15 @@ def find_frames() -> Path:
     )
 
 
+def timit_is_at_hand() -> bool:
+    """Whether `find_frames` finds them."""
+    try:
+        find_frames()
+    except DataMissing:
+        return False
+    return True
+
+
 def read_frames(path: Path) -> tuple[Examples, Examples]:
     """Training and validation frames from an .npz file.
 

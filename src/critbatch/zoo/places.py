@@ -86,3 +86,11 @@ def _missing(data: DataSet, given: Path | None, why: str) -> str:
         "(in a clone, `make data FROM=folder` fills ./data for CRITBATCH_DATA), or allow the network, or use "
         "digits-mlp, which needs no files."
     )
+
+
+def is_at_hand(name: str) -> bool:
+    """Whether the set called `name` can be read without a download."""
+    data = SETS[name]
+    given, cache = given_folder(), cache_folder()
+    roots = [cache] if given is None else [given, cache]
+    return any(find_in(root, data) is not None or find_archive(root, data) is not None for root in roots)

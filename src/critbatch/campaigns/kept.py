@@ -1,0 +1,37 @@
+"""Measurements that are made once: each in a file named by what was asked, read again by the next call."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from critbatch.errors import UserError
+from critbatch.record_files import writable
+from critbatch.records import Record
+
+R = TypeVar("R", bound=Record)
+
+
+def kept(folder: Path, kind: type[R], asked: dict[str, Any], make: Callable[[], R]) -> R:
+    """The record in the folder that answers what is asked, or the one that `make` makes now, which is kept.
+
+    Args:
+        asked: all that the record depends on, as JSON takes it. A file of another version of critbatch is made anew.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    name = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    path = writable(folder) / f"{kind.__name__.lower()}-{name}.json"
+    if path.is_file():
+        with suppress(UserError):
+            return kind.from_json(path.read_bytes())
+    record = make()
+    part = path.with_suffix(".part")
+    part.write_text(record.to_json())
+    part.replace(path)
+    return record

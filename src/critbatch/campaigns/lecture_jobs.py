@@ -1,0 +1,152 @@
+"""What the lecture measures in other processes: pairs of runs, studies, escapes, the minima that runs ended in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from critbatch.campaigns.kept import kept
+from critbatch.campaigns.sweep import sweep
+from critbatch.device import pick_device
+from critbatch.errors import UserError
+from critbatch.evaluation import Evaluation
+from critbatch.examples import Examples
+from critbatch.lecture_records import Paths
+from critbatch.loss_records import Escape, Landscape, Shift
+from critbatch.measure.escape import escape
+from critbatch.measure.landscape import landscape
+from critbatch.measure.noise import noise
+from critbatch.measure.paths import paths
+from critbatch.measure.shift import shift
+from critbatch.recipes import plan_of, usual_rate
+from critbatch.record_files import file_stem, save_record
+from critbatch.records import Noise, Outcome, Run
+from critbatch.solutions import SUFFIX, load_model, save_solution, solution_of
+from critbatch.study_records import Study
+from critbatch.task import Task
+from critbatch.training import Training
+from critbatch.zoo.find import find_task
+
+EVALUATION = Evaluation(growth=1.25, train_examples=2000, validation_examples=5000)
+EXAMPLES_OF_MINIMA = 2000
+
+
+@dataclass(frozen=True)
+class Part:
+    """A task, or the first examples of its training set.
+
+    Args:
+        task: or its name.
+        examples: of the training set; None for all.
+        device: where it is trained.
+    """
+
+    task: Task | str
+    examples: int | None = None
+    device: str = "cpu"
+
+    def build(self) -> Task:
+        task = find_task(self.task) if isinstance(self.task, str) else self.task
+        if self.examples is None or self.examples >= task.examples:
+            return task
+        if not isinstance(task.train, Examples):
+            raise UserError(
+                f"Task {task.name!r} has its examples in a Dataset, of which no part can be taken here: give tensors."
+            )
+        return replace(task, train=Examples(*task.train.span(0, self.examples)))
+
+
+def make_run(
+    part: Part, *, folder: Path, recipe: str, batch_size: int, epochs: float, seed: int, pause_at: float | None
+) -> Run:
+    """A run at the recipe's usual rate, with its record and weights in the folder; made once."""
+    task, rate = part.build(), usual_rate(recipe, batch_size)
+    name = f"run-{recipe}-b{batch_size}-lr{rate:g}-seed{seed}"
+    record = folder / f"{name}.json"
+    if record.is_file() and record.with_name(f"{name}{SUFFIX}").is_file():
+        return Run.from_json(record.read_bytes())
+    training = Training(
+        task,
+        plan_of(recipe, batch_size=batch_size, learning_rate=rate, epochs=epochs),
+        seed=seed,
+        device=pick_device(part.device),
+        evaluation=EVALUATION,
+        checkpoint=folder / f"{name}.checkpoint",
+    )
+    if training.advance(pause_at=pause_at) is Outcome.INTERRUPTED:
+        if pause_at is None:
+            raise KeyboardInterrupt
+        return training.record()
+    run = training.record()
+    assert file_stem(run) == name
+    save_solution(
+        folder / f"{name}{SUFFIX}", training.model.state_dict(), task_name=task.name, solution=solution_of(run)
+    )
+    save_record(run, folder)
+    return run
+
+
+def make_study(part: Part, **settings: Any) -> Study:
+    """A sweep; several processes that make the same one share its runs."""
+    whole = part.task if part.examples is None else part.build()
+    return sweep(whole, evaluation=EVALUATION, device=pick_device(part.device), **settings)
+
+
+def make_escape(part: Part, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Escape:
+    """The escape experiment; made once."""
+    asked = {"task": key, "examples": part.examples, **settings}
+    return kept(
+        folder,
+        Escape,
+        asked,
+        lambda: escape(part.build(), **settings, device=pick_device(part.device), command=command),
+    )
+
+
+def make_paths(*, folder: Path, draws: int, seed: int, command: str) -> Paths:
+    """Two weights and twenty examples; made once."""
+    asked = {"draws": draws, "seed": seed}
+    return kept(folder, Paths, asked, lambda: paths(draws=draws, seed=seed, command=command))
+
+
+def make_noise(part: Part, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Noise:
+    """The noise scale along a short run; made once."""
+    return kept(
+        folder,
+        Noise,
+        {"task": key, **settings},
+        lambda: noise(part.build(), **settings, device=pick_device(part.device), command=command),
+    )
+
+
+def make_shift(part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, seed: int, command: str) -> Shift:
+    """Sharpness of the ends of runs, and what shifts of the data do to them; made once."""
+    asked = {"task": key, "runs": [solution_of(run).label for run in ends], "seed": seed}
+
+    def measure() -> Shift:
+        task = part.build()
+        models, solutions = _models(task, runs, ends)
+        return shift(task, models, solutions=solutions, examples=EXAMPLES_OF_MINIMA, seed=seed, command=command)
+
+    return kept(folder, Shift, asked, measure)
+
+
+def make_line(part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, command: str) -> Landscape:
+    """The loss between the ends of two runs; made once."""
+    asked = {"task": key, "runs": [solution_of(run).label for run in ends]}
+
+    def measure() -> Landscape:
+        task = part.build()
+        models, solutions = _models(task, runs, ends)
+        return landscape(task, models, solutions=solutions, examples=EXAMPLES_OF_MINIMA, command=command)
+
+    return kept(folder, Landscape, asked, measure)
+
+
+def _models(task: Task, folder: Path, ends: list[Run]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
+    found = {solution_of(run).label: run for run in ends}
+    models = {label: load_model(folder / f"{file_stem(run)}.json", task) for label, run in found.items()}
+    return models, {label: solution_of(run) for label, run in found.items()}

@@ -1,0 +1,169 @@
+"""The networks of the lecture's table on generalization: which there are, at which size, and their pairs of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from critbatch.campaigns.lecture_jobs import EXAMPLES_OF_MINIMA, Part, make_line, make_run, make_shift
+from critbatch.campaigns.pool import Job
+from critbatch.errors import UserError
+from critbatch.lecture_records import NetworkPair
+from critbatch.loss_records import Sharpness, Shift
+from critbatch.predict.paired import network_pair, paired_end
+from critbatch.records import Outcome, Run
+from critbatch.task import Task
+from critbatch.zoo.frames import timit_is_at_hand
+from critbatch.zoo.places import is_at_hand
+from critbatch.zoo.tasks import TASKS
+
+# Keskar et al. 2016, table 1: the name of each, its whole training set, and the two batch sizes there.
+PAPERS = {
+    "keskar-f1": "F1",
+    "keskar-f2": "F2",
+    "keskar-c1": "C1",
+    "keskar-c2": "C2",
+    "keskar-c3": "C3",
+    "keskar-c4": "C4",
+}
+SMALL, LARGE_SHARE = 256, 0.1
+# Where the paper's frames are not at hand: of their shape, and not to be held against the paper's numbers.
+STAND_IN = {"keskar-f2": "keskar-f2-stand-in"}
+# Where not all of it is asked for: so many examples, with batches in proportion. Both train for a few minutes.
+REDUCED = {"keskar-f1": 6000, "keskar-c1": 1500}
+EPOCHS, REDUCED_EPOCHS = 20.0, 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """A network to be trained with small and with large batches.
+
+    Args:
+        name: of the task.
+        paper: what Keskar et al. call it; empty for another.
+        of_examples: in the whole training set.
+        small, large: batch sizes.
+        folder: of its runs.
+    """
+
+    name: str
+    paper: str = ""
+    part: Part
+    recipe: str
+    metric_name: str
+    examples: int
+    of_examples: int
+    small: int
+    large: int
+    epochs: float
+    folder: Path
+
+    def runs(self, seeds: Sequence[int], pause_at: float | None) -> list[Job]:
+        """The pairs, the small batch size of each seed before the large one."""
+        return [
+            Job(
+                f"{self.name}, batch size {size}, seed {seed}",
+                make_run,
+                {
+                    "part": self.part,
+                    "folder": self.folder,
+                    "recipe": self.recipe,
+                    "batch_size": size,
+                    "epochs": self.epochs,
+                    "seed": seed,
+                    "pause_at": pause_at,
+                },
+            )
+            for seed in seeds
+            for size in (self.small, self.large)
+        ]
+
+    def pair(self, runs: Sequence[Run]) -> NetworkPair | None:
+        """What the runs say that came to their end, in the order of `runs`."""
+        ends = [
+            paired_end(small, large)
+            for small, large in zip(runs[::2], runs[1::2], strict=True)
+            if small.outcome is large.outcome is Outcome.FINISHED
+        ]
+        return network_pair(
+            [end for end in ends if end is not None],
+            task=self.name,
+            network=self.paper,
+            examples=self.examples,
+            of_examples=self.of_examples,
+            metric_name=self.metric_name,
+        )
+
+    def minima(self, pair: NetworkPair, *, folder: Path, key: str, command: str) -> list[Job]:
+        """What is measured at the ends of its runs: what shifts do to them, and the line between two of them."""
+        ends = [run for end in pair.ends for run in (end.small, end.large)]
+        shared = {"part": self.part, "folder": folder, "runs": self.folder, "key": key, "command": command}
+        return [
+            Job(f"minima of {self.name}", make_shift, {**shared, "ends": ends, "seed": pair.ends[0].seed}),
+            Job(f"between minima of {self.name}", make_line, {**shared, "ends": ends[:2]}),
+        ]
+
+
+def own_network(task: Task, part: Part, *, small: int, large: int, epochs: float, folder: Path) -> Network:
+    """The task's own model on all its data."""
+    return Network(
+        name=task.name,
+        part=part,
+        recipe=task.recipe,
+        metric_name=task.metric_name,
+        examples=task.examples,
+        of_examples=task.examples,
+        small=small,
+        large=large,
+        epochs=epochs,
+        folder=folder / f"own-{epochs:g}",
+    )
+
+
+def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Network:
+    """One of the paper's networks, whole or at reduced size.
+
+    Raises:
+        UserError: if it is none of them, or its data are not there.
+    """
+    known = (*PAPERS, *STAND_IN.values())
+    if name not in known:
+        raise UserError(f"The network {name!r} is none of the paper's: use {', '.join(known)}.")
+    whole = Part(name, device=device).build()
+    examples = whole.examples if full else min(whole.examples, REDUCED.get(name, EXAMPLES_OF_MINIMA))
+    share = examples / whole.examples
+    return Network(
+        name=name,
+        paper=PAPERS.get(name, ""),
+        part=Part(name, None if examples == whole.examples else examples, device),
+        recipe=whole.recipe,
+        metric_name=whole.metric_name,
+        examples=examples,
+        of_examples=whole.examples,
+        small=SMALL if full else max(16, round(SMALL * share)),
+        large=round(LARGE_SHARE * examples),
+        epochs=EPOCHS if full else REDUCED_EPOCHS,
+        folder=folder / f"{name}-{examples}",
+    )
+
+
+def usual_networks(*, full: bool) -> list[str]:
+    """F1 and C1, or with `full` all six: those whose data are at hand, and the stand-in for one whose are not."""
+    found = []
+    for name in PAPERS if full else REDUCED:
+        entry = TASKS[name]
+        there = timit_is_at_hand() if entry.data == "own" else is_at_hand(entry.data)
+        if there or name in STAND_IN:
+            found.append(name if there else STAND_IN[name])
+    return found
+
+
+def sharpness_of(shift: Shift) -> Sharpness:
+    """What a record of shifts holds of sharpness, as a record of its own."""
+    return Sharpness(
+        setup=shift.setup,
+        metric_name=shift.metric_name,
+        solutions=shift.sharpness,
+        provenance=shift.provenance,
+    )

@@ -1,0 +1,132 @@
+"""How much of each claim's experiment a task's clock and the time allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from critbatch.campaigns.question import LARGE_SET, usual_batch_sizes
+from critbatch.errors import UserError
+from critbatch.predict.knee import step_seconds_at
+from critbatch.records import Speed
+
+# Seconds of wall clock for all, where no budget is given.
+SMALL_SET_SECONDS, LARGE_SET_SECONDS = 240.0, 2100.0
+# Of the time of all cores: what each part may take. The rest is for the clock, the advice, and starting up.
+STUDY, PAIRS, RECIPES, ORDERS = 0.2, 0.12, 0.25, 0.05
+# Runs that a search by widening makes at a batch size: with the first seed, and with each other one.
+FIRST_SEED, OTHER_SEEDS = 5, 4
+# Of a run's training: what its evaluations and its start take on top.
+OVERHEAD = 1.4
+RUN_SECONDS = 0.3
+STUDY_SEEDS = 3
+STUDY_EPOCHS = (20.0, 10.0, 5.0, 3.0, 2.0, 1.0)
+LONG_EPOCHS = (100.0, 60.0, 40.0, 20.0, 10.0, 5.0, 3.0)
+FEWEST_STEPS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What is trained, and for how long.
+
+    Args:
+        small, large: the two batch sizes that are compared.
+        study_sizes: of the study at three budgets, which are `study_epochs`, `study_steps` and `study_seconds`.
+        pair_epochs: of runs whose ends are compared.
+        recipe_epochs: of the runs of recipes.
+        order_epochs: of the ways of shuffling, where they do not come to the target.
+    """
+
+    small: int
+    large: int
+    study_sizes: tuple[int, ...]
+    study_epochs: float
+    study_steps: int
+    study_seconds: float
+    pair_epochs: float
+    recipe_epochs: float
+    order_epochs: float
+
+
+def two_sizes(examples: int, small: int | None, large: int | None) -> tuple[int, int]:
+    """The small batch size, and the large one: a tenth of a large data set as in Keskar et al. 2016, a third of a small
+    one, as a power of two.
+
+    Raises:
+        UserError: if they are not two sizes in ascending order that the data set can fill.
+
+    >>> two_sizes(60000, None, None), two_sizes(1437, None, None)
+    ((64, 4096), (16, 256))
+    """
+    wide = examples >= LARGE_SET
+    first = small if small is not None else 64 if wide else 16
+    last = large if large is not None else 2 ** max(0, (examples // (10 if wide else 3)).bit_length() - 1)
+    if not 1 <= first < last <= examples:
+        raise UserError(
+            f"The batch sizes {first} and {last} cannot be compared on {examples} examples: give a small one below a "
+            f"large one, both from 1 to {examples}."
+        )
+    return first, last
+
+
+def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int, seconds: float, workers: int) -> Sizes:
+    """As long as the time of all workers allows, by the clock.
+
+    Args:
+        speed: with one thread.
+        recipes: how many are tried at the large batch size.
+        seconds: of wall clock, for all.
+    """
+    examples, room = speed.examples, seconds * workers
+
+    def epoch(size: int) -> float:
+        return step_seconds_at(speed, size).value * examples / size
+
+    study_sizes = usual_batch_sizes(examples)
+    first, last = study_sizes[0], study_sizes[-1]
+    middle = study_sizes[len(study_sizes) // 2]
+
+    def lengths(epochs: float) -> tuple[int, float]:
+        most = 2 * epochs * epoch(first) / step_seconds_at(speed, last).value
+        return max(FEWEST_STEPS, int(min(epochs * examples / middle, most))), epochs * epoch(first) / 2
+
+    def of_study(epochs: float) -> float:
+        steps, equal_seconds = lengths(epochs)
+        of_run = [
+            max(epochs * epoch(size), steps * step_seconds_at(speed, size).value, equal_seconds) for size in study_sizes
+        ]
+        return runs_of(STUDY_SEEDS) * sum(OVERHEAD * one + RUN_SECONDS for one in of_run)
+
+    def of_pairs(epochs: float) -> float:
+        return seeds * sum(OVERHEAD * epochs * epoch(size) + RUN_SECONDS for size in (small, large))
+
+    def of_recipes(epochs: float) -> float:
+        many = (recipes + 1) * (OVERHEAD * epochs * epoch(large) + RUN_SECONDS)
+        return runs_of(seeds) * (many + OVERHEAD * epochs * epoch(small) + RUN_SECONDS)
+
+    def of_orders(epochs: float) -> float:
+        return 4 * seeds * (OVERHEAD * epochs * epoch(small) / 2 + RUN_SECONDS)
+
+    study_epochs = _longest(STUDY_EPOCHS, of_study, STUDY * room)
+    steps, equal_seconds = lengths(study_epochs)
+    return Sizes(
+        small=small,
+        large=large,
+        study_sizes=study_sizes,
+        study_epochs=study_epochs,
+        study_steps=steps,
+        study_seconds=equal_seconds,
+        pair_epochs=_longest(LONG_EPOCHS, of_pairs, PAIRS * room),
+        recipe_epochs=_longest(LONG_EPOCHS, of_recipes, RECIPES * room),
+        order_epochs=_longest(STUDY_EPOCHS, of_orders, ORDERS * room),
+    )
+
+
+def runs_of(seeds: int) -> int:
+    """Of a search by widening."""
+    return FIRST_SEED + OTHER_SEEDS * (seeds - 1)
+
+
+def _longest(lengths: Sequence[float], cost: Callable[[float], float], room: float) -> float:
+    """The first, and so longest, that the room allows; the shortest where none does."""
+    return next((epochs for epochs in lengths if cost(epochs) <= room), lengths[-1])

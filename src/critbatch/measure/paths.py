@@ -1,0 +1,172 @@
+"""The lecture's first picture of small against large batches: the ways of two weights, with twenty examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from critbatch.budget import Budget
+from critbatch.errors import UserError
+from critbatch.evaluation import Evaluation
+from critbatch.examples import Examples
+from critbatch.lecture_records import DirectionSpread, Path, Paths
+from critbatch.predict.effects import mean, mean_ratio
+from critbatch.provenance import Stopwatch
+from critbatch.recipes.sgd import sgd
+from critbatch.task import Task
+from critbatch.training import Training
+from critbatch.zoo.patients import PATIENTS, patients_line
+
+BATCH_SIZES = (1, 2, 5, 10, 20)
+# Of the learning rate with which one step of the full batch would reach the bottom along the steepest direction.
+RATES = tuple(2.0**power for power in range(-6, 2))
+GRID = 41
+MARGIN = 0.25
+
+
+def paths(
+    *,
+    draws: int = 20,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    command: str = "",
+) -> Paths:
+    """One epoch of plain gradient descent on slope and intercept, by batch size.
+
+    Every draw takes twenty patients of scikit-learn's diabetes study. Each batch size has its own learning rate, the
+    best of a grid after one epoch. The spread of directions is measured where all begin, over one partition into
+    batches: 1 less the length of the mean of the unit vectors of their gradients.
+
+    Args:
+        draws: of the twenty.
+        batch_sizes: the full batch is always there.
+        seed: of the order of the examples in the first draw; those of the others follow.
+        progress: called with the draws made and to make.
+
+    Raises:
+        UserError: if a setting is not possible.
+    """
+    sizes = sorted({*batch_sizes, PATIENTS})
+    if draws < 1 or sizes[0] < 1 or sizes[-1] > PATIENTS:
+        raise UserError(f"{draws=}, batch_sizes={tuple(sizes)}: use 1 or more draws, and sizes from 1 to {PATIENTS}.")
+    watch = Stopwatch()
+    spreads: dict[int, list[float]] = {size: [] for size in sizes}
+    losses: dict[int, list[float]] = {size: [] for size in sizes}
+    rates: dict[int, float] = {}
+    for draw in range(draws):
+        if progress is not None:
+            progress(draw, draws)
+        task = patients_line(draw)
+        for size in sizes:
+            spreads[size].append(_spread(task, size, seed + draw))
+            tried = {rate: _after_an_epoch(task, size, rate, seed + draw) for rate in _rates(task)}
+            best = min(tried, key=lambda rate: tried[rate])
+            losses[size].append(tried[best])
+            if draw == 0:
+                rates[size] = best
+    shown = patients_line(0)
+    ways = [_path(shown, size, rates[size], seed) for size in (sizes[0], PATIENTS)]
+    first, second, heights = _contours(shown, ways)
+    return Paths(
+        data="diabetes",
+        weights=("slope", "intercept"),
+        examples=PATIENTS,
+        draws=draws,
+        paths=tuple(ways),
+        first=first,
+        second=second,
+        heights=heights,
+        spreads=tuple(
+            DirectionSpread(
+                batch_size=size,
+                spread=mean(spreads[size]),
+                loss=mean(losses[size]),
+                full_over=mean_ratio(list(zip(losses[PATIENTS], losses[size], strict=True))),
+            )
+            for size in sizes
+        ),
+        provenance=watch.provenance(command=command, seed=seed, device=torch.device("cpu")),
+    )
+
+
+def _all(task: Task) -> tuple[Tensor, Tensor]:
+    assert isinstance(task.train, Examples)
+    inputs, targets = task.train.span(0, task.examples)
+    return inputs, targets
+
+
+def _rates(task: Task) -> list[float]:
+    x, _ = _all(task)
+    design = torch.cat([x, torch.ones_like(x)], dim=1)
+    steepest = float(torch.linalg.eigvalsh(design.T @ design / len(x))[-1])
+    return [rate / steepest for rate in RATES]
+
+
+def _spread(task: Task, size: int, seed: int) -> float:
+    """Over the batches of one epoch, at the weights where training begins."""
+    training = _training(task, size, 1.0, seed)
+    x, y = _all(task)
+    weights = training.model.state_dict()["weights"]
+    order = training.cursor.copy().take(task.examples)
+    gradients = (weights[0] * x + weights[1] - y) * torch.cat([x, torch.ones_like(x)], dim=1)
+    directions = torch.stack([_unit(gradients[batch].mean(0)) for batch in torch.split(order, size)])
+    return 1.0 - float(directions.mean(0).norm()) if len(directions) > 1 else 0.0
+
+
+def _unit(vector: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(vector.double(), dim=0)
+
+
+def _training(task: Task, size: int, rate: float, seed: int) -> Training:
+    plan = sgd(batch_size=size, learning_rate=rate, epochs=1.0, momentum=0.0)
+    return Training(
+        task, plan, seed=seed, device=torch.device("cpu"), compiled=False, evaluation=Evaluation(growth=1e6)
+    )
+
+
+def _after_an_epoch(task: Task, size: int, rate: float, seed: int) -> float:
+    """The loss then over that before, of all examples; infinite where training diverged."""
+    training = _training(task, size, rate, seed)
+    training.advance()
+    curve = training.record().curve
+    return curve[-1].train_loss / curve[0].train_loss if training.ledger.diverged_at is None else float("inf")
+
+
+def _path(task: Task, size: int, rate: float, seed: int) -> Path:
+    training = _training(task, size, rate, seed)
+    x, y = _all(task)
+    places = [_place(training)]
+    for step in range(1, -(-task.examples // size) + 1):
+        training.advance(Budget(steps=step))
+        places.append(_place(training))
+    losses = tuple(_height(x, y, *place) for place in places)
+    return Path(batch_size=size, learning_rate=rate, places=tuple(places), losses=losses)
+
+
+def _place(training: Training) -> tuple[float, float]:
+    slope, intercept = training.model.state_dict()["weights"].tolist()
+    return slope, intercept
+
+
+def _height(x: Tensor, y: Tensor, slope: float, intercept: float) -> float:
+    return float((slope * x + intercept - y).square().mean() / 2)
+
+
+def _contours(
+    task: Task, ways: Sequence[Path]
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, ...], ...]]:
+    """Values of both weights around the ways and the best line, and the loss at all of them."""
+    x, y = _all(task)
+    design = torch.cat([x, torch.ones_like(x)], dim=1)
+    best = torch.linalg.lstsq(design, y).solution.flatten().tolist()
+    axes = []
+    for axis in (0, 1):
+        values = [place[axis] for way in ways for place in way.places] + [best[axis]]
+        room = MARGIN * (max(values) - min(values))
+        low, high = min(values) - room, max(values) + room
+        axes.append(tuple(low + (high - low) * i / (GRID - 1) for i in range(GRID)))
+    heights = tuple(tuple(_height(x, y, slope, intercept) for slope in axes[0]) for intercept in axes[1])
+    return axes[0], axes[1], heights
