@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import sample_lectures
 import sample_loss_records as sample_loss
 import sample_records as sample
 import sample_scale
@@ -22,6 +23,7 @@ RECORDS: dict[str, Record] = {
     **sample_loss.RECORDS,
     **sample_studies.RECORDS,
     **sample_scale.RECORDS,
+    **sample_lectures.RECORDS,
 }
 
 
@@ -54,6 +56,7 @@ MISSING: dict[str, Record] = {
     **sample_loss.MISSING,
     **sample_study_gaps.MISSING,
     **sample_scale.MISSING,
+    **sample_lectures.MISSING,
     "bare": bare_advice(),
     "no law, no speed points": replace(sample.advice(), law=None, speed=replace(sample.speed(), points=(), fit=None)),
     "no runs": replace(sample.unanswered(), runs=()),

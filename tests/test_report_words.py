@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import sample_records as sample
+from critbatch.lecture_records import ClaimName, Holds
 from critbatch.loss_records import Box, Mode, Standing
 from critbatch.records import Estimate, Goal, NoiseScale, Outcome, Record
 from critbatch.reporting import REASONS, WORDS, summary, words
@@ -67,6 +68,8 @@ def test_every_sentence_is_said_somewhere_and_every_sentence_said_is_there():
         | set(Search)
         | set(Spent)
         | set(Trend)
+        | set(ClaimName)
+        | set(Holds)
         | {"image", "sequence", "example", "accuracy", "finished_without_target"}
     )
     made = set()

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from critbatch.errors import UserError
+from critbatch.lecture_records import Lecture
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
 from critbatch.records import Advice, Noise, Record, Run, Speed
 from critbatch.scale_records import Scale
@@ -17,7 +18,7 @@ from critbatch.study_records import Fit, Study
 
 # By what their files' names begin with; the answer first, runs last.
 KINDS: dict[str, type[Record]] = {
-    **{kind.__name__.lower(): kind for kind in (Advice, Study, Fit, Scale, Speed, Noise)},
+    **{kind.__name__.lower(): kind for kind in (Lecture, Advice, Study, Fit, Scale, Speed, Noise)},
     "curvature": Curvature,
     "sharpness": Sharpness,
     "landscape": Landscape,

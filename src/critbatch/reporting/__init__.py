@@ -22,7 +22,7 @@ def write_report(
     """Write a file that tells what the records say. It is written whole or not at all.
 
     Args:
-        records: any of Advice, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift,
+        records: any of Advice, Lecture, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift,
             CriticalPoint and Escape, each a chapter; the runs of one task are one chapter.
         path: the file; folders above it are made.
         language: "en" or "zh": that of the report, or what an HTML page, which has both, shows first.

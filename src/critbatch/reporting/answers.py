@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from critbatch.lecture_records import Lecture
 from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
 from critbatch.reporting.advice_answers import asked_sentences, cost_sentences, help_sentences
 from critbatch.reporting.blocks import Answer
 from critbatch.reporting.findings import findings
+from critbatch.reporting.lecture_answers import lecture_answer
 from critbatch.reporting.loss_answers import loss_answer
 from critbatch.reporting.readings import closest, metric_name, soonest_settings, timed
 from critbatch.reporting.scale_answers import scale_answer
@@ -39,6 +41,8 @@ def answer(record: Subject, voice: Voice) -> Answer:
         told = scale_answer(record, voice)
     elif isinstance(record, LossRecord):
         told = loss_answer(record, voice)
+    elif isinstance(record, Lecture):
+        told = lecture_answer(record, voice)
     else:
         told = _run(record[0], voice) if len(record) == 1 else _runs(record, voice)
     own = set(record.cautions) if isinstance(record, (Advice, Scale)) else set()

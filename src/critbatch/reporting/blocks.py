@@ -44,23 +44,30 @@ class Charts:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, something smaller beneath, and marks. `target`: the key of a section that the text leads to."""
+    """A cell: its text, something smaller beneath, and marks. `target`: the key of a section that the text leads to.
+
+    `badge`: the verdict that the text is, as `Verdict.holds`.
+    """
 
     text: str
     note: str = ""
     marks: tuple[str, ...] = ()
     target: str = ""
+    badge: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, the first of each row its heading. `folded` ones open on demand."""
+    """Rows of cells, the first of each row its heading. `folded` ones open on demand. The cells
+    of one that wraps may be sentences: on a phone they stand below each other.
+    """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     folded: bool = False
+    wraps: bool = False
     kind: ClassVar[str] = "table"
 
 
@@ -91,7 +98,27 @@ class Facts:
     kind: ClassVar[str] = "facts"
 
 
-Block = Text | Bullets | Chart | Charts | Table | Method | Facts
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim: `holds` is a value of `Holds`, `badge` its sign and word, `text` what was found."""
+
+    holds: str
+    badge: str
+    text: str
+    kind: ClassVar[str] = "verdict"
+
+
+@dataclass(frozen=True)
+class Literature:
+    """What is known from papers, with links to them."""
+
+    title: str
+    text: str
+    papers: tuple[Paper, ...]
+    kind: ClassVar[str] = "literature"
+
+
+Block = Text | Bullets | Chart | Charts | Table | Method | Facts | Verdict | Literature
 
 
 @dataclass(frozen=True)

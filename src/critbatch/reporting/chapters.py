@@ -6,17 +6,20 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
+from critbatch.lecture_records import Lecture
 from critbatch.records import Advice, Estimate, Noise, Run, Speed
 from critbatch.reporting.answers import answer
 from critbatch.reporting.blocks import Chapter, Chart, Section, Tile
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
 from critbatch.reporting.findings import findings
+from critbatch.reporting.lecture_answers import lecture_tiles
 from critbatch.reporting.loss_chapters import Parts, loss_parts
 from critbatch.reporting.readings import soonest_settings, timed
 from critbatch.reporting.scale_answers import scale_parts
 from critbatch.reporting.sections.asked_of_advice import asked_of_advice
 from critbatch.reporting.sections.cost import cost_of_sizes, cost_of_study
 from critbatch.reporting.sections.hardware import hardware
+from critbatch.reporting.sections.lecture_claims import claim_section, lecture_section
 from critbatch.reporting.sections.noise import noise_of_runs, noise_section
 from critbatch.reporting.sections.training import accuracy_section, rate_section, runs_section, steps_section
 from critbatch.reporting.sections.trust import again_section, trust_section
@@ -36,6 +39,9 @@ def chapter(record: Subject, voice: Voice) -> Chapter:
 
 
 def _parts(record: Subject, voice: Voice) -> Parts:
+    if isinstance(record, Lecture):
+        sections = [lecture_section(record, voice), *(claim_section(record, claim, voice) for claim in record.claims)]
+        return lecture_tiles(record, voice), None, sections
     if isinstance(record, Advice):
         return _advice(record, voice)
     if isinstance(record, Speed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from critbatch.errors import UserError
+from critbatch.lecture_records import Lecture
 from critbatch.loss_records import (
     CriticalPoint,
     Curvature,
@@ -20,10 +21,13 @@ from critbatch.scale_records import Scale
 from critbatch.study_records import Fit, Study
 
 LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
-Single = Advice | Speed | Noise | Study | Fit | Scale | LossRecord
+Single = Lecture | Advice | Speed | Noise | Study | Fit | Scale | LossRecord
 Subject = Single | Sequence[Run]
 
-KINDS = "Advice, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift, CriticalPoint or Escape"
+KINDS = (
+    "Advice, Lecture, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift, CriticalPoint or "
+    "Escape"
+)
 
 
 def subjects(records: Sequence[Record]) -> list[Subject]:
@@ -35,7 +39,7 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
     if not records:
         raise UserError("There is no record to report: make one with `critbatch advise TASK`.")
     found: list[Subject] = []
-    told = [record.speed for record in records if isinstance(record, (Advice, Study))]
+    told = _parts_of_others(records)
     runs: dict[str, list[Run]] = {}
     for record in records:
         if isinstance(record, Run):
@@ -43,13 +47,13 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
                 runs[record.task] = []
                 found.append(runs[record.task])
             runs[record.task].append(record)
+        elif any(_same(record, each) for each in told):
+            continue  # it is a part of another chapter
         elif isinstance(record, Study) and not record.runs:
             task = record.question.task
             raise UserError(
                 f"The study of task {task!r} has no run yet: make some with `critbatch sweep {task}`, then ask again."
             )
-        elif isinstance(record, Speed) and record in told:
-            continue  # it is a part of another chapter
         elif isinstance(record, Single):
             found.append(record)
         else:
@@ -57,8 +61,23 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
     return found
 
 
+def _same(record: Record, other: Record | None) -> bool:
+    """By their JSON, since a loss that is no number is not equal to itself."""
+    return type(record) is type(other) and other is not None and record.to_json() == other.to_json()
+
+
+def _parts_of_others(records: Sequence[Record]) -> list[Record | None]:
+    """The records that the chapters of others tell of."""
+    found: list[Record | None] = [each.speed for each in records if isinstance(each, (Advice, Study))]
+    for each in records:
+        if isinstance(each, Lecture):
+            found += [*each.speeds, *each.escapes, *each.sharpness, *each.lines, *each.shifts]
+            found += [each.study, each.orders, each.noise, each.advice]
+    return found
+
+
 def task_of(record: Subject) -> str:
-    if isinstance(record, (Advice, Speed, Noise, Scale, Escape)):
+    if isinstance(record, (Lecture, Advice, Speed, Noise, Scale, Escape)):
         return record.task
     if isinstance(record, Study):
         return record.question.task

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from critbatch.lecture_records import Lecture
 from critbatch.records import Record
 from critbatch.reporting.answers import answer
 from critbatch.reporting.findings import findings
+from critbatch.reporting.lecture_answers import lecture_lines
 from critbatch.reporting.plain_table import plain
 from critbatch.reporting.sections.sizes import brief_table
 from critbatch.reporting.subjects import Subject, subjects
@@ -23,6 +25,7 @@ def summary(record: Record, language: str = "en") -> str:
     told = answer(subject, voice)
     joint = " " if language == "en" else ""
     rows = [joint.join((told.headline, *told.lead)), *told.more, *_sizes(subject, voice)]
+    rows += ["", *lecture_lines(subject, voice)] if isinstance(subject, Lecture) else []
     if told.distrust:
         rows += ["", voice("to_keep_in_mind"), *(f"- {sentence}" for sentence in told.distrust)]
     return "\n".join(rows)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from critbatch.lecture_records import Lecture
 from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, TimePoint
 from critbatch.reporting.claims import compared
 from critbatch.reporting.findings import Findings, findings
+from critbatch.reporting.lecture_answers import lecture_cautions
 from critbatch.reporting.loss_trust import loss_cautions
 from critbatch.reporting.readings import soonest_settings
 from critbatch.reporting.subjects import LossRecord, Subject
@@ -42,6 +44,8 @@ def cautions(record: Subject) -> list[str]:
         found = [*record.cautions, *_of_speed(record.speed), "generalization_not_measured", "one_machine"]
     elif isinstance(record, LossRecord):
         found = loss_cautions(record)
+    elif isinstance(record, Lecture):
+        found = lecture_cautions(record)
     else:
         found = _of_runs(record)
     return [key for key in dict.fromkeys(found) if key]

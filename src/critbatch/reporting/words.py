@@ -11,6 +11,13 @@ from critbatch.reporting.sentences.advice import ADVICE, ADVICE_REASONS
 from critbatch.reporting.sentences.answers import ANSWERS
 from critbatch.reporting.sentences.figures import BUTTONS, FIGURES
 from critbatch.reporting.sentences.formats import FORMATS
+from critbatch.reporting.sentences.lecture import LECTURE
+from critbatch.reporting.sentences.lecture_claims import LECTURE_CLAIMS
+from critbatch.reporting.sentences.lecture_figures import LECTURE_FIGURES
+from critbatch.reporting.sentences.lecture_outcomes import LECTURE_OUTCOMES
+from critbatch.reporting.sentences.lecture_reasons import LECTURE_REASONS
+from critbatch.reporting.sentences.lecture_sections import LECTURE_SECTIONS
+from critbatch.reporting.sentences.lecture_statements import LECTURE_STATEMENTS
 from critbatch.reporting.sentences.loss_answers import LOSS_ANSWERS
 from critbatch.reporting.sentences.loss_figures import LOSS_FIGURES
 from critbatch.reporting.sentences.loss_methods import LOSS_METHODS
@@ -34,7 +41,15 @@ from critbatch.reporting.sentences.use_it import USE_IT
 
 LANGUAGES = ("en", "zh")
 
-_TABLES = (REASON_SENTENCES, ADVICE_REASONS, LOSS_REASONS, STUDY_REASONS, SCALE_REASONS, MONITOR_REASONS)
+_TABLES = (
+    REASON_SENTENCES,
+    ADVICE_REASONS,
+    LOSS_REASONS,
+    STUDY_REASONS,
+    SCALE_REASONS,
+    MONITOR_REASONS,
+    LECTURE_REASONS,
+)
 REASONS = frozenset(key for table in _TABLES for key in table) - {"unknown_reason"}
 
 WORDS: dict[str, Sentence] = {
@@ -66,4 +81,11 @@ WORDS: dict[str, Sentence] = {
     **FORMATS,
     **ADVICE_REASONS,
     **ADVICE,
+    **LECTURE_REASONS,
+    **LECTURE,
+    **LECTURE_CLAIMS,
+    **LECTURE_STATEMENTS,
+    **LECTURE_OUTCOMES,
+    **LECTURE_SECTIONS,
+    **LECTURE_FIGURES,
 }

@@ -7,12 +7,14 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from critbatch.lecture_records import Lecture
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
 from critbatch.records import Advice, Noise, Record, Run, Speed
 from critbatch.reporting.figures.budgets import three_budgets
 from critbatch.reporting.figures.critical import critical_picture, escape_picture
 from critbatch.reporting.figures.curvature import curvature_picture
 from critbatch.reporting.figures.landscape import landscape_picture
+from critbatch.reporting.figures.lecture_effects import claims_overview
 from critbatch.reporting.figures.noise import noise_along_run
 from critbatch.reporting.figures.runs import accuracy, both_curves, learning_curves
 from critbatch.reporting.figures.scale import scale_picture
@@ -37,7 +39,8 @@ def figure(record: Record, language: str = "en") -> go.Figure:
     to target or accuracy as measured. A `Fit` gives steps against batch size, a `Scale` time to target against devices.
     A `Curvature` gives the spectrum, a `Sharpness` that of each solution by box, a `Landscape` the line or the plane, a
     `Shift` the rise of the loss, a `CriticalPoint` the gradients of single batches, an
-    `Escape` the share of starts that got on.
+    `Escape` the share of starts that got on. A `Lecture` gives a row for each claim: its verdict, and the effects that
+    decide it with their intervals.
 
     Raises:
         TypeError: if a picture of this record would not help, or it holds nothing to draw.
@@ -71,6 +74,7 @@ def _fit(fit: Fit, voice: Voice) -> Picture | None:
 
 
 FIGURES: dict[type[Record], Callable[[Any, Voice], Picture | go.Figure | None]] = {
+    Lecture: claims_overview,
     Advice: _advice,
     Speed: both_panels,
     Noise: _noise,

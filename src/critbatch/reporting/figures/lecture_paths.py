@@ -1,0 +1,153 @@
+"""The lecture's picture of 20 examples and two weights: one steady step against many unsteady ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from critbatch.lecture_records import Path, Paths
+from critbatch.reporting.figures.theme import (
+    BLUE,
+    GREEN,
+    INK,
+    PAPER,
+    RAMP,
+    RED,
+    Axis,
+    Picture,
+    bars,
+    canvas,
+    lines,
+    safe,
+    shade,
+)
+from critbatch.reporting.voice import Voice
+
+LEVELS = 14
+TALLER = 1.25
+
+
+def paths_picture(paths: Paths, voice: Voice) -> Picture | None:
+    """The contours of the loss over both weights, with the path of each batch size through one epoch."""
+    told = sorted((path for path in paths.paths if path.places), key=lambda path: path.batch_size)
+    if not told:
+        return None
+    figure = canvas(
+        {"title": {"text": safe(voice("axis_weight", name=paths.weights[0]))}},
+        {"title": {"text": safe(voice("axis_weight", name=paths.weights[1]))}},
+    )
+    _add_contours(figure, paths, voice)
+    for rank, path in enumerate(told):
+        _add_path(figure, path, _colour(rank, len(told)), voice)
+    start = told[0].places[0]
+    figure.add_scatter(
+        x=[start[0]],
+        y=[start[1]],
+        mode="markers",
+        marker={"symbol": "star", "size": 14, "color": INK, "line": {"color": PAPER, "width": 1.5}},
+        name=safe(voice("legend_start")),
+        hoverinfo="text",
+        hovertext=[lines(voice("hover_loss_of_path", loss=voice.score(told[0].losses[0])))],
+    )
+    figure.update_layout(meta={"taller": TALLER})
+    at = {"large": voice.count(told[-1].batch_size), "small": voice.count(told[0].batch_size)}
+    at |= {"few": voice.count(_updates(told[-1])), "many": voice.count(_updates(told[0]))}
+    return Picture(voice("title_paths", **at), voice("alt_paths", **at), figure)
+
+
+def spread_picture(paths: Paths, voice: Voice) -> Picture | None:
+    """How far apart the directions of steps lie, against batch size."""
+    told = sorted(paths.spreads, key=lambda spread: spread.batch_size)
+    if not told:
+        return None
+    sizes, values = [float(each.batch_size) for each in told], [each.spread.value for each in told]
+    x = Axis(voice("axis_batch_size", unit=voice.units("example")), voice.count, ticks=sizes).layout(sizes)
+    y = {"title": {"text": safe(voice("axis_spread"))}, "range": [-0.04, 1.04]}
+    figure = canvas(x, y)
+    figure.add_scatter(
+        x=sizes,
+        y=values,
+        mode="lines+markers",
+        error_y=bars(values, [each.spread.low for each in told], [each.spread.high for each in told]),
+        line={"color": BLUE, "width": 2},
+        marker={"size": 9},
+        showlegend=False,
+        hoverinfo="text",
+        hovertext=[
+            lines(
+                voice("hover_batch_size", batch_size=voice.count(each.batch_size)),
+                voice("hover_spread", spread=voice.estimate(each.spread, voice.about)),
+                voice("hover_loss_left", loss=voice.estimate(each.loss, voice.about)),
+            )
+            for each in told
+        ],
+    )
+    figure.update_layout(meta={"taller": TALLER})
+    at = {"low": voice.count(sizes[0]), "high": voice.count(sizes[-1])}
+    at |= {"first": voice.about(values[0]), "last": voice.about(values[-1])}
+    return Picture(voice("title_spread", **at), voice("alt_spread", **at), figure)
+
+
+def _updates(path: Path) -> int:
+    return len(path.places) - 1
+
+
+def _colour(rank: int, of: int) -> str:
+    return (RED, BLUE)[rank] if of == 2 else GREEN if of == 1 else shade(rank, of)
+
+
+def _add_contours(figure: go.Figure, paths: Paths, voice: Voice) -> None:
+    """Of the logarithm of the loss where it is positive, so that the valley is seen."""
+    heights = [height for row in paths.heights for height in row if math.isfinite(height)]
+    if not heights:
+        return
+    log = min(heights) > 0
+    grid = [[_height(height, log=log) for height in row] for row in paths.heights]
+    low, high = (math.log10(end) if log else end for end in (min(heights), max(heights)))
+    figure.add_trace(
+        go.Contour(
+            x=list(paths.first),
+            y=list(paths.second),
+            z=grid,
+            contours={"start": low, "end": high, "size": (high - low) / LEVELS or 1.0, "coloring": "lines"},
+            colorscale=[[i / (len(RAMP) - 1), colour] for i, colour in enumerate(reversed(RAMP))],
+            line={"width": 1.2},
+            opacity=0.55,
+            showscale=False,
+            hoverinfo="text",
+            hovertext=_hovers(paths.heights, voice),
+        )
+    )
+
+
+def _height(height: float, *, log: bool) -> float | None:
+    if not math.isfinite(height):
+        return None
+    return math.log10(height) if log else height
+
+
+def _hovers(heights: Sequence[Sequence[float]], voice: Voice) -> list[list[str]]:
+    return [[lines(voice("hover_loss_of_path", loss=voice.score(height))) for height in row] for row in heights]
+
+
+def _add_path(figure: go.Figure, path: Path, colour: str, voice: Voice) -> None:
+    size, updates = voice.count(path.batch_size), voice.count(_updates(path))
+    figure.add_scatter(
+        x=[first for first, _ in path.places],
+        y=[second for _, second in path.places],
+        mode="lines+markers",
+        line={"color": colour, "width": 2},
+        marker={"size": 6, "color": colour},
+        name=safe(voice("legend_path", batch_size=size, updates=updates, n=_updates(path))),
+        hoverinfo="text",
+        hovertext=[
+            lines(
+                voice("hover_batch_size", batch_size=size),
+                voice("hover_update", update=voice.count(i), updates=updates),
+                voice("hover_loss_of_path", loss=voice.score(loss)),
+            )
+            for i, loss in enumerate(path.losses)
+        ],
+    )

@@ -1,0 +1,215 @@
+"""What tables, pictures and sentences read off a lecture: verdicts in numbers, and what decides a claim."""
+
+from __future__ import annotations
+
+from critbatch.lecture_records import (
+    Claim,
+    ClaimName,
+    Holds,
+    Lecture,
+    Measure,
+    NetworkPair,
+    RecipeRow,
+    Statement,
+)
+from critbatch.records import Speed
+from critbatch.reporting.blocks import Cell
+from critbatch.reporting.sections.setup import cell
+from critbatch.reporting.voice import Voice, Write
+
+SIGNS = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
+ORDERS = ("reshuffle", "shuffle_once", "sequential", "with_replacement")
+ROWS = ("update_alone", "update_parallel", "epoch", "gradient", "optimization", "generalization")
+STATEMENTS = (
+    "every_example_once",
+    "new_partition",
+    "order_costs",
+    "unsteady",
+    "many_updates",
+    "parallel_update",
+    "about_the_same",
+    "grows",
+    "shorter_epoch",
+    "parallel_hardware",
+    "train_worse_fixed",
+    "train_worse_tuned",
+    "train_worse_steps",
+    "train_worse_seconds",
+    "validation_worse",
+    "escapes_more",
+    "generalizes",
+    "sharper",
+    "sharper_eigenvalue",
+    "sharper_adaptive",
+    "suffers_validation",
+    "suffers_noise",
+    "sharpness_ranks",
+    "table_row",
+    "size_matters",
+    "best_inside",
+    "one_has_both",
+    "fewer_steps",
+    "sooner",
+    "as_accurate",
+)
+# Of statements with one verdict, those that say most of the claim.
+TELLING = ("shorter_epoch", "train_worse_tuned")
+# Of these claims all the statements that decide them are told.
+TOLD_WHOLE = (ClaimName.BATCHES, ClaimName.MINIMA)
+SHARES = ("escapes_more",)  # differences of shares, not of metrics
+
+
+def counted(lecture: Lecture, holds: Holds) -> int:
+    """How many claims have this verdict."""
+    return sum(claim.holds is holds for claim in lecture.claims)
+
+
+def verdict(holds: Holds, voice: Voice) -> str:
+    """Sign and word: '✓ held'."""
+    return f"{SIGNS[holds]} {voice(f'holds_{holds}')}"
+
+
+def number_of(name: ClaimName) -> int:
+    """The claim's place in the lecture, from 1."""
+    return list(ClaimName).index(name) + 1
+
+
+def section_of(name: ClaimName) -> str:
+    """The key of the claim's section."""
+    return f"claim-{name}"
+
+
+def deciding(claim: Claim) -> Statement | None:
+    """Of the statements that decide it, one with the claim's verdict; one with an interval before one without."""
+    main = [statement for statement in claim.statements if statement.main] or list(claim.statements)
+    same = [statement for statement in main if statement.holds is claim.holds] or main
+    return min(same, key=_rank) if same else None
+
+
+def _rank(statement: Statement) -> tuple[int, bool]:
+    effect = statement.effect
+    return 2 if effect is None else 0 if effect.low is not None else 1, statement.key not in TELLING
+
+
+def finding(lecture: Lecture, claim: Claim, voice: Voice) -> str:
+    """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
+    statement = deciding(claim)
+    if statement is None:
+        return voice.reason(claim.reason) if claim.reason else voice("lecture_unmeasured")
+    if claim.name is ClaimName.SUMMARY:
+        won = sum(each.holds is Holds.HELD for each in claim.statements)
+        return voice("lecture_finding_summary", n=voice.count(won), rows=voice.count(len(claim.statements)))
+    told = [found(lecture, each, voice) for each in _told(claim, statement)]
+    if statement.holds is Holds.UNDECIDED and statement.reason and statement.effect is not None:
+        told.append(voice.reason(statement.reason))
+    return (" " if voice.language == "en" else "").join(dict.fromkeys(told))
+
+
+def _told(claim: Claim, statement: Statement) -> list[Statement]:
+    """The statement that decides it, with those that it cannot be understood without."""
+    same = [each for each in claim.statements if each.subject == statement.subject]
+    if claim.name in TOLD_WHOLE and statement.main:
+        return [each for each in same if each.main]
+    return [statement, *(each for each in same if statement.key == "one_has_both" and each.key == "as_accurate")]
+
+
+def found(lecture: Lecture, statement: Statement, voice: Voice) -> str:
+    """The statement as a sentence with its number; why there is none where there is none."""
+    if statement.effect is None:
+        return voice.reason(statement.reason) if statement.reason else voice("lecture_unmeasured")
+    number = effect_text(statement, voice)
+    if statement.key not in STATEMENTS:
+        return voice("hover_value", name=statement.key, value=number)
+    return voice(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, voice))
+
+
+def stated(lecture: Lecture, statement: Statement, voice: Voice) -> str:
+    """What was measured, as a row of a table calls it; a statement of a later version by its key."""
+    if statement.key not in STATEMENTS:
+        return statement.key
+    return voice(f"statement_{_key(statement)}", **_filled(lecture, statement, voice))
+
+
+def _key(statement: Statement) -> str:
+    beside = statement.key == "parallel_hardware" and statement.subject == "accelerator"
+    return "parallel_hardware_accelerator" if beside else statement.key
+
+
+def _filled(lecture: Lecture, statement: Statement, voice: Voice) -> dict[str, str]:
+    small, large = statement.small_batch_size, statement.large_batch_size
+    return {
+        "subject": subject_name(statement, voice),
+        "metric": voice.metric(lecture.metric_name),
+        "small": voice.count(small if small is not None else lecture.small_batch_size),
+        "large": voice.count(large if large is not None else lecture.large_batch_size),
+    }
+
+
+def subject_name(statement: Statement, voice: Voice) -> str:
+    """A shuffle or a row of the lecture's table in words; a network, a recipe and a task by their own names."""
+    name = statement.subject
+    if statement.key == "order_costs" and name in ORDERS:
+        return voice(f"order_{name}")
+    return row_name(name, voice) if statement.key == "table_row" else name
+
+
+def row_name(key: str, voice: Voice) -> str:
+    """What a row of the lecture's last table is called."""
+    return voice(f"lecture_row_{key}") if key in ROWS else key
+
+
+def effect_write(statement: Statement, voice: Voice) -> Write:
+    """How the number of an effect is written: differences with their sign."""
+    if statement.measure is Measure.RATIO:
+        return lambda value: voice("times", times=voice.times(value))
+    if statement.measure is Measure.CORRELATION:
+        return voice.about
+    return signed(voice.percent if statement.key in SHARES else voice.score)
+
+
+def signed(write: Write) -> Write:
+    return lambda value: f"+{write(value)}" if value > 0 else write(value)
+
+
+def effect_text(statement: Statement, voice: Voice) -> str:
+    """'1.2 (95 % interval 1.1 to 1.3, n = 5)'; yes or no where the statement is true or false."""
+    effect = statement.effect
+    assert effect is not None
+    if statement.measure is Measure.EXACT:
+        return voice("yes" if effect.value else "no")
+    return voice.estimate(effect, effect_write(statement, voice))
+
+
+def effect_cell(statement: Statement, voice: Voice) -> Cell:
+    """The number with its interval and n beneath."""
+    if statement.measure is Measure.EXACT and statement.effect is not None:
+        return Cell(effect_text(statement, voice))
+    return cell(statement.effect, effect_write(statement, voice), voice)
+
+
+def open_reasons(claim: Claim, voice: Voice) -> tuple[str, ...]:
+    """Why statements of it are undecided, or why nothing was measured: each reason once."""
+    keys = [statement.reason for statement in claim.statements if statement.holds is Holds.UNDECIDED]
+    return tuple(voice.reason(key) for key in dict.fromkeys([claim.reason, *keys]) if key)
+
+
+def hardware_name(speed: Speed, voice: Voice) -> str:
+    """What a speed was measured on: the accelerator, or so many threads."""
+    machine = speed.provenance.machine
+    return machine.accelerator or voice("lecture_threads", n=machine.threads)
+
+
+def reduced(lecture: Lecture) -> bool:
+    """Whether a network saw a part of its data only."""
+    return any(pair.examples < pair.of_examples for pair in lecture.networks)
+
+
+def network_name(pair: NetworkPair) -> str:
+    """The paper's name where it has one."""
+    return pair.network or pair.task
+
+
+def recipe_name(row: RecipeRow, voice: Voice) -> str:
+    """A recipe with its batch size; one whose rate is that of the small batch says so."""
+    key = "lecture_recipe" if row.tuned else "lecture_recipe_untuned"
+    return voice(key, recipe=row.recipe, batch_size=voice.count(row.batch_size))

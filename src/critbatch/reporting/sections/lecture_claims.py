@@ -1,0 +1,136 @@
+"""The lecture's claims: the table of all ten, and the frame of each one's section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from critbatch.lecture_records import Claim, ClaimName, Lecture
+from critbatch.reporting.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Literature,
+    Method,
+    Paper,
+    Section,
+    Table,
+    Text,
+    Verdict,
+)
+from critbatch.reporting.figures.lecture_effects import claims_overview
+from critbatch.reporting.lecture_readings import (
+    effect_cell,
+    finding,
+    number_of,
+    open_reasons,
+    section_of,
+    stated,
+    verdict,
+)
+from critbatch.reporting.papers import (
+    AKIBA,
+    DAUPHIN,
+    DINH,
+    GOYAL,
+    HOFFER,
+    KESKAR,
+    KWON,
+    LAMB,
+    LARS,
+    MASTERS,
+    MCCANDLISH,
+    NADO,
+    SHALLUE,
+    SMITH,
+    SWAP,
+)
+from critbatch.reporting.sections.lecture_minima import generalization_blocks, minima_blocks
+from critbatch.reporting.sections.lecture_training import both_blocks, choice_blocks, noise_blocks, optimization_blocks
+from critbatch.reporting.sections.lecture_updates import batches_blocks, paths_blocks, summary_blocks, time_blocks
+from critbatch.reporting.sections.setup import notes
+from critbatch.reporting.voice import Voice
+
+PARTS: dict[ClaimName, Callable[[Lecture, Claim, Voice], list[Block]]] = {
+    ClaimName.BATCHES: batches_blocks,
+    ClaimName.PATHS: paths_blocks,
+    ClaimName.TIME: time_blocks,
+    ClaimName.OPTIMIZATION: optimization_blocks,
+    ClaimName.NOISE: noise_blocks,
+    ClaimName.GENERALIZATION: generalization_blocks,
+    ClaimName.MINIMA: minima_blocks,
+    ClaimName.SUMMARY: summary_blocks,
+    ClaimName.CHOICE: choice_blocks,
+    ClaimName.BOTH: both_blocks,
+}
+PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
+    ClaimName.BATCHES: (GOYAL,),
+    ClaimName.PATHS: (MCCANDLISH,),
+    ClaimName.TIME: (GOYAL,),
+    ClaimName.OPTIMIZATION: (SHALLUE,),
+    ClaimName.NOISE: (SMITH, DAUPHIN),
+    ClaimName.GENERALIZATION: (KESKAR, HOFFER, GOYAL, SHALLUE, MASTERS),
+    ClaimName.MINIMA: (KESKAR, DINH, KWON),
+    ClaimName.SUMMARY: (SHALLUE,),
+    ClaimName.CHOICE: (SHALLUE, MCCANDLISH),
+    ClaimName.BOTH: (LAMB, AKIBA, SWAP, LARS, GOYAL, NADO),
+}
+
+
+def lecture_section(lecture: Lecture, voice: Voice) -> Section:
+    """Every claim with its verdict and its finding, then all effects in one picture."""
+    header = tuple(voice(key) for key in ("column_lecture_claim", "column_verdict", "column_finding"))
+    rows = tuple(_row(lecture, claim, voice) for claim in lecture.claims)
+    blocks: list[Block] = [Table(voice("lecture_caption"), header, rows, wraps=True)]
+    picture = claims_overview(lecture, voice)
+    blocks += [Chart(picture, voice("lecture_overview_note"))] if picture is not None else []
+    blocks.append(Method((voice("lecture_text"), voice("method_interval"))))
+    return Section("lecture", voice("section_lecture"), tuple(blocks))
+
+
+def _row(lecture: Lecture, claim: Claim, voice: Voice) -> tuple[Cell, ...]:
+    name = voice("lecture_number", number=number_of(claim.name), claim=voice(f"lecture_claim_{claim.name}"))
+    return (
+        Cell(name, target=section_of(claim.name)),
+        Cell(verdict(claim.holds, voice), badge=str(claim.holds)),
+        Cell(finding(lecture, claim, voice)),
+    )
+
+
+def claim_section(lecture: Lecture, claim: Claim, voice: Voice) -> Section:
+    """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
+    parts = PARTS[claim.name](lecture, claim, voice)
+    blocks: list[Block] = [
+        Text(voice(f"lecture_claim_{claim.name}")),
+        Verdict(str(claim.holds), verdict(claim.holds, voice), finding(lecture, claim, voice)),
+        *(part for part in parts if not isinstance(part, Method)),
+    ]
+    # The rows of the lecture's own table are its statements.
+    if claim.statements and claim.name is not ClaimName.SUMMARY:
+        blocks.append(_statements(lecture, claim, voice))
+    reasons = open_reasons(claim, voice)
+    if reasons and claim.statements:
+        blocks.append(Bullets(reasons, voice("lecture_why")))
+    later = voice(f"lecture_later_{claim.name}")
+    blocks.append(Literature(voice("lecture_later"), later, PAPERS[claim.name]))
+    methods = [part for part in parts if isinstance(part, Method)]
+    lines = (voice(f"lecture_method_{claim.name}"), *(line for method in methods for line in method.lines))
+    papers = dict.fromkeys(paper for method in methods for paper in method.papers)
+    blocks.append(Method(tuple(dict.fromkeys(lines)), tuple(papers)))
+    return Section(section_of(claim.name), voice(f"lecture_section_{claim.name}"), tuple(blocks))
+
+
+def _statements(lecture: Lecture, claim: Claim, voice: Voice) -> Table:
+    header = tuple(voice(key) for key in ("column_statement", "column_effect", "column_verdict", "column_decides"))
+    rows = tuple(
+        (
+            Cell(stated(lecture, statement, voice)),
+            effect_cell(statement, voice),
+            Cell(verdict(statement.holds, voice), badge=str(statement.holds)),
+            Cell(voice("yes" if statement.main else "no")),
+        )
+        for statement in claim.statements
+    )
+    told = [statement.effect for statement in claim.statements]
+    levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], voice))
+    return Table(voice("lecture_statements"), header, rows, levels, wraps=True)
