@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from critbatch.reporting.figures.theme import BLUE, MUTED
+from critbatch.reporting.figures.theme import BLUE, INK, MUTED
 from critbatch.reporting.paper_fields import contour, heatmap
 from critbatch.reporting.paper_fonts import Fonts
 from critbatch.reporting.paper_look import CAP, HAIR, SMALL_LETTERS
@@ -114,15 +114,16 @@ def _intervals(trace: Trace, panel: Panel, axis: str, x: np.ndarray, y: np.ndarr
     known = np.isfinite(values) & (np.isfinite(plus) | np.isfinite(minus))
     lows, highs = values - np.nan_to_num(minus), values + np.nan_to_num(plus)
     middles, halves = (lows + highs)[known] / 2, np.abs(highs - lows)[known] / 2
-    marker = (trace.get("marker") or {}).get("color")
-    shade = error.get("color") or (marker if isinstance(marker, str) else None)
-    shade = shade or (trace.get("line") or {}).get("color") or (trace.get("marker") or {}).get("line", {}).get("color")
+    own = [(trace.get(part) or {}).get("color") for part in ("marker", "line")]
+    # On a bar an interval of the bar's own colour would not be seen.
+    told = [error.get("color"), *(own if trace.get("type") != "bar" else ())]
+    shade = next((each for each in told if isinstance(each, str)), INK)
     places = (middles, y[known]) if axis == "x" else (x[known], middles)
     drawn = panel.axes.errorbar(
         *places,
         **{f"{axis}err": halves},
         fmt="none",
-        ecolor=colour(shade or MUTED),
+        ecolor=colour(shade),
         elinewidth=HAIR,
         capsize=CAP,
         capthick=HAIR,

@@ -21,8 +21,11 @@ OTHERS = (
 TIMEOUT = 180.0  # seconds: a study of ten thousand runs prints in a tenth of it
 DRAWING = 60_000  # milliseconds of the page's own clock, which runs on as soon as nothing is left to do
 OTHER_WAYS = f"or write the report as HTML and print it from any browser, {VARIABLE}=/path/to/browser names another one"
-# Paper has no buttons.
-PRINT_STYLE = "<style>@page { size: A4; } .modebar { display: none !important; }</style></head>"
+# Paper has no buttons, and does not scroll.
+PRINT_STYLE = (
+    "<style>@page { size: A4; } .modebar { display: none !important; } "
+    "pre { overflow: visible; white-space: pre-wrap; }</style></head>"
+)
 
 
 def find_browser() -> str:
