@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -179,7 +180,7 @@ def test_each_cell_of_the_partition_names_the_batch_that_holds_the_example():
         assert len(cells.x) == 60
         for example, epoch, batch in zip(cells.x, cells.y, cells.z, strict=True):
             order = partition.epochs[epoch - 1]
-            if batch is None:
+            if math.isnan(batch):
                 assert example - 1 not in order
             else:
                 assert example - 1 in order[4 * (batch - 1) : 4 * batch]

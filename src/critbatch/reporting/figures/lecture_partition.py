@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -34,7 +35,7 @@ def partition_picture(partition: Partition, voice: Voice) -> Picture | None:
         go.Heatmap(
             x=[example + 1 for _, example, _ in cells],
             y=[row + 1 for row, _, _ in cells],
-            z=[batches[0] if batches else None for _, _, batches in cells],
+            z=[batches[0] if batches else math.nan for _, _, batches in cells],
             text=[_short(batches) for *_, batches in cells],
             texttemplate="%{text}",
             textfont={"size": 11},
