@@ -38,6 +38,7 @@ from critbatch.reporting.sentences.study_reasons import STUDY_REASONS
 from critbatch.reporting.sentences.study_sections import STUDY_SECTIONS
 from critbatch.reporting.sentences.terms import TERMS
 from critbatch.reporting.sentences.use_it import USE_IT
+from critbatch.reporting.sentences.watching import WATCHING
 
 LANGUAGES = ("en", "zh")
 
@@ -78,6 +79,7 @@ WORDS: dict[str, Sentence] = {
     **MONITOR_REASONS,
     **MONITOR,
     **USE_IT,
+    **WATCHING,
     **FORMATS,
     **ADVICE_REASONS,
     **ADVICE,

@@ -20,10 +20,10 @@ def asked_section(study: Study, voice: Voice) -> Section:
     asked = study.question
     pairs = [
         (voice("column_recipe"), asked.recipe),
-        (voice("asked_sizes"), _listed([voice.count(size) for size in asked.batch_sizes], voice)),
-        (voice("asked_rates"), _rates(asked, voice)),
-        (voice("asked_seeds"), _listed([str(seed) for seed in asked.seeds], voice)),
-        (voice("asked_length"), _length(asked, voice)),
+        (voice("asked_sizes"), listed([voice.count(size) for size in asked.batch_sizes], voice)),
+        (voice("asked_rates"), rates_asked(asked, voice)),
+        (voice("asked_seeds"), listed([str(seed) for seed in asked.seeds], voice)),
+        (voice("asked_length"), length_asked(asked, voice)),
     ]
     if asked.target is None:
         pairs.append((voice("asked_target"), voice("asked_no_target")))
@@ -59,14 +59,14 @@ def _ending(run: Run, target: Target | None) -> str:
     return str(run.outcome)
 
 
-def _rates(asked: Question, voice: Voice) -> str:
+def rates_asked(asked: Question, voice: Voice) -> str:
     if asked.search is Search.GIVEN or (asked.search is not Search.WIDENING and asked.learning_rates):
-        return _listed([voice.rate(rate) for rate in asked.learning_rates], voice)
+        return listed([voice.rate(rate) for rate in asked.learning_rates], voice)
     trials = voice.count(asked.trials) if asked.trials is not None else "?"
     return voice(f"search_{asked.search}", trials=trials)
 
 
-def _length(asked: Question, voice: Voice) -> str:
+def length_asked(asked: Question, voice: Voice) -> str:
     told = []
     if asked.epochs is not None:
         told.append(voice("amount_epochs", value=voice.about(asked.epochs)))
@@ -79,7 +79,7 @@ def _length(asked: Question, voice: Voice) -> str:
     return told[0] if len(told) == 1 else voice("asked_longest", lengths=voice("comma").join(told))
 
 
-def _listed(told: Sequence[str], voice: Voice) -> str:
+def listed(told: Sequence[str], voice: Voice) -> str:
     if not told:
         return "–"
     if len(told) > MOST_LISTED:
