@@ -54,8 +54,8 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
     if form == "md":
         gallery = PictureFiles(path)
         text = markdown(told, voice, gallery, title)
-        if gallery.reason:
-            text = f"> {voice(gallery.reason)}\n\n{text}"
+        if gallery.obstacle:
+            text = f"> {voice(gallery.obstacle)}\n\n{text}"
         return Written({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
     page = render(told, language=language, title=title)
     if form == "pdf":

@@ -25,19 +25,19 @@ class PictureFiles:
         self.files: dict[Path, bytes] = {}
         self.drawn = 0
         # The sentence that says why a picture is missing, a key of WORDS.
-        self.reason = "" if has_matplotlib() else "format_no_matplotlib"
+        self.obstacle = "" if has_matplotlib() else "format_no_matplotlib"
 
     def __call__(self, picture: Picture) -> tuple[str, str] | None:
         """The addresses of the PNG and the SVG from the report, or None where the picture cannot be drawn."""
-        if self.reason in ("format_no_matplotlib", "format_no_font"):
+        if self.obstacle in ("format_no_matplotlib", "format_no_font"):
             return None
         try:
             figure = for_paper(picture.figure)
         except UserError:
-            self.reason = "format_no_font"
+            self.obstacle = "format_no_font"
             return None
         except TypeError:
-            self.reason = "format_not_drawable"
+            self.obstacle = "format_not_drawable"
             return None
         self.drawn += 1
         places = [self.folder / f"figure-{self.drawn}.{kind}" for kind in ("png", "svg")]
