@@ -1,8 +1,8 @@
 """critbatch: which batch size, with which learning rate, reaches your target soonest, and what does it cost?
 
 The commands, as calls: `advise`, `speed`, `noise`, `train`, `sweep`, `curvature`, `sharpness`, `landscape`, `shift`,
-`critical_point`, `escape`, `scale`, `fit`, `report`. A `Task` is what you bring; a `Monitor` watches a loop of your
-own.
+`critical_point`, `escape`, `scale`, `fit`, `lecture`, `report`. A `Task` is what you bring; a `Monitor` watches a loop
+of your own.
 Nothing heavy is imported before it is used.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
     from critbatch.campaigns.export import export
+    from critbatch.campaigns.lecture import lecture
     from critbatch.campaigns.sweep import sweep
     from critbatch.elsewhere import fit
     from critbatch.errors import UserError
@@ -70,6 +71,7 @@ _PLACES = {
     "export": "campaigns.export:export",
     "find_task": "zoo.find:find_task",
     "landscape": "measure.landscape:landscape",
+    "lecture": "campaigns.lecture:lecture",
     "load_model": "solutions:load_model",
     "noise": "measure.noise:noise",
     "report": "reporting:write_report",
@@ -108,6 +110,7 @@ __all__ = [
     "find_task",
     "fit",
     "landscape",
+    "lecture",
     "load_model",
     "noise",
     "report",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,38 +9,29 @@ from typing import Any
 
 import torch
 
-from critbatch.batches import Order, epoch_order
+from critbatch.batches import Order
 from critbatch.campaigns.advise import advise
-from critbatch.campaigns.kept import kept
-from critbatch.campaigns.lecture_jobs import Part, make_escape, make_noise, make_paths, make_study
-from critbatch.campaigns.lecture_networks import Network, own_network, papers_network, sharpness_of, usual_networks
+from critbatch.campaigns.lecture_clock import clocks, faster
+from critbatch.campaigns.lecture_escapes import escapes
+from critbatch.campaigns.lecture_jobs import Part, make_noise, make_paths, make_study
+from critbatch.campaigns.lecture_networks import Network, own_network, papers_network, usual_networks
 from critbatch.campaigns.lecture_recipes import RECIPES, Contest
 from critbatch.campaigns.lecture_size import STUDY_SEEDS, Sizes, sizes_for
+from critbatch.campaigns.lecture_told import told
 from critbatch.campaigns.pool import Job, Pool
 from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import use_threads
-from critbatch.errors import UserError
-from critbatch.lecture_records import ClaimName, Lecture, Partition
-from critbatch.loss_records import Landscape, Shift
-from critbatch.measure.speed import speed
-from critbatch.predict.claims import claims_of
-from critbatch.predict.summary_table import summary_table
+from critbatch.lecture_records import ClaimName, Lecture
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
-from critbatch.records import Advice, Speed
+from critbatch.record_files import save_record, writable
+from critbatch.records import Advice
 from critbatch.study_records import Study
 from critbatch.task import Task
 
 # Of the planned time: the clock with one number of threads, and the advice.
-SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.05, 0.2
-SECONDS_PER_POINT = 0.25
-EXAMPLES_OF_PICTURE, BATCH_OF_PICTURE, EPOCHS_OF_PICTURE = 20, 5, 3
+SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2
 DRAWS = 20
-# Surfaces whose answer is known, and of the task so many examples: full batches are a step each.
-SURFACES = ("surface-saddle", "surface-double-well", "surface-two-weights")
-SURFACE_ESCAPE = {"starts": 50, "learning_rate": 0.1, "descent_steps": 1000, "steps": 1000}
-EXAMPLES_OF_ESCAPE = 128
-OWN_ESCAPE = {"starts": 40, "learning_rate": 0.1, "descent_steps": 1500, "steps": 500, "batch_sizes": (4, 16)}
 
 C = ClaimName
 STUDY_FOR = {C.OPTIMIZATION, C.SUMMARY, C.BATCHES}
@@ -84,7 +74,17 @@ class LectureCampaign:
 
     def lecture(self) -> Lecture:
         """Measure, judge, and tell."""
-        self.found["speeds"] = self._speeds()
+        self.found["speeds"] = clocks(
+            self.here,
+            small=self.small,
+            large=self.large,
+            device=self.device,
+            folder=self.parts,
+            key=self.key,
+            seconds=SHARE_OF_CLOCK * self.planned,
+            show=self.show,
+            command=self.command,
+        )
         sizes = sizes_for(
             self.found["speeds"][0],
             small=self.small,
@@ -96,42 +96,30 @@ class LectureCampaign:
         )
         if C.CHOICE in self.asked and self._has_time(C.CHOICE):
             self.found["advice"] = self._advice()
-        if C.BATCHES in self.asked:
-            self.found["partitions"] = partitions()
         with Pool(self.workers, threads=1, show=self.show) as pool:
             self._first(pool, sizes)
             self._second(pool, sizes)
-        return self._told()
+        rows = self.contest.rows(self._one("baseline"), self.found.get("others", []))
+        return told(
+            self.here,
+            self.found,
+            asked=self.asked,
+            missing=self.missing,
+            recipes=rows,
+            small=self.small,
+            large=self.large,
+            seeds=len(self.seeds),
+            full=self.full,
+            provenance=self.watch.provenance(command=self.command, seed=0, device=self.device),
+        )
 
     # What needs the machine for itself.
 
-    def _speeds(self) -> tuple[Speed, ...]:
-        """With one thread, with all, and on the accelerator where there is one."""
-        cpu, most, before = torch.device("cpu"), os.cpu_count() or 1, torch.get_num_threads()
-        ways = [(cpu, 1)] + ([(cpu, most)] if most > 1 else [])
-        ways += [(self.device, before)] if self.device.type != "cpu" else []
-        found = []
-        for device, threads in ways:
-            use_threads(threads)
-            self.show.update(stage=f"clock of {self.here.name}, {device.type}, {threads} threads")
-            asked = {"task": self.key, "recipe": self.here.recipe, "device": str(device), "threads": threads}
-            found.append(kept(self.parts, Speed, asked, lambda device=device: self._speed(device)))  # type: ignore[misc]
-        use_threads(before)
-        return tuple(found)
-
-    def _speed(self, device: torch.device) -> Speed:
-        return speed(
-            self.here,
-            device=device,
-            seconds_per_point=SECONDS_PER_POINT,
-            budget=SHARE_OF_CLOCK * self.planned,
-            progress=lambda at: self.show.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total),
-            command=self.command,
-        )
-
     def _advice(self) -> Advice:
         room = SHARE_OF_ADVICE * self.planned
-        told = advise(
+        before = torch.get_num_threads()
+        use_threads(faster(self.found["speeds"], self.large) or before)
+        advice = advise(
             self.here,
             out=self.folder / "advice",
             device=self.device,
@@ -139,8 +127,9 @@ class LectureCampaign:
             progress=self.show,
             command=self.command,
         )
+        use_threads(before)
         self.show.update(deadline=self.deadline)
-        return told
+        return advice
 
     # What can be made side by side.
 
@@ -159,6 +148,8 @@ class LectureCampaign:
             command=self.command,
         )
         if self.asked & STUDY_FOR and self._has_time(*STUDY_FOR):
+            # What is timed while others work would be their time too.
+            save_record(self.found["speeds"][0], writable(self.folder / "study"))
             study = Job("study of batch sizes", make_study, self._study(sizes), may_fail=True)
             jobs += [("study", study)] * self.workers
         self.networks: list[Network] = []
@@ -168,7 +159,15 @@ class LectureCampaign:
         if C.BOTH in self.asked and self._has_time(C.BOTH):
             jobs.append(("baseline", self.contest.baseline(self._left())))
         if C.NOISE in self.asked and self._has_time(C.NOISE):
-            jobs += [("escapes", job) for job in self._escapes()]
+            told_of = escapes(
+                self.part,
+                name=self.here.name,
+                examples=self.here.examples,
+                folder=self.parts,
+                key=self.key,
+                command=self.command,
+            )
+            jobs += [("escapes", job) for job in told_of]
         if C.SUMMARY in self.asked:
             noise = {"epochs": sizes.study_epochs, "batch_size": max(2, min(128, self.here.examples // 4))}
             given = {"part": self.part, "folder": self.parts, "key": self.key, "command": self.command}
@@ -206,16 +205,6 @@ class LectureCampaign:
             names = usual_networks(full=self.full) if self.full or self.here.examples >= LARGE_SET else ()
         others = [papers_network(name, full=self.full, device=str(self.device), folder=folder) for name in names]
         return [own, *(each for each in others if each.name != own.name)]
-
-    def _escapes(self) -> list[Job]:
-        given = {"folder": self.parts, "command": self.command}
-        jobs = [
-            Job(name, make_escape, {**given, "part": Part(name), "key": name, "settings": SURFACE_ESCAPE})
-            for name in SURFACES
-        ]
-        own = Part(self.part.task, min(EXAMPLES_OF_ESCAPE, self.here.examples))
-        settings = {**given, "part": own, "key": self.key, "settings": OWN_ESCAPE}
-        return [*jobs, Job(f"escapes of {self.here.name}", make_escape, settings, may_fail=True)]
 
     def _second(self, pool: Pool, sizes: Sizes) -> None:
         """What needs a rate that was found, or the ends of runs."""
@@ -256,61 +245,6 @@ class LectureCampaign:
         }
         return Job("ways of shuffling", make_study, settings, may_fail=True)
 
-    # What it comes to.
-
-    def _told(self) -> Lecture:
-        found = self.found
-        study, orders, baseline = self._one("study"), self._one("orders"), self._one("baseline")
-        study, orders = (each if isinstance(each, Study) else None for each in (study, orders))
-        escapes = [each for each in found.get("escapes", []) if not isinstance(each, UserError)]
-        shifts: list[Shift] = found.get("shifts", [])
-        lines: list[Landscape] = found.get("lines", [])
-        noise = self._one("noise")
-        rows = self.contest.rows(baseline, found.get("others", [])) if baseline is not None else ()
-        summary = (
-            summary_table(
-                small=self.small,
-                large=self.large,
-                speeds=found["speeds"],
-                noise=noise,
-                study=study,
-                networks=found["pairs"],
-            )
-            if C.SUMMARY in self.asked
-            else ()
-        )
-        parts: dict[str, Any] = {
-            "partitions": found.get("partitions", ()),
-            "orders": orders if C.BATCHES in self.asked else None,
-            "paths": self._one("paths"),
-            "speeds": found["speeds"] if C.TIME in self.asked else (),
-            "study": study if C.OPTIMIZATION in self.asked else None,
-            "escapes": tuple(escapes),
-            "networks": tuple(found["pairs"]) if C.GENERALIZATION in self.asked else (),
-            "sharpness": tuple(sharpness_of(shift) for shift in shifts),
-            "shifts": tuple(shifts),
-            "summary": summary,
-            "advice": found.get("advice"),
-            "recipes": rows,
-        }
-        claims = claims_of(task=self.here.name, small=self.small, missing=self.missing, **parts)
-        return Lecture(
-            task=self.here.name,
-            unit=self.here.unit,
-            examples=self.here.examples,
-            metric_name=self.here.metric_name,
-            seeds=len(self.seeds),
-            small_batch_size=self.small,
-            large_batch_size=self.large,
-            full=self.full,
-            claims=claims,
-            lines=tuple(lines),
-            noise=noise,
-            left=tuple(sorted({claim.reason for claim in claims if claim.reason} - {"lecture_not_asked"})),
-            provenance=self.watch.provenance(command=self.command, seed=0, device=self.device),
-            **parts,
-        )
-
     def _one(self, name: str) -> Any:
         """The last of the results of this name: of several that share the work, the one that saw all of it."""
         return (self.found.get(name) or [None])[-1]
@@ -324,18 +258,3 @@ class LectureCampaign:
             return True
         self.missing.update(dict.fromkeys(claims, "lecture_no_time"))
         return False
-
-
-def partitions() -> tuple[Partition, ...]:
-    """How each way of shuffling puts twenty examples into batches of five."""
-    return tuple(
-        Partition(
-            order=str(order),
-            batch_size=BATCH_OF_PICTURE,
-            epochs=tuple(
-                tuple(epoch_order(EXAMPLES_OF_PICTURE, seed=0, epoch=epoch, order=order).tolist())
-                for epoch in range(EPOCHS_OF_PICTURE)
-            ),
-        )
-        for order in Order
-    )

@@ -47,7 +47,7 @@ class Contest:
         plain = self._study(self.plain, self.large, "large", budget, learning_rates=[rate] if rate else None)
         return [plain, *(self._study(name, self.large, "large", budget) for name in self.recipes)]
 
-    def rows(self, baseline: Study | UserError, others: Sequence[Study | UserError]) -> tuple[RecipeRow, ...]:
+    def rows(self, baseline: Study | UserError | None, others: Sequence[Study | UserError]) -> tuple[RecipeRow, ...]:
         """The baseline first; a study that failed has no row."""
         told = [baseline, *others]
         found = [recipe_row(study) if isinstance(study, Study) else None for study in told]
@@ -73,7 +73,7 @@ class Contest:
         return Job(f"{recipe}, batch size {size}", make_study, settings, may_fail=True)
 
 
-def rate_of(study: Study | UserError) -> float | None:
+def rate_of(study: Study | UserError | None) -> float | None:
     """The best learning rate of a study of one batch size: by the steps to the target, or by what runs end with."""
     row = recipe_row(study) if isinstance(study, Study) else None
     return row.learning_rate if row is not None else None

@@ -48,7 +48,7 @@ def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[S
             values = {rise.label: rise.rise.value for rise in rises if rise.strength == strongest}
             main = key == "suffers_validation"
             told.append(_larger(key, shift.sharpness, values, main=main, subject=shift.setup.task))
-        ranks = [each for each in shift.predictions if (each.measure, each.shift) == (Box.FULL, "validation")]
+        ranks = [each for each in shift.predictions if each.shift == "validation" and each.measure.startswith(Box.FULL)]
         told += [
             judged(
                 "sharpness_ranks",
