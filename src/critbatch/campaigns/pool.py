@@ -86,7 +86,8 @@ def _refuse(future: Future[Any], job: Job) -> None:
         return
     if isinstance(error, (UserError, KeyboardInterrupt)):
         raise error
-    raise UserError(f"{job.name} failed ({type(error).__name__}: {error}): start the same command again.") from error
+    said = f"{type(error).__name__}: {error}".partition("\n")[0].rstrip(".")
+    raise UserError(f"{job.name} failed ({said}): start the same command again.") from error
 
 
 def _begin(threads: int, parent: int) -> None:
