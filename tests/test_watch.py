@@ -380,5 +380,6 @@ def test_ctrl_c_ends_the_watch_and_not_the_study(tmp_path: Path):
         os.close(end)
         assert watching.wait() == 0
         assert working.poll() is None
+    assert EN("watch_at", time="") in before
     assert EN("watch_goes_on") in after
     assert "Traceback" not in before + after

@@ -42,7 +42,7 @@ def watch(
 
     from critbatch.campaigns.looking import Watch
     from critbatch.reporting.voice import Voice
-    from critbatch.reporting.watching import view
+    from critbatch.reporting.watching import farewell, view
 
     voice, console = Voice(language), Console()
     try:
@@ -59,7 +59,9 @@ def watch(
                 return
             with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
-                    live.update(view(look, voice, width=console.width, height=console.height), refresh=True)
+                    live.update(
+                        view(look, voice, width=console.width, height=console.height, live=not look.over), refresh=True
+                    )
                     if look.over:
                         return
                     time.sleep(every)
@@ -67,7 +69,7 @@ def watch(
                     if reports is not None:
                         reports.write(look)
     except KeyboardInterrupt:
-        console.print(voice("watch_goes_on"))
+        console.print(farewell(voice))
 
 
 class Reports:

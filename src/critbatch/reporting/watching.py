@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from string import ascii_uppercase
 
 from rich.console import Group, RenderableType
@@ -23,21 +24,28 @@ PLOT_ROWS = (6, 14)
 WIDEST = 100
 
 
-def view(look: Look, voice: Voice, *, width: int, height: int) -> RenderableType:
+def view(look: Look, voice: Voice, *, width: int, height: int, live: bool = False) -> RenderableType:
     """The study that somebody works on, or the one that was begun last, in full; a line for each of the others.
 
     Args:
         width, height: of the terminal, in characters.
+        live: with the time of the look, and how to end the watch.
     """
+    foot = [Text(voice("watch_at", time=datetime.fromisoformat(look.at).strftime("%X")), style="dim")] if live else []
     if not look.studies:
-        return Text(voice("watch_no_study"))
+        return Group(Text(voice("watch_no_study")), *foot)
     shown = next((study for study in look.studies if study.at_work), look.studies[0])
-    others = [_other(study, voice) for study in look.studies if study is not shown]
+    others = [*(_other(study, voice) for study in look.studies if study is not shown), *foot]
     rows: list[RenderableType] = [*_head(shown, voice), *_standing(shown, look, voice), _table(shown, voice)]
     taken = 4 + sum(_lines(row, width) for row in rows[:-1]) + len(shown.sizes) + len(others)
     least, most = PLOT_ROWS
     rows += _curves(shown, voice, width=min(width, WIDEST), height=max(least, min(most, height - taken - 2)))
     return Group(*rows, *others)
+
+
+def farewell(voice: Voice) -> str:
+    """What Ctrl-C is answered with."""
+    return voice("watch_goes_on")
 
 
 def _head(study: StudySoFar, voice: Voice) -> list[RenderableType]:
