@@ -13,7 +13,16 @@ SOURCE = Path(__file__).parent.parent / "src" / "critbatch"
 
 # From the ground up. A module may import from its own floor and from those below.
 FLOORS = [
-    ["version", "errors", "records", "loss_records", "study_records", "scale_records", "lecture_records", "monitor_records"],
+    [
+        "version",
+        "errors",
+        "records",
+        "loss_records",
+        "study_records",
+        "scale_records",
+        "lecture_records",
+        "monitor_records",
+    ],
     ["record_files", "predict"],
     [
         "machine",

@@ -178,9 +178,9 @@ def test_two_sizes_that_cannot_be_compared_are_refused(small: int, large: int) -
 
 def test_clocks_have_the_sizes_of_the_lecture_and_spare_batch_norm_a_single_example() -> None:
     task = tiny_task()
-    assert timed_sizes(task, 16, 32) == [1, 10, 16, 32, 96]
+    assert timed_sizes(task, 16, 48) == [1, 2, 4, 8, 10, 16, 32, 48, 64, 96]
     normed = replace(task, model=lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
-    assert timed_sizes(normed, 16, 32)[0] == 2
+    assert timed_sizes(normed, 16, 48)[0] == 2
 
 
 def test_networks_of_the_paper_keep_its_shares_at_reduced_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ class Measure(StrEnum):
 class Statement(Record):
     """A part of a claim that one number decides.
 
-    It is not held if the interval of the effect lies wholly below `margin`, the smallest effect that matters, held if it
-    lies wholly above that of no effect in the direction claimed, and undecided else.
+    It is not held if the interval of the effect lies wholly below `margin`, the smallest effect that matters, held if
+    it lies wholly above that of no effect in the direction claimed, and undecided else.
     """
 
     key: str  # of reporting/words.py, after "statement_"

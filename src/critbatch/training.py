@@ -180,8 +180,8 @@ class Training:
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
-        elif ledger.outcome is not None and self.checkpoint is not None and not self.keeps_checkpoint:
-            if self.shard.rank == 0:
+        elif ledger.outcome is not None and not self.keeps_checkpoint:
+            if self.checkpoint is not None and self.shard.rank == 0:
                 self.checkpoint.unlink(missing_ok=True)
         return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
 

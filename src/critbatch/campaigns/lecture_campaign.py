@@ -11,7 +11,7 @@ import torch
 
 from critbatch.batches import Order
 from critbatch.campaigns.advise import advise
-from critbatch.campaigns.lecture_clock import clocks, faster
+from critbatch.campaigns.lecture_clock import clocks, fastest
 from critbatch.campaigns.lecture_escapes import escapes
 from critbatch.campaigns.lecture_jobs import Part, make_noise, make_paths, make_study
 from critbatch.campaigns.lecture_networks import Network, own_network, papers_network, usual_networks
@@ -118,7 +118,9 @@ class LectureCampaign:
     def _advice(self) -> Advice:
         room = SHARE_OF_ADVICE * self.planned
         before = torch.get_num_threads()
-        use_threads(faster(self.found["speeds"], self.large) or before)
+        clock = fastest(self.found["speeds"], self.large)
+        use_threads(clock.provenance.machine.threads)
+        save_record(clock, writable(self.folder / "advice"))
         advice = advise(
             self.here,
             out=self.folder / "advice",

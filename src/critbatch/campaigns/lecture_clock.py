@@ -10,7 +10,7 @@ import torch
 
 from critbatch.campaigns.kept import kept
 from critbatch.device import use_threads
-from critbatch.measure.speed import speed
+from critbatch.measure.speed import doublings, speed
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.predict.knee import step_seconds_at
 from critbatch.progress import Display
@@ -21,13 +21,13 @@ SECONDS_PER_POINT = 0.25
 
 
 def timed_sizes(task: Task, small: int, large: int) -> list[int]:
-    """Those of the lecture's figure, as far as the task has examples, and the two that are compared.
+    """Those of the lecture's figure as far as the task has examples, the two that are compared, and all doublings.
 
     Batch norm cannot train on one example: with it they begin at 2.
     """
     first = 2 if has_batch_norm(task.new_model(0)) else 1
     decades = [size for size in (10, 100, 1000, 10_000) if size < task.examples]
-    return sorted({first, *decades, small, large, task.examples})
+    return sorted({*(size for size in doublings(task.examples) if size >= first), *decades, small, large})
 
 
 def clocks(
@@ -73,9 +73,8 @@ def clocks(
     return tuple(found)
 
 
-def faster(speeds: Sequence[Speed], batch_size: int) -> int | None:
-    """How many threads make an update of this size faster on the CPU; None on an accelerator."""
-    if any(speed.provenance.machine.accelerator for speed in speeds):
-        return None
-    best = min(speeds, key=lambda speed: step_seconds_at(speed, batch_size).value)
-    return best.provenance.machine.threads
+def fastest(speeds: Sequence[Speed], batch_size: int) -> Speed:
+    """The accelerator's where there is one, else that with the threads that make an update of this size fastest."""
+    if speeds[-1].provenance.machine.accelerator:
+        return speeds[-1]
+    return min(speeds, key=lambda speed: step_seconds_at(speed, batch_size).value)

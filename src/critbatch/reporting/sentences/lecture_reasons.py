@@ -18,8 +18,9 @@ LECTURE_REASONS = {
         zh="区间太宽，分不清有无效应：更多随机种子会使它变窄。",
     ),
     "lecture_not_stuck": Sentence(
-        en="Most starts were still descending when full-batch descent ended: the experiment does not test the claim.",
-        zh="全批次下降结束时，多数起点仍在下降：这个实验没有检验该主张。",
+        en="From most starts the full batch went on by itself: descent was not stuck there, so the experiment does not "
+        "test the claim.",
+        zh="从多数起点出发，全批次自己就能继续下降：训练并没有卡住，因此这个实验没有检验该主张。",
     ),
     "lecture_not_asked": Sentence(
         en="This part was not asked for, so that nothing was measured.", zh="没有要求测量这一部分，因此没有结果。"
