@@ -111,9 +111,10 @@ class Training:
         self.task, self.plan, self.seed, self.target = task, plan, seed, target
         self.device = device or pick_device()
         noise_every = self.noise_every = noise_every or (NOISE_EVERY if plan.needs_noise else 0)
-        self.checkpoint, self.keeps_checkpoint, self.progress = checkpoint, keeps_checkpoint, progress
+        self.checkpoint, self.progress = checkpoint, progress
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
+        self._removes_checkpoint = not keeps_checkpoint and self.shard.rank == 0
         self.source = Source(task.train, self.device, workers=workers)
         validation = Source(task.validation, self.device, workers=workers)
         self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
@@ -180,9 +181,8 @@ class Training:
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
-        elif ledger.outcome is not None and not self.keeps_checkpoint:
-            if self.checkpoint is not None and self.shard.rank == 0:
-                self.checkpoint.unlink(missing_ok=True)
+        elif ledger.outcome is not None and self.checkpoint is not None and self._removes_checkpoint:
+            self.checkpoint.unlink(missing_ok=True)
         return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
 
     def save(self) -> None:

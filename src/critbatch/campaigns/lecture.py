@@ -10,12 +10,12 @@ import torch
 
 from critbatch.campaigns.lecture_campaign import LectureCampaign
 from critbatch.campaigns.lecture_size import LARGE_SET_SECONDS, SMALL_SET_SECONDS, two_sizes
+from critbatch.campaigns.lock import FolderLock
 from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Lecture
 from critbatch.progress import Display
-from critbatch.record_files import writable
 from critbatch.task import Task
 from critbatch.zoo.find import find_task
 
@@ -78,10 +78,11 @@ def lecture(
     if workers < 1:
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
     planned = LARGE_SET_SECONDS if here.examples >= LARGE_SET else SMALL_SET_SECONDS
+    lock = FolderLock(out, alone=True)
     campaign = LectureCampaign(
         task=task,
         here=here,
-        folder=writable(out),
+        folder=out,
         asked=asked_claims(claims),
         seeds=seeds,
         small=first,
@@ -95,7 +96,10 @@ def lecture(
         show=progress or Display(),
         command=command,
     )
-    return campaign.lecture()
+    try:
+        return campaign.lecture()
+    finally:
+        lock.release()
 
 
 def asked_claims(numbers: Sequence[int] | None) -> tuple[ClaimName, ...]:
