@@ -126,7 +126,7 @@ def test_the_claim_on_minima_tells_sharpness_and_what_the_minima_suffer_and_that
     record = lectures.lecture()
     claim = claim_of(record, ClaimName.MINIMA)
     told = finding(record, claim, EN)
-    by_key = {each.key: effect_text(each, EN) for each in claim.statements}
+    by_key = {each.key: effect_text(record, each, EN) for each in claim.statements}
     assert by_key["sharper"] in told and by_key["suffers_validation"] in told
     texts = [block.text for block in blocks_of(record, "claim-minima") if block.kind == "literature"]
     assert len(texts) == 1
@@ -140,15 +140,15 @@ def test_a_recipe_that_has_both_is_told_with_its_steps_and_its_accuracy():
     claim = claim_of(record, ClaimName.BOTH)
     told = finding(record, claim, EN)
     assert "11 × (95 % interval 8.8 to 14 ×, n = 5)" in told
-    assert "-0.0004 (95 % interval -0.003 to +0.002, n = 5)" in told
+    assert "-0.04 points (95 % interval -0.3 to +0.2 points, n = 5)" in told
 
 
-def test_differences_have_their_sign_and_shares_are_percentages():
+def test_differences_have_their_sign_and_those_of_shares_are_in_hundredths():
     record = lectures.lecture()
     (escaped, *_) = claim_of(record, ClaimName.NOISE).statements
-    assert effect_text(escaped, EN) == "+64 % (95 % interval +47 to +76 %, n = 50)"
+    assert effect_text(record, escaped, EN) == "+64 points (95 % interval +47 to +76 points, n = 50)"
     (network, *_) = claim_of(record, ClaimName.GENERALIZATION).statements
-    assert effect_text(network, ZH).startswith("+0.0042（95 % 区间 +0.0011 至 +0.0073")
+    assert effect_text(record, network, ZH).startswith("+0.42 个百分点（95 % 区间 +0.11 至 +0.73 个百分点")
 
 
 def test_what_was_not_measured_is_a_sentence_and_why_it_was_not():
@@ -348,7 +348,7 @@ def test_a_statement_of_a_later_version_is_told_by_its_key():
     later = replace(claim_of(record, ClaimName.PATHS).statements[0], key="from_a_later_version")
     assert stated(record, later, EN) == "from_a_later_version"
     told = finding(record, Claim(name=ClaimName.PATHS, holds=Holds.HELD, statements=(later,)), EN)
-    assert told == "from_a_later_version: +0.41 (95 % interval +0.35 to +0.47, n = 20)"
+    assert told == "from_a_later_version: +41 points (95 % interval +35 to +47 points, n = 20)"
 
 
 def test_a_lecture_in_a_folder_is_one_chapter_with_its_parts(tmp_path: Path):

@@ -117,7 +117,7 @@ def found(lecture: Lecture, statement: Statement, voice: Voice) -> str:
     """The statement as a sentence with its number; why there is none where there is none."""
     if statement.effect is None:
         return voice.reason(statement.reason) if statement.reason else voice("lecture_unmeasured")
-    number = effect_text(statement, voice)
+    number = effect_text(lecture, statement, voice)
     if statement.key not in STATEMENTS:
         return voice("hover_value", name=statement.key, value=number)
     return voice(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, voice))
@@ -158,33 +158,34 @@ def row_name(key: str, voice: Voice) -> str:
     return voice(f"lecture_row_{key}") if key in ROWS else key
 
 
-def effect_write(statement: Statement, voice: Voice) -> Write:
-    """How the number of an effect is written: differences with their sign."""
+def effect_write(lecture: Lecture, statement: Statement, voice: Voice) -> Write:
+    """How the number of an effect is written: differences with their sign, those of shares in hundredths of all."""
     if statement.measure is Measure.RATIO:
         return lambda value: voice("times", times=voice.times(value))
     if statement.measure is Measure.CORRELATION:
         return voice.about
-    return signed(voice.percent if statement.key in SHARES else voice.score)
+    of_shares = statement.key in SHARES or (lecture.metric_name == "accuracy" and statement.key != "unsteady")
+    return signed(voice.points if of_shares else voice.score)
 
 
 def signed(write: Write) -> Write:
     return lambda value: f"+{write(value)}" if value > 0 else write(value)
 
 
-def effect_text(statement: Statement, voice: Voice) -> str:
+def effect_text(lecture: Lecture, statement: Statement, voice: Voice) -> str:
     """'1.2 (95 % interval 1.1 to 1.3, n = 5)'; yes or no where the statement is true or false."""
     effect = statement.effect
     assert effect is not None
     if statement.measure is Measure.EXACT:
         return voice("yes" if effect.value else "no")
-    return voice.estimate(effect, effect_write(statement, voice))
+    return voice.estimate(effect, effect_write(lecture, statement, voice))
 
 
-def effect_cell(statement: Statement, voice: Voice) -> Cell:
+def effect_cell(lecture: Lecture, statement: Statement, voice: Voice) -> Cell:
     """The number with its interval and n beneath."""
     if statement.measure is Measure.EXACT and statement.effect is not None:
-        return Cell(effect_text(statement, voice))
-    return cell(statement.effect, effect_write(statement, voice), voice)
+        return Cell(effect_text(lecture, statement, voice))
+    return cell(statement.effect, effect_write(lecture, statement, voice), voice)
 
 
 def open_reasons(claim: Claim, voice: Voice) -> tuple[str, ...]:

@@ -89,6 +89,10 @@ class Voice:
     def percent(self, share: float) -> str:
         return self("percent", value=significant(100 * share, 3 if abs(share) >= 0.995 else 2))
 
+    def points(self, share: float) -> str:
+        """A difference of shares, in hundredths of all: '1.3 points'."""
+        return self("points", value=significant(100 * share, 2))
+
     def seconds(self, value: float) -> str:
         """A time with the unit that suits it: '1.3 s', '4.2 min'."""
         for unit, scale, below in SECONDS:

@@ -163,7 +163,7 @@ def _add(
             legendgroup=str(holds),
             showlegend=holds not in named,
             hoverinfo="text",
-            hovertext=[lines(stated(lecture, s, voice), effect_text(s, voice)) for s, _ in own],
+            hovertext=[lines(stated(lecture, s, voice), effect_text(lecture, s, voice)) for s, _ in own],
             xaxis=_name("x", i),
             yaxis=_name("y", i),
         )

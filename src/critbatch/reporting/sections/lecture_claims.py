@@ -63,6 +63,8 @@ PARTS: dict[ClaimName, Callable[[Lecture, Claim, Voice], list[Block]]] = {
     ClaimName.CHOICE: choice_blocks,
     ClaimName.BOTH: both_blocks,
 }
+# More of them are read on demand: the pictures and tables before them say what is in them.
+MANY_STATEMENTS = 8
 PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
     ClaimName.BATCHES: (GOYAL,),
     ClaimName.PATHS: (MCCANDLISH,),
@@ -125,7 +127,7 @@ def _statements(lecture: Lecture, claim: Claim, voice: Voice) -> Table:
     rows = tuple(
         (
             Cell(stated(lecture, statement, voice)),
-            effect_cell(statement, voice),
+            effect_cell(lecture, statement, voice),
             Cell(verdict(statement.holds, voice), badge=str(statement.holds)),
             Cell(voice("yes" if statement.main else "no")),
         )
@@ -133,4 +135,5 @@ def _statements(lecture: Lecture, claim: Claim, voice: Voice) -> Table:
     )
     told = [statement.effect for statement in claim.statements]
     levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], voice))
-    return Table(voice("lecture_statements"), header, rows, levels, wraps=True)
+    folded = len(rows) > MANY_STATEMENTS
+    return Table(voice("lecture_statements"), header, rows, levels, folded=folded, wraps=True)

@@ -23,6 +23,7 @@ TERMS = {
     "unit_h": Sentence(en="{value} h", zh="{value} 小时"),
     "unit_d": Sentence(en="{value} d", zh="{value} 天"),
     "percent": Sentence(en="{value} %", zh="{value} %"),
+    "points": Sentence(en="{value} points", zh="{value} 个百分点"),
     "times": Sentence(en="{times} ×", zh="{times} 倍"),
     "range": Sentence(en="{low} to {high}", zh="{low} 至 {high}"),
     "at_least": Sentence(en="at least {low}", zh="至少 {low}"),
