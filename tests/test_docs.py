@@ -15,7 +15,7 @@ from critbatch.zoo.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = ("lightning", "accelerate", "transformers")  # packages of extras
+OPTIONAL = ("lightning", "accelerate", "transformers", "matplotlib")  # packages of extras
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(page.read_text(encoding="utf-8"))]
 
