@@ -296,7 +296,8 @@ def test_the_command_leaves_record_and_report(
     monkeypatch.chdir(tmp_path)
     assert command("fit", str(TABLES / "mlperf-rnn-t.csv"), "--at", "4096", monkeypatch=monkeypatch) == 0
     folder = Path("critbatch-out/mlperf-rnn-t")
-    assert "3,690" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "3,690" in said and "80 % interval" in said.partition("Predictions of the law")[2]
     (record,) = load_records(folder)
     assert isinstance(record, Fit) and record.predictions[0].batch_size == 4096
     assert "<html" in (folder / "report.html").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from critbatch.reporting.answers import answer
 from critbatch.reporting.findings import findings
 from critbatch.reporting.lecture_answers import lecture_lines
 from critbatch.reporting.plain_table import plain
+from critbatch.reporting.sections.points import predictions_table
 from critbatch.reporting.sections.sizes import brief_table
 from critbatch.reporting.subjects import Subject, subjects
 from critbatch.reporting.voice import Voice
@@ -32,8 +33,12 @@ def summary(record: Record, language: str = "en") -> str:
 
 
 def _sizes(subject: Subject, voice: Voice) -> list[str]:
-    """The batch sizes of a study that was analysed, or of a fit, as a table."""
+    """The batch sizes of a study that was analysed, or of a fit, as a table; below it what the law predicts."""
     found = findings(subject) if isinstance(subject, (Study, Fit)) else None
     if found is None or not any(size.steps or size.epochs or size.bound for size in found.sizes):
         return []
-    return ["", *plain(brief_table(found, voice))]
+    rows = ["", *plain(brief_table(found, voice))]
+    if isinstance(subject, Fit) and subject.predictions:
+        table = predictions_table(subject, voice)
+        rows += ["", table.caption, *plain(table)]
+    return rows

@@ -55,6 +55,12 @@ def predictions_section(fit: Fit, findings: Findings, voice: Voice) -> Section:
     blocks: list[Block] = [Text(voice("predictions_text"))]
     if not findings.law_holds:
         blocks.append(Text(voice("predictions_caution")))
+    method = Method((voice("method_prediction"),), (MCCANDLISH,))
+    return Section("predictions", voice("section_predictions"), (*blocks, predictions_table(fit, voice), method))
+
+
+def predictions_table(fit: Fit, voice: Voice) -> Table:
+    """A row for each size that was asked for."""
     header = ("batch_size", "column_predicted_steps", "column_epochs", "column_interval")
     rows = tuple(
         (
@@ -65,9 +71,4 @@ def predictions_section(fit: Fit, findings: Findings, voice: Voice) -> Section:
         )
         for each in fit.predictions
     )
-    table = Table(voice("predictions_caption"), tuple(voice(key) for key in header), rows)
-    return Section(
-        "predictions",
-        voice("section_predictions"),
-        (*blocks, table, Method((voice("method_prediction"),), (MCCANDLISH,))),
-    )
+    return Table(voice("predictions_caption"), tuple(voice(key) for key in header), rows)
