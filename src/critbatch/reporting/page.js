@@ -106,7 +106,10 @@ function drawAnew() {
 }
 
 // Where nobody waits for anything else: room for all, and then one drawing at a time.
-const whenIdle = window.requestIdleCallback || ((go) => setTimeout(go, 300));
+// A page that nobody moves may be given no idle time at all.
+const whenIdle = window.requestIdleCallback
+  ? (go) => requestIdleCallback(go, { timeout: 300 })
+  : (go) => setTimeout(go, 300);
 function drawTheRest() {
   const rest = plots.filter((plot) => shown(plot) && !drawn.has(plot));
   const bare = rest.filter((plot) => !prepared.has(plot));
