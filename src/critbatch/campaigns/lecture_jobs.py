@@ -60,7 +60,15 @@ class Part:
 
 
 def make_run(
-    part: Part, *, folder: Path, recipe: str, batch_size: int, epochs: float, seed: int, pause_at: float | None
+    part: Part,
+    *,
+    folder: Path,
+    recipe: str,
+    batch_size: int,
+    epochs: float,
+    seed: int,
+    pause_at: float | None,
+    evaluation: Evaluation = EVALUATION,
 ) -> Run:
     """A run at the recipe's usual rate, with its record and weights in the folder; made once."""
     task, rate = part.build(), usual_rate(recipe, batch_size)
@@ -73,7 +81,7 @@ def make_run(
         plan_of(recipe, batch_size=batch_size, learning_rate=rate, epochs=epochs),
         seed=seed,
         device=pick_device(part.device),
-        evaluation=EVALUATION,
+        evaluation=evaluation,
         checkpoint=folder / f"{name}.checkpoint",
     )
     if training.advance(pause_at=pause_at) is Outcome.INTERRUPTED:

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from critbatch.campaigns.lecture_jobs import EXAMPLES_OF_MINIMA, Part, make_line, make_run, make_shift
+from critbatch.campaigns.lecture_jobs import EVALUATION, EXAMPLES_OF_MINIMA, Part, make_line, make_run, make_shift
 from critbatch.campaigns.pool import Job
 from critbatch.errors import UserError
+from critbatch.evaluation import Evaluation
 from critbatch.lecture_records import NetworkPair
 from critbatch.loss_records import Sharpness, Shift
 from critbatch.predict.paired import network_pair, paired_end
 from critbatch.records import Outcome, Run
 from critbatch.task import Task
 from critbatch.zoo.frames import timit_is_at_hand
+from critbatch.zoo.keskar import KeskarC1, KeskarC2
 from critbatch.zoo.places import is_at_hand
 from critbatch.zoo.tasks import TASKS
 
@@ -27,12 +29,14 @@ PAPERS = {
     "keskar-c3": "C3",
     "keskar-c4": "C4",
 }
-SMALL, LARGE_SHARE = 256, 0.1
+SMALL, LEAST, LARGE_SHARE = 256, 8, 0.1
 # Where the paper's frames are not at hand: of their shape, and not to be held against the paper's numbers.
 STAND_IN = {"keskar-f2": "keskar-f2-stand-in"}
-# Where not all of it is asked for: so many examples, with batches in proportion. Both train for a few minutes.
-REDUCED = {"keskar-f1": 6000, "keskar-c1": 1500}
+# Where not all of it is asked for: so many examples, with batches in proportion.
+REDUCED = {"keskar-f1": 6000, "keskar-c1": 500}
 EPOCHS, REDUCED_EPOCHS = 20.0, 30.0
+# A convolutional network takes milliseconds for an image on a CPU: it is looked at less often, on fewer of them.
+COARSE = Evaluation(growth=1.5, train_examples=1000, validation_examples=1000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class Network:
         of_examples: in the whole training set.
         small, large: batch sizes.
         folder: of its runs.
+        evaluation: of them.
     """
 
     name: str
@@ -58,6 +63,7 @@ class Network:
     large: int
     epochs: float
     folder: Path
+    evaluation: Evaluation = EVALUATION
 
     def runs(self, seeds: Sequence[int], pause_at: float | None) -> list[Job]:
         """The pairs, the small batch size of each seed before the large one."""
@@ -73,6 +79,7 @@ class Network:
                     "epochs": self.epochs,
                     "seed": seed,
                     "pause_at": pause_at,
+                    "evaluation": self.evaluation,
                 },
             )
             for seed in seeds
@@ -141,10 +148,11 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
         metric_name=whole.metric_name,
         examples=examples,
         of_examples=whole.examples,
-        small=SMALL if full else max(16, round(SMALL * share)),
+        small=SMALL if full else max(LEAST, round(SMALL * share)),
         large=round(LARGE_SHARE * examples),
         epochs=EPOCHS if full else REDUCED_EPOCHS,
         folder=folder / f"{name}-{examples}",
+        evaluation=COARSE if isinstance(whole.new_model(0), (KeskarC1, KeskarC2)) else EVALUATION,
     )
 
 

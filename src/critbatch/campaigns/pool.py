@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,6 +51,8 @@ class Pool:
         self.show = show
         self._futures: dict[Future[Any], Job] = {}
         self._executor = ProcessPoolExecutor(workers, initializer=_begin, initargs=(threads, os.getpid()))
+        self._folder = tempfile.TemporaryDirectory()
+        self._stop = Path(self._folder.name) / "stop"
 
     def __enter__(self) -> Self:
         return self
@@ -57,10 +61,12 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is KeyboardInterrupt:
+            self._stop.touch()
             until = time.monotonic() + SECONDS_TO_END
             while any(future.running() for future in self._futures) and time.monotonic() < until:
                 time.sleep(0.1)
         self._executor.shutdown(wait=True, kill_workers=kind is not None)
+        self._folder.cleanup()
 
     def do(self, jobs: Sequence[Job], *, stage: str) -> list[Any]:
         """The results of all jobs, in their order; where one may fail, its UserError.
@@ -68,7 +74,7 @@ class Pool:
         Raises:
             UserError: of a job that may not fail, or if a process was killed.
         """
-        futures = self._futures = {self._executor.submit(_call, job): job for job in jobs}
+        futures = self._futures = {self._executor.submit(_call, job, self._stop): job for job in jobs}
         self.show.update(stage=stage, done=0, total=len(jobs))
         left = set(futures)
         while left:
@@ -103,7 +109,9 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _call(job: Job) -> Any:
+def _call(job: Job, stop: Path) -> Any:
+    if stop.exists():
+        raise KeyboardInterrupt
     try:
         return job.call(**job.settings)
     except UserError as error:
