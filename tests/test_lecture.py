@@ -170,6 +170,12 @@ def test_more_time_never_makes_runs_shorter() -> None:
     assert made[-1].pair_epochs == LONG_EPOCHS[0]
 
 
+def test_a_large_batch_that_was_not_timed_is_refused() -> None:
+    speed = sample_records.speed()
+    with pytest.raises(UserError, match=f"the largest that did is {speed.largest_that_fits}"):
+        sizes_for(speed, small=16, large=speed.largest_that_fits + 1, seeds=2, recipes=1, seconds=10.0, workers=1)
+
+
 @pytest.mark.parametrize(("small", "large"), [(64, 32), (0, 8), (16, 97)])
 def test_two_sizes_that_cannot_be_compared_are_refused(small: int, large: int) -> None:
     with pytest.raises(UserError, match=f"{small} and {large} cannot be compared on 96 examples"):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from critbatch.campaigns.lecture_campaign import LectureCampaign
+from critbatch.campaigns.lecture_networks import refuse_unknown
 from critbatch.campaigns.lecture_size import LARGE_SET_SECONDS, SMALL_SET_SECONDS, two_sizes
 from critbatch.campaigns.lock import FolderLock
 from critbatch.campaigns.question import LARGE_SET
@@ -78,12 +79,13 @@ def lecture(
     if workers < 1:
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
     planned = LARGE_SET_SECONDS if here.examples >= LARGE_SET else SMALL_SET_SECONDS
-    lock = FolderLock(out, alone=True)
+    asked = asked_claims(claims)
+    refuse_unknown(networks or ())
     campaign = LectureCampaign(
         task=task,
         here=here,
         folder=out,
-        asked=asked_claims(claims),
+        asked=asked,
         seeds=seeds,
         small=first,
         large=last,
@@ -96,6 +98,7 @@ def lecture(
         show=progress or Display(),
         command=command,
     )
+    lock = FolderLock(out, alone=True)
     try:
         return campaign.lecture()
     finally:

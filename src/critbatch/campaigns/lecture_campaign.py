@@ -9,19 +9,21 @@ from typing import Any
 
 import torch
 
-from critbatch.batches import Order
 from critbatch.campaigns.advise import advise
 from critbatch.campaigns.lecture_clock import clocks, fastest
 from critbatch.campaigns.lecture_escapes import escapes
-from critbatch.campaigns.lecture_jobs import Part, make_noise, make_paths, make_study
+from critbatch.campaigns.lecture_jobs import Part, make_noise, make_paths
 from critbatch.campaigns.lecture_networks import Network, own_network, papers_network, usual_networks
 from critbatch.campaigns.lecture_recipes import RECIPES, Contest
-from critbatch.campaigns.lecture_size import STUDY_SEEDS, Sizes, sizes_for
+from critbatch.campaigns.lecture_size import Sizes, sizes_for
+from critbatch.campaigns.lecture_studies import study_of_orders, study_of_sizes
 from critbatch.campaigns.lecture_told import told
 from critbatch.campaigns.pool import Job, Pool
 from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import use_threads
+from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Lecture
+from critbatch.predict.claims import NOT_ASKED
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
 from critbatch.record_files import save_record, writable
@@ -31,6 +33,7 @@ from critbatch.task import Task
 
 # Of the planned time: the clock with one number of threads, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2
+LEAST_OF_CLOCK = 6.0
 DRAWS = 20
 
 C = ClaimName
@@ -81,7 +84,7 @@ class LectureCampaign:
             device=self.device,
             folder=self.parts,
             key=self.key,
-            seconds=SHARE_OF_CLOCK * self.planned,
+            seconds=max(LEAST_OF_CLOCK, SHARE_OF_CLOCK * self.planned),
             show=self.show,
             command=self.command,
         )
@@ -104,7 +107,7 @@ class LectureCampaign:
             self.here,
             self.found,
             asked=self.asked,
-            missing=self.missing,
+            missing=self._missing(),
             recipes=rows,
             small=self.small,
             large=self.large,
@@ -152,7 +155,8 @@ class LectureCampaign:
         if self.asked & STUDY_FOR and self._has_time(*STUDY_FOR):
             # What is timed while others work would be their time too.
             save_record(self.found["speeds"][0], writable(self.folder / "study"))
-            study = Job("study of batch sizes", make_study, self._study(sizes), may_fail=True)
+            whole: dict[str, Any] = {"seeds": self.seeds, "budget": self._left(), "command": self.command}
+            study = study_of_sizes(self.part, sizes, folder=self.folder / "study", **whole)
             jobs += [("study", study)] * self.workers
         self.networks: list[Network] = []
         if self.asked & PAIRS_FOR and self._has_time(*PAIRS_FOR):
@@ -181,22 +185,6 @@ class LectureCampaign:
         for (name, _), result in zip(jobs, results, strict=True):
             self.found.setdefault(name, []).append(result)
 
-    def _study(self, sizes: Sizes) -> dict[str, Any]:
-        return {
-            "part": self.part,
-            "out": self.folder / "study",
-            "batch_sizes": sizes.study_sizes,
-            "search": "widening",
-            "seeds": self.seeds[:STUDY_SEEDS],
-            "epochs": sizes.study_epochs,
-            "steps": sizes.study_steps,
-            "seconds": sizes.study_seconds,
-            "stops_at_target": False,
-            "learning_rates": None,
-            "budget": self._left(),
-            "command": self.command,
-        }
-
     def _networks(self, sizes: Sizes) -> list[Network]:
         folder = self.folder / "networks"
         own = own_network(
@@ -223,7 +211,9 @@ class LectureCampaign:
                 jobs += [("shifts", minima[0]), ("lines", minima[1])]
         study = self._one("study")
         if C.BATCHES in self.asked and isinstance(study, Study) and self._has_time(C.BATCHES):
-            jobs += [("orders", self._orders(study, sizes))] * min(2, self.workers)
+            whole: dict[str, Any] = {"seeds": self.seeds, "budget": self._left(), "command": self.command}
+            orders = study_of_orders(self.part, sizes, study, folder=self.folder / "orders", **whole)
+            jobs += [("orders", orders)] * min(2, self.workers)
         baseline = self._one("baseline")
         if isinstance(baseline, Study):
             jobs += [("others", job) for job in self.contest.others(baseline, self._left())]
@@ -231,25 +221,18 @@ class LectureCampaign:
         for (name, _), result in zip(jobs, results, strict=True):
             self.found.setdefault(name, []).append(result)
 
-    def _orders(self, study: Study, sizes: Sizes) -> Job:
-        at = [size for size in (study.analysis.sizes if study.analysis is not None else ()) if size.learning_rate]
-        near = min(at, key=lambda size: abs(size.batch_size - self.small), default=None)
-        settings = {
-            "part": self.part,
-            "out": self.folder / "orders",
-            "batch_sizes": [near.batch_size if near is not None else self.small],
-            "learning_rates": [near.learning_rate] if near is not None else None,
-            "seeds": self.seeds,
-            "epochs": sizes.order_epochs,
-            "varied": {"order": [str(order) for order in Order]},
-            "budget": self._left(),
-            "command": self.command,
-        }
-        return Job("ways of shuffling", make_study, settings, may_fail=True)
-
     def _one(self, name: str) -> Any:
         """The last of the results of this name: of several that share the work, the one that saw all of it."""
         return (self.found.get(name) or [None])[-1]
+
+    def _missing(self) -> dict[ClaimName, str]:
+        """Why nothing was measured for a claim, should it be so."""
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        reasons = {name: NOT_ASKED for name in C if name not in self.asked}
+        reasons |= dict.fromkeys(self.asked, "lecture_no_time" if late else "lecture_not_reached")
+        if any(isinstance(each, UserError) for each in self.found.get("escapes", ())):
+            reasons[C.NOISE] = "lecture_cannot_vectorize"
+        return reasons | self.missing
 
     def _left(self) -> float | None:
         return None if self.deadline is None else max(1.0, self.deadline - time.monotonic())

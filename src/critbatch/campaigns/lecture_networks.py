@@ -134,9 +134,7 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
     Raises:
         UserError: if it is none of them, or its data are not there.
     """
-    known = (*PAPERS, *STAND_IN.values())
-    if name not in known:
-        raise UserError(f"The network {name!r} is none of the paper's: use {', '.join(known)}.")
+    refuse_unknown([name])
     whole = Part(name, device=device).build()
     examples = whole.examples if full else min(whole.examples, REDUCED.get(name, EXAMPLES_OF_MINIMA))
     share = examples / whole.examples
@@ -154,6 +152,14 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
         folder=folder / f"{name}-{examples}",
         evaluation=COARSE if isinstance(whole.new_model(0), (KeskarC1, KeskarC2)) else EVALUATION,
     )
+
+
+def refuse_unknown(names: Sequence[str]) -> None:
+    """Raises UserError if one of the networks is none of the paper's."""
+    known = (*PAPERS, *STAND_IN.values())
+    for name in names:
+        if name not in known:
+            raise UserError(f"The network {name!r} is none of the paper's: use {', '.join(known)}.")
 
 
 def usual_networks(*, full: bool) -> list[str]:

@@ -39,7 +39,7 @@ class Contest:
 
     def baseline(self, budget: float | None) -> Job:
         """The small batch."""
-        return self._study(self.plain, self.small, "small", budget)
+        return self._study(self.plain, self.small, "small", budget, may_fail=False)
 
     def others(self, baseline: Study | UserError, budget: float | None) -> list[Job]:
         """The large batch: plain, also with the rate of the small one, and each recipe."""
@@ -56,7 +56,9 @@ class Contest:
             found.insert(1, untuned_row(plain, rate))
         return tuple(row for row in found if row is not None)
 
-    def _study(self, recipe: str, size: int, place: str, budget: float | None, **more: object) -> Job:
+    def _study(
+        self, recipe: str, size: int, place: str, budget: float | None, *, may_fail: bool = True, **more: object
+    ) -> Job:
         settings = {
             "part": self.part,
             "out": self.folder / f"{place}-{self.epochs:g}",
@@ -70,7 +72,7 @@ class Contest:
             "command": self.command,
             **more,
         }
-        return Job(f"{recipe}, batch size {size}", make_study, settings, may_fail=True)
+        return Job(f"{recipe}, batch size {size}", make_study, settings, may_fail=may_fail)
 
 
 def rate_of(study: Study | UserError | None) -> float | None:

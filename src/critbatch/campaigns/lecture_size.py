@@ -76,19 +76,27 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
         speed: with one thread.
         recipes: how many are tried at the large batch size.
         seconds: of wall clock, for all.
+
+    Raises:
+        UserError: if the large batch was not timed: it does not fit, or takes too long.
     """
-    examples, room = speed.examples, seconds * workers
+    examples, room, most = speed.examples, seconds * workers, speed.largest_that_fits
+    if large > most:
+        raise UserError(
+            f"Batch size {large} does not fit, or took too long to time: the largest that did is {most}; give a "
+            "smaller one with --large, or more time."
+        )
 
     def epoch(size: int) -> float:
         return step_seconds_at(speed, size).value * examples / size
 
-    study_sizes = usual_batch_sizes(examples)
+    study_sizes = tuple(size for size in usual_batch_sizes(examples) if size <= most)
     first, last = study_sizes[0], study_sizes[-1]
     middle = study_sizes[len(study_sizes) // 2]
 
     def lengths(epochs: float) -> tuple[int, float]:
-        most = 2 * epochs * epoch(first) / step_seconds_at(speed, last).value
-        return max(FEWEST_STEPS, int(min(epochs * examples / middle, most))), epochs * epoch(first) / 2
+        affordable = 2 * epochs * epoch(first) / step_seconds_at(speed, last).value
+        return max(FEWEST_STEPS, int(min(epochs * examples / middle, affordable))), epochs * epoch(first) / 2
 
     def of_study(epochs: float) -> float:
         steps, equal_seconds = lengths(epochs)

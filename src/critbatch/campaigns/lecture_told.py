@@ -41,15 +41,16 @@ def told(
     def all_of(name: str) -> list[Any]:
         return [each for each in found.get(name, ()) if each is not None and not isinstance(each, UserError)]
 
-    def last_of(name: str, *claims: ClaimName) -> Any:
+    def last_of(name: str) -> Any:
         """Of several that share the work, the one that saw all of it."""
-        return all_of(name)[-1] if all_of(name) and (not claims or asked & set(claims)) else None
+        return (all_of(name) or [None])[-1]
 
-    study, noise, speeds, pairs = last_of("study"), last_of("noise"), all_of("speeds"), all_of("pairs")
+    study, orders = (each if each is not None and each.runs else None for each in (last_of("study"), last_of("orders")))
+    noise, speeds, pairs = last_of("noise"), all_of("speeds"), all_of("pairs")
     table = summary_table(small=small, large=large, speeds=speeds, noise=noise, study=study, networks=pairs)
     parts: dict[str, Any] = {
         "partitions": partitions() if C.BATCHES in asked else (),
-        "orders": last_of("orders", C.BATCHES),
+        "orders": orders,
         "paths": last_of("paths"),
         "speeds": tuple(speeds) if C.TIME in asked else (),
         "study": study if C.OPTIMIZATION in asked else None,
@@ -61,6 +62,7 @@ def told(
         "advice": found.get("advice"),
         "recipes": tuple(recipes),
     }
+    failed = {"lecture_recipe_failed" for each in found.get("others", ()) if isinstance(each, UserError)}
     claims = claims_of(task=task.name, small=small, missing=missing, **parts)
     return Lecture(
         task=task.name,
@@ -74,7 +76,7 @@ def told(
         claims=claims,
         lines=tuple(all_of("lines")),
         noise=noise,
-        left=tuple(sorted({claim.reason for claim in claims if claim.reason} - {NOT_ASKED})),
+        left=tuple(sorted(({claim.reason for claim in claims if claim.reason} | failed) - {NOT_ASKED})),
         provenance=provenance,
         **parts,
     )

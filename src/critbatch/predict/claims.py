@@ -68,8 +68,8 @@ def claims_of(
 
 
 def _claim(name: ClaimName, statements: Sequence[Statement], missing: str) -> Claim:
-    holds = joined([statement.holds for statement in statements if statement.main])
-    reason = missing if not statements else ""
+    main = [statement.holds for statement in statements if statement.main]
+    holds, reason = joined(main), "" if main else missing
     return Claim(name=name, holds=holds, statements=tuple(statements), reason=reason)
 
 

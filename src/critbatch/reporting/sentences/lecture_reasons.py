@@ -22,6 +22,10 @@ LECTURE_REASONS = {
         "test the claim.",
         zh="从多数起点出发，全批次自己就能继续下降：训练并没有卡住，因此这个实验没有检验该主张。",
     ),
+    "lecture_recipe_failed": Sentence(
+        en="A recipe could not be run on this task at the large batch size: it has no row.",
+        zh="有一个方法无法在这个任务上以大批次运行：表中没有它。",
+    ),
     "lecture_not_asked": Sentence(
         en="This part was not asked for, so that nothing was measured.", zh="没有要求测量这一部分，因此没有结果。"
     ),
