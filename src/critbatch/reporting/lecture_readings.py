@@ -19,6 +19,7 @@ from critbatch.reporting.voice import Voice, Write
 
 SIGNS = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
 ORDERS = ("reshuffle", "shuffle_once", "sequential", "with_replacement")
+DATA, WEIGHTS = ("diabetes",), ("slope", "intercept")
 ROWS = ("update_alone", "update_parallel", "epoch", "gradient", "optimization", "generalization")
 STATEMENTS = (
     "every_example_once",
@@ -151,6 +152,16 @@ def subject_name(statement: Statement, voice: Voice) -> str:
     if statement.key == "order_costs" and name in ORDERS:
         return voice(f"order_{name}")
     return row_name(name, voice) if statement.key == "table_row" else name
+
+
+def data_name(name: str, voice: Voice) -> str:
+    """A data set in words, where there are some for it."""
+    return voice(f"lecture_data_{name}") if name in DATA else name
+
+
+def weight_name(name: str, voice: Voice) -> str:
+    """A weight likewise."""
+    return voice(f"lecture_weight_{name}") if name in WEIGHTS else name
 
 
 def row_name(key: str, voice: Voice) -> str:

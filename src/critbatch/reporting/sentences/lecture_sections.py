@@ -15,6 +15,11 @@ LECTURE_SECTIONS = {
         en="Steps to the target over those with reshuffling, in pairs of one seed.",
         zh="达到目标的步数与重新打乱时之比，按随机种子配对。",
     ),
+    "lecture_data_diabetes": Sentence(
+        en="a study of diabetes, a patient each", zh="一项糖尿病研究（每个样本是一位病人）"
+    ),
+    "lecture_weight_slope": Sentence(en="slope", zh="斜率"),
+    "lecture_weight_intercept": Sentence(en="intercept", zh="截距"),
     "lecture_paths_text": Sentence(
         en="{n} examples of {data} and two weights, as in the lecture. The paths are those of the first of {draws} "
         "draws; each batch size has the rate that is best for it.",
