@@ -23,7 +23,7 @@ from critbatch.reporting.figures.theme import (
     safe,
     shade,
 )
-from critbatch.reporting.lecture_readings import named
+from critbatch.reporting.lecture_readings import weight_name
 from critbatch.reporting.voice import Voice
 
 LEVELS = 14
@@ -36,8 +36,8 @@ def paths_picture(paths: Paths, voice: Voice) -> Picture | None:
     if not told:
         return None
     figure = canvas(
-        {"title": {"text": safe(voice("axis_weight", name=named("weight", paths.weights[0], voice)))}},
-        {"title": {"text": safe(voice("axis_weight", name=named("weight", paths.weights[1], voice)))}},
+        {"title": {"text": safe(voice("axis_weight", name=weight_name(paths.weights[0], voice)))}},
+        {"title": {"text": safe(voice("axis_weight", name=weight_name(paths.weights[1], voice)))}},
     )
     _add_contours(figure, paths, voice)
     for rank, path in enumerate(told):

@@ -12,7 +12,7 @@ from critbatch.reporting.figures.lecture_speed import update_and_epoch
 from critbatch.reporting.figures.parts import time_split
 from critbatch.reporting.figures.speed import epoch_time, step_time
 from critbatch.reporting.figures.theme import Picture
-from critbatch.reporting.lecture_readings import ROWS, SIGNS, hardware_name, named, row_name, verdict
+from critbatch.reporting.lecture_readings import ROWS, SIGNS, data_name, hardware_name, row_name, verdict
 from critbatch.reporting.readings import timed
 from critbatch.reporting.sections.setup import cell, notes
 from critbatch.reporting.voice import Voice, Write
@@ -37,9 +37,8 @@ def paths_blocks(lecture: Lecture, claim: Claim, voice: Voice) -> list[Block]:
     paths = lecture.paths
     pictures = (paths_picture(paths, voice), spread_picture(paths, voice))
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
-    text = voice(
-        "lecture_paths_text", n=paths.examples, data=named("data", paths.data, voice), draws=voice.count(paths.draws)
-    )
+    data, draws = data_name(paths.data, voice), voice.count(paths.draws)
+    text = voice("lecture_paths_text", n=paths.examples, data=data, draws=draws)
     return [Text(text), Charts(charts)] if charts else [_missing(voice)]
 
 
