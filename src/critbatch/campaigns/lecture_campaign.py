@@ -188,7 +188,13 @@ class LectureCampaign:
     def _networks(self, sizes: Sizes) -> list[Network]:
         folder = self.folder / "networks"
         own = own_network(
-            self.here, self.part, small=self.small, large=self.large, epochs=sizes.pair_epochs, folder=folder
+            self.here,
+            self.part,
+            small=self.small,
+            large=self.large,
+            epochs=sizes.pair_epochs,
+            minima_examples=sizes.minima_examples,
+            folder=folder,
         )
         names = self.named_networks
         if names is None:

@@ -15,7 +15,7 @@ from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.examples import Examples
 from critbatch.lecture_records import Paths
-from critbatch.loss_records import Escape, Landscape, Shift
+from critbatch.loss_records import Box, Escape, Landscape, Shift
 from critbatch.measure.escape import escape
 from critbatch.measure.landscape import landscape
 from critbatch.measure.noise import noise
@@ -31,7 +31,8 @@ from critbatch.training import Training
 from critbatch.zoo.find import find_task
 
 EVALUATION = Evaluation(growth=1.25, train_examples=2000, validation_examples=5000)
-EXAMPLES_OF_MINIMA = 2000
+# What the claims ask for, without the random subspace.
+BOXES = (Box.FULL, Box.ADAPTIVE)
 
 
 @dataclass(frozen=True)
@@ -130,26 +131,40 @@ def make_noise(part: Part, *, folder: Path, key: str, settings: dict[str, Any], 
     )
 
 
-def make_shift(part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, seed: int, command: str) -> Shift:
+def make_shift(
+    part: Part,
+    *,
+    folder: Path,
+    runs: Path,
+    ends: list[Run],
+    key: str,
+    seed: int,
+    examples: int,
+    curvature: bool,
+    command: str,
+) -> Shift:
     """Sharpness of the ends of runs, and what shifts of the data do to them; made once."""
-    asked = {"task": key, "runs": [solution_of(run).label for run in ends], "seed": seed}
+    settings: dict[str, Any] = {"examples": examples, "seed": seed, "curvature": curvature}
+    asked = {"task": key, "runs": [solution_of(run).label for run in ends], **settings}
 
     def measure() -> Shift:
         task = part.build()
         models, solutions = _models(task, runs, ends)
-        return shift(task, models, solutions=solutions, examples=EXAMPLES_OF_MINIMA, seed=seed, command=command)
+        return shift(task, models, solutions=solutions, boxes=BOXES, **settings, command=command)
 
     return kept(folder, Shift, asked, measure)
 
 
-def make_line(part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, command: str) -> Landscape:
+def make_line(
+    part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, examples: int, command: str
+) -> Landscape:
     """The loss between the ends of two runs; made once."""
-    asked = {"task": key, "runs": [solution_of(run).label for run in ends]}
+    asked = {"task": key, "runs": [solution_of(run).label for run in ends], "examples": examples}
 
     def measure() -> Landscape:
         task = part.build()
         models, solutions = _models(task, runs, ends)
-        return landscape(task, models, solutions=solutions, examples=EXAMPLES_OF_MINIMA, command=command)
+        return landscape(task, models, solutions=solutions, examples=examples, command=command)
 
     return kept(folder, Landscape, asked, measure)
 

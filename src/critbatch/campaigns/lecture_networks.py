@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from critbatch.campaigns.lecture_jobs import EVALUATION, EXAMPLES_OF_MINIMA, Part, make_line, make_run, make_shift
+from critbatch.campaigns.lecture_jobs import EVALUATION, Part, make_line, make_run, make_shift
 from critbatch.campaigns.pool import Job
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
@@ -33,9 +33,10 @@ SMALL, LEAST, LARGE_SHARE = 256, 8, 0.1
 # Where the paper's frames are not at hand: of their shape, and not to be held against the paper's numbers.
 STAND_IN = {"keskar-f2": "keskar-f2-stand-in"}
 # Where not all of it is asked for: so many examples, with batches in proportion.
-REDUCED = {"keskar-f1": 6000, "keskar-c1": 500}
+REDUCED, REDUCED_OTHERS = {"keskar-f1": 6000, "keskar-c1": 500}, 2000
 EPOCHS, REDUCED_EPOCHS = 20.0, 30.0
 # A convolutional network takes milliseconds for an image on a CPU: it is looked at less often, on fewer of them.
+MOST_OF_MINIMA, FEWER = 2000, 300
 COARSE = Evaluation(growth=1.5, train_examples=1000, validation_examples=1000)
 
 
@@ -50,6 +51,8 @@ class Network:
         small, large: batch sizes.
         folder: of its runs.
         evaluation: of them.
+        minima_examples: that their ends are measured on.
+        curvature: whether eigenvalues of the Hessian are, too.
     """
 
     name: str
@@ -64,6 +67,8 @@ class Network:
     epochs: float
     folder: Path
     evaluation: Evaluation = EVALUATION
+    minima_examples: int
+    curvature: bool = False
 
     def runs(self, seeds: Sequence[int], pause_at: float | None) -> list[Job]:
         """The pairs, the small batch size of each seed before the large one."""
@@ -105,14 +110,24 @@ class Network:
     def minima(self, pair: NetworkPair, *, folder: Path, key: str, command: str) -> list[Job]:
         """What is measured at the ends of its runs: what shifts do to them, and the line between two of them."""
         ends = [run for end in pair.ends for run in (end.small, end.large)]
-        shared = {"part": self.part, "folder": folder, "runs": self.folder, "key": key, "command": command}
+        shared = {
+            "part": self.part,
+            "folder": folder,
+            "runs": self.folder,
+            "key": key,
+            "examples": self.minima_examples,
+            "command": command,
+        }
+        shift = {**shared, "ends": ends, "seed": pair.ends[0].seed, "curvature": self.curvature}
         return [
-            Job(f"minima of {self.name}", make_shift, {**shared, "ends": ends, "seed": pair.ends[0].seed}),
+            Job(f"minima of {self.name}", make_shift, shift),
             Job(f"between minima of {self.name}", make_line, {**shared, "ends": ends[:2]}),
         ]
 
 
-def own_network(task: Task, part: Part, *, small: int, large: int, epochs: float, folder: Path) -> Network:
+def own_network(
+    task: Task, part: Part, *, small: int, large: int, epochs: float, minima_examples: int, folder: Path
+) -> Network:
     """The task's own model on all its data."""
     return Network(
         name=task.name,
@@ -125,6 +140,8 @@ def own_network(task: Task, part: Part, *, small: int, large: int, epochs: float
         large=large,
         epochs=epochs,
         folder=folder / f"own-{epochs:g}",
+        minima_examples=minima_examples,
+        curvature=True,
     )
 
 
@@ -136,8 +153,9 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
     """
     refuse_unknown([name])
     whole = Part(name, device=device).build()
-    examples = whole.examples if full else min(whole.examples, REDUCED.get(name, EXAMPLES_OF_MINIMA))
+    examples = whole.examples if full else min(whole.examples, REDUCED.get(name, REDUCED_OTHERS))
     share = examples / whole.examples
+    coarse = isinstance(whole.new_model(0), (KeskarC1, KeskarC2))
     return Network(
         name=name,
         paper=PAPERS.get(name, ""),
@@ -150,7 +168,8 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
         large=round(LARGE_SHARE * examples),
         epochs=EPOCHS if full else REDUCED_EPOCHS,
         folder=folder / f"{name}-{examples}",
-        evaluation=COARSE if isinstance(whole.new_model(0), (KeskarC1, KeskarC2)) else EVALUATION,
+        evaluation=COARSE if coarse else EVALUATION,
+        minima_examples=FEWER if coarse else MOST_OF_MINIMA,
     )
 
 

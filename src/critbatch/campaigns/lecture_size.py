@@ -13,7 +13,9 @@ from critbatch.records import Speed
 # Seconds of wall clock for all, where no budget is given.
 SMALL_SET_SECONDS, LARGE_SET_SECONDS = 240.0, 2100.0
 # Of the time of all cores: what each part may take. The rest is for the clock, the advice, and starting up.
-STUDY, PAIRS, RECIPES, ORDERS = 0.2, 0.12, 0.25, 0.05
+STUDY, PAIRS, RECIPES, ORDERS, MINIMA = 0.2, 0.12, 0.25, 0.05, 0.08
+# Of all its examples, or products with the Hessian that take as long: what measuring one minimum takes.
+GRADIENTS = 300
 # Runs that a search by widening makes at a batch size: with the first seed, and with each other one.
 FIRST_SEED, OTHER_SEEDS = 5, 4
 # Of a run's training: what its evaluations and its start take on top.
@@ -35,6 +37,7 @@ class Sizes:
         pair_epochs: of runs whose ends are compared.
         recipe_epochs: of the runs of recipes.
         order_epochs: of the ways of shuffling, where they do not come to the target.
+        minima_examples: that the ends of the pairs are measured on.
     """
 
     small: int
@@ -46,6 +49,7 @@ class Sizes:
     pair_epochs: float
     recipe_epochs: float
     order_epochs: float
+    minima_examples: int
 
 
 def two_sizes(examples: int, small: int | None, large: int | None) -> tuple[int, int]:
@@ -87,6 +91,8 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
             "smaller one with --large, or more time."
         )
 
+    example = step_seconds_at(speed, large).value / large
+
     def epoch(size: int) -> float:
         return step_seconds_at(speed, size).value * examples / size
 
@@ -127,6 +133,7 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
         pair_epochs=_longest(LONG_EPOCHS, of_pairs, PAIRS * room),
         recipe_epochs=_longest(LONG_EPOCHS, of_recipes, RECIPES * room),
         order_epochs=_longest(STUDY_EPOCHS, of_orders, ORDERS * room),
+        minima_examples=int(min(2000, max(100, MINIMA * room / (2 * seeds * GRADIENTS * example)))),
     )
 
 

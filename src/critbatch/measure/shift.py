@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.examples import Data
-from critbatch.loss_records import Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
-from critbatch.measure.sharpness import sharpness
+from critbatch.loss_records import Box, Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
+from critbatch.measure.sharpness import EVERY_BOX, sharpness
 from critbatch.measure.shifted import changes_for
 from critbatch.measure.surface import CHUNK, Surface
 from critbatch.provenance import Stopwatch
@@ -31,6 +31,8 @@ def shift(
     solutions: Mapping[str, Solution] | None = None,
     shifts: Mapping[str, Data] | None = None,
     epsilons: Sequence[float] = (1e-3,),
+    boxes: Sequence[Box] = EVERY_BOX,
+    curvature: bool = True,
     examples: int | None = None,
     mode: Mode = Mode.EVAL,
     chunk: int = CHUNK,
@@ -51,7 +53,7 @@ def shift(
         models: by their labels; they are left as they are.
         solutions: the runs that they come from.
         shifts: more sets to put in the place of the training set, as (inputs, targets) by name.
-        epsilons: of the sharpness.
+        epsilons, boxes, curvature: of the sharpness.
         examples: of the training set, the same ones each time; None for all.
         mode: of batch norm.
         chunk: examples in one pass.
@@ -69,6 +71,8 @@ def shift(
         models,
         solutions=solutions,
         epsilons=epsilons,
+        boxes=boxes,
+        curvature=curvature,
         examples=examples,
         mode=mode,
         chunk=chunk,

@@ -40,6 +40,8 @@ def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[S
         }
         for key, read in readings.items():
             values = {each.solution.label: read(each) for each in record.solutions}
+            if key != "sharper" and all(value is None for value in values.values()):
+                continue
             told.append(_larger(key, record.solutions, values, main=key == "sharper", subject=record.setup.task))
     for shift in shifts:
         for key, name in (("suffers_validation", "validation"), ("suffers_noise", "noise")):
