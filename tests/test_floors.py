@@ -29,6 +29,7 @@ FLOORS = [
         "device",
         "distributed",
         "examples",
+        "augmentation",
         "task_checks",
         "fingerprints",
         "task",

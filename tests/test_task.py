@@ -6,6 +6,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from critbatch.augmentation import Augmentation
 from critbatch.errors import UserError
 from critbatch.examples import Examples, as_data, fetch
+from critbatch.fingerprints import short_hash
 from critbatch.records import Quantity, Target
 from critbatch.task import Task, accuracy, cross_entropy
 from critbatch.zoo.standardize import Standardize
@@ -170,6 +173,59 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "a model without weights to train": ({"model": frozen}, "the model has no weight to train"),
     "a lazy layer": ({"model": partial(nn.LazyLinear, 3)}, "weights of unknown shape"),
     "a number as the target": ({"target": 0.9}, "`target` is a float: give a critbatch.records.Target"),
+    "a function in place of an augmentation": (
+        {"augment": torch.flip},
+        r"`augment` is a builtin_function_or_method: give critbatch.Augmentation\(apply, numbers=...\)",
+    ),
+    "an augmentation of a Dataset": (
+        {"augment": Augmentation(lambda inputs, draws: inputs, numbers=1), "train": Rows([(x, 0) for x in X])},
+        r"`augment` is for training data that are tensors, but these are a Rows: .* `item_at\(index, epoch\)`",
+    ),
+    "an augmentation that asks for more numbers": (
+        {"augment": Augmentation(lambda inputs, draws: inputs + draws[:, 1, None], numbers=1)},
+        r"the augmentation does not take inputs of shape \(3, 4\) and type float32 and numbers of shape \(3, 1\)",
+    ),
+    "an augmentation that crops": (
+        {"augment": Augmentation(lambda inputs, draws: inputs[:, :3], numbers=1)},
+        r"the augmentation made shape \(3, 3\) and type float32 of inputs of shape \(3, 4\) and type float32: it must",
+    ),
+    "an augmentation that makes floats of bytes": (
+        {
+            "augment": Augmentation(lambda inputs, draws: inputs + draws, numbers=1),
+            "train": (X.byte(), Y),
+            "validation": (X.byte(), Y),
+            "prepare": torch.Tensor.float,
+        },
+        r"the augmentation made shape \(3, 4\) and type float32 of inputs of shape \(3, 4\) and type uint8: it",
+    ),
+    "an augmentation that gives none": (
+        {"augment": Augmentation(lambda inputs, draws: None, numbers=1)},
+        r"the augmentation made a NoneType of inputs of shape",
+    ),
+    "an augmentation of another structure": (
+        {"augment": Augmentation(lambda inputs, draws: (inputs, inputs), numbers=1)},
+        r"the augmentation made \(shape \(3, 4\) and type float32; shape \(3, 4\) and type float32\) of inputs of",
+    ),
+    "an augmentation that draws for itself": (
+        {"augment": Augmentation(lambda inputs, draws: inputs + torch.rand(3, 4)[: len(inputs)], numbers=1)},
+        "the augmentation gave two results for the same numbers: take all that is random from `draws`",
+    ),
+    "an augmentation that mixes examples": (
+        {"augment": Augmentation(lambda inputs, draws: inputs + draws * inputs.mean(0), numbers=1)},
+        "the augmentation of an example depends on the others of its batch: compute it from the example's own",
+    ),
+    "an augmentation that divides by zero": (
+        {"augment": Augmentation(lambda inputs, draws: inputs / draws, numbers=1)},
+        "1 of 3 augmented training inputs that were tried hold NaN or infinity",
+    ),
+    "an augmentation that leaves the vocabulary": (
+        {
+            "augment": Augmentation(lambda inputs, draws: inputs + (draws * 2).long(), numbers=1),
+            "model": lambda: nn.Sequential(nn.Embedding(8, 3), nn.Flatten(), nn.Linear(12, 3)),
+            **dict.fromkeys(("train", "validation"), (torch.full((12, 4), 7), Y)),
+        },
+        r"the model does not take a batch of 3 augmented training inputs of shape \(3, 4\) \(IndexError: index out of",
+    ),
     "no tokens": ({"tokens_per_example": 0}, "tokens_per_example=0 is not possible: use 1 or more"),
     "a dict in place of a Dataset": (
         {"train": {"x": X, "y": Y}},
@@ -298,6 +354,14 @@ def test_a_model_s_weights_are_those_of_its_seed() -> None:
     assert not torch.equal(first.weight, other.weight)
 
 
+def _shifted(inputs: Tensor, draws: Tensor) -> Tensor:
+    return inputs + draws[:, :1]
+
+
+def _shrunk(inputs: Tensor, draws: Tensor) -> Tensor:
+    return inputs * draws[:, :1]
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "an input": {"train": (replaced(X, 0, 1.0), Y)},
     "a label": {"train": (X, replaced(Y, 11, 0))},
@@ -307,6 +371,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "a wider model": {"model": lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3))},
     "the loss": {"loss": lambda outputs, targets: 2 * cross_entropy(outputs, targets)},
     "the preparation": {"prepare": torch.tanh},
+    "an augmentation": {"augment": Augmentation(_shifted, numbers=1)},
     "the preparation's function": {"prepare": partial(torch.clamp, min=0)},
     "the preparation's numbers": {"prepare": Standardize(mean=1.0, std=2.0)},
 }
@@ -316,6 +381,26 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_the_fingerprint_changes_with_what_results_belong_to(changes: dict[str, Any]) -> None:
     prints = {make().fingerprint(), make(prepare=Standardize(mean=0.0, std=2.0)).fingerprint()}
     assert make(**changes).fingerprint() not in prints
+
+
+def test_without_augmentation_the_fingerprint_is_that_of_the_other_parts() -> None:
+    parts = make().fingerprints()
+    assert parts.pop("augmentation") == ""
+    assert make().fingerprint() == short_hash(*(f"{name} {part}" for name, part in parts.items()))
+
+
+def test_inputs_in_a_dict_are_augmented_as_a_dict() -> None:
+    def apply(inputs: dict[str, Tensor], draws: Tensor) -> dict[str, Tensor]:
+        return {**inputs, "right": inputs["right"] + draws}
+
+    task = make(
+        model=TwoInputs,
+        augment=Augmentation(apply, numbers=2),
+        **dict.fromkeys(("train", "validation"), ({"left": X, "right": X[:, :2]}, Y)),
+    )
+    assert task.augment is not None
+    changed = task.augment({"left": X, "right": X[:, :2]}, torch.ones(12, 2))
+    assert torch.equal(changed["left"], X) and torch.equal(changed["right"], X[:, :2] + 1)
 
 
 def test_another_target_leaves_the_fingerprint_since_runs_can_be_judged_by_any() -> None:
@@ -348,6 +433,11 @@ def test_the_fingerprints_say_which_part_of_the_task_has_changed() -> None:
     assert changed(make(loss=_loss(1.0)), make(loss=_loss(1.0))) == []
     assert changed(make(loss=_loss(1.0)), make(loss=_loss(2.0))) == ["loss"]
     assert changed(make(model=lambda: _Twice(4, 3)), make(model=lambda: Thrice(4, 3))) == ["model"]
+    augmented = [
+        make(augment=Augmentation(apply, numbers=n)) for apply, n in ((_shifted, 1), (_shifted, 2), (_shrunk, 1))
+    ]
+    for before, after in pairwise([make(), *augmented, make()]):
+        assert changed(before, after) == ["augmentation"]
     assert changed(make(), make(train=(replaced(X, 0, 1.0), Y), metric=_loss(1.0))) == ["training data", "metric"]
 
 

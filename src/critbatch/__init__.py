@@ -1,8 +1,8 @@
 """critbatch: which batch size, with which learning rate, reaches your target soonest, and what does it cost?
 
 The commands, as calls: `advise`, `speed`, `noise`, `train`, `sweep`, `curvature`, `sharpness`, `landscape`, `shift`,
-`critical_point`, `escape`, `scale`, `fit`, `lecture`, `report`. A `Task` is what you bring; a `Monitor` watches a loop
-of your own.
+`critical_point`, `escape`, `scale`, `fit`, `lecture`, `report`. A `Task` is what you bring, and an
+`Augmentation` changes its training batches; a `Monitor` watches a loop of your own.
 Nothing heavy is imported before it is used.
 """
 
@@ -17,6 +17,7 @@ from critbatch.version import __version__
 
 if TYPE_CHECKING:
     from critbatch.adascale import AdaScale
+    from critbatch.augmentation import Augmentation
     from critbatch.batches import Order
     from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
     from critbatch.task import Task, accuracy, cross_entropy
     from critbatch.training import train
     from critbatch.zoo.find import find_task
+    from critbatch.zoo.flips_and_crops import flips_and_crops
 
 _PLACES = {
     "LAMB": "optimizers:LAMB",
     "LARS": "optimizers:LARS",
     "AdaScale": "adascale:AdaScale",
+    "Augmentation": "augmentation:Augmentation",
     "Budget": "budget:Budget",
     "EpochScheduler": "schedulers:EpochScheduler",
     "Evaluation": "evaluation:Evaluation",
@@ -70,6 +73,7 @@ _PLACES = {
     "fit": "elsewhere:fit",
     "export": "campaigns.export:export",
     "find_task": "zoo.find:find_task",
+    "flips_and_crops": "zoo.flips_and_crops:flips_and_crops",
     "landscape": "measure.landscape:landscape",
     "lecture": "campaigns.lecture:lecture",
     "load_model": "solutions:load_model",
@@ -88,6 +92,7 @@ __all__ = [
     "LAMB",
     "LARS",
     "AdaScale",
+    "Augmentation",
     "Budget",
     "EpochScheduler",
     "Evaluation",
@@ -109,6 +114,7 @@ __all__ = [
     "export",
     "find_task",
     "fit",
+    "flips_and_crops",
     "landscape",
     "lecture",
     "load_model",

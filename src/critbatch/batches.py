@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from critbatch.augmentation import Augmentation, epoch_draws
 from critbatch.distributed import Shard
 from critbatch.errors import UserError
 from critbatch.examples import Data, Examples, Tree, as_tuples, map_tree
@@ -163,13 +165,23 @@ class Feed:
         batch_size: examples in a batch, over all processes.
         shard: this process's part of each batch.
         piece: the micro-batch size of the n-th batch from now; None for a whole share at once.
+        augment: changes the inputs, where the data are tensors.
     """
 
     def __init__(
-        self, source: Source, cursor: Cursor, *, batch_size: int, shard: Shard, piece: Callable[[int], int | None]
+        self,
+        source: Source,
+        cursor: Cursor,
+        *,
+        batch_size: int,
+        shard: Shard,
+        piece: Callable[[int], int | None],
+        augment: Augmentation | None = None,
     ) -> None:
         self.source, self.cursor, self.batch_size, self.shard, self.piece = source, cursor, batch_size, shard, piece
+        self.augment = augment
         self._given = 0
+        self._draws: tuple[int, Tensor] | None = None
         # A DataLoader with workers asks for indices long before their batch is used: it has a cursor of its own.
         self._stream = None if isinstance(source.data, Examples) else source.stream(self._rows(cursor.copy()))
 
@@ -180,7 +192,22 @@ class Feed:
         self._given += 1
         if self._stream is not None:
             return len(indices), itertools.islice(self._stream, len(rows))
-        return len(indices), map(self.source.take, rows)
+        return len(indices), map(self._gather(), rows)
+
+    def _gather(self) -> Callable[[Tensor], tuple[Tree, Tree]]:
+        """What gives the examples of a row of indices, as the epoch of the cursor sees them."""
+        if self.augment is None:
+            return self.source.take
+        epoch = self.cursor.epoch
+        if self._draws is None or self._draws[0] != epoch:
+            draws = epoch_draws(self.cursor.examples, self.augment.numbers, seed=self.cursor.seed, epoch=epoch)
+            self._draws = epoch, draws.to(self.source.device)
+        return partial(self._augmented, self.augment, self._draws[1])
+
+    def _augmented(self, augment: Augmentation, draws: Tensor, rows: Tensor) -> tuple[Tree, Tree]:
+        rows = rows.to(self.source.device)
+        inputs, targets = self.source.take(rows)
+        return augment(inputs, draws.index_select(0, rows)), targets
 
     def _cut(self, indices: Tensor, n: int) -> tuple[Tensor, ...]:
         share, piece = self.shard.of(indices), self.piece(n)

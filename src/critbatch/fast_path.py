@@ -48,7 +48,8 @@ class FastPath:
             return 0.0
         assert self._optimizer is not None and self._phase is not None
         data, size = self.source.data, self._phase.batch_size
-        if not isinstance(data, Examples):
+        # The graph gathers its batches itself, from the examples as they are.
+        if not isinstance(data, Examples) or self.task.augment is not None:
             self.wanted = False
             return 0.0
         started = time.perf_counter()

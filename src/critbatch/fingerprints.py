@@ -11,6 +11,7 @@ from types import CodeType
 import torch
 from torch import nn
 
+from critbatch.augmentation import Augmentation
 from critbatch.examples import Data, Examples, count, fetch, leaves
 
 SAMPLE = 256  # examples
@@ -45,6 +46,11 @@ def hash_of_data(data: Data) -> str:
 def hash_of_function(function: object) -> str:
     """Of its name and, where the user wrote it, its code; of a callable dataclass also of its values."""
     return short_hash(_name_of(function), _code_of(_innermost(function)))
+
+
+def hash_of_augmentation(augment: Augmentation) -> str:
+    """Of its function, and of how many numbers it gets."""
+    return short_hash(hash_of_function(augment.apply), str(augment.numbers))
 
 
 def _innermost(function: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from critbatch.augmentation import Augmentation
 from critbatch.batches import Cursor, Feed, Source
 from critbatch.distributed import Shard
 from critbatch.plan import Phase, Plan
@@ -20,6 +21,7 @@ class PlanWalk:
         source: gathers the examples.
         cursor: the place in the data; it moves with the batches that are taken.
         shard: this process's part of each batch.
+        augment: changes the inputs of every batch.
         noise_every: at every n-th step the batch is cut into `noise_pieces` micro-batches for the noise; 0 for never.
     """
 
@@ -30,11 +32,12 @@ class PlanWalk:
         cursor: Cursor,
         shard: Shard,
         *,
+        augment: Augmentation | None = None,
         noise_every: int = 0,
         noise_pieces: int = NOISE_PIECES,
     ) -> None:
         self.plan, self.source, self.cursor, self.shard = plan, source, cursor, shard
-        self.noise_every, self.noise_pieces = noise_every, noise_pieces
+        self.augment, self.noise_every, self.noise_pieces = augment, noise_every, noise_pieces
         self.enter(0, step=0)
 
     def enter(self, index: int, *, step: int, start: float | None = None) -> None:
@@ -58,6 +61,7 @@ class PlanWalk:
             batch_size=batch_size,
             shard=self.shard,
             piece=lambda n: self._piece_size(step + n),
+            augment=self.augment,
         )
 
     @property

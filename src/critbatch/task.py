@@ -11,11 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from critbatch.augmentation import Augmentation
 from critbatch.errors import UserError
 from critbatch.examples import Data, Tree, as_data, count
-from critbatch.fingerprints import hash_of_data, hash_of_function, hash_of_model, short_hash
+from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
 from critbatch.records import Target
-from critbatch.task_checks import IGNORED, check_finite, check_fit, check_model
+from critbatch.task_checks import (
+    IGNORED,
+    check_augmentation,
+    check_finite,
+    check_fit,
+    check_model,
+    draws_to_try,
+)
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -61,6 +69,8 @@ class Task:
         unit: what an example is: "image", "sequence" ...
         tokens_per_example: 1, or how many tokens a sequence has.
         prepare: applied to a batch of inputs on the device, before the model: from uint8 to standardized floats, say.
+        augment: changes training batches at random, before `prepare`, where the training data are tensors. A Dataset
+            does so itself, by a method `item_at(index, epoch)`.
         recipe: how it is trained unless asked otherwise: "sgd" or "adam".
 
     Raises:
@@ -79,6 +89,7 @@ class Task:
     unit: str = "example"
     tokens_per_example: int = 1
     prepare: Callable[[Any], Any] | None = None
+    augment: Augmentation | None = None
     recipe: str = "sgd"
 
     def __post_init__(self) -> None:
@@ -102,6 +113,10 @@ class Task:
             for data, part in ((self.train, "training"), (self.validation, "validation")):
                 check_finite(data, part)
                 check_fit(model, self.forward, data, part, loss=self.loss, metric=self.metric)
+            if self.augment is not None:
+                check_augmentation(self.augment, self.train)
+                forward, part = self._augmented_forward, "augmented training"
+                check_fit(model, forward, self.train, part, loss=self.loss, metric=self.metric)
 
     @property
     def examples(self) -> int:
@@ -125,13 +140,18 @@ class Task:
         """The model's outputs for a batch of raw inputs."""
         return apply(model, self.inputs(batch))
 
+    def _augmented_forward(self, model: nn.Module, batch: Tree) -> Any:
+        assert self.augment is not None
+        return self.forward(model, self.augment(batch, draws_to_try(self.augment, batch)))
+
     def fingerprint(self) -> str:
-        """A short hash of what results belong to, but for the target: of all of `fingerprints`."""
-        return short_hash(*(f"{name} {part}" for name, part in self.fingerprints().items()))
+        """A short hash of what results belong to, but for the target: of all of `fingerprints` that are not empty."""
+        return short_hash(*(f"{name} {part}" for name, part in self.fingerprints().items() if part))
 
     def fingerprints(self) -> dict[str, str]:
         """Short hashes of name, model (layers, shapes, the code of the user's own), samples of the data, loss, metric
-        and preparation. Of a Dataset only its length is seen, since its items may change from call to call."""
+        preparation and augmentation, which is "" where there is none. Of a Dataset only its length is seen, since its
+        items may change from call to call."""
         return {
             "name": short_hash(self.name),
             "model": hash_of_model(self.new_model(0)),
@@ -140,6 +160,7 @@ class Task:
             "loss": hash_of_function(self.loss),
             "metric": hash_of_function(self.metric),
             "preparation of inputs": hash_of_function(self.prepare),
+            "augmentation": hash_of_augmentation(self.augment) if self.augment is not None else "",
         }
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from critbatch.augmentation import Augmentation
 from critbatch.errors import UserError
 from critbatch.examples import Data, Examples, Tree, count, fetch, is_tree, leaves, map_tree
 
@@ -101,6 +102,73 @@ def check_fit(
         raise UserError("the loss has no gradient: compute it from the model's outputs with torch.")
     with torch.no_grad():
         _values("metric", part, metric, plain_outputs, targets)
+
+
+def draws_to_try(augment: Augmentation, batch: Tree) -> Tensor:
+    """The least, the middle and the largest numbers that there are, one for each of the examples that are tried."""
+    rows = torch.linspace(0.0, 1 - 2**-24, _TRIED, device=leaves(batch)[0].device)
+    return rows[:, None].repeat(1, augment.numbers)
+
+
+def check_augmentation(augment: object, data: Data) -> None:
+    """An augmentation must keep shape and type, and make an example's inputs of its own and of its numbers alone."""
+    if not isinstance(augment, Augmentation):
+        raise UserError(
+            f"`augment` is a {type(augment).__name__}: give critbatch.Augmentation(apply, numbers=...), or "
+            "critbatch.flips_and_crops()."
+        )
+    if not isinstance(data, Examples):
+        raise UserError(
+            f"`augment` is for training data that are tensors, but these are a {type(data).__name__}: give the Dataset "
+            "a method `item_at(index, epoch)` that returns the pair as that epoch sees it."
+        )
+    inputs, _ = fetch(data, [i % count(data) for i in range(_TRIED)])
+    draws = draws_to_try(augment, inputs)
+    changed = _augmented(augment, inputs, draws)
+    _check_finite(changed, "augmented training inputs that were tried")
+    if not _alike(changed, _augmented(augment, inputs, draws)):
+        raise UserError("the augmentation gave two results for the same numbers: take all that is random from `draws`.")
+    for i in range(_TRIED):
+        if not _alike(_augmented(augment, _one(inputs, i), _one(draws, i)), _one(changed, i)):
+            raise UserError(
+                "the augmentation of an example depends on the others of its batch: compute it from the example's own "
+                "inputs and numbers."
+            )
+
+
+def _augmented(augment: Augmentation, inputs: Tree, draws: Tensor) -> Tree:
+    given = _told(inputs)
+    try:
+        changed = augment(map_tree(torch.clone, inputs), draws.clone())
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"the augmentation does not take inputs of {given} and numbers of shape {tuple(draws.shape)} "
+            f"({first_line(error)})."
+        ) from error
+    if _told(changed) != given:
+        raise UserError(f"the augmentation made {_told(changed)} of inputs of {given}: it must keep shape and type.")
+    return changed
+
+
+def _told(tree: Any) -> str:
+    """Shape and type of each tensor of a tree; of anything else its type."""
+    if not is_tree(tree):
+        return f"a {type(tree).__name__}"
+    if isinstance(tree, Tensor):
+        return f"shape {tuple(tree.shape)} and type {str(tree.dtype).removeprefix('torch.')}"
+    parts = [f"{key}: {_told(part)}" for key, part in tree.items()] if isinstance(tree, dict) else map(_told, tree)
+    return f"({'; '.join(parts)})"
+
+
+def _one(tree: Tree, place: int) -> Tree:
+    return map_tree(lambda leaf: leaf[place : place + 1], tree)
+
+
+def _alike(one: Tree, other: Tree) -> bool:
+    pairs = zip(leaves(one), leaves(other), strict=True)
+    return all(torch.allclose(left.double(), right.double(), rtol=0.01, atol=1e-4) for left, right in pairs)
 
 
 def _values(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: Any, targets: Tree) -> Tensor:

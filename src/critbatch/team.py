@@ -83,7 +83,7 @@ class Team:
     """The copies of a phase that this process trains, one after the other, and the mean of all of them.
 
     Copy k is trained by process k modulo the number of processes. Either each sees all the data in an order of its own
-    (SWAP), or each takes its share of every batch (local SGD).
+    (SWAP), augmented by numbers of its own, or each takes its share of every batch (local SGD).
 
     Memory: weights and optimizer state of every copy that this process trains.
 
@@ -126,7 +126,7 @@ class Team:
             if not phase.shares_batches:
                 cursor.seed = own
             part = Shard(index, phase.copies) if phase.shares_batches else Shard()
-            path = PlanWalk(plan, walk.source, cursor, part)
+            path = PlanWalk(plan, walk.source, cursor, part, augment=walk.augment)
             path.enter(walk.index, step=0, start=walk.start)
             self.members.append(Member(index, task, plan, model, path, RandomState(own, self.device), before))
 

@@ -140,7 +140,15 @@ class Training:
         )
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
         pieces = NOISE_PIECES if noise_by == "micro_batches" else 1
-        self.walk = PlanWalk(plan, self.source, self.cursor, self.shard, noise_every=noise_every, noise_pieces=pieces)
+        self.walk = PlanWalk(
+            plan,
+            self.source,
+            self.cursor,
+            self.shard,
+            augment=task.augment,
+            noise_every=noise_every,
+            noise_pieces=pieces,
+        )
         self.inspection = Inspection(self.examiner, self.meter, target, self.shard)
         self.random = RandomState(seed, self.device, rank=self.shard.rank)
         self.ledger = Ledger()
