@@ -96,3 +96,20 @@ def test_the_page_has_the_figures_of_the_record() -> None:
     text = (ROOT / "docs" / "advisor-study.md").read_text(encoding="utf-8")
     for name, table in advisor_figures.tables().items():
         assert table in text, name
+
+
+def test_the_page_has_the_figures_of_the_new_seeds() -> None:
+    import advisor_fresh_figures
+
+    text = (ROOT / "docs" / "advisor-study.md").read_text(encoding="utf-8")
+    assert advisor_fresh_figures.table() in text
+
+
+def test_a_regret_by_new_seeds_is_a_ratio_of_medians_and_nothing_recommended_is_a_miss() -> None:
+    from advisor_fresh_figures import missed, regret
+
+    case = {"best": {"seconds": [2.0, 1.0, 4.0]}, "advice": {"seconds": [3.0, None, 1.0]}}
+    assert regret(case) == 1.5
+    assert math.isinf(regret({"best": case["best"]}))
+    assert math.isinf(regret({"best": case["best"], "advice": {"seconds": [N, N, 1.0]}}))
+    assert missed([case], "advice") == pytest.approx(1 / 3)

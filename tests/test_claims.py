@@ -322,6 +322,13 @@ def test_one_has_both_if_one_recipe_takes_fewer_steps_and_loses_nothing(
     assert on_both([BASE], 16) == []
 
 
+def test_a_recipe_of_which_some_runs_missed_the_target_has_no_steps_to_compare() -> None:
+    lucky = replace(row("lars2017", 512, 100.0, 0.97), reached=2)
+    told = {each.key: each for each in on_both([BASE, lucky], 16)}
+    assert told["fewer_steps"].effect is None and told["fewer_steps"].reason == "lecture_not_reached"
+    assert told["one_has_both"].holds is UNDECIDED
+
+
 # --- generalization --------------------------------------------------------------------------------------------------
 
 

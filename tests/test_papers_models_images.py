@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from critbatch import recipes
 from critbatch.errors import DataMissing, UserError
 from critbatch.training import train
-from critbatch.zoo.augmentation import COLOUR_VALUES, COLOUR_VECTORS, Augmentation, random_box, recolour
+from critbatch.zoo.augmentation import COLOUR_VALUES, COLOUR_VECTORS, FolderAugmentation, random_box, recolour
 from critbatch.zoo.extras import need
 from critbatch.zoo.find import find_task
 from critbatch.zoo.image_folder import ImageFolder, find_images, list_images
@@ -31,7 +31,7 @@ def generator(seed: int = 0) -> Generator:
 
 
 def test_crops_have_the_areas_and_ratios_that_they_should() -> None:
-    random, augmentation = generator(), Augmentation()
+    random, augmentation = generator(), FolderAugmentation()
     boxes = [random_box(400, 300, augmentation, random) for _ in range(2000)]
     found = [box for box in boxes if box is not None]
     assert len(found) == 2000
@@ -41,7 +41,7 @@ def test_crops_have_the_areas_and_ratios_that_they_should() -> None:
         wide, high = right - left, bottom - top
         assert 0.08 * 0.98 <= wide * high / 120_000 <= 1.0
         assert 3 / 4 * 0.98 <= wide / high <= 4 / 3 * 1.02
-    small = [random_box(400, 300, Augmentation(area=(0.08, 0.2)), random) for _ in range(2000)]
+    small = [random_box(400, 300, FolderAugmentation(area=(0.08, 0.2)), random) for _ in range(2000)]
     upright = [
         high > wide for wide, high in ((box[2] - box[0], box[3] - box[1]) for box in small if box) if wide != high
     ]
@@ -49,17 +49,17 @@ def test_crops_have_the_areas_and_ratios_that_they_should() -> None:
 
 
 def test_an_image_that_no_crop_fits_into_has_none() -> None:
-    assert random_box(1000, 1, Augmentation(area=(0.9, 1.0)), generator()) is None
+    assert random_box(1000, 1, FolderAugmentation(area=(0.9, 1.0)), generator()) is None
 
 
 def test_without_strength_colours_stay() -> None:
     pixels = generator().random((5, 4, 3), np.float32)
-    found = recolour(pixels, Augmentation(jitter=0.0, lighting=0.0), generator())
+    found = recolour(pixels, FolderAugmentation(jitter=0.0, lighting=0.0), generator())
     np.testing.assert_allclose(found, pixels, rtol=0, atol=1e-6)
 
 
 def test_lighting_shifts_all_pixels_along_the_principal_colours() -> None:
-    pixels, augmentation = np.full((2, 2, 3), 0.5, np.float32), Augmentation(jitter=0.0)
+    pixels, augmentation = np.full((2, 2, 3), 0.5, np.float32), FolderAugmentation(jitter=0.0)
     random = generator()
     shifts = np.array([recolour(pixels, augmentation, random)[0, 0] - 0.5 for _ in range(4000)])
     np.testing.assert_allclose(COLOUR_VECTORS @ COLOUR_VECTORS.T, np.eye(3), atol=2e-3)
@@ -70,7 +70,7 @@ def test_lighting_shifts_all_pixels_along_the_principal_colours() -> None:
 
 
 def test_jitter_scales_by_at_most_its_strength() -> None:
-    random, augmentation = generator(), Augmentation(lighting=0.0)
+    random, augmentation = generator(), FolderAugmentation(lighting=0.0)
     grey = np.full((3, 3, 3), 0.5, np.float32)
     # Of a grey image contrast and saturation change nothing: what is left is brightness.
     found = np.array([recolour(grey, augmentation, random).mean() for _ in range(1000)]) / 0.5
@@ -135,7 +135,7 @@ def test_images_to_validate_on_are_scaled_and_cropped_in_the_middle(tmp_path: Pa
 
 def test_an_augmented_image_is_a_function_of_seed_epoch_and_index(folder: Path) -> None:
     files = list_images(folder, "train")
-    data = ImageFolder(files, size=16, augmentation=Augmentation())
+    data = ImageFolder(files, size=16, augmentation=FolderAugmentation())
     first = [data[index][0] for index in range(len(data))]
     assert all(torch.equal(data[index][0], first[index]) for index in reversed(range(len(data))))
     assert all(torch.equal(data.item_at(index, 0)[0], first[index]) for index in range(len(data)))
@@ -144,13 +144,13 @@ def test_an_augmented_image_is_a_function_of_seed_epoch_and_index(folder: Path) 
     data.set_epoch(1)
     assert torch.equal(data[3][0], later)
     assert torch.equal(data.item_at(3, 0)[0], first[3])
-    other = ImageFolder(files, size=16, augmentation=Augmentation(), seed=1)
+    other = ImageFolder(files, size=16, augmentation=FolderAugmentation(), seed=1)
     assert not torch.equal(other[3][0], first[3])
     assert all(image.shape == (3, 16, 16) and image.dtype == torch.float32 for image in first)
 
 
 def test_workers_and_the_global_random_state_change_nothing(folder: Path) -> None:
-    data = ImageFolder(list_images(folder, "train"), size=16, augmentation=Augmentation())
+    data = ImageFolder(list_images(folder, "train"), size=16, augmentation=FolderAugmentation())
     batches = []
     for workers in (0, 2):
         torch.manual_seed(workers)
@@ -164,7 +164,7 @@ def test_half_of_the_images_are_mirrored(tmp_path: Path, image_module: Any) -> N
     pixels = np.zeros((8, 8, 3), np.uint8)
     pixels[:, 4:] = 255
     image_module.fromarray(pixels).save(tmp_path / "train" / "one" / "image.png")
-    whole = Augmentation(area=(1.0, 1.0), ratio=(1.0, 1.0), jitter=0.0, lighting=0.0)
+    whole = FolderAugmentation(area=(1.0, 1.0), ratio=(1.0, 1.0), jitter=0.0, lighting=0.0)
     data = ImageFolder(list_images(tmp_path, "train"), size=8, augmentation=whole)
     mirrored = [bool(data.item_at(0, epoch)[0][0, 0, 0] > 0.5) for epoch in range(400)]
     assert np.mean(mirrored) == pytest.approx(0.5, abs=3 * math.sqrt(0.25 / 400))
@@ -174,7 +174,7 @@ def test_grey_and_transparent_images_have_three_planes(tmp_path: Path, image_mod
     for mode in ("L", "RGBA", "P"):
         (tmp_path / "train" / mode).mkdir(parents=True)
         image_module.new(mode, (20, 30)).save(tmp_path / "train" / mode / "image.png")
-    data = ImageFolder(list_images(tmp_path, "train"), size=8, augmentation=Augmentation())
+    data = ImageFolder(list_images(tmp_path, "train"), size=8, augmentation=FolderAugmentation())
     assert [data[index][0].shape for index in range(3)] == [(3, 8, 8)] * 3
 
 

@@ -9,7 +9,7 @@ import pytest
 from critbatch.errors import UserError
 from critbatch.predict.law import failure_probability, log_saturation, log_slowdown
 from critbatch.predict.prior import PRIORS
-from critbatch.predict.time_to_target import Posterior, fit
+from critbatch.predict.time_to_target import SLOW_SIDE, Posterior, fit
 from critbatch.records import Law, Outcome, Run
 from simulated_world import TARGET, World, made
 
@@ -96,7 +96,9 @@ def test_the_posterior_follows_the_law_it_is_of():
     assert posterior.best_rate(64) == pytest.approx(0.4)
     assert posterior.steps(64, 0.8) == pytest.approx(250)  # twice the best rate costs a quarter more
     assert posterior.steps(64, 0.2) == pytest.approx(250)
-    assert posterior.next_run(64, 0.4) == pytest.approx(200 * math.exp(0.2))
+    # A run that takes longer than the law says takes longer by more than a quick one takes less.
+    assert posterior.next_run(64, 0.4) == pytest.approx(200 * math.exp(SLOW_SIDE * 0.2))
+    assert replace(posterior, luck=-ones).next_run(64, 0.4) == pytest.approx(200 * math.exp(-0.2))
     assert posterior.failure(64, 0.8) == pytest.approx(0.30, abs=0.01)
 
 

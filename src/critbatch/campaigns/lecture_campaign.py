@@ -147,6 +147,7 @@ class LectureCampaign:
             recipes=RECIPES,
             small=self.small,
             large=self.large,
+            examples=self.here.examples,
             epochs=sizes.recipe_epochs,
             seeds=self.seeds,
             folder=self.folder / "recipes",
@@ -156,7 +157,7 @@ class LectureCampaign:
             # What is timed while others work would be their time too.
             save_record(self.found["speeds"][0], writable(self.folder / "study"))
             whole: dict[str, Any] = {"seeds": self.seeds, "budget": self._left(), "command": self.command}
-            study = study_of_sizes(self.part, sizes, folder=self.folder / "study", **whole)
+            study = study_of_sizes(self.part, sizes, recipe=self.here.recipe, folder=self.folder / "study", **whole)
             jobs += [("study", study)] * self.workers
         self.networks: list[Network] = []
         if self.asked & PAIRS_FOR and self._has_time(*PAIRS_FOR):

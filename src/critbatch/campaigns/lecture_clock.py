@@ -17,6 +17,7 @@ from critbatch.progress import Display
 from critbatch.records import Speed
 from critbatch.task import Task
 
+# Of timed steps at one size, if the time for all of them does not allow more.
 SECONDS_PER_POINT = 0.25
 
 
@@ -57,7 +58,7 @@ def clocks(
             task,
             sizes,
             device=place,
-            seconds_per_point=SECONDS_PER_POINT,
+            seconds_per_point=max(SECONDS_PER_POINT, seconds / (2 * len(sizes))),
             budget=seconds,
             progress=lambda at: show.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total),
             command=command,

@@ -11,6 +11,7 @@ from critbatch.campaigns.pool import Job
 from critbatch.errors import UserError
 from critbatch.lecture_records import RecipeRow
 from critbatch.predict.recipe_rows import recipe_row, untuned_row
+from critbatch.recipes import options_of
 from critbatch.study_records import Study
 
 # Of the five papers that the lecture ends with, and growing batches.
@@ -24,6 +25,7 @@ class Contest:
     Args:
         plain: the task's own recipe, at the small and at the large batch size.
         recipes: the others, at the large one.
+        examples: in the training set; batches that grow end there.
         epochs: of every run.
     """
 
@@ -32,6 +34,7 @@ class Contest:
     recipes: tuple[str, ...]
     small: int
     large: int
+    examples: int
     epochs: float
     seeds: tuple[int, ...]
     folder: Path
@@ -68,6 +71,7 @@ class Contest:
             "seeds": self.seeds,
             "epochs": self.epochs,
             "stops_at_target": False,
+            "fixed": {"largest_batch": self.examples} if "largest_batch" in options_of(recipe) else {},
             "budget": budget,
             "command": self.command,
             **more,

@@ -8,18 +8,31 @@ from critbatch.batches import Order
 from critbatch.campaigns.lecture_jobs import Part, make_study
 from critbatch.campaigns.lecture_size import STUDY_SEEDS, Sizes
 from critbatch.campaigns.pool import Job
+from critbatch.recipes import usual_rate
 from critbatch.study_records import Study
 
 
 def study_of_sizes(
-    part: Part, sizes: Sizes, *, seeds: tuple[int, ...], folder: Path, budget: float | None, command: str
+    part: Part,
+    sizes: Sizes,
+    *,
+    recipe: str,
+    seeds: tuple[int, ...],
+    folder: Path,
+    budget: float | None,
+    command: str,
 ) -> Job:
-    """The rate tuned at each size; several processes that are given this job share it."""
+    """The rate tuned at each size, and the usual one of the smallest at all of them, with all seeds.
+
+    Several processes that are given this job share it.
+    """
+    one = float(f"{usual_rate(recipe, sizes.study_sizes[0]):.2g}")  # a rung of the search at that size
     settings = {
         "part": part,
         "out": folder,
         "batch_sizes": sizes.study_sizes,
         "search": "widening",
+        "learning_rates": [one],
         "seeds": seeds[:STUDY_SEEDS],
         "epochs": sizes.study_epochs,
         "steps": sizes.study_steps,

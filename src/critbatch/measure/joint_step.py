@@ -70,6 +70,7 @@ def joint_step(
         batch_size=batch_size,
         shard=shard,
         piece=lambda _: plan.micro_batch_size,
+        augment=task.augment,
     )
 
     def once() -> float:

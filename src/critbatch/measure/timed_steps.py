@@ -109,7 +109,14 @@ class TimedSteps:
         self.model.zero_grad(set_to_none=True)
         step = Step(self.task, self.model, self.plan_of(batch_size).phases[0].optimizer(self.model.parameters()))
         piece = self.piece(batch_size)
-        feed = Feed(self.source, self.cursor, batch_size=batch_size, shard=Shard(), piece=lambda n: piece)
+        feed = Feed(
+            self.source,
+            self.cursor,
+            batch_size=batch_size,
+            shard=Shard(),
+            piece=lambda n: piece,
+            augment=self.task.augment,
+        )
         return step, feed
 
     def _whole(self, step: Step, feed: Feed) -> float:

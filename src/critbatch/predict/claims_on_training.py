@@ -104,9 +104,11 @@ def on_both(rows: Sequence[RecipeRow], small: int) -> list[Statement]:
     told, both = [], []
     for row in tried:
         place = {"subject": row.recipe, "small_batch_size": small, "large_batch_size": row.batch_size, "main": False}
-        fewer = _over("fewer_steps", base.steps, row.steps, place)
+        # Of runs that did not all come to the target, those that did are the lucky ones.
+        whole = base.reached == base.seeds > 0 and row.reached == row.seeds > 0
+        fewer = _over("fewer_steps", base.steps, row.steps if whole else None, place)
         accurate = _as_accurate(base, row, place)
-        told += [fewer, _over("sooner", base.seconds, row.seconds, place), accurate]
+        told += [fewer, _over("sooner", base.seconds, row.seconds if whole else None, place), accurate]
         both.append((fewer, accurate))
     return [_nearest(both, small), *told]
 

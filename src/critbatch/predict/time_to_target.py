@@ -22,7 +22,7 @@ FAR = 0.25
 """How wrong the law may be, in log(steps), for each factor e in steps beyond the 1.25 that twice or half of the best
 rate costs: that far it was checked."""
 
-SLOW_SIDE = 1.0
+SLOW_SIDE = 1.5
 """How many times as far runs scatter that take longer than the law says, as those that take less. Chosen on the
 development tasks of `docs/advisor-study.md`, whose final tasks were not looked at for it."""
 

@@ -27,7 +27,7 @@ _ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class FolderAugmentation:
     """How strongly training images are changed. The defaults are the source's.
 
     Args:
@@ -45,7 +45,7 @@ class Augmentation:
     flip: float = 0.5
 
 
-def random_box(width: int, height: int, augmentation: Augmentation, random: Generator) -> Box | None:
+def random_box(width: int, height: int, augmentation: FolderAugmentation, random: Generator) -> Box | None:
     """A crop of random area and aspect ratio, or None if ten did not fit into the image."""
     for _ in range(_ATTEMPTS):
         area = random.uniform(*augmentation.area) * width * height
@@ -59,7 +59,7 @@ def random_box(width: int, height: int, augmentation: Augmentation, random: Gene
     return None
 
 
-def recolour(pixels: Pixels, augmentation: Augmentation, random: Generator) -> Pixels:
+def recolour(pixels: Pixels, augmentation: FolderAugmentation, random: Generator) -> Pixels:
     """Brightness, contrast and saturation in random order, then lighting. Values may leave 0 .. 1, as in the source."""
     steps: list[Callable[[Pixels], Any]] = [_black, _mean_grey, _grey]
     for step in random.permutation(len(steps)):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.zoo.augmentation import Augmentation, random_box, recolour
+from critbatch.zoo.augmentation import FolderAugmentation, random_box, recolour
 from critbatch.zoo.extras import need
 from critbatch.zoo.places import given_folder
 
@@ -99,7 +99,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(
-        self, files: ImageFiles, *, size: int = 224, augmentation: Augmentation | None = None, seed: int = 0
+        self, files: ImageFiles, *, size: int = 224, augmentation: FolderAugmentation | None = None, seed: int = 0
     ) -> None:
         pillow()
         self.files, self.size, self.augmentation, self.seed = files, size, augmentation, seed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from critbatch.records import Quantity, Target
 from critbatch.task import Task
-from critbatch.zoo.augmentation import Augmentation
+from critbatch.zoo.augmentation import FolderAugmentation
 from critbatch.zoo.bert import BERT_TASKS
 from critbatch.zoo.entry import TaskEntry
 from critbatch.zoo.flips_and_crops import flips_and_crops
@@ -37,7 +37,7 @@ def resnet50_task(
     folder: Path | str | None = None,
     *,
     size: int = 224,
-    augmentation: Augmentation | None = None,
+    augmentation: FolderAugmentation | None = None,
     zero_gamma: bool = True,
     target: float = 0.75,
     seed: int = 0,
@@ -61,7 +61,7 @@ def resnet50_task(
     return Task(
         "resnet50-folder",
         model=partial(ResNet50, classes=len(train.classes), zero_gamma=zero_gamma),
-        train=ImageFolder(train, size=size, augmentation=augmentation or Augmentation(), seed=seed),
+        train=ImageFolder(train, size=size, augmentation=augmentation or FolderAugmentation(), seed=seed),
         validation=ImageFolder(validation, size=size),
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=target),
         unit="image",

@@ -1,8 +1,9 @@
 """The built-in tasks: real data, small models, and targets that a well-tuned short run reaches.
 
-Images stay uint8 and are standardized one batch at a time. There is no augmentation. MNIST, Fashion-MNIST and CIFAR-10
-train on their whole training set, so that an epoch has the 60,000 examples that the lecture speaks of, and take their
-test set for validation: what is tuned here is tuned on it, so do not report it as a test result.
+Images stay uint8 and are standardized one batch at a time. Of the tasks in this file none is augmented. MNIST,
+Fashion-MNIST and CIFAR-10 train on their whole training set, so that an epoch has the 60,000 examples that the lecture
+speaks of, and take their test set for validation: what is tuned here is tuned on it, so do not report it as a test
+result.
 """
 
 from __future__ import annotations
