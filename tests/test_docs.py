@@ -60,6 +60,7 @@ def test_both_readmes_show_the_same_commands_and_figures() -> None:
 def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
+        import lecture_tables
         import recipe_figures
         import sweep_study
         from key_figures import advice_table, overhead_table, speed_table
@@ -74,6 +75,9 @@ def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
     sweeps = (ROOT / "docs" / "sweep-study.md").read_text(encoding="utf-8")
     for name, table in sweep_study.tables().items():
         assert table in sweeps, name
+    lecture = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
+    for name, table in lecture_tables.tables().items():
+        assert table in lecture, name
     study = (ROOT / "docs" / "recipe-study.md").read_text(encoding="utf-8")
     for name, table in recipe_figures.tables().items():
         assert table in study, name
