@@ -196,42 +196,6 @@ def test_a_budget_too_small_says_what_would_do(tmp_path: Path, monkeypatch: pyte
     assert "another" in summary(ended) and "--budget" in summary(ended)
 
 
-class Stuck(nn.Module):
-    """A place that goes down to `floor`, which the seed of the weights decides."""
-
-    def __init__(self, floors: dict[int, float]) -> None:
-        super().__init__()
-        self.place = nn.Parameter(torch.full((2,), 1.5))
-        self.floor = floors.get(torch.default_generator.initial_seed(), 0.0)
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.place.square().sum() / 2 + self.floor + 0 * inputs.sum(1)
-
-
-def stuck_task(floors: dict[int, float]) -> Task:
-    return replace(
-        TASK,
-        model=lambda: Stuck(floors),
-        loss=lambda outputs, targets: outputs,
-        metric=lambda outputs, targets: -outputs,
-        metric_name="depth",
-        target=Target(quantity=Quantity.VALIDATION_LOSS, value=0.2),
-    )
-
-
-def test_where_one_seed_gets_nearly_there_another_is_tried(tmp_path: Path) -> None:
-    advice = campaign(tmp_path, task=stuck_task({0: 0.25}), target=None, epochs=40.0).run()
-    assert advice.answered
-    assert {run.outcome for run in advice.runs if run.seed == 0} <= {Outcome.FINISHED}
-    assert any(run.outcome is Outcome.REACHED for run in advice.runs)
-
-
-def test_where_no_seed_gets_near_none_is_tried_again(tmp_path: Path) -> None:
-    advice = campaign(tmp_path, task=stuck_task({0: 1.5}), target=None, epochs=40.0).run()
-    assert not advice.answered
-    assert {run.seed for run in advice.runs} == {0}
-
-
 def test_labels_that_are_noise_are_said_to_be(tmp_path: Path) -> None:
     target = Target(quantity=Quantity.VALIDATION_METRIC, value=0.9)
     task = replace(clear_task(noise=True), target=target)

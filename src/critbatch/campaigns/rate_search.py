@@ -11,7 +11,6 @@ from critbatch.predict.choice import best_size, candidate_sizes, recommended_rat
 from critbatch.predict.objectives import allowed
 from critbatch.predict.recommend import FACTORS, Proposal, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import Posterior, fit
-from critbatch.predict.way import part_of_the_way
 from critbatch.progress import Display
 from critbatch.records import AccuracyCheck, Objective, Outcome, Run, Speed
 from critbatch.task import Task
@@ -22,10 +21,6 @@ NOISE_EVERY = 4
 SAME_SIZE, SAME_RATE = 2.0, 1.3
 # Checks that fail move the recommendation, and the next ones are made there: so often, for each seed, at the most.
 MOVES = 3
-
-# A race in which nobody came to the target, but some as near as this, is run once more with another seed: of their
-# rates, the nearest so many.
-NEARLY, NEAREST = 0.75, 2
 
 TimeAgain = Callable[[Speed, int], Speed]
 
@@ -122,21 +117,10 @@ class RateSearch:
         name = f"raced to {target.quantity} {target.value!r}"
         if store.agreed(name) is None:
             self.show.update(stage=f"{self.task.name}: race over learning rates", total=None)
-            size = self._first_size(speed)
-            made = self.race.run(size, first_rates(self.recipe), seed=self.seed, noise_every=NOISE_EVERY)
-            if self.checks and not self.race.interrupted and (rates := self._nearly(made)):
-                self.show.update(stage=f"{self.task.name}: race with another seed")
-                self.race.run(size, rates, seed=self.seed + self.checks[0], noise_every=NOISE_EVERY)
+            rates = first_rates(self.recipe)
+            self.race.run(self._first_size(speed), rates, seed=self.seed, noise_every=NOISE_EVERY)
             if not self.race.interrupted:
                 store.agree(name, "yes")
-
-    def _nearly(self, made: Sequence[Run]) -> list[float]:
-        """The rates of a race in vain that came nearest, if they came near: other weights may come to the target."""
-        if any(run.outcome is Outcome.REACHED for run in made):
-            return []
-        parts = {run.learning_rate: part_of_the_way(run, self.known.target) for run in made}
-        near = sorted((rate for rate, part in parts.items() if part >= NEARLY), key=lambda rate: -parts[rate])
-        return near[:NEAREST]
 
     def _runs(self) -> list[Run]:
         """All that are known, and those in a race that was interrupted."""
