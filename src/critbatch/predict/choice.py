@@ -93,7 +93,7 @@ def _time_point(posterior: Posterior, speed: Speed, size: int, runs: Sequence[Ru
     best = posterior.best_rate(size)
     shade = rate / float(np.median(best))
     interval = posterior.estimate(shade * best)
-    steps = posterior.estimate(posterior.next_run(size, rate))
+    steps = posterior.estimate(posterior.stated_run(size, rate))
     step_seconds = step_seconds_at(speed, size)
     return TimePoint(
         batch_size=size,

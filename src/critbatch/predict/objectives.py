@@ -104,7 +104,7 @@ def up_to(speed: Speed, largest: int) -> Speed:
 
 def examples_needed(posterior: Posterior, batch_size: int) -> Array:
     """Examples that one more run at the recommended rate sees on its way to the target. Shape (draws,)."""
-    return np.asarray(batch_size * posterior.next_run(batch_size, recommended_rate(posterior, batch_size)))
+    return np.asarray(batch_size * posterior.stated_run(batch_size, recommended_rate(posterior, batch_size)))
 
 
 def chance_within_examples(posterior: Posterior, batch_size: int, limit: float) -> float:

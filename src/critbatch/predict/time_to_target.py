@@ -74,7 +74,11 @@ class Posterior:
         return np.asarray(np.exp(log_steps))
 
     def next_run(self, batch_size: float, learning_rate: float) -> Array:
-        """Steps that one more run would need: `steps` and a run's own scatter, which goes further up than down."""
+        """Steps that one more run would need, as the search goes by: `steps` and a run's own scatter."""
+        return np.asarray(self.steps(batch_size, learning_rate) * np.exp(self.scatter * self.luck))
+
+    def stated_run(self, batch_size: float, learning_rate: float) -> Array:
+        """The same as an answer states it: slow runs scatter `SLOW_SIDE` times as far."""
         luck = np.where(self.luck > 0, SLOW_SIDE * self.luck, self.luck)
         return np.asarray(self.steps(batch_size, learning_rate) * np.exp(self.scatter * luck))
 
