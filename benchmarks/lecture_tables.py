@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from critbatch.lecture_records import Lecture
+from critbatch.lecture_records import Holds, Lecture
 from critbatch.predict.published_keskar import PUBLISHED
 from critbatch.records import Estimate
 from critbatch.reporting.lecture_readings import found, network_name, number_of, open_reasons, verdict
@@ -60,7 +60,7 @@ def claims_table(told: Lecture) -> str:
     for claim in told.claims:
         main = [statement for statement in claim.statements if statement.main]
         said = [found(told, statement, voice) for statement in main if statement.key != "table_row"]
-        by = " ".join([*said, *(open_reasons(claim, voice) if said else ())])
+        by = " ".join([*said, *(open_reasons(claim, voice) if said and claim.holds is Holds.UNDECIDED else ())])
         rows.append(
             f"| {number_of(claim.name)} | {voice(f'lecture_short_{claim.name}')} "
             f"| {verdict(claim.holds, voice)} | {by or 'the table below'} |"
