@@ -38,9 +38,18 @@ def save_record(record: Record, folder: Path) -> Path:
         UserError: if the folder cannot be written.
     """
     path = writable(folder) / f"{file_stem(record)}.json"
+    return write_whole(record.to_json(indent=None if isinstance(record, Study) else 1), path)
+
+
+def write_whole(text: str, path: Path) -> Path:
+    """Write the file, whole or not at all.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
     part = path.with_suffix(".part")
     try:
-        part.write_text(record.to_json(indent=None if isinstance(record, Study) else 1))
+        part.write_text(text)
         part.replace(path)
     except OSError as error:
         with suppress(OSError):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from critbatch.errors import UserError
-from critbatch.record_files import writable
+from critbatch.record_files import writable, write_whole
 from critbatch.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -31,7 +31,5 @@ def kept(folder: Path, kind: type[R], asked: dict[str, Any], make: Callable[[], 
         with suppress(UserError):
             return kind.from_json(path.read_bytes())
     record = make()
-    part = path.with_suffix(".part")
-    part.write_text(record.to_json())
-    part.replace(path)
+    write_whole(record.to_json(), path)
     return record

@@ -145,7 +145,7 @@ def make_shift(
 ) -> Shift:
     """Sharpness of the ends of runs, and what shifts of the data do to them; made once."""
     settings: dict[str, Any] = {"examples": examples, "seed": seed, "curvature": curvature}
-    asked = {"task": key, "runs": [solution_of(run).label for run in ends], **settings}
+    asked = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], **settings}
 
     def measure() -> Shift:
         task = part.build()
@@ -159,7 +159,7 @@ def make_line(
     part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, examples: int, command: str
 ) -> Landscape:
     """The loss between the ends of two runs; made once."""
-    asked = {"task": key, "runs": [solution_of(run).label for run in ends], "examples": examples}
+    asked = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], "examples": examples}
 
     def measure() -> Landscape:
         task = part.build()

@@ -128,7 +128,7 @@ class Network:
 def own_network(
     task: Task, part: Part, *, small: int, large: int, epochs: float, minima_examples: int, folder: Path
 ) -> Network:
-    """The task's own model on all its data."""
+    """The task's own model on all its data. Runs of a task that has changed since are none of its."""
     return Network(
         name=task.name,
         part=part,
@@ -139,7 +139,7 @@ def own_network(
         small=small,
         large=large,
         epochs=epochs,
-        folder=folder / f"own-{epochs:g}",
+        folder=folder / f"own-{epochs:g}-{task.fingerprint()[:8]}",
         minima_examples=minima_examples,
         curvature=True,
     )
