@@ -17,7 +17,7 @@ from critbatch.campaigns.kept import kept
 from critbatch.campaigns.lecture import asked_claims, lecture
 from critbatch.campaigns.lecture_clock import timed_sizes
 from critbatch.campaigns.lecture_jobs import Part, make_run
-from critbatch.campaigns.lecture_networks import papers_network, sharpness_of, usual_networks
+from critbatch.campaigns.lecture_networks import own_network, papers_network, sharpness_of, usual_networks
 from critbatch.campaigns.lecture_size import LONG_EPOCHS, sizes_for, two_sizes
 from critbatch.campaigns.lecture_told import partitions
 from critbatch.campaigns.pool import Job, Pool
@@ -228,6 +228,26 @@ def test_a_run_that_was_made_is_read_and_not_made_again(tmp_path: Path) -> None:
     files = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
     assert make_run(Part(tiny_task()), **settings) == first  # type: ignore[arg-type]
     assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == files
+
+
+def test_a_measurement_that_cannot_be_kept_is_told_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+
+    def make() -> Speed:
+        (tmp_path / "parts").rmdir()
+        return sample_records.speed()
+
+    with pytest.raises(UserError, match="cannot be written"):
+        kept(tmp_path / "parts", Speed, {"n": 1}, make)
+
+
+def test_runs_of_a_task_that_has_changed_are_not_taken(tmp_path: Path) -> None:
+    def folder(task: Task) -> Path:
+        part = Part(task)
+        return own_network(task, part, small=4, large=32, epochs=1.0, minima_examples=10, folder=tmp_path).folder
+
+    assert folder(tiny_task()) == folder(tiny_task())
+    assert folder(tiny_task()) != folder(tiny_task(examples=80))
 
 
 def test_a_part_of_a_task_is_its_first_examples() -> None:
