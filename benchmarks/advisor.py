@@ -77,37 +77,37 @@ def clock_of(name: str, clock: str, folder: Path) -> Speed:
     )
 
 
+def fresh_steps(
+    runner: Runner, target: int, sweep: Sweep, batch_size: int, rate: float, seeds: Sequence[int] = FRESH
+) -> list[float]:
+    """Steps to the target of runs that neither the advice nor the sweep has seen; infinite where it was missed."""
+    bound = math.ceil(PATIENCE * sweep.steps_at_rung(batch_size, sweep.best_rung(batch_size)))
+    found = []
+    for seed in seeds:
+        key = ("fresh", batch_size, rate, seed)
+        line = runner.known.get(key)
+        if line is None or (line["spent"] < bound and not line["ended"]):
+            training = begin(runner.name, runner.task, batch_size, rate, seed, None, target=runner.task.target)
+            ended = training.advance(Budget(steps=bound)) is not None
+            steps = [None if math.isinf(one) else one for one in crossed(training.ledger.curve, runner.case)]
+            line = {"key": key, "spent": training.ledger.step, "ended": ended, "steps": steps}
+            runner.add(key, line)
+        steps = line["steps"][target]
+        found.append(math.inf if steps is None or steps > bound else steps)
+    return found
+
+
 def fresh_seconds(runner: Runner, target: int, advice: Advice, sweep: Sweep) -> list[float]:
-    """Seconds to the target of runs at the recommendation that it has not seen; infinite where it was missed.
+    """Seconds to the target of such runs at the recommendation.
 
     Where the rate decays there are none: what a run takes is then a choice of its length.
     """
     best = advice.best
     if best is None or runner.case.decays:
         return []
-    bound = math.ceil(PATIENCE * sweep.steps_at_rung(best.batch_size, sweep.best_rung(best.batch_size)))
-    found = []
-    for seed in FRESH:
-        key = ("fresh", best.batch_size, best.learning_rate.value, seed)
-        line = runner.known.get(key)
-        if line is None or (line["spent"] < bound and not line["ended"]):
-            training = begin(
-                runner.name,
-                runner.task,
-                best.batch_size,
-                best.learning_rate.value,
-                seed,
-                None,
-                target=runner.task.target,
-            )
-            ended = training.advance(Budget(steps=bound)) is not None
-            steps = [None if math.isinf(one) else one for one in crossed(training.ledger.curve, runner.case)]
-            line = {"key": key, "spent": training.ledger.step, "ended": ended, "steps": steps}
-            runner.add(key, line)
-        steps = line["steps"][target]
-        steps = math.inf if steps is None or steps > bound else steps
-        found.append(steps * step_seconds_at(advice.speed, best.batch_size).value)
-    return found
+    step_seconds = step_seconds_at(advice.speed, best.batch_size).value
+    steps = fresh_steps(runner, target, sweep, best.batch_size, best.learning_rate.value)
+    return [one * step_seconds for one in steps]
 
 
 def scenario(

@@ -12,39 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from advisor import CLOCKS, MEASURED, PATIENCE, clock_of, rounded
+from advisor import CLOCKS, MEASURED, clock_of, fresh_steps, rounded
 from advisor_scores import Sweep
 from advisor_tasks import FINAL, case_of
-from advisor_truth import RESULTS, Runner, begin, crossed, rate_of
-from critbatch.budget import Budget
+from advisor_truth import RESULTS, Runner, rate_of
 from critbatch.predict.knee import step_seconds_at
 
 SEEDS = tuple(range(200, 210))
-
-
-def steps_of(runner: Runner, target: int, sweep: Sweep, batch_size: int, rate: float) -> list[float]:
-    """To the target, of each new seed; infinite where it was missed."""
-    bound = math.ceil(PATIENCE * sweep.steps_at_rung(batch_size, sweep.best_rung(batch_size)))
-    found = []
-    for seed in SEEDS:
-        key = ("fresh", batch_size, rate, seed)
-        line = runner.known.get(key)
-        if line is None or (line["spent"] < bound and not line["ended"]):
-            training = begin(runner.name, runner.task, batch_size, rate, seed, None, target=runner.task.target)
-            ended = training.advance(Budget(steps=bound)) is not None
-            steps = [None if math.isinf(one) else one for one in crossed(training.ledger.curve, runner.case)]
-            line = {"key": key, "spent": training.ledger.step, "ended": ended, "steps": steps}
-            runner.add(key, line)
-        steps = line["steps"][target]
-        found.append(math.inf if steps is None or steps > bound else steps)
-    return found
 
 
 def of_task(name: str, folder: Path) -> list[dict[str, Any]]:
@@ -61,7 +41,7 @@ def of_task(name: str, folder: Path) -> list[dict[str, Any]]:
         case = {"task": name, "target": one["target"], "clock": one["clock"]}
         for label, (batch_size, rate) in places.items():
             step = step_seconds_at(speed, batch_size).value
-            steps = steps_of(runner, one["target"], sweep, batch_size, rate)
+            steps = fresh_steps(runner, one["target"], sweep, batch_size, rate, SEEDS)
             case[label] = {"batch_size": batch_size, "learning_rate": rate, "seconds": [step * each for each in steps]}
         told.append(case)
     return told
