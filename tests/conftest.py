@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 
 from critbatch.zoo.places import find_in, given_folder
 from critbatch.zoo.sets import SETS
+
+# A shell that puts the tests into the background has them, and all they start, ignore Ctrl-C: some of them send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

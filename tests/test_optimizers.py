@@ -370,6 +370,18 @@ def test_ratios_of_large_tensors_in_single_precision_are_right_to_five_digits(ma
     assert optimizer.trust_ratios()[0] == pytest.approx(truth, rel=5e-6)
 
 
+def test_the_length_of_a_lamb_step_is_right_where_the_decay_nearly_cancels_the_gradient() -> None:
+    def ratio(dtype: torch.dtype) -> float:
+        generator = torch.Generator().manual_seed(0)
+        weight = nn.Parameter((99.9 + 0.01 * torch.rand(400, 400, generator=generator)).to(dtype))
+        weight.grad = -torch.ones_like(weight)
+        optimizer = LAMB([weight], lr=0.01)
+        optimizer.step()
+        return optimizer.trust_ratios()[0]
+
+    assert ratio(torch.float32) == pytest.approx(ratio(torch.float64), rel=1e-3)
+
+
 def test_the_norms_of_half_weights_do_not_overflow() -> None:
     weight = nn.Parameter(torch.full((100, 100), 300.0, dtype=torch.float16))
     weight.grad = torch.full_like(weight, 200.0)

@@ -13,9 +13,9 @@ from critbatch.errors import UserError
 from critbatch.optimizers.compiling import compile_step
 from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
 from critbatch.optimizers.lamb_step import (
+    adam_direction_in_memory,
     adam_in_memory,
     bias_corrections,
-    direction_in_memory,
     lamb_direction,
     lamb_ratio,
     whole_step,
@@ -192,9 +192,9 @@ class LAMB(PerTensor):
             adam_in_memory(group, vectors, step, shrink=shrink, lr=lr)
             return 1.0
         target = spare(self._scratch, vectors[0])
-        norms = direction_in_memory(group, vectors, target, step, shrink=shrink)
+        norms = adam_direction_in_memory(group, vectors, target, step, shrink=shrink)
         ratio: float = lamb_ratio(*norms, **_bounds(group))
-        subtract(vectors[0], target, lr * ratio)
+        subtract(vectors[0], target, lr * ratio, decay=group["weight_decay"])
         if not math.isfinite(norms[1]):
             # 0 times this would not be 0 in the next step.
             target.zero_()

@@ -30,7 +30,7 @@ def blocks(*vectors: Tensor, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
     """Pieces of the vectors: by default those that fit into cache together."""
     if len(vectors[0]) <= size:
         return iter([vectors])
-    return zip(*(torch.split(vector, size) for vector in vectors), strict=True)
+    return zip(*(vector.split(size) for vector in vectors), strict=True)
 
 
 def norm(vector: Tensor) -> float:
@@ -61,13 +61,13 @@ def lengths(tensors: list[Tensor]) -> Tensor:
     return torch.stack(torch._foreach_norm(tensors))
 
 
-def subtract(vector: Tensor, other: Tensor, scale: float) -> None:
-    """vector -= scale * other, as a step of torch's fused SGD: a quarter less time than `add_` takes."""
+def subtract(vector: Tensor, other: Tensor, scale: float, *, decay: float = 0.0) -> None:
+    """vector -= scale * (other + decay * vector), as a step of torch's fused SGD: a quarter less time than `add_`."""
     torch._fused_sgd_(
         [vector],
         [other],
         [],
-        weight_decay=0.0,
+        weight_decay=decay,
         momentum=0.0,
         lr=scale,
         dampening=0.0,
