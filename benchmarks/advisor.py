@@ -5,7 +5,7 @@
 The advice is that of the product, with runs that are made live, with other seeds than those of the sweep, for four
 clocks: seconds per step as measured here, flat up to 64 and up to 512 examples and then in proportion, and affine.
 `advisor_truth.py` must have made the sweeps. Runs that were made are kept in `--out`. Writes
-`benchmarks/results/advisor.json` for the final set; `advisor_figures.py` prints the tables.
+`benchmarks/results/advisor-SET.json`; `advisor_figures.py` prints the tables.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ import torch
 import critbatch
 from advisor_runs import Trajectories, advise
 from advisor_scores import Sweep, simple_noise_at_start
-from advisor_tasks import CPU, DEVELOPMENT, FINAL, case_of, task_of
+from advisor_sets import SETS
+from advisor_tasks import CPU, case_of, task_of
 from advisor_truth import RESULTS, Runner, begin, crossed
 from critbatch.budget import Budget
 from critbatch.device import describe_machine
@@ -235,15 +236,15 @@ def written(record: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=["development", "final"], required=True)
+    parser.add_argument("--set", choices=list(SETS), required=True)
     parser.add_argument("--tasks", nargs="*", help="some of them")
     parser.add_argument("--out", type=Path, required=True, help="a folder for the runs")
     parser.add_argument("--quick", action="store_true", help="without the searches at a fixed B_noise")
     parser.add_argument("--results", type=Path, help="the file of the record")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    names = asked.tasks or list(DEVELOPMENT if asked.set == "development" else FINAL)
-    path = asked.results or RESULTS / ("advisor.json" if asked.set == "final" else "advisor-development.json")
+    names = asked.tasks or list(SETS[asked.set])
+    path = asked.results or RESULTS / f"advisor-{asked.set}.json"
     told: dict[str, dict[str, Any]] = {}
     for name in names:
         while not (RESULTS / f"advisor-truth-{name}.json").is_file():

@@ -1,6 +1,6 @@
-"""The tables of `docs/advisor-study.md`, from `benchmarks/results/advisor.json`.
+"""The tables of `docs/advisor-study.md`, from `benchmarks/results/advisor-SET.json`.
 
-python benchmarks/advisor_figures.py
+python benchmarks/advisor_figures.py [SET]
 """
 
 from __future__ import annotations
@@ -181,9 +181,9 @@ def noise_table(scenarios: list[Scenario]) -> str:
     return "\n".join(rows)
 
 
-def tables(path: Path = RESULTS / "advisor.json") -> dict[str, str]:
+def tables(of_set: str = "final", folder: Path = RESULTS) -> dict[str, str]:
     """All of them, by their names."""
-    scenarios = json.loads(path.read_text())["scenarios"]
+    scenarios = json.loads((folder / f"advisor-{of_set}.json").read_text())["scenarios"]
     return {
         "goals": goal_table(scenarios),
         "policies": policy_table(scenarios),
@@ -194,5 +194,5 @@ def tables(path: Path = RESULTS / "advisor.json") -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, table in tables(*map(Path, sys.argv[1:2])).items():
+    for name, table in tables(*sys.argv[1:2]).items():
         print(f"{name}\n\n{table}\n")

@@ -1,11 +1,11 @@
 """The advice and the sweep's best, both judged by runs that neither has seen.
 
-    python benchmarks/advisor_fresh.py --out advisor-runs
+    python benchmarks/advisor_fresh.py --set final --out advisor-runs
 
 The best of a sweep is chosen by the medians that it is then told by: a part of it is luck, so that nothing can be as
 good. Here ten new seeds are run at what the advice recommended and at what the sweep found best, after `advisor.py` was
 run with the same `--out`. Tasks whose rate decays have no such runs: what a run takes is then a choice of its length.
-Writes `benchmarks/results/advisor-fresh.json`; `advisor_figures.py` prints the tables.
+Writes `benchmarks/results/advisor-fresh-SET.json`; `advisor_fresh_figures.py` prints the tables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import torch
 
 from advisor import CLOCKS, MEASURED, clock_of, fresh_steps, rounded
 from advisor_scores import Sweep
-from advisor_tasks import FINAL, case_of
+from advisor_sets import SETS
+from advisor_tasks import case_of
 from advisor_truth import RESULTS, Runner, rate_of
 from critbatch.predict.knee import step_seconds_at
 
@@ -49,12 +50,13 @@ def of_task(name: str, folder: Path) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", choices=list(SETS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="the folder that `advisor.py` was run with")
     parser.add_argument("--tasks", nargs="*", help="some of them")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     cases = []
-    for name in asked.tasks or [name for name in FINAL if not case_of(name).decays]:
+    for name in asked.tasks or [name for name in SETS[asked.set] if not case_of(name).decays]:
         began = time.monotonic()
         cases += of_task(name, asked.out)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
@@ -62,7 +64,7 @@ def main() -> None:
         head = {"seeds": SEEDS, "clocks": [MEASURED, *CLOCKS]}
         rows = ",\n".join(f"  {json.dumps(one)}" for one in rounded(cases))
         text = json.dumps(head, indent=1)[:-2] + f',\n "cases": [\n{rows}\n ]\n}}\n'
-        (RESULTS / "advisor-fresh.json").write_text(text)
+        (RESULTS / f"advisor-fresh-{asked.set}.json").write_text(text)
 
 
 if __name__ == "__main__":

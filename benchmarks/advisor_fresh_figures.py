@@ -1,9 +1,13 @@
-"""The table of `advisor_fresh.py`: what the advice and the sweep's best are worth to runs that neither has seen."""
+"""The table of `advisor_fresh.py`: what the advice and the sweep's best are worth to runs that neither has seen.
+
+python benchmarks/advisor_fresh_figures.py [SET]
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +49,11 @@ def interval_of_median(cases: list[Case], values: list[float]) -> tuple[float, f
     return float(low), float(high)
 
 
-def table(path: Path = RESULTS / "advisor-fresh.json") -> str:
-    cases = json.loads(path.read_text())["cases"]
+def table(of_set: str = "final", folder: Path = RESULTS) -> str:
+    cases = json.loads((folder / f"advisor-fresh-{of_set}.json").read_text())["cases"]
     judged = {
         (s["task"], s["target"], s["clock"]): s
-        for s in json.loads((path.parent / "advisor.json").read_text())["scenarios"]
+        for s in json.loads((folder / f"advisor-{of_set}.json").read_text())["scenarios"]
     }
     own = [
         infinite(judged[case["task"], case["target"], case["clock"]]["searches"]["measured"]["regret"])
@@ -73,4 +77,4 @@ def table(path: Path = RESULTS / "advisor-fresh.json") -> str:
 
 
 if __name__ == "__main__":
-    print(table())
+    print(table(*sys.argv[1:2]))

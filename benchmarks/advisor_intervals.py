@@ -22,7 +22,8 @@ import torch
 from advisor import CLOCKS, MEASURED, SEEDS, clock_of, fresh_seconds
 from advisor_runs import Trajectories, advise
 from advisor_scores import Sweep
-from advisor_tasks import DEVELOPMENT, FINAL, case_of
+from advisor_sets import SETS
+from advisor_tasks import case_of
 from advisor_truth import Runner
 from critbatch.predict import choice, recommend, time_to_target
 from critbatch.predict.time_to_target import Posterior
@@ -67,11 +68,11 @@ def of_task(name: str, folder: Path) -> dict[float, list[tuple[bool, bool]]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=["development", "final"], required=True)
+    parser.add_argument("--set", choices=list(SETS), required=True)
     parser.add_argument("--out", type=Path, required=True, help="the folder that `advisor.py` was run with")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    names = [name for name in (DEVELOPMENT if asked.set == "development" else FINAL) if not case_of(name).decays]
+    names = [name for name in SETS[asked.set] if not case_of(name).decays]
     told: dict[str, Any] = {name: of_task(name, asked.out) for name in names}
     print("| factor | held | below | above | fresh runs |\n|---|---|---|---|---|")
     for factor in FACTORS:

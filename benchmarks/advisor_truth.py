@@ -24,7 +24,8 @@ from typing import Any
 
 import torch
 
-from advisor_tasks import CPU, DEVELOPMENT, FINAL, LOSS, Case, case_of, task_of
+from advisor_sets import ALL, LOSS, Case
+from advisor_tasks import CPU, case_of, task_of
 from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation
 from critbatch.predict.choice import two_digits
@@ -271,7 +272,7 @@ def written(record: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", default=[*DEVELOPMENT, *FINAL])
+    parser.add_argument("names", nargs="*", default=list(ALL))
     parser.add_argument("--out", type=Path, required=True, help="a folder for the finished runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="a folder for the records")
     asked = parser.parse_args()
