@@ -12,7 +12,7 @@ from critbatch.errors import UserError
 from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, time_points, within
 from critbatch.predict.recommend import advise_record, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import fit
-from critbatch.records import Advice, Estimate, Run, SpeedPoint, TimePoint
+from critbatch.records import Advice, Estimate, Outcome, Run, SpeedPoint, TimePoint
 from simulated_world import PROVENANCE, TARGET, World, affine, made
 
 
@@ -205,6 +205,19 @@ def test_races_end_where_one_more_is_not_worth_its_cost():
         for factor in (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
     ]
     assert next_races(fit(runs), world.speed(), runs) is None
+
+
+def test_the_more_was_spent_the_more_a_race_must_bring():
+    world = World(seed=5, wrong=0.0)
+    runs = [world.run(64, rate, steps=10**5) for rate in (0.03, 0.1)]
+    posterior, speed = fit(runs), world.speed()
+    assert next_races(posterior, speed, runs) is not None
+    far, on_its_way = (
+        replace(runs[0], outcome=outcome, crossing=None, steps=100 * runs[0].steps, batch_size=10**6)
+        for outcome in (Outcome.FINISHED, Outcome.INTERRUPTED)
+    )
+    assert next_races(posterior, speed, [*runs, far]) is None
+    assert next_races(posterior, speed, [*runs, on_its_way]) is not None
 
 
 def test_there_is_no_next_race_before_a_run_has_come_to_the_target():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +43,9 @@ FACTORS = (0.5, 1.0, 2.0)
 PATIENCE = 1.25
 """A race goes on for so many times the steps of its first run at the target."""
 
-WORTH = 0.01
-"""A race is made where it takes at least this much off log(time to target) for each best-run that it costs."""
+WORTH, ENOUGH = 0.05, 8.0
+"""A race is made where it takes at least so much off log(time to target) for each best-run that it costs, once the runs
+of that target have cost 8 best-runs. Before it may take less, and later it must take more, in proportion."""
 
 SAME = 1.25
 """Rates within this factor of each other are one, for the purpose of trying them."""
@@ -92,21 +93,24 @@ def next_races(posterior: Posterior, speed: Speed, runs: Sequence[Run]) -> Propo
 
     For each draw of the posterior taken as the truth, a race finds the best of its three rates, if better than what is
     recommended now: the mean over the draws is what it is expected to bring. That counts the luck of a run for nothing,
-    so it promises a little too much. Rates like those whose worth is known at that size are left out; one that was
-    tried but dropped early moves up by a tenth, as the same run would end the same.
+    so it promises a little too much. What it must bring for its cost grows with what the runs have cost. Rates like
+    those whose worth is known at that size are left out; one that was tried but dropped early moves up by a tenth, as
+    the same run would end the same.
 
     Args:
         posterior: fitted to `runs`.
         speed: of the machine.
         runs: of one target, all that were made.
     """
-    if not posterior.reached or sum(run.outcome is not Outcome.INTERRUPTED for run in runs) > MOST_RUNS:
+    made = [run for run in runs if run.outcome is not Outcome.INTERRUPTED]
+    if not posterior.reached or len(made) > MOST_RUNS:
         return None
     seconds = {size: step_seconds_at(speed, size).value for size in _sizes(speed)}
     rates = {size: recommended_rate(posterior, size) for size in seconds}
     costs = {size: log_costs(posterior, size, rates[size], seconds[size]) for size in seconds}
     now = min(costs.values(), key=lambda draws: float(draws.mean()))
     best_run = float(np.exp(np.median(now)))
+    price = WORTH / ENOUGH * sum(_seconds_of(run, seconds) for run in made) / best_run
 
     def gain(proposal: Proposal) -> float:
         size = proposal.batch_size
@@ -114,11 +118,16 @@ def next_races(posterior: Posterior, speed: Speed, runs: Sequence[Run]) -> Propo
         brings = float((now - np.min([now, *raced], axis=0)).mean())
         patience = PATIENCE * np.median(posterior.steps(size, rates[size]))
         steps = sum(min(patience, np.median(posterior.steps(size, rate))) for rate in proposal.learning_rates)
-        return brings - WORTH * float(steps) * seconds[size] / best_run
+        return brings - price * float(steps) * seconds[size] / best_run
 
     proposals = [proposal for size in seconds if (proposal := _race_at(size, rates[size], runs)) is not None]
     best = max(proposals, key=gain, default=None)
     return best if best is not None and gain(best) > 0 else None
+
+
+def _seconds_of(run: Run, seconds: Mapping[int, float]) -> float:
+    """By this clock, whose sizes may be others than those of a run that was made elsewhere: the nearest one counts."""
+    return run.steps * seconds[min(seconds, key=lambda size: abs(size - run.batch_size))]
 
 
 def _race_at(size: int, rate: float, runs: Sequence[Run]) -> Proposal | None:
