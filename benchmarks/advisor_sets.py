@@ -340,5 +340,5 @@ SECOND: dict[str, Case] = {
     ),
 }
 
-SETS = {"development": DEVELOPMENT, "final": FINAL, "second": SECOND}
+SETS = {"development": DEVELOPMENT, "final": FINAL, "known": DEVELOPMENT | FINAL, "second": SECOND}
 ALL = DEVELOPMENT | FINAL | SECOND

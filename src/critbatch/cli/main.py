@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from critbatch.cli import advise, commands, export, fit, lecture, minima, recipes, scale, sweep, watch
+from critbatch.cli import advise, commands, export, fit, lecture, minima, recipes, scale, stuck, sweep, watch
 from critbatch.cli.app import app
 from critbatch.errors import UserError
 
 INTERRUPTED = 130
 # Imported so that their commands are known.
-COMMANDS = (advise, commands, recipes, sweep, export, fit, scale, minima, lecture, watch)
+COMMANDS = (advise, commands, recipes, sweep, export, fit, scale, minima, stuck, lecture, watch)
 
 
 def main() -> None:
