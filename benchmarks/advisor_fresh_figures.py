@@ -24,8 +24,9 @@ def middle(place: dict[str, Any] | None) -> float:
 
 
 def regret(case: Case) -> float:
-    """Time at the recommendation over time at the best of the sweep, both by the new seeds."""
-    return middle(case.get("advice")) / middle(case["best"])
+    """Time at the recommendation over time at the best of the sweep, both by the new seeds; infinite where it missed."""
+    own = middle(case.get("advice"))
+    return own if math.isinf(own) else own / middle(case["best"])
 
 
 def missed(cases: list[Case], place: str) -> float:

@@ -208,7 +208,8 @@ def one_size(make: Callable[[int, int, int, float], Made], size: int, start: int
     def widen(seeds: Sequence[int]) -> None:
         """Until the best rungs of the runs so far have neighbours with all these seeds."""
         while True:
-            bests = {best_rung(runs.values(), target) for target in (0, 1) if reached(runs.values(), target)}
+            told = [target for target in (0, 1) if math.isfinite(least(runs.values(), target))]
+            bests = {best_rung(runs.values(), target) for target in told}
             wanted = sorted({rung for best in bests for rung in (best, best - 1, best + 1)})
             missing = [(rung, seed) for rung in wanted for seed in seeds if (rung, seed) not in runs]
             if not missing:
@@ -224,10 +225,6 @@ def one_size(make: Callable[[int, int, int, float], Made], size: int, start: int
     widen(SEEDS[:1])
     widen(SEEDS)
     return list(runs.values())
-
-
-def reached(runs: Iterable[Made], target: int) -> bool:
-    return any(math.isfinite(made.steps[target]) for made in runs)
 
 
 def best_rung(runs: Iterable[Made], target: int) -> int:

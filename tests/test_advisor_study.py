@@ -88,19 +88,39 @@ def test_a_run_is_seen_as_it_was_after_so_many_steps() -> None:
     assert cut(whole, 10**6, easier).steps < whole.steps
 
 
-def test_the_page_has_the_figures_of_the_record() -> None:
+def test_a_sweep_ends_where_only_one_seed_comes_to_the_target() -> None:
+    from advisor_truth import SEEDS, Made, one_size
+
+    def make(size: int, rung: int, seed: int, bound: float) -> Made:
+        lucky = seed == SEEDS[0] and rung == 0
+        return Made(size, rung, seed, 80, (60.0, 70.0) if lucky else (math.inf, math.inf))
+
+    assert {made.rung for made in one_size(make, 2048, 0, 80.0)} == {-1, 0, 1}
+
+
+def page() -> str:
+    return (ROOT / "docs" / "advisor-study.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_figures_of_the_last_study() -> None:
     import advisor_figures
 
-    text = (ROOT / "docs" / "advisor-study.md").read_text(encoding="utf-8")
-    for name, table in advisor_figures.tables().items():
-        assert table in text, name
+    for name, table in advisor_figures.tables("second").items():
+        assert table in page(), name
 
 
-def test_the_page_has_the_figures_of_the_new_seeds() -> None:
+@pytest.mark.parametrize("of_set", ["known", "final"])
+def test_the_page_has_the_goals_of_the_earlier_sets(of_set: str) -> None:
+    import advisor_figures
+
+    assert advisor_figures.tables(of_set)["goals"] in page()
+
+
+@pytest.mark.parametrize("of_set", ["second", "final"])
+def test_the_page_has_the_figures_of_the_new_seeds(of_set: str) -> None:
     import advisor_fresh_figures
 
-    text = (ROOT / "docs" / "advisor-study.md").read_text(encoding="utf-8")
-    assert advisor_fresh_figures.table() in text
+    assert advisor_fresh_figures.table(of_set) in page()
 
 
 def test_a_regret_by_new_seeds_is_a_ratio_of_medians_and_nothing_recommended_is_a_miss() -> None:
@@ -110,4 +130,5 @@ def test_a_regret_by_new_seeds_is_a_ratio_of_medians_and_nothing_recommended_is_
     assert regret(case) == 1.5
     assert math.isinf(regret({"best": case["best"]}))
     assert math.isinf(regret({"best": case["best"], "advice": {"seconds": [N, N, 1.0]}}))
+    assert math.isinf(regret({"best": {"seconds": [N, N, 1.0]}, "advice": {"seconds": [N, N, 1.0]}}))
     assert missed([case], "advice") == pytest.approx(1 / 3)
