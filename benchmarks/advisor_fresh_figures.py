@@ -24,7 +24,7 @@ def middle(place: dict[str, Any] | None) -> float:
 
 
 def regret(case: Case) -> float:
-    """Time at the recommendation over time at the best of the sweep, both by the new seeds; infinite where it missed."""
+    """Time at the recommendation over time at the best of the sweep, by the new seeds; infinite where it missed."""
     own = middle(case.get("advice"))
     return own if math.isinf(own) else own / middle(case["best"])
 
