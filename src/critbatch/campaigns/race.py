@@ -78,7 +78,7 @@ class Race:
                 if replacements == REPLACEMENTS or not self._more_rates_may_help():
                     break
                 replacements += 1
-                self._enter_half_of(list(self._over)[-1])
+                self._enter_half_of(max(self._over, key=self._lasted))
                 continue
             before = {key: self._part(key) for key in self._live}
             self._rung = steps
@@ -95,14 +95,10 @@ class Race:
                 steps = 2 * steps if len(self._live) == 1 else math.ceil(RUNG * steps)
         return self._runs()
 
-    def run_all(self, batch_size: int, rates: Sequence[float], posterior: Posterior, *, seed: int) -> list[Run]:
-        """Run these rates until the first comes to the target; none is dropped before.
-
-        They end where no run of a rate as good as these are thought to be should still be on its way.
-        """
+    def run_all(self, batch_size: int, rates: Sequence[float], *, last: int, seed: int) -> list[Run]:
+        """Run these rates until the first comes to the target; none is dropped before, and none goes beyond `last`."""
         self._begin(batch_size, rates, seed=seed)
-        expected = min(float(np.quantile(posterior.next_run(batch_size, rate), 0.9)) for rate in rates)
-        steps, last = FEWEST_STEPS, math.ceil(OVERTIME * expected)
+        steps = FEWEST_STEPS
         while self._live and not self.interrupted and not self._advance(min(steps, last)):
             if steps >= last:
                 self._drop_all_but(0)
@@ -130,6 +126,9 @@ class Race:
 
     def _enter_half_of(self, key: Key) -> None:
         self._enter(self.known.key(key.batch_size, two_digits(key.learning_rate / 2), key.seed))
+
+    def _lasted(self, key: Key) -> tuple[int, float]:
+        return self._over[key].steps, -key.learning_rate
 
     def _more_rates_may_help(self) -> bool:
         return not any(run.outcome in (Outcome.REACHED, Outcome.OUT_OF_MEMORY) for run in self._over.values())
@@ -193,6 +192,12 @@ class Race:
     def _seen(self, key: Key) -> Run:
         """As it is at this rung: one that another target had brought further is not compared by what came later."""
         return seen_until(self._live[key].record(), self._rung)
+
+
+def last_steps(posterior: Posterior, batch_size: int, rates: Sequence[float]) -> int:
+    """Where no run of a rate as good as these are thought to be should still be on its way."""
+    expected = min(float(np.quantile(posterior.next_run(batch_size, rate), 0.9)) for rate in rates)
+    return math.ceil(OVERTIME * expected)
 
 
 def _score(run: Run, target: Target) -> Score:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.race import Race
+from critbatch.campaigns.race import Race, last_steps
 from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, two_digits
 from critbatch.predict.objectives import allowed
 from critbatch.predict.recommend import FACTORS, Proposal, first_rates, first_size, next_races
@@ -74,9 +75,9 @@ class RateSearch:
     def run(self, speed: Speed, accuracy: Sequence[AccuracyCheck] = ()) -> Found:
         """Make the runs that are worth it."""
         race, show, name = self.race, self.show, self.task.name
-        if not any(run.crossing is not None for run in self.known.runs()):
+        if self._is_racing() or not any(run.crossing is not None for run in self.known.runs()):
             self._race(speed)
-        made: list[Proposal] = []
+        made = self._raced(speed)
         while True:
             runs = self._runs()
             posterior = fit(runs)
@@ -90,11 +91,11 @@ class RateSearch:
             proposal = next_races(posterior, clock, runs)
             if proposal is not None and proposal not in made:
                 made.append(proposal)
-                show.update(stage=f"{name}: race at batch size {proposal.batch_size}")
-                race.run_all(proposal.batch_size, proposal.learning_rates, posterior, seed=self.seed)
+                self._race_of(proposal, len(made), last_steps(posterior, proposal.batch_size, proposal.learning_rates))
             elif (seed := self._unchecked(posterior, size, runs)) is not None:
                 show.update(stage=f"{name}: checking the answer with other seeds")
-                race.run_all(size, [_rate_to_check(posterior, size, runs, seed)], posterior, seed=seed)
+                rates = [_rate_to_check(posterior, size, runs, seed)]
+                race.run_all(size, rates, last=last_steps(posterior, size, rates), seed=seed)
             else:
                 break
         return Found(posterior=posterior, speed=speed, runs=tuple(runs), interrupted=race.interrupted)
@@ -108,19 +109,55 @@ class RateSearch:
         rate = recommended_rate(found.posterior, size)
         if not any(_is_near(run, found.posterior, size, of_size=1.0) for run in found.runs if run.crossing is not None):
             rates = [two_digits(factor * rate) for factor in FACTORS]
-            self.race.run_all(size, rates, found.posterior, seed=self.seed)
+            self.race.run_all(size, rates, last=last_steps(found.posterior, size, rates), seed=self.seed)
         return self.again(found, ())
 
     def _race(self, speed: Speed) -> None:
         """The first one, unless it went to its end in vain before: it would end the same."""
-        store, target = self.known.store, self.known.target
-        name = f"raced to {target.quantity} {target.value!r}"
-        if store.agreed(name) is None:
+        store = self.known.store
+        if store.agreed(self._raced_to) is None:
+            store.agree(self._races_to, "yes")
             self.show.update(stage=f"{self.task.name}: race over learning rates", total=None)
             rates = first_rates(self.recipe)
             self.race.run(self._first_size(speed), rates, seed=self.seed, noise_every=NOISE_EVERY)
             if not self.race.interrupted:
-                store.agree(name, "yes")
+                store.agree(self._raced_to, "yes")
+
+    def _is_racing(self) -> bool:
+        """Whether the first race was broken off: it may have been after one had come to the target."""
+        store = self.known.store
+        return store.agreed(self._races_to) is not None and store.agreed(self._raced_to) is None
+
+    def _race_of(self, proposal: Proposal, number: int, last: int) -> None:
+        """A race that the law has proposed. It is kept what it is, so that one that is broken off goes on as it was."""
+        self.show.update(stage=f"{self.task.name}: race at batch size {proposal.batch_size}")
+        plan = {"batch_size": proposal.batch_size, "learning_rates": proposal.learning_rates, "last": last}
+        self.known.store.agree(f"{self._races_to}, {number}", json.dumps(plan))
+        self.race.run_all(proposal.batch_size, proposal.learning_rates, last=last, seed=self.seed)
+        if not self.race.interrupted:
+            self.known.store.agree(f"{self._raced_to}, {number}", "yes")
+
+    def _raced(self, speed: Speed) -> list[Proposal]:
+        """The races that were proposed in earlier calls. One that was broken off is ended first."""
+        made: list[Proposal] = []
+        while not self.race.interrupted:
+            told = self.known.store.agreed(f"{self._races_to}, {len(made) + 1}")
+            if told is None:
+                break
+            plan = json.loads(told)
+            made.append(Proposal(batch_size=plan["batch_size"], learning_rates=tuple(plan["learning_rates"])))
+            over = self.known.store.agreed(f"{self._raced_to}, {len(made)}") is not None
+            if not over and plan["batch_size"] <= speed.largest_that_fits:
+                self._race_of(made[-1], len(made), plan["last"])
+        return made
+
+    @property
+    def _races_to(self) -> str:
+        return f"races to {self.known.target.quantity} {self.known.target.value!r}"
+
+    @property
+    def _raced_to(self) -> str:
+        return f"raced to {self.known.target.quantity} {self.known.target.value!r}"
 
     def _runs(self) -> list[Run]:
         """All that are known, and those in a race that was interrupted."""
