@@ -127,8 +127,9 @@ def test_where_nothing_fits_there_is_one_clear_sentence():
 def test_the_size_of_today_is_answered_where_it_was_timed():
     runs = [made(64, 0.1, took=500)]
     assert advise(runs, current=100).current.batch_size == 100
-    assert advise(runs, current=10_000).current is None
-    assert advise(runs).current is None
+    beyond = advise(runs, current=10_000)
+    assert beyond.current is None and "current_not_timed" in beyond.cautions
+    assert advise(runs).current is None and "current_not_timed" not in advise(runs, current=100).cautions
 
 
 def point(size: int, seconds: float) -> TimePoint:

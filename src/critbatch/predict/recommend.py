@@ -170,7 +170,7 @@ def advise_record(
         speed: of the machine.
         runs: all that were made for this target.
         target, recipe, provenance: of the answer.
-        current: the batch size in use today; there is no point for it if it is outside of the sizes that were timed.
+        current: the batch size in use today; there is a caution and no point where it is outside of the timed sizes.
         chosen: the batch size to recommend; the one with the lowest expected log(time) unless given.
         micro_batch_size: examples in one forward pass, where they are fewer than the batch.
         cautions: of the campaign, such as "budget_ended".
@@ -182,7 +182,9 @@ def advise_record(
     answered = posterior.reached > 0
     points = time_points(posterior, speed, sizes, runs=runs) if answered else ()
     best = points[sizes.index(chosen or best_size(posterior, speed))] if answered else None
-    today = [current] if current is not None and answered and sizes[0] <= current <= sizes[-1] else []
+    known = current is not None and sizes[0] <= current <= sizes[-1]
+    today = [current] if current is not None and known and answered else []
+    own = [*cautions, "current_not_timed"] if current is not None and not known else cautions
     return Advice(
         task=speed.task,
         unit=speed.unit,
@@ -199,7 +201,7 @@ def advise_record(
         speed=speed,
         runs=tuple(runs),
         micro_batch_size=micro_batch_size,
-        cautions=tuple(dict.fromkeys([*cautions, *find_cautions(posterior, speed, runs, best)])),
+        cautions=tuple(dict.fromkeys([*own, *find_cautions(posterior, speed, runs, best)])),
         provenance=provenance,
     )
 

@@ -73,6 +73,10 @@ REASON_SENTENCES = {
         en="The target was watched on a sample of the validation set, so the step of reaching it is uncertain.",
         zh="目标是在验证集的一个抽样上观察的，因此达到目标的步数有误差。",
     ),
+    "current_not_timed": Sentence(
+        en="The batch size in use today was not timed, or does not fit: there is nothing to compare with.",
+        zh="现在使用的批次大小没有计时，或者放不进内存：无从比较。",
+    ),
     "out_of_memory": Sentence(
         en="Some batch sizes do not fit in memory: nothing is known of them.",
         zh="有些批次大小放不进内存：对它们一无所知。",
