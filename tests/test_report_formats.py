@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import stat
+import time
 import xml.etree.ElementTree as ElementTree
 import zlib
 from importlib.util import find_spec
