@@ -374,12 +374,12 @@ def test_ctrl_c_ends_the_watch_and_not_the_study(tmp_path: Path):
     fill(tmp_path)
     with worker(tmp_path, None) as working:
         watching, end = terminal(critbatch_command("watch", str(tmp_path), "--every", "0.1"), tmp_path)
-        before = read_until(end, EN("watch_run", batch_size=64, rate="0.1", seed=0, host="")[:40])
+        before = read_until(end, EN("watch_at", time=""))
         watching.send_signal(signal.SIGINT)
         after = read_until(end)
         os.close(end)
         assert watching.wait() == 0
         assert working.poll() is None
-    assert EN("watch_at", time="") in before
+    assert EN("watch_run", batch_size=64, rate="0.1", seed=0, host="")[:40] in before
     assert EN("watch_goes_on") in after
     assert "Traceback" not in before + after
