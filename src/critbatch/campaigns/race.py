@@ -13,6 +13,7 @@ from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.terms import Key
 from critbatch.predict.choice import two_digits
 from critbatch.predict.judged import seen_until
+from critbatch.predict.recommend import PATIENCE
 from critbatch.predict.time_to_target import Posterior
 from critbatch.predict.way import part_of_the_way
 from critbatch.records import Outcome, Quantity, Run, Target
@@ -21,11 +22,9 @@ from critbatch.training import Training
 # Early on the largest rates lead that will not last: nobody is dropped before the leader has come this part of the way.
 PART_OF_THE_WAY = 0.5
 FEWEST_STEPS = 16
-# All go by strides of this factor in steps, so that nobody is far ahead when the first comes to the target; those that
-# are still in the race may then take PATIENCE times its steps.
-STRIDE, PATIENCE = 1.42, 1.25
-# From one rung, where the better half goes on, to the next, while more than one is in the race.
-RUNG = 1.42
+# All go by strides of this factor in steps, so that nobody is far ahead when the first comes to the target. After each
+# the better half goes on.
+STRIDE = 1.42
 # In a race that drops nobody: over the steps that nine of ten runs at the best of its rates are expected to take.
 OVERTIME = 3.0
 # A survivor that is most of the way and closes hardly any of the rest while its steps double is stuck: its rate
@@ -39,7 +38,7 @@ Score = tuple[float, float]
 class Race:
     """Runs of one batch size and seed at several learning rates, advanced in turn.
 
-    Jamieson and Talwalkar 2016, arXiv:1502.07943: at each rung, `RUNG` times the steps of the one before, the better
+    Jamieson and Talwalkar 2016, arXiv:1502.07943: at each rung, `STRIDE` times the steps of the one before, the better
     half goes on. The one that comes to the target first ends the race, after some patience with those that are still in
     it. Every run becomes a record in the store as soon as it is over, also one that was dropped, whose steps are a
     bound.
@@ -92,7 +91,7 @@ class Race:
                 self._drop_all_but(0)
                 self._enter_half_of(stuck)
             else:
-                steps = 2 * steps if len(self._live) == 1 else math.ceil(RUNG * steps)
+                steps = 2 * steps if len(self._live) == 1 else math.ceil(STRIDE * steps)
         return self._runs()
 
     def run_all(self, batch_size: int, rates: Sequence[float], *, last: int, seed: int) -> list[Run]:

@@ -22,6 +22,7 @@ NOISE_EVERY = 4
 SAME_SIZE, SAME_RATE = 2.0, 1.3
 # Checks that fail move the recommendation, and the next ones are made there: so often, for each seed, at the most.
 MOVES = 3
+BEGUN, OVER = "begun", "over"
 
 TimeAgain = Callable[[Speed, int], Speed]
 
@@ -114,50 +115,49 @@ class RateSearch:
 
     def _race(self, speed: Speed) -> None:
         """The first one, unless it went to its end in vain before: it would end the same."""
-        store = self.known.store
-        if store.agreed(self._raced_to) is None:
-            store.agree(self._races_to, "yes")
+        if not self._is(OVER, 0):
+            self._agree(BEGUN, 0)
             self.show.update(stage=f"{self.task.name}: race over learning rates", total=None)
             rates = first_rates(self.recipe)
             self.race.run(self._first_size(speed), rates, seed=self.seed, noise_every=NOISE_EVERY)
             if not self.race.interrupted:
-                store.agree(self._raced_to, "yes")
+                self._agree(OVER, 0)
 
     def _is_racing(self) -> bool:
         """Whether the first race was broken off: it may have been after one had come to the target."""
-        store = self.known.store
-        return store.agreed(self._races_to) is not None and store.agreed(self._raced_to) is None
+        return self._is(BEGUN, 0) and not self._is(OVER, 0)
 
     def _race_of(self, proposal: Proposal, number: int, last: int) -> None:
         """A race that the law has proposed. It is kept what it is, so that one that is broken off goes on as it was."""
         self.show.update(stage=f"{self.task.name}: race at batch size {proposal.batch_size}")
         plan = {"batch_size": proposal.batch_size, "learning_rates": proposal.learning_rates, "last": last}
-        self.known.store.agree(f"{self._races_to}, {number}", json.dumps(plan))
+        self._agree(BEGUN, number, json.dumps(plan))
         self.race.run_all(proposal.batch_size, proposal.learning_rates, last=last, seed=self.seed)
         if not self.race.interrupted:
-            self.known.store.agree(f"{self._raced_to}, {number}", "yes")
+            self._agree(OVER, number)
 
     def _raced(self, speed: Speed) -> list[Proposal]:
         """The races that were proposed in earlier calls. One that was broken off is ended first."""
         made: list[Proposal] = []
         while not self.race.interrupted:
-            told = self.known.store.agreed(f"{self._races_to}, {len(made) + 1}")
+            told = self.known.store.agreed(self._mark(BEGUN, len(made) + 1))
             if told is None:
                 break
             plan = json.loads(told)
             made.append(Proposal(batch_size=plan["batch_size"], learning_rates=tuple(plan["learning_rates"])))
-            over = self.known.store.agreed(f"{self._raced_to}, {len(made)}") is not None
-            if not over and plan["batch_size"] <= speed.largest_that_fits:
+            if not self._is(OVER, len(made)) and plan["batch_size"] <= speed.largest_that_fits:
                 self._race_of(made[-1], len(made), plan["last"])
         return made
 
-    @property
-    def _races_to(self) -> str:
-        return f"races to {self.known.target.quantity} {self.known.target.value!r}"
+    def _mark(self, state: str, number: int) -> str:
+        """Under which a store knows that a race to this target is begun or over; the first race is number 0."""
+        return f"race {number} to {self.known.target.quantity} {self.known.target.value!r} is {state}"
 
-    @property
-    def _raced_to(self) -> str:
-        return f"raced to {self.known.target.quantity} {self.known.target.value!r}"
+    def _is(self, state: str, number: int) -> bool:
+        return self.known.store.agreed(self._mark(state, number)) is not None
+
+    def _agree(self, state: str, number: int, value: str = "yes") -> None:
+        self.known.store.agree(self._mark(state, number), value)
 
     def _runs(self) -> list[Run]:
         """All that are known, and those in a race that was interrupted."""

@@ -186,7 +186,7 @@ class LAMB(PerTensor):
         return ratio
 
     def _in_memory(self, group: Group, vectors: list[Tensor], step: Tensor, adapt: bool) -> float:
-        """Ten words an element: four read and two written up to the norms, three read and one written after them."""
+        """Eleven words an element: five read and three written up to the norms, two read and one written after them."""
         lr, shrink = float(group["lr"]), self._shrink(group)
         if not adapt:
             adam_in_memory(group, vectors, step, shrink=shrink, lr=lr)

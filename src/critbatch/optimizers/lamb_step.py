@@ -118,7 +118,8 @@ def adam_direction_in_memory(
         own, of_weight = dot(direction, direction).item(), dot(weight, weight).item()
         whole = own + decay * (2 * dot(direction, weight).item() + decay * of_weight) if decay else own
         if whole < CANCELS * own:
-            whole = dot(together := direction.add(weight, alpha=decay), together).item()
+            together = direction.add(weight, alpha=decay)
+            whole = dot(together, together).item()
         norm2 += whole
         weight_norm2 += of_weight
     return math.sqrt(weight_norm2), math.sqrt(norm2)
