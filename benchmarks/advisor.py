@@ -61,7 +61,7 @@ def clock_of(name: str, clock: str, folder: Path) -> Speed:
     if clock == MEASURED:
         if not path.is_file():
             measured = measure_speed(task, case.sizes, device=CPU, seconds_per_point=0.3)
-            path.write_text(measured.to_json())
+            path.write_text(measured.to_json(), encoding="utf-8")
         return Speed.from_json(path.read_bytes())
     points = []
     for size in case.sizes:
@@ -213,7 +213,7 @@ def of_task(name: str, folder: Path, fixed: Sequence[int]) -> dict[str, Any]:
     """All its scenarios: from the folder, if they were made with this policy."""
     path, now = folder / f"{name}.scenarios.json", policy()
     if path.is_file():
-        found: dict[str, Any] = json.loads(path.read_text())
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if found["policy"] == now and len(found["scenarios"][0]["searches"]) == len(fixed) + 1:
             return found
     trajectories, runner = Trajectories(name, folder), Runner(name, folder / f"{name}.fresh.jsonl")
@@ -223,7 +223,7 @@ def of_task(name: str, folder: Path, fixed: Sequence[int]) -> dict[str, Any]:
             scenarios.append(scenario(trajectories, runner, name, target, clock, seed, folder, fixed))
             trajectories.save()
     told = {"policy": now, "scenarios": rounded(scenarios)}
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(told), encoding="utf-8")
     return told
 
 
@@ -252,7 +252,7 @@ def main() -> None:
         began = time.monotonic()
         told[name] = of_task(name, asked.out, () if asked.quick else FIXED)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
-        path.write_text(written(rounded(record(list(told), told, asked.out))))
+        path.write_text(written(rounded(record(list(told), told, asked.out))), encoding="utf-8")
 
 
 if __name__ == "__main__":

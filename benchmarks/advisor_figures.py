@@ -183,7 +183,7 @@ def noise_table(scenarios: list[Scenario]) -> str:
 
 def tables(of_set: str = "final", folder: Path = RESULTS) -> dict[str, str]:
     """All of them, by their names."""
-    scenarios = json.loads((folder / f"advisor-{of_set}.json").read_text())["scenarios"]
+    scenarios = json.loads((folder / f"advisor-{of_set}.json").read_text(encoding="utf-8"))["scenarios"]
     return {
         "goals": goal_table(scenarios),
         "policies": policy_table(scenarios),

@@ -30,7 +30,7 @@ SEEDS = tuple(range(200, 210))
 
 def of_task(name: str, folder: Path) -> list[dict[str, Any]]:
     """Each clock and target: seconds of the new seeds at the recommendation, and at the best of the sweep."""
-    scenarios = json.loads((folder / f"{name}.scenarios.json").read_text())["scenarios"]
+    scenarios = json.loads((folder / f"{name}.scenarios.json").read_text(encoding="utf-8"))["scenarios"]
     runner, told = Runner(name, folder / f"{name}.fresh.jsonl"), []
     for one in scenarios:
         sweep, speed = Sweep(name, one["target"]), clock_of(name, one["clock"], folder)
@@ -64,7 +64,7 @@ def main() -> None:
         head = {"seeds": SEEDS, "clocks": [MEASURED, *CLOCKS]}
         rows = ",\n".join(f"  {json.dumps(one)}" for one in rounded(cases))
         text = json.dumps(head, indent=1)[:-2] + f',\n "cases": [\n{rows}\n ]\n}}\n'
-        (RESULTS / f"advisor-fresh-{asked.set}.json").write_text(text)
+        (RESULTS / f"advisor-fresh-{asked.set}.json").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

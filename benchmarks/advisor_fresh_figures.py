@@ -51,10 +51,10 @@ def interval_of_median(cases: list[Case], values: list[float]) -> tuple[float, f
 
 
 def table(of_set: str = "final", folder: Path = RESULTS) -> str:
-    cases = json.loads((folder / f"advisor-fresh-{of_set}.json").read_text())["cases"]
+    cases = json.loads((folder / f"advisor-fresh-{of_set}.json").read_text(encoding="utf-8"))["cases"]
     judged = {
         (s["task"], s["target"], s["clock"]): s
-        for s in json.loads((folder / f"advisor-{of_set}.json").read_text())["scenarios"]
+        for s in json.loads((folder / f"advisor-{of_set}.json").read_text(encoding="utf-8"))["scenarios"]
     }
     own = [
         infinite(judged[case["task"], case["target"], case["clock"]]["searches"]["measured"]["regret"])

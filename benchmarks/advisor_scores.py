@@ -31,7 +31,7 @@ class Sweep:
     """
 
     def __init__(self, name: str, target: int, folder: Path = RESULTS) -> None:
-        record = json.loads((folder / f"advisor-truth-{name}.json").read_text())
+        record = json.loads((folder / f"advisor-truth-{name}.json").read_text(encoding="utf-8"))
         self.name, self.recipe, self.examples = name, record["recipe"], record["examples"]
         self.sizes: list[int] = record["sizes"]
         self.seeds: list[int] = record["seeds"]

@@ -95,9 +95,9 @@ class Runner:
         self.name, self.case, self.path = name, case_of(name), path
         self.task = task_of(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text() if path.is_file() else ""
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
         whole = text[: text.rfind("\n") + 1]  # a line that was cut short is a run that had not finished
-        path.write_text(whole)
+        path.write_text(whole, encoding="utf-8")
         lines = [json.loads(line) for line in whole.splitlines()]
         self.known: dict[tuple[Any, ...], dict[str, Any]] = {tuple(line["key"]): line for line in lines}
 
@@ -124,7 +124,7 @@ class Runner:
 
     def add(self, key: tuple[Any, ...], line: dict[str, Any]) -> None:
         self.known[key] = line
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def constant(self, size: int, rung: int, seed: int, bound: float) -> Made:
@@ -278,7 +278,7 @@ def main() -> None:
         path = asked.results / f"advisor-truth-{name}.json"
         began = time.process_time()
         runs = sweep(Runner(name, asked.out / f"{name}.jsonl"))
-        path.write_text(written(record(name, runs)))
+        path.write_text(written(record(name, runs)), encoding="utf-8")
         print(f"{path}: {len(runs)} runs, {time.process_time() - began:.0f} s of processor time", flush=True)
 
 

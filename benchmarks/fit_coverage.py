@@ -177,7 +177,7 @@ def errors_with_bounds(design: Design, cases: int, *, seed: int = 0) -> dict[str
 
 def tables() -> list[str]:
     """Those of `docs/fit.md`, from the record."""
-    result = json.loads(RESULT.read_text())
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
     rows = [
         "| batch sizes | seeds | scatter | runs end after | n | S_min | E_min | B_crit | open | new runs, 80 % |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -238,7 +238,7 @@ def main() -> None:
         row = {**asdict(design), "n": cases // 4, **errors_with_bounds(design, cases // 4)}
         result["bounds"].append(row)
         print(row, flush=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print("\n\n".join(tables()))
 
 

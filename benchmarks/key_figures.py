@@ -30,11 +30,11 @@ def keep(folder: Path) -> None:
     else:
         speed = Speed.from_json((folder / "speed.json").read_bytes())
         kept, name = json.loads(speed.to_json()), f"speed-{speed.task}"
-    (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -36,7 +36,7 @@ def keep(folder: Path) -> None:
         noise=None,
         advice=None,
     )
-    (RESULTS / f"lecture-{told.task}.json").write_text(small.to_json(indent=1) + "\n")
+    (RESULTS / f"lecture-{told.task}.json").write_text(small.to_json(indent=1) + "\n", encoding="utf-8")
 
 
 def lectures() -> dict[str, Lecture]:

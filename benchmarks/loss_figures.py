@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measured() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / "measure.json").read_text())
+    found: dict[str, Any] = json.loads((RESULTS / "measure.json").read_text(encoding="utf-8"))
     return found
 
 

@@ -153,7 +153,7 @@ def main() -> None:
             )
     result["machine"] = json.loads(describe_machine(torch.device("cpu")).to_json())
     path = HERE / "results" / "measure.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"\n{path}")
 
 

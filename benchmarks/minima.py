@@ -53,7 +53,7 @@ def main() -> None:
 
     def keep(kind: str, record: object) -> None:
         path = asked.out / f"{kind}-{name}.json"
-        path.write_text(record.to_json(indent=1) + "\n")  # type: ignore[attr-defined]
+        path.write_text(record.to_json(indent=1) + "\n", encoding="utf-8")  # type: ignore[attr-defined]
         print(path)
 
     settings = {"device": device, "progress": say, "command": command, "examples": asked.examples}

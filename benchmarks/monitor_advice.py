@@ -123,7 +123,7 @@ def main() -> None:
         )
     machine = json.loads(describe_machine(torch.device("cpu")).to_json())
     record = {"every": EVERY, "rounds": given.rounds, "goal": GOAL, "points": points, "machine": machine}
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(given.out.name)
 
 

@@ -174,7 +174,7 @@ def main() -> None:
         print(f"{'met   ' if goal['met'] else 'MISSED'} {goal['goal']}: {Spread(**goal['found'])}")
     provenance = watch.provenance(command=shlex.join(["python", *sys.argv]), seed=0, device=torch.device("cpu"))
     record = {"provenance": asdict(provenance), "rounds": asked.rounds, "goals": met, "models": results}
-    asked.out.write_text(json.dumps(record, indent=1) + "\n")
+    asked.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(f"\n{asked.out}")
 
 

@@ -179,7 +179,7 @@ def main() -> None:
     record = {"provenance": asdict(provenance), "threads": given.threads, "memory": memory, "goals": results}
     record["points"] = [asdict(point) for point in points]
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return None
 
 

@@ -25,7 +25,7 @@ Arm = dict[str, Any]
 
 @cache
 def record(task: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"recipes-{task}.json").read_text())
+    found: dict[str, Any] = json.loads((RESULTS / f"recipes-{task}.json").read_text(encoding="utf-8"))
     return found
 
 

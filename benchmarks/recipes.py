@@ -37,17 +37,17 @@ class RunFile:
         head = setting.to_plain()
         if path.is_file():
             # A line that was cut short is a run that had not finished.
-            whole = [line for line in path.read_text().split("\n")[:-1] if line]
+            whole = [line for line in path.read_text(encoding="utf-8").split("\n")[:-1] if line]
             if whole and json.loads(whole[0]) != head:
                 raise SystemExit(f"{path} holds runs of another setting: use another --out.")
             self.lines = [json.loads(line) for line in whole[1:]]
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(line) + "\n" for line in (head, *self.lines)))
+        path.write_text("".join(json.dumps(line) + "\n" for line in (head, *self.lines)), encoding="utf-8")
 
     def add(self, lines: Iterable[Line]) -> None:
         new = list(lines)
         self.lines += new
-        with self.path.open("a") as file:
+        with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in new))
 
     def of(self, part: str, arm: str | None = None) -> list[Line]:
@@ -214,7 +214,7 @@ def main() -> None:
             runs.add(final_round(setting, left, seed, lambda words: print(words, flush=True), beside=arms[REFERENCE]))
     asked.results.mkdir(parents=True, exist_ok=True)
     path = asked.results / f"recipes-{asked.task}.json"
-    path.write_text(json.dumps(rounded(record(setting, runs, tuned)), indent=1) + "\n")
+    path.write_text(json.dumps(rounded(record(setting, runs, tuned)), indent=1) + "\n", encoding="utf-8")
     print(path)
 
 

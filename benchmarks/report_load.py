@@ -150,7 +150,7 @@ def main() -> None:
     result["load_average"] = os.getloadavg()
     result["machine"] = json.loads(describe_machine(torch.device("cpu")).to_json())
     print(json.dumps(result, indent=1))
-    (HERE / "results" / "report-load.json").write_text(json.dumps(result, indent=1) + "\n")
+    (HERE / "results" / "report-load.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def worker(task_name: str, sizes: list[int], rounds: int, out: Path) -> None:
                 }
             )
         if first:
-            out.write_text(json.dumps(turns))
+            out.write_text(json.dumps(turns), encoding="utf-8")
     os._exit(0)
 
 
@@ -116,7 +116,7 @@ def measured(task_name: str, sizes: list[int], rounds: int) -> dict[str, Any]:
         words = ["--worker", str(out), "--task", task_name, "--rounds", str(rounds), "--batch-sizes", *map(str, sizes)]
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", __file__, *words]
         subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        turns = json.loads(out.read_text())
+        turns = json.loads(out.read_text(encoding="utf-8"))
     size = gradient_bytes(critbatch.find_task(task_name))
     by_link: dict[int, list[float]] = {each: [] for each in sizes}
     by_fit: dict[int, list[float]] = {each: [] for each in sizes[1:]}
@@ -238,7 +238,7 @@ def main() -> None:
     command = shlex.join(["python", *sys.argv])
     record = {"provenance": asdict(watch.provenance(command=command, seed=0, device=CPU)), **record}
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=1) + "\n")
+    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return show(record)
 
 

@@ -252,7 +252,7 @@ def main() -> None:
             "machine": json.loads(describe_machine(CPU).to_json()),
         }
     print(json.dumps(result, indent=1))
-    (HERE / "results" / "store-size.json").write_text(json.dumps(result, indent=1) + "\n")
+    (HERE / "results" / "store-size.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

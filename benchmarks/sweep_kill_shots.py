@@ -28,7 +28,7 @@ class Gun:
     def aims_at(self, kind: str) -> bool:
         """Whether this process is to die in this write."""
         try:
-            if (self.folder / "armed").read_text() != kind or random.random() > CHANCE:
+            if (self.folder / "armed").read_text(encoding="utf-8") != kind or random.random() > CHANCE:
                 return False
             (self.folder / "armed").rename(self.folder / f"taken-{os.getpid()}")
         except OSError:
@@ -36,7 +36,7 @@ class Gun:
         return True
 
     def fire(self, kind: str, what: str) -> None:
-        (self.folder / "fired").write_text(f"{os.getpid()} {kind} {what}")
+        (self.folder / "fired").write_text(f"{os.getpid()} {kind} {what}", encoding="utf-8")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -70,7 +70,7 @@ def install(gun: Gun) -> None:
             gun.fire("after a line", "")
 
     def replace_or_die(self: Path, target: Path) -> Path:
-        if self.name.endswith(".pt.part"):
+        if ".pt." in self.name and self.name.endswith(".part"):
             if gun.aims_at("half a checkpoint"):
                 os.truncate(self, self.stat().st_size // 2)
                 gun.fire("half a checkpoint", "")

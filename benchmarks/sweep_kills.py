@@ -72,7 +72,7 @@ class Sweep:
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
-                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
             except (OSError, IndexError, ValueError):
                 continue
             if parent == self.master.pid and b"critbatch.campaigns.worker" in words:
@@ -85,7 +85,9 @@ class Sweep:
         if code == -signal.SIGKILL:
             self.start()
         elif code not in (None, 0):
-            raise SystemExit(f"The sweep has failed with code {code}: see\n{self.log.read_text()[-3000:]}")
+            raise SystemExit(
+                f"The sweep has failed with code {code}: see\n{self.log.read_text(encoding='utf-8')[-3000:]}"
+            )
         return code == 0
 
     def kill(self, pid: int) -> bool:
@@ -103,10 +105,10 @@ def kill_once(sweep: Sweep, kind: str) -> str | None:
     limit = time.monotonic() + (random.uniform(0, LONGEST_WAIT) if kind in ("worker", "master") else SECONDS_FOR_A_SHOT)
     fired = sweep.shots / "fired"
     if kind not in ("worker", "master", "all"):
-        (sweep.shots / "armed").write_text(kind)
+        (sweep.shots / "armed").write_text(kind, encoding="utf-8")
     try:
         while not sweep.is_over():
-            if fired.is_file() and (words := fired.read_text()):
+            if fired.is_file() and (words := fired.read_text(encoding="utf-8")):
                 pid, _, what = words.partition(" ")
                 fired.unlink()
                 return f"{'master' if int(pid) == sweep.master.pid else 'worker'}, {what.strip()}"
@@ -217,7 +219,7 @@ def main() -> None:
             result["databases"][name] = measure(name, urls[name], asked.kills, here, unbroken)
     result["machine"] = json.loads(describe_machine(torch.device("cpu")).to_json())
     path = HERE / "results" / "sweep-kills.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(path)
 
 

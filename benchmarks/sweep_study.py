@@ -24,7 +24,7 @@ def keep(folder: Path) -> None:
     task = study.question.task
     seconds = sum(run.seconds + run.evaluation_seconds + run.compile_seconds for run in study.runs)
     print(f"{task}: {len(study.runs)} runs, {seconds / 60:.0f} minutes of one core")
-    (RESULTS / f"study-{task}.json").write_text(replace(study, runs=(), speed=None).to_json(indent=1))
+    (RESULTS / f"study-{task}.json").write_text(replace(study, runs=(), speed=None).to_json(indent=1), encoding="utf-8")
 
 
 def studies() -> dict[str, Study]:

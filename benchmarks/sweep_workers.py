@@ -123,7 +123,7 @@ def main() -> None:
         "machine": json.loads(describe_machine(torch.device("cpu")).to_json()),
     }
     print(json.dumps({name: result[name] for name in result if name not in ("rounds", "machine")}, indent=1))
-    (HERE / "results" / "sweep-workers.json").write_text(json.dumps(result, indent=1) + "\n")
+    (HERE / "results" / "sweep-workers.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ FLOORS = [
     [
         "version",
         "errors",
+        "atomic_files",
         "records",
         "loss_records",
         "study_records",

@@ -84,11 +84,11 @@ def free_bytes(device: torch.device) -> int:
     found = None
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text())
+        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="utf-8"))
     free = int(found.group(1)) * 1024 if found else memory_bytes(device) // 2
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit():
-        free = min(free, int(text) - int(used.read_text()))
+    if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
+        free = min(free, int(text) - int(used.read_text(encoding="utf-8")))
     return free
 
 

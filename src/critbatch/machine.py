@@ -33,7 +33,7 @@ def host_memory_bytes() -> int:
     """Memory of the whole machine, or of this process's control group, in bytes."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+    if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         total = min(total, int(text))
     return total
 
@@ -41,6 +41,8 @@ def host_memory_bytes() -> int:
 def processor() -> str:
     """Its name."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+    if cpuinfo.is_file() and (
+        found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8", errors="replace"))
+    ):
         return found.group(1).strip()
     return platform.processor() or platform.machine()

@@ -6,9 +6,9 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from critbatch.atomic_files import write_file
 from critbatch.errors import UserError
 from critbatch.lecture_records import Lecture
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
@@ -38,26 +38,7 @@ def save_record(record: Record, folder: Path) -> Path:
         UserError: if the folder cannot be written.
     """
     path = writable(folder) / f"{file_stem(record)}.json"
-    return write_whole(record.to_json(indent=None if isinstance(record, Study) else 1), path)
-
-
-def write_whole(text: str, path: Path) -> Path:
-    """Write the file, whole or not at all.
-
-    Raises:
-        UserError: if it cannot be written.
-    """
-    part = path.with_suffix(".part")
-    try:
-        part.write_text(text)
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): make room there, or give another --out."
-        ) from error
-    return path
+    return write_file(path, record.to_json(indent=None if isinstance(record, Study) else 1))
 
 
 def file_stem(record: Record) -> str:

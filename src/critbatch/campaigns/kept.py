@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from critbatch.atomic_files import write_file
 from critbatch.errors import UserError
-from critbatch.record_files import writable, write_whole
+from critbatch.record_files import writable
 from critbatch.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -31,5 +32,5 @@ def kept(folder: Path, kind: type[R], asked: dict[str, Any], make: Callable[[], 
         with suppress(UserError):
             return kind.from_json(path.read_bytes())
     record = make()
-    write_whole(record.to_json(), path)
+    write_file(path, record.to_json())
     return record

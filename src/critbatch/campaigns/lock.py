@@ -24,7 +24,7 @@ class FolderLock:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = (folder / "store.lock").open("a+")
+            self._file = (folder / "store.lock").open("ab+")
         except OSError as error:
             raise UserError(
                 f"The folder {folder} cannot be written ({error.strerror}): give another --out, or the right to write "

@@ -19,7 +19,7 @@ def memory_kills() -> int:
     """How many processes the system has killed for want of memory by now; 0 where it does not say."""
     for counter in COUNTERS:
         if counter.is_file():
-            for line in counter.read_text().splitlines():
+            for line in counter.read_text(encoding="utf-8").splitlines():
                 name, _, number = line.partition(" ")
                 if name == "oom_kill":
                     return int(number)

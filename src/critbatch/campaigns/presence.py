@@ -33,7 +33,7 @@ class Presence:
         self.folder = folder
         self.name = name or new_name()
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / self.name).open("a")
+        self._file = (folder / self.name).open("ab")
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _of_this_process.add(self.name)
         self._seen: dict[str, tuple[int, float]] = {}
@@ -87,7 +87,7 @@ def _host_of(name: str) -> str:
 
 def _is_free(file: Path) -> bool:
     try:
-        with file.open("r+") as lock:
+        with file.open("rb+") as lock:
             fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return True

@@ -9,6 +9,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from critbatch.atomic_files import atomic_replacement, reason_of
 from critbatch.campaigns.rows import KINDS, Row, finite
 from critbatch.errors import UserError
 
@@ -62,15 +63,12 @@ def write_table(rows: Iterable[Row], columns: Sequence[str], path: Path, kind: s
     Raises:
         UserError: if the file cannot be written, or the format needs a package that is not installed.
     """
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        WRITERS[kind](rows, columns, part)
-        part.replace(path)
+        with atomic_replacement(path) as part:
+            WRITERS[kind](rows, columns, part)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}): give another --out.") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({reason_of(error)}): give another --out.") from error
 
 
 def _kind_of(rows: Sequence[Row], name: str) -> type[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
 from critbatch.integrations.after_backward import AfterBackward
 from critbatch.integrations.watch import Watch
@@ -97,7 +98,8 @@ class BatchSizeMonitor(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and folder.is_dir():
-            torch.save(self._watch.state_dict(), folder / STATE)
+            with atomic_replacement(folder / STATE) as part:
+                torch.save(self._watch.state_dict(), part)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         self._end()

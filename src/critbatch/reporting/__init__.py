@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
 from critbatch.records import Record
 from critbatch.reporting.figures import figure
 from critbatch.reporting.formats import contents, format_of
 from critbatch.reporting.text import summary
-from critbatch.reporting.whole_files import write_whole
 from critbatch.reporting.words import REASONS, WORDS
 
 __all__ = ["REASONS", "WORDS", "figure", "summary", "write_report"]
@@ -41,7 +41,8 @@ def write_report(
         written = contents(records, path, form, language=language, title=title)
         for place, content in written.files.items():
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(place, content)
+            with atomic_replacement(place) as part:
+                part.write_bytes(content)
         for place in written.stale:
             place.unlink(missing_ok=True)
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tarfile
 import tempfile
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.error import URLError
 
+from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
 from critbatch.zoo.sets import DataFile, DataSet
 
@@ -42,11 +42,9 @@ def save(stream: IO[bytes], to: Path, expected: str | None, *, kind: str = "sha2
         OSError: if the stream cannot be read or the file not be written.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.", suffix=".part")
-    part = Path(name)
-    try:
+    with atomic_replacement(to) as part:
         digest, size = hashlib.new(kind, usedforsecurity=False), 0
-        with os.fdopen(handle, "wb") as file:
+        with part.open("wb") as file:
             while piece := stream.read(_PIECE):
                 digest.update(piece)
                 size += file.write(piece)
@@ -55,10 +53,6 @@ def save(stream: IO[bytes], to: Path, expected: str | None, *, kind: str = "sha2
                 f"{source} has {size:,} bytes and the {kind.upper()} {digest.hexdigest()[:12]}..., not "
                 f"{expected[:12]}...: it was cut short or changed, fetch it again."
             )
-        part.chmod(0o644)  # mkstemp makes it for its owner alone, and data folders are shared
-        part.replace(to)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def copy(file: DataFile, source: Path, folder: Path) -> None:
