@@ -252,3 +252,17 @@ def test_a_weight_that_is_also_used_outside_its_layer_is_found() -> None:
     model(words).square().sum().backward()
     with pytest.raises(UserError, match=r"embedding\.weight is not the sum"):
         ghost.take()
+
+
+@pytest.mark.parametrize("examples", [BATCH + 2, [BATCH, 2]], ids=["in all", "of each pass"])
+def test_the_number_of_examples_that_the_caller_knows_is_compared(examples: int | list[int]) -> None:
+    torch.manual_seed(0)
+    model, inputs = MLP((6, 4, 2)).double(), draw(BATCH, 6)
+    ghost = GhostNorms(model)
+    for rows in (inputs, inputs[:2]):
+        model(rows).square().sum().backward()
+    assert len(ghost.take(examples)["0.weight"]) == BATCH + 2
+    for rows in (inputs, inputs[:2]):
+        model(rows).square().sum().backward()
+    with pytest.raises(UserError, match=r"had 5 \+ 2 examples, but the batch has 6"):
+        ghost.take(BATCH + 1)

@@ -78,7 +78,7 @@ class ExampleNorms:
     def after(self, size: int, divisor: float, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
         """As `MicroBatchNorms.after`; an example is a batch of one. In the metric there is nothing to see."""
         assert self._ghost is not None
-        found = self._ghost.take()
+        found = self._ghost.take(examples=size)
         norms2 = torch.stack([found[name].sum() for name in self.names])[None] * divisor**2
         return norms2, size, float(size)
 

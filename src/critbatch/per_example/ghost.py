@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,16 +75,24 @@ class GhostNorms:
             for weight in self._names
         ]
 
-    def take(self) -> dict[str, Tensor]:
+    def take(self, examples: int | Sequence[int] | None = None) -> dict[str, Tensor]:
         """For each weight the squared norms of the examples since the last call, shape (examples,).
 
         They are those of what `backward` was called on: of a mean over B losses they are 1 / B^2 of an example's own.
 
+        Args:
+            examples: how many there were since the last call, where the caller knows: in all, or in each backward pass.
+                None: not known.
+
         Raises:
-            UserError: if a weight's gradient is not the sum of what its layers' examples give.
+            UserError: if a weight's gradient is not the sum of what its layers' examples give, or if the layers had
+                another number of examples than `examples`.
         """
         self._reduce()
         done, self._done = self._done, []
+        sizes = [len(next(iter(norms2.values()))) for norms2 in done]
+        if done and examples is not None:
+            _compare_sizes(sizes, examples)
         return {name: torch.cat([norms2[name] for norms2 in done]) for name in (done[0] if done else {})}
 
     def end_pass(self) -> None:
@@ -193,6 +201,17 @@ class GhostNorms:
                     f"The gradient of {self._names[weight]} is not the sum of what its layer's examples give, so it is "
                     "also used outside of that layer: use micro-batches instead."
                 )
+
+
+def _compare_sizes(sizes: list[int], examples: int | Sequence[int]) -> None:
+    """Raise UserError if the layers had other numbers of examples than the caller says."""
+    same = sum(sizes) == examples if isinstance(examples, int) else sizes == list(examples)
+    if not same:
+        given = examples if isinstance(examples, int) else " + ".join(map(str, examples))
+        raise UserError(
+            f"The model's layers had {' + '.join(map(str, sizes))} examples, but the batch has {given}: put the "
+            "examples on the first dimension of all that goes into the model, or use micro-batches instead."
+        )
 
 
 def _units(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:
