@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -15,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.zoo import fill
+from critbatch.zoo import fetch, fill
 from critbatch.zoo.places import cache_folder, data_folder, find_file, given_folder
-from critbatch.zoo.sets import SETS, Archive, DataFile, DataSet
+from critbatch.zoo.sets import LARGEST_BYTES, SETS, Archive, DataFile, DataSet
 
 CONTENT = {"one.gz": b"first", "two.bin": bytes(range(256)) * 5000}
 NOWHERE = "http://127.0.0.1:9/"  # the port is closed
@@ -250,7 +252,7 @@ def test_fill_repairs_what_is_broken_and_downloads_only_that(
 
 
 FILL_FAULTS: dict[str, tuple[dict[str, bytes], str]] = {
-    "nothing there": ({}, r"missing: \S+ has no toys with one\.gz"),
+    "nothing there": ({}, r"missing: \S+ has no toys/ with one\.gz, two\.bin: give a folder that has"),
     "a changed file": (CONTENT | {"two.bin": b"other"}, r"missing: \S+two\.bin has 5 bytes and the SHA256"),
     "an unpacked file": (
         {"one": b"", "two.bin": b""},
@@ -276,36 +278,56 @@ def test_fill_says_why_a_set_is_missing_and_ends_with_1(
     assert re.fullmatch(rf"toys +{sentence}.*\n", out)
 
 
-TOOL = """
-import sys, pathlib
-folder = pathlib.Path(sys.argv[1], "cifar10")
-folder.mkdir()
-folder.joinpath("one.gz").write_bytes(b"first")
-folder.joinpath("two.bin").write_bytes(bytes(range(256)) * 5000)
-"""
-TOOLS = {
-    "as it should": (TOOL, 0, r"ok \(unpacked by \S+unpack_cifar10\.py\)"),
-    "another file": (TOOL.replace("first", "other"), 1, r"missing: \S+one\.gz has 5 bytes and the SHA256"),
-    "too few files": (TOOL.replace("two", "three"), 1, r"missing: \S+ did not write cifar10 with 2 files"),
-    "an error": ("raise SystemExit('no numpy')", 1, r"missing: \S+ ended with code 1 \(no numpy\)"),
-}
-
-
-@pytest.mark.parametrize(("tool", "code", "sentence"), TOOLS.values(), ids=list(TOOLS))
-def test_fill_lets_the_source_folder_s_own_tool_unpack_cifar10_and_checks_what_it_wrote(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tool: str,
-    code: int,
-    sentence: str,
+def test_fill_runs_no_program_of_a_data_folder_and_says_how_to_unpack_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    known(monkeypatch, NOWHERE, name="cifar10")
-    write_all(tmp_path / "source" / "tools", {"unpack_cifar10.py": tool.encode()})
-    to = tmp_path / "data"
-    assert run_fill(monkeypatch, "--from", tmp_path / "source", "--to", to, name="cifar10") == code
-    assert re.match(rf"cifar10 +{sentence}", capsys.readouterr().out)
-    assert contents(to / "cifar10") == (CONTENT if code == 0 else {})
+    source, to, mark = tmp_path / "source", tmp_path / "data", tmp_path / "mark"
+    program = f"open({str(mark)!r}, 'w')".encode()
+    names = ["tools/unpack_cifar10.py", "cifar10/unpack_cifar10.py", "sitecustomize.py", "cifar10/setup.py", "numpy.py"]
+    for name in names:
+        write_all((source / name).parent, {Path(name).name: program})
+        (source / name).chmod(0o755)
+    write_all(source / "cifar10", {"data_batch_1.packed": b"packed"})
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "critbatch.zoo.fill", "cifar10", "--from", source, "--to", to],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr == "" and not mark.exists()
+    assert re.match(
+        r"cifar10 +missing: \S+source has 'cifar10' only in a form that critbatch does not read "
+        r"\(data_batch_1\.packed, setup\.py, unpack_cifar10\.py\), and critbatch never runs a program that lies in a "
+        r"data folder: unpack the set by hand, .* into a folder that has cifar10/cifar-10-batches-bin/ with "
+        r"data_batch_1\.bin, .*, test_batch\.bin, or the published cifar-10-binary\.tar\.gz, and give that folder as "
+        r"--from\.\n$",
+        done.stdout,
+    )
+    assert not list(to.rglob("*"))
+
+
+def test_an_archive_or_a_download_that_does_not_end_is_refused(
+    places: tuple[Path, Path], site: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch, "LARGEST_BYTES", 1 << 21)
+    zeros = bytes(3 << 20)
+    known(monkeypatch, NOWHERE, packed=b"")
+    for members in ({"two.bin": zeros}, {"readme": zeros, **CONTENT}):
+        (places[0] / "toys.tar.gz").write_bytes(tar_gz(members))
+        with pytest.raises(UserError, match=r"(unpacks to|has) more than 2,097,152 bytes"):
+            data_folder("toys")
+    (places[0] / "toys.tar.gz").unlink()
+    known(monkeypatch, site[1])
+    (site[0] / "one.gz").write_bytes(zeros)
+    with pytest.raises(DataMissing, match=r"one\.gz has more than 2,097,152 bytes"):
+        data_folder("toys")
+    assert not [path for path in places[1].rglob("*") if path.is_file()]
+
+
+def test_no_set_has_a_file_that_is_too_large_to_be_read() -> None:
+    # Sizes as published: the largest archive, and the largest file unpacked.
+    assert max(170_052_171, 50_000 * 3074 + 10_000 * 3074 + (1 << 20), 60_000 * 784 + 16) < LARGEST_BYTES
 
 
 def test_fill_refuses_a_set_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:

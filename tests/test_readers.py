@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import math
 import pickle
+import resource
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,7 +101,13 @@ IDX_FAULTS: dict[str, tuple[bytes, str]] = {
     "labels for images": (idx_bytes(np.arange(9, dtype=np.uint8)), r"has the shape 9, but n x 4 x 5 is wanted"),
     "other images": (idx_bytes(IMAGES.reshape(3, 5, 4)), r"has the shape 3 x 5 x 4, but n x 4 x 5 is wanted"),
     "a header alone": (idx_bytes(IMAGES)[:9], r"ends within its header, after 9 bytes"),
-    "a header that lies": (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 4, 5), r"85,899,345,900 bytes of data but ends"),
+    "a header that lies": (struct.pack(">4B3I", 0, 0, 8, 3, 10**7, 4, 5), r"200,000,000 bytes of data but ends"),
+    "of 255 dimensions": (
+        bytes([0, 0, 8, 255]) + struct.pack(">255I", *[1] * 255) + b"7",
+        r"255 dimensions: an IDX file",
+    ),
+    "of 2^32 images of no size": (struct.pack(">4B4I", 0, 0, 8, 4, 0, *[2**32 - 1] * 3), r"says that it holds 0 x 429"),
+    "larger than memory": (struct.pack(">4B3I", 0, 0, 8, 3, 2**32 - 1, 4, 5), r"4294967295 x 4 x 5 bytes: up to 268"),
     "gzip cut short": (gzip.compress(idx_bytes(IMAGES))[:-9], r"bytes\) is a broken gzip file"),
     "gzip with a wrong sum": (
         gzip.compress(idx_bytes(IMAGES))[:-8] + b"\1\2\3\4" + gzip.compress(idx_bytes(IMAGES))[-4:],
@@ -111,7 +119,33 @@ IDX_FAULTS: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize(("data", "sentence"), IDX_FAULTS.values(), ids=list(IDX_FAULTS))
 def test_a_faulty_idx_file_is_refused_with_what_was_found(tmp_path: Path, data: bytes, sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
-        read_idx(written(tmp_path, data), (4, 5))
+        read_idx(written(tmp_path, data), None if "0 x" in sentence or "dimensions" in sentence else (4, 5))
+
+
+def test_a_gzip_file_of_two_megabytes_that_unpacks_to_two_gibibytes_is_read_no_further_than_its_header_says(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "bomb.gz"
+    packer = zlib.compressobj(9, wbits=31)
+    head = packer.compress(struct.pack(">4B3I", 0, 0, 8, 3, 100, 28, 28)) + packer.flush(zlib.Z_FULL_FLUSH)
+    zeros = packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    path.write_bytes(head + 128 * zeros)  # after a full flush a block depends on nothing before it
+    assert path.stat().st_size < 3_000_000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match=r"should hold 100 x 28 x 28 = 78,400 bytes of data but has more"):
+        read_idx(path, (28, 28))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+@pytest.mark.parametrize("read", [read_idx, read_cifar10, read_cifar100, read_characters, read_text])
+def test_a_device_without_an_end_and_a_name_that_cannot_be_are_refused(read: Callable[[Path], object]) -> None:
+    with pytest.raises(
+        UserError, match=r"/dev/zero cannot be read \(it is a device or a pipe\): give the path of a file"
+    ):
+        read(Path("/dev/zero"))
+    for name in ("a\0b", "n" * 300, "\ud800"):
+        with pytest.raises(UserError, match=r"cannot be read \("):
+            read(Path(name))
 
 
 @pytest.mark.parametrize("read", [read_idx, read_cifar10, read_cifar100, read_characters, read_text])

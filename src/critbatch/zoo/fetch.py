@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import tarfile
 import tempfile
 import urllib.request
@@ -10,12 +12,12 @@ import zlib
 from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 from urllib.error import URLError
 
 from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
-from critbatch.zoo.sets import DataFile, DataSet
+from critbatch.zoo.sets import LARGEST_BYTES, DataFile, DataSet
 
 TIMEOUT_SECONDS = 20.0  # without a byte; a slow download may take longer
 _PIECE = 1 << 20
@@ -38,7 +40,7 @@ def save(stream: IO[bytes], to: Path, expected: str | None, *, kind: str = "sha2
         source: how a message calls the stream.
 
     Raises:
-        UserError: if the checksum is another. `to` is then as it was.
+        UserError: if the checksum is another, or the stream does not end. `to` is then as it was.
         OSError: if the stream cannot be read or the file not be written.
     """
     to.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,11 @@ def save(stream: IO[bytes], to: Path, expected: str | None, *, kind: str = "sha2
             while piece := stream.read(_PIECE):
                 digest.update(piece)
                 size += file.write(piece)
+                if size > LARGEST_BYTES:
+                    raise UserError(
+                        f"{source} has more than {LARGEST_BYTES:,} bytes, which no file of a set here has: fetch the "
+                        "file as published."
+                    )
         if expected is not None and digest.hexdigest() != expected:
             raise UserError(
                 f"{source} has {size:,} bytes and the {kind.upper()} {digest.hexdigest()[:12]}..., not "
@@ -96,20 +103,39 @@ def unpack(archive: Path, files: Sequence[DataFile], folder: Path) -> None:
     """
     wanted = {file.name: file for file in files}
     try:
-        with tarfile.open(archive, "r|gz") as members:
+        with gzip.open(archive) as packed, tarfile.open(fileobj=_bounded(packed, archive), mode="r|") as members:
             for member in members:
                 file = wanted.get(PurePosixPath(member.name).name)
                 stream = members.extractfile(member) if file is not None and member.isfile() else None
                 if file is not None and stream is not None:
                     save(stream, folder / file.name, file.sha256, source=f"{file.name} in {archive}")
                     del wanted[file.name]
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         size = archive.stat().st_size
         raise UserError(f"{archive} ({size:,} bytes) is no whole tar.gz ({error}): fetch it again.") from error
     except OSError as error:
         raise UserError(f"{archive} cannot be unpacked into {folder} ({error}): make both accessible.") from error
     if wanted:
         raise UserError(f"{archive} has no {' or '.join(wanted)}: use the archive as published.")
+
+
+def _bounded(stream: gzip.GzipFile, archive: Path) -> IO[bytes]:
+    """A stream that gives no more than a published archive holds, and raises UserError then."""
+    left = LARGEST_BYTES
+
+    class Bounded(io.RawIOBase):
+        def read(self, size: int = -1) -> bytes:
+            nonlocal left
+            piece = stream.read(_PIECE if size < 0 else min(size, _PIECE))
+            left -= len(piece)
+            if left < 0:
+                raise UserError(
+                    f"{archive} unpacks to more than {LARGEST_BYTES:,} bytes, which no published archive here does: "
+                    "fetch it again."
+                )
+            return piece
+
+    return cast("IO[bytes]", Bounded())
 
 
 def unpack_set(archive: Path, data: DataSet, folder: Path) -> None:

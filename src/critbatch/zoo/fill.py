@@ -1,19 +1,19 @@
-"""Fill a data folder: `python -m critbatch.zoo.fill [--from FOLDER] [--to FOLDER]`, which `make data` runs."""
+"""Fill a data folder: `python -m critbatch.zoo.fill [--from FOLDER] [--to FOLDER]`, which `make data` runs.
+
+A data folder is data: its files are copied, checked and unpacked, and no program in it is ever run.
+"""
 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from critbatch.errors import UserError
 from critbatch.zoo.fetch import checksum, copy, download_set, unpack_set
 from critbatch.zoo.places import find_archive, find_in
-from critbatch.zoo.sets import CIFAR10, SETS, DataFile, DataSet
+from critbatch.zoo.sets import SETS, DataFile, DataSet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +60,6 @@ def fill(data: DataSet, target: Path, source: Path | None = None) -> str:
         return "ok (downloaded)"
     if not source.is_dir():
         raise UserError(f"{source} is no folder: name one that has {data.folders[0]}/{data.files[0].name}.")
-    tool = source / "tools" / "unpack_cifar10.py"
     if (found := find_in(source, data)) is not None:
         for file in data.files:
             copy(file, found / file.name, folder)
@@ -68,10 +67,7 @@ def fill(data: DataSet, target: Path, source: Path | None = None) -> str:
     if (packed := find_archive(source, data)) is not None:
         unpack_set(packed, data, folder)
         return f"ok (unpacked from {packed})"
-    if data.name == CIFAR10.name and tool.is_file():
-        _run_tool(tool, data, folder)
-        return f"ok (unpacked by {tool})"
-    raise UserError(f"{source} has no {data.folders[0]} with {data.files[0].name}.")
+    raise UserError(_by_hand(data, source))
 
 
 def is_right(path: Path, file: DataFile) -> bool:
@@ -79,24 +75,22 @@ def is_right(path: Path, file: DataFile) -> bool:
     return path.is_file() and (file.sha256 is None or checksum(path) == file.sha256)
 
 
-def _run_tool(tool: Path, data: DataSet, folder: Path) -> None:
-    """Let a data folder's own tool write the published files, then check and keep them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".critbatch-") as scratch:
-        done = subprocess.run(
-            [sys.executable, str(tool), scratch],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # the folder may be read-only
-        )
-        if done.returncode != 0:
-            words = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-            raise UserError(f"{tool} ended with code {done.returncode} ({words[-1]}).")
-        found = find_in(Path(scratch), data)
-        if found is None:
-            raise UserError(f"{tool} did not write {data.folders[0]} with {len(data.files)} files.")
-        for file in data.files:
-            copy(file, found / file.name, folder)
+def _by_hand(data: DataSet, source: Path) -> str:
+    """What to do about a source folder that lacks the set: a data folder is data, so nothing in it is ever run."""
+    wanted = [file.name for file in data.files]
+    layout = f"{data.folders[0]}/ with {', '.join(wanted)}"
+    if data.archive is not None:
+        layout += f", or the published {data.archive.name}"
+    roots = [source / PurePath(folder).parts[0] for folder in data.folders]
+    names = sorted({path.name for root in roots if root.is_dir() for path in root.iterdir()} - set(wanted))
+    if not names:
+        return f"{source} has no {layout}: give a folder that has, or leave out --from to download the set."
+    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+    return (
+        f"{source} has {data.name!r} only in a form that critbatch does not read ({shown}), and critbatch never runs a "
+        f"program that lies in a data folder: unpack the set by hand, as its own notes say, into a folder that has "
+        f"{layout}, and give that folder as --from."
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,12 @@ from critbatch.zoo.places import given_folder
 
 INPUTS = 360
 CLASSES = 1973
+LARGEST_BYTES = 1 << 33  # unpacked; TIMIT in float64 has 3 GB
+# What numpy and zipfile raise for broken files.
+_FAULTS = (
+    *(ValueError, EOFError, AttributeError, TypeError, KeyError, IndexError, OverflowError, MemoryError),
+    *(NotImplementedError, RuntimeError, SyntaxError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 
 
 def find_frames() -> Path:
@@ -57,6 +65,9 @@ def read_frames(path: Path) -> tuple[Examples, Examples]:
     try:
         # Opened here, since np.load leaves a broken archive open.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            unpacked = sum(member.file_size for member in file.zip.infolist())
+            if unpacked > LARGEST_BYTES:
+                raise UserError(f"{path} unpacks to {unpacked:,} bytes: give one of up to {LARGEST_BYTES:,}.")
             return _part(path, file, "train"), _part(path, file, "validation")
     except UserError:
         raise
@@ -64,7 +75,7 @@ def read_frames(path: Path) -> tuple[Examples, Examples]:
         raise UserError(
             f"{path} cannot be read ({error.strerror or error}): give an .npz file of numpy.savez."
         ) from error
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except _FAULTS as error:
         raise UserError(f"{path} is no .npz file of plain arrays ({error}): write it with numpy.savez.") from error
 
 

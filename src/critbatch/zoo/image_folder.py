@@ -125,7 +125,7 @@ class ImageFolder(Dataset[tuple[Tensor, int]]):
         try:
             with pillow().open(path) as file:
                 image = file.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises each of them for broken files
+        except Exception as error:  # Pillow raises OSError, SyntaxError, DecompressionBombError, IndexError and others
             raise UserError(f"{path} cannot be read as an image ({error}): repair or remove it.") from error
         if self.augmentation is None:
             pixels = _middle(image, self.size, shorter=round(self.size * 256 / 224))

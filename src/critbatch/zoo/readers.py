@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from critbatch.atomic_files import reason_of
 from critbatch.errors import UserError
+from critbatch.zoo.sets import LARGEST_BYTES
 
 Bytes = NDArray[np.uint8]
 
@@ -23,6 +25,8 @@ CIFAR_SHAPE = (3, 32, 32)
 _CIFAR_IMAGE = math.prod(CIFAR_SHAPE)
 _IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
 _PIECE = 1 << 20
+MOST_DIMENSIONS = 32  # of an array of numpy 1; images have three
+LARGEST_TEXT_BYTES = 1 << 30
 
 
 def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> Bytes:
@@ -39,7 +43,8 @@ def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> Bytes:
         uint8, shape (examples, *item_shape).
 
     Raises:
-        UserError: if the file is missing, no IDX of bytes, of another shape, cut short, or longer than it says.
+        UserError: if the file is missing, no IDX of bytes, of another shape, cut short, longer than it says, or larger
+            than `LARGEST_BYTES` once unpacked. No more than the header says is unpacked.
     """
     try:
         with _open(path) as stream:
@@ -55,14 +60,25 @@ def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> Bytes:
             shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes), 4))
             if len(sizes) < 4 * start[3] or not shape:
                 raise UserError(f"{path} ends within its header, after {4 + len(sizes)} bytes: fetch it again.")
+            if len(shape) > MOST_DIMENSIONS:
+                raise UserError(
+                    f"{path} has {len(shape)} dimensions: an IDX file of up to {MOST_DIMENSIONS} can be read."
+                )
             if item_shape is not None and shape[1:] != item_shape:
                 raise UserError(
                     f"{path} has the shape {_by(shape)}, but {_by(('n', *item_shape))} is wanted: "
                     "is this the file that was meant?"
                 )
             expected = math.prod(shape)
+            if math.prod(max(size, 1) for size in shape) > LARGEST_BYTES:  # also where one of them is 0
+                raise UserError(
+                    f"{path} says that it holds {_by(shape)} bytes: up to {LARGEST_BYTES:,} can be read, more than any "
+                    "set here has."
+                )
             data = _read(stream, expected + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
         raise _unreadable(path, error) from error
     except (EOFError, zlib.error) as error:
         raise UserError(f"{path} ({_size(path)}) is a broken gzip file ({error}): fetch it again.") from error
@@ -113,9 +129,12 @@ def read_cifar100(path: Path, examples: int | None = None) -> tuple[Bytes, Bytes
 def _read_cifar(path: Path, examples: int | None, name: str, classes: dict[str, int]) -> tuple[Bytes, Bytes]:
     """Images, and the labels that come before each: uint8, shape (examples, kinds of label)."""
     try:
-        data = bytearray(path.read_bytes())
-    except OSError as error:
+        with _open_file(path) as stream:
+            data = _read(stream, LARGEST_BYTES + 1)
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    if len(data) > LARGEST_BYTES:
+        raise UserError(f"{path} has more than {LARGEST_BYTES:,} bytes: use a .bin file of {name}'s binary version.")
     if data[:1] == b"\x80":
         raise UserError(f"{path} seems to be a Python pickle, which is never loaded: use {name}'s binary version.")
     record = len(classes) + _CIFAR_IMAGE
@@ -161,9 +180,12 @@ def read_text(path: Path) -> str:
         UserError: if the file is missing, empty, or not UTF-8.
     """
     try:
-        raw = path.read_bytes()
-    except OSError as error:
+        with _open_file(path) as stream:
+            raw = bytes(_read(stream, LARGEST_TEXT_BYTES + 1))
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    if len(raw) > LARGEST_TEXT_BYTES:
+        raise UserError(f"{path} has more than {LARGEST_TEXT_BYTES:,} bytes: give a shorter text.")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -177,9 +199,16 @@ def read_text(path: Path) -> str:
 
 def _open(path: Path) -> BufferedIOBase:
     """The file's data, unpacked where it is gzipped: browsers unpack a download and leave its name."""
-    with path.open("rb") as file:
+    with _open_file(path) as file:
         packed = file.read(2) == b"\x1f\x8b"
     return gzip.GzipFile(path) if packed else path.open("rb")
+
+
+def _open_file(path: Path) -> BufferedIOBase:
+    """The file, if it is one: a device such as /dev/zero has no end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(None, "it is a device or a pipe")
+    return path.open("rb")
 
 
 def _read(stream: BufferedIOBase, size: int) -> bytearray:
@@ -190,11 +219,10 @@ def _read(stream: BufferedIOBase, size: int) -> bytearray:
     return data
 
 
-def _unreadable(path: Path, error: OSError) -> UserError:
+def _unreadable(path: Path, error: OSError | ValueError) -> UserError:
     if isinstance(error, gzip.BadGzipFile):
         return UserError(f"{path} ({_size(path)}) is a broken gzip file ({error}): fetch it again.")
-    reason = error.strerror or type(error).__name__
-    return UserError(f"{path} cannot be read ({reason}): give the path of a file.")
+    return UserError(f"{path} cannot be read ({reason_of(error)}): give the path of a file.")
 
 
 def _size(path: Path) -> str:

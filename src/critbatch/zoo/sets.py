@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# No published file or archive is larger, packed or unpacked: the bound for what is read, so that a gzip of 2 MB that
+# unpacks to 2 GiB fills neither memory nor disk.
+LARGEST_BYTES = 1 << 28
+
 
 @dataclass(frozen=True)
 class DataFile:
