@@ -10,6 +10,7 @@ from critbatch.campaigns.advise import advise
 from critbatch.errors import UserError
 from critbatch.progress import Display
 from critbatch.records import Advice, Outcome, Quantity, Target
+from critbatch.task import accuracy
 from tiny import tiny_task
 
 TASK = tiny_task(examples=256, target=0.75)
@@ -58,7 +59,11 @@ def test_asked_again_it_makes_no_run_again(answer: tuple[Path, Advice], monkeypa
 
 
 def test_a_target_that_no_rate_reaches_is_said_plainly(tmp_path: Path) -> None:
-    task = replace(TASK, target=Target(quantity=Quantity.VALIDATION_METRIC, value=1.01))
+    task = replace(
+        TASK,
+        metric=lambda outputs, targets: 0.9 * accuracy(outputs, targets),
+        target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.95),
+    )
     advice = advise(task, out=tmp_path, budget=120)
     assert not advice.answered
     assert advice.best is None and advice.points == ()

@@ -75,6 +75,7 @@ FLOORS = [
         "rehearsal",
         "compiled",
         "evaluation",
+        "target_checks",
         "inspection",
         "solutions",
         "zoo",

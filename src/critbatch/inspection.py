@@ -12,8 +12,9 @@ from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.ledger import Ledger
 from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
-from critbatch.records import CurvePoint, Outcome, Target
+from critbatch.records import CurvePoint, Outcome, Quantity, Target
 from critbatch.scaling import scale_saturating
+from critbatch.target_checks import refuse_nan_metric
 
 # A loss this many times that of the untrained model is no detour any more.
 DIVERGED = 100.0
@@ -50,6 +51,8 @@ class Inspection:
             batch_size=None if walk.batch_size == walk.plan.batch_size else walk.batch_size,
             **numbers,
         )
+        if not ledger.curve and self.target is not None and self.target.quantity is Quantity.VALIDATION_METRIC:
+            refuse_nan_metric(self.examiner.task, point.validation_metric)
         ledger.curve.append(point)
         if self.target is not None and self.target.reached_by(point):
             ledger.outcome = Outcome.REACHED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from critbatch.augmentation import Augmentation
 from critbatch.errors import UserError
 from critbatch.examples import Data, Tree, as_data, count
 from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
-from critbatch.records import Target
+from critbatch.records import Quantity, Target
 from critbatch.task_checks import (
     IGNORED,
     check_augmentation,
@@ -46,6 +47,19 @@ def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     right = (outputs.argmax(-1) == targets).float()
     return right if right.ndim == 1 else right.flatten(1).sum(1) / _counted(targets)
+
+
+# Losses that are never negative, whatever the outputs; those of torch as `functools.partial(loss, reduction="none")`.
+NOT_NEGATIVE = (
+    cross_entropy,
+    F.cross_entropy,
+    F.binary_cross_entropy,
+    F.binary_cross_entropy_with_logits,
+    F.mse_loss,
+    F.l1_loss,
+    F.smooth_l1_loss,
+    F.huber_loss,
+)
 
 
 def _counted(targets: Tensor) -> Tensor:
@@ -105,6 +119,7 @@ class Task:
             raise UserError(
                 f"`target` is a {type(self.target).__name__}: give a critbatch.records.Target with quantity and value."
             )
+        self.check_target(self.target)
         if self.tokens_per_example < 1:
             raise UserError(f"tokens_per_example={self.tokens_per_example} is not possible: use 1 or more.")
         check_model(self.model, self.new_model)
@@ -122,6 +137,30 @@ class Task:
     def examples(self) -> int:
         """How many examples the training set has."""
         return count(self.train)
+
+    def check_target(self, target: Target) -> None:
+        """Refuse a target that no model can miss or reach, as far as loss and metric are known.
+
+        Certain are the accuracy of this module, a share from 0 to 1, and losses that are never negative. Of a loss or
+        a metric of the user's own nothing is known here: `critbatch.target_checks` tries it on examples.
+
+        Raises:
+            UserError: if the accuracy is to be above 1, or not above 0, or a loss that is never negative below 0.
+        """
+        value, by_metric = target.value, target.quantity is Quantity.VALIDATION_METRIC
+        if by_metric and self.metric is accuracy and not 0 < value <= 1:
+            percent = f", such as {value / 100:g} for {value:g} %" if 1 < value <= 100 else ""
+            why = "cannot be reached" if value > 1 else "is reached before the first step"
+            raise UserError(
+                f"A validation {self.metric_name} of {value:g} {why}, since it is a share of the examples: give a "
+                f"target above 0 and at most 1{percent}."
+            )
+        loss = self.loss.func if isinstance(self.loss, partial) else self.loss
+        if not by_metric and loss in NOT_NEGATIVE and value < 0:
+            raise UserError(
+                f"A validation loss of {value:g} cannot be reached, since {loss.__name__} is never negative: give a "
+                "target above 0."
+            )
 
     def new_model(self, seed: int, device: torch.device | None = None) -> nn.Module:
         """The model with the weights that belong to `seed`. The caller's random state stays as it is."""

@@ -108,6 +108,8 @@ class Training:
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         refuse_misfits(task, plan, seed=seed, processes=this_shard().world_size)
+        if target is not None:
+            task.check_target(target)
         self.task, self.plan, self.seed, self.target = task, plan, seed, target
         self.device = device or pick_device()
         noise_every = self.noise_every = noise_every or (NOISE_EVERY if plan.needs_noise else 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from critbatch.campaigns.advice_campaign import EPOCHS, AdviceCampaign
+from critbatch.campaigns.advice_campaign import EPOCHS, EVALUATION, AdviceCampaign
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.schedule import checked_plan
@@ -17,6 +17,7 @@ from critbatch.predict.objectives import checked_objective
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
 from critbatch.records import Advice, Objective, Setting, Target
+from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 
 BUDGET = 600.0
@@ -68,7 +69,8 @@ def advise(
         The answer, or with `answered=False` why there is none.
 
     Raises:
-        UserError: if the settings are not possible, the law says nothing of the recipe, or the folder cannot be used.
+        UserError: if the settings are not possible, no model can reach the target, the law says nothing of the recipe,
+            or the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
     """
     watch, show = Stopwatch(), progress or Display()
@@ -81,6 +83,7 @@ def advise(
         raise UserError(f"current={current} is not possible: use a batch size from 1 to {task.examples}.")
     asked = checked_objective(objective or Objective())
     plan = checked_plan(name, given, examples=task.examples, epochs=EPOCHS)
+    check_target_on_data(task, target or task.target, evaluation=EVALUATION, device=device, seed=seed)
     deadline = watch.began + budget
     clock = Clock(
         task,

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from critbatch.campaigns.lecture_campaign import LectureCampaign
+from critbatch.campaigns.lecture_jobs import EVALUATION
 from critbatch.campaigns.lecture_networks import refuse_unknown
 from critbatch.campaigns.lecture_size import LARGE_SET_SECONDS, SMALL_SET_SECONDS, two_sizes
 from critbatch.campaigns.lock import FolderLock
@@ -17,6 +18,7 @@ from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Lecture
 from critbatch.progress import Display
+from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import find_task
 
@@ -81,6 +83,7 @@ def lecture(
     planned = LARGE_SET_SECONDS if here.examples >= LARGE_SET else SMALL_SET_SECONDS
     asked = asked_claims(claims)
     refuse_unknown(networks or ())
+    check_target_on_data(here, here.target, evaluation=EVALUATION, device=device)
     campaign = LectureCampaign(
         task=task,
         here=here,

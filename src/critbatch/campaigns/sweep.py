@@ -27,6 +27,7 @@ from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
 from critbatch.records import Machine, Setting, Speed, Target
 from critbatch.study_records import Question, Study
+from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import find_task
 
@@ -106,7 +107,8 @@ def sweep(
         The runs that there are by now, those of earlier calls too, and what they say together.
 
     Raises:
-        UserError: if the question cannot be asked of this task, the store cannot be used, or a worker fails.
+        UserError: if the question cannot be asked of this task, no model can reach the target, the store cannot be
+            used, or a worker fails.
     """
     if budget is not None and budget <= 0:
         raise UserError(f"A budget of {budget} seconds allows nothing: use a number above 0.")
@@ -136,6 +138,9 @@ def sweep(
         fixed=fixed,
         varied=varied,
     )
+    if question.target is not None:
+        at = device if ray is None else torch.device("cpu")  # that of the nodes need not be here
+        check_target_on_data(here, question.target, evaluation=evaluation, device=at, seed=question.seeds[0])
     speed = _clock(here, question, out, device, show, command) if seconds is not None else None
     terms = terms_of(here, question, evaluation, device)
     with Store.open(out, terms, url=storage) as store:
