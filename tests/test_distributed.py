@@ -349,15 +349,16 @@ def test_a_rank_outside_its_world_is_refused() -> None:
         Shard(2, 2)
 
 
+SHARDED_RECIPES = ("sgd", "adam", "lars2017", "lamb2020", "akiba2017")
 SHARDED = """
-from test_distributed import TASK, sharded_plan
+from test_distributed import SHARDED_RECIPES, TASK, sharded_plan
 from critbatch.budget import Budget
 from critbatch.sharded import whole_state
 from critbatch.training import Training
 
 path = out / "sharded.pt"
 ends = {}
-for name in ("sgd", "adam"):
+for name in SHARDED_RECIPES:
     whole = Training(TASK, sharded_plan(name), shard_weights=True)
     held = sum(weight.to_local().numel() for weight in whole.model.parameters())
     whole.advance()
@@ -379,7 +380,7 @@ def sharded_plan(name: str) -> Plan:
 def test_with_sharded_weights_two_processes_do_what_one_does_and_hold_half(tmp_path: Path) -> None:
     processes.run(SHARDED, tmp_path)
     first, second = saved(tmp_path)
-    for name in ("sgd", "adam"):
+    for name in SHARDED_RECIPES:
         alone = Training(TASK, sharded_plan(name))
         alone.advance()
         weights = sum(weight.numel() for weight in alone.model.parameters())
@@ -395,7 +396,45 @@ def test_what_sharded_weights_do_not_go_with_is_one_sentence(monkeypatch: pytest
     monkeypatch.setattr("critbatch.training.this_shard", lambda: Shard(0, 2))
     with pytest.raises(UserError, match="must be shared equally by 2 processes: use a multiple of 2, and drop_last"):
         Training(TASK, tiny_plan("sgd", batch_size=9), shard_weights=True)
-    with pytest.raises(UserError, match="do not go with the optimizer LARS: leave one of them out"):
-        Training(TASK, sharded_plan("lars2017"), shard_weights=True)
     with pytest.raises(UserError, match="do not go with copies of the model, the noise of the gradient"):
         Training(TASK, sharded_plan("swap2020"), shard_weights=True, noise_every=1)
+
+
+SHARDED_OPTIMIZERS = """
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Replicate, Shard, distribute_tensor
+from critbatch.optimizers import LAMB, LARS, RMSpropWarmUp
+
+mesh = init_device_mesh("cpu", (2,))
+# Shared unequally, not at all by one process, along the second axis, and by none: a copy in each.
+layouts = [((5, 3), Shard(0)), ((1, 4), Shard(0)), ((6, 5), Shard(1)), ((7,), Shard(0)), ((2, 2), Replicate())]
+makers = {
+    "LARS": lambda weights: LARS(weights, lr=0.5, weight_decay=0.1, trust_coefficient=0.1),
+    "LAMB": lambda weights: LAMB(weights, lr=0.1, weight_decay=0.1, max_gradient_norm=1.5),
+    "RMSprop": lambda weights: RMSpropWarmUp(weights, lr=0.1),
+}
+for name, make in makers.items():
+    generator = torch.Generator().manual_seed(0)
+    numbers = [[torch.randn(shape, generator=generator).double() for shape, _ in layouts] for _ in range(4)]
+    whole = [torch.nn.Parameter(value.clone()) for value in numbers[0]]
+    parts = [
+        torch.nn.Parameter(distribute_tensor(value, mesh, [layout]))
+        for value, (_, layout) in zip(numbers[0], layouts)
+    ]
+    optimizers = make(whole), make(parts)
+    for grads in numbers[1:]:
+        for weight, part, grad, (_, layout) in zip(whole, parts, grads, layouts):
+            weight.grad, part.grad = grad, distribute_tensor(grad, mesh, [layout])
+        for optimizer in optimizers:
+            optimizer.step()
+    for weight, part in zip(whole, parts):
+        torch.testing.assert_close(part.full_tensor(), weight.detach(), rtol=1e-12, atol=1e-12)
+    if name != "RMSprop":
+        assert list(optimizers[0].trust_ratios().values()) == list(map(
+            lambda ratio: __import__("pytest").approx(ratio, rel=1e-12), optimizers[1].trust_ratios().values()
+        ))
+"""
+
+
+def test_optimizers_step_on_the_parts_of_weights_as_on_the_whole(tmp_path: Path) -> None:
+    processes.run(SHARDED_OPTIMIZERS, tmp_path)

@@ -9,6 +9,7 @@ from torch import nn
 from critbatch.gradient_noise import average, noise_scale
 from critbatch.noise_meter import NoiseMeter
 from critbatch.records import NoiseScale
+from critbatch.sharpness_aware import uphill
 from critbatch.squared_norms import squares
 from critbatch.step import Step
 from tiny import tiny_task
@@ -121,3 +122,26 @@ def test_the_norm_of_a_large_gradient_is_as_exact_as_that_of_a_small_one() -> No
     assert norms2.shape == (1, 3)
     assert norms2[0, 0].item() == pytest.approx(float(large.double().square().sum()), rel=2e-5)
     assert norms2[0, 1:].tolist() == pytest.approx([7.0, 0.0])
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1.1])
+def test_equal_elements_whose_rounding_errors_all_go_one_way_add_up_to_five_digits(value: float) -> None:
+    for numbers in (1 << 10, (1 << 14) + 5, 3_000_000):
+        tensor = torch.full((numbers,), value)
+        truth = numbers * tensor[0].double().item() ** 2
+        assert squares([tensor]).item() == pytest.approx(truth, rel=5e-6)
+
+
+def test_the_squared_norm_of_complex_numbers_is_that_of_their_absolute_values() -> None:
+    numbers = torch.complex(torch.tensor([3.0, 0.0]), torch.tensor([4.0, 2.0]))
+    assert squares([numbers, None]).tolist() == [[29.0, 0.0]]
+
+
+def test_a_sharpness_aware_step_has_the_length_that_was_asked_for_also_for_large_weights() -> None:
+    model = nn.Linear(2000, 1500, bias=False)
+    weight = model.weight
+    with torch.no_grad():
+        weight.zero_()
+    weight.grad = torch.full_like(weight, 0.7)
+    with uphill(model, [weight], 10.0):
+        assert weight.detach().double().norm().item() == pytest.approx(10.0, rel=5e-6)

@@ -100,11 +100,11 @@ def test_the_samples_hold_every_kind_of_record_that_has_a_figure():
     assert not missing, "give sample_gaps.RECORDS one of each"
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+# What is drawn is the same in each language; where words stand is tested in all of them below.
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-def test_every_mark_line_bar_band_and_interval_of_every_figure_is_drawn(record: Record, language: str):
+def test_every_mark_line_bar_band_and_interval_of_every_figure_is_drawn(record: Record):
     (subject,) = subjects([record])
-    pictures = [figure(record, language), *(c.picture.figure for c in charts(chapter(subject, Voice(language))))]
+    pictures = [figure(record, "en"), *(c.picture.figure for c in charts(chapter(subject, Voice("en"))))]
     for shown in pictures:
         drawn = paper_figure(shown)
         described = shown.to_plotly_json()

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from critbatch.distributed import Shard
 from critbatch.errors import UserError
+from critbatch.optimizers.per_tensor import PerTensor
 from critbatch.plan import Plan
 from critbatch.replica import Replica
 
@@ -84,7 +85,9 @@ def refuse_sharding(plan: Plan, optimizer: Optimizer, *, examples: int, shard: S
         "copies of the model": any(phase.copies > 1 for phase in plan.phases),
         "sharpness-aware steps": plan.sam_rho is not None,
         "the noise of the gradient": noise_every > 0,
-        f"the optimizer {type(optimizer).__name__}": not type(optimizer).__module__.startswith("torch.optim"),
+        f"the optimizer {type(optimizer).__name__}": not (
+            isinstance(optimizer, PerTensor) or type(optimizer).__module__.startswith("torch.optim")
+        ),
     }
     if found := [name for name, there in what.items() if there]:
         raise UserError(f"Sharded weights do not go with {', '.join(found)}: leave one of them out.")
@@ -117,6 +120,9 @@ def put_back(model: nn.Module, optimizer: Optimizer, model_state: dict[str, Any]
     """Load what `whole_state` and `whole_optimizer_state` gave, with any number of processes."""
     if isinstance(model, FSDPModule):
         set_model_state_dict(model, model_state, options=WHOLE)
+        if isinstance(optimizer, PerTensor):
+            # Else torch makes the state by a step at a learning rate of 0, which RMSprop warm-up refuses.
+            optimizer.begin_all()
         set_optimizer_state_dict(model, optimizer, state, options=WHOLE)
     else:
         model.load_state_dict(model_state)

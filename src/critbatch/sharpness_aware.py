@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from critbatch.squared_norms import squares
+
 
 @contextmanager
 def uphill(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> Iterator[None]:
@@ -20,7 +22,7 @@ def uphill(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> 
     """
     grads = [weight.grad for weight in parameters if weight.grad is not None]
     moved = [weight for weight in parameters if weight.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
+    norm = squares(grads).sum().sqrt()
     # A gradient of zero has no direction: the weights stay.
     scale = torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
     before = [weight.detach().clone() for weight in moved]

@@ -13,13 +13,13 @@ _HALF = (torch.float16, torch.bfloat16)
 def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) -> Tensor:
     """The squared norm of each gradient, and below it that in the metric where there is one. Shape (rows, weights).
 
-    Float16 and bfloat16 are squared in float32. A gradient that is None counts 0.
+    Float16 and bfloat16 are squared in float32, complex numbers by their absolute value. A gradient that is None
+    counts 0.
     """
     grads = list(grads)
     found = {i: grad.float() if grad.dtype in _HALF else grad for i, grad in enumerate(grads) if grad is not None}
     if not found:
         return torch.zeros(1 if metric is None else 2, len(grads))
-    first = next(iter(found.values()))
     values = list(found.values())
     rows = [values]
     if metric is not None:
@@ -27,7 +27,7 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
     norms2 = torch.stack([squared_norms(row) for row in rows])
     if len(found) == len(grads):
         return norms2
-    whole = torch.zeros(len(rows), len(grads), dtype=first.dtype, device=first.device)
+    whole = torch.zeros(len(rows), len(grads), dtype=norms2.dtype, device=norms2.device)
     whole[:, list(found)] = norms2
     return whole
 
@@ -40,17 +40,22 @@ def squares_of(grad: Tensor, factors: Tensor | None = None) -> Tensor:
     return torch.stack([squared_norm(wide), squared_norm(wide * factors)])
 
 
-# Elements of one sum: over that many of float32 a scalar product is right to 1e-5. Torch's norm on a CPU is not, nor
-# as fast: over 25 million it is 0.1 % too small.
-PIECE = 1 << 22
+# Elements of one sum. A CPU adds up float32 in a few lanes, one element after another, and rounding errors of equal
+# elements all go one way: over 2^24 of them a scalar product is off by 1.2 %, over 2^14 by 1e-5, over 2^10 by 2e-6.
+ROW = 1 << 10
 
 
 def squared_norm(tensor: Tensor) -> Tensor:
-    """Shape ()."""
-    flat = tensor.reshape(-1)
-    if len(flat) <= PIECE or tensor.device.type != "cpu":
+    """The sum of ``|x|^2`` over all elements, shape (), right to five digits for any number of them.
+
+    A norm of each row costs no more than one scalar product of everything, and sums of rows are short on any CPU.
+    """
+    flat = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
+    if len(flat) <= ROW or tensor.device.type != "cpu":
         return torch.dot(flat, flat)
-    return torch.stack([torch.dot(piece, piece) for piece in torch.split(flat, PIECE)]).sum()
+    whole = len(flat) // ROW * ROW
+    rows, rest = torch.linalg.vector_norm(flat[:whole].view(-1, ROW), dim=1), flat[whole:]
+    return squared_norm(rows) + torch.dot(rest, rest)
 
 
 def squared_norms(tensors: list[Tensor]) -> Tensor:

@@ -20,9 +20,9 @@ from critbatch.optimizers.lamb_step import (
     lamb_ratio,
     whole_step,
 )
-from critbatch.optimizers.memory import length, lengths, lines, spare, subtract
+from critbatch.optimizers.memory import Layout, length, lengths, lines, spare, subtract
 from critbatch.optimizers.packed import Pack, working_type
-from critbatch.optimizers.per_tensor import Group, PerTensor
+from critbatch.optimizers.per_tensor import Group, Kind, PerTensor
 
 
 class LAMB(PerTensor):
@@ -115,12 +115,12 @@ class LAMB(PerTensor):
                     f"phi_bounds={low, high} is not possible: use two numbers of 0 or more, the less first."
                 )
 
-    def _before(self, grads: Iterable[Tensor]) -> None:
+    def _before(self, grads: Iterable[tuple[Kind, list[Tensor]]]) -> None:
         self._grad_norm = None
         if any(group["max_gradient_norm"] is not None for group in self.param_groups):
-            norms = [length(grad.to(working_type(grad))) for grad in grads]
+            norms = [lengths([grad.to(working_type(grad)) for grad in of_kind], kind.layout) for kind, of_kind in grads]
             if norms:
-                self._grad_norm = length(torch.stack([one.to(norms[0]) for one in norms]))
+                self._grad_norm = length(torch.cat([one.to(norms[0]) for one in norms]))
 
     def _shrink(self, group: Group) -> Tensor | None:
         """What gradients are multiplied by, if they are."""
@@ -144,7 +144,13 @@ class LAMB(PerTensor):
         return whole_step(weight, grad, mean, square, *given, **settings)
 
     def _list(
-        self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
+        self,
+        group: Group,
+        weights: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Tensor]],
+        adapt: bool,
+        layout: Layout | None,
     ) -> Tensor | None:
         means, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
         lr, (beta1, beta2) = rate_of(group["lr"]), group["betas"]
@@ -163,7 +169,7 @@ class LAMB(PerTensor):
         ratio: Tensor | None = None
         if adapt:
             torch._foreach_add_(directions, weights, alpha=group["weight_decay"])
-            sizes = lengths(weights), lengths(directions)
+            sizes = lengths(weights, layout), lengths(directions, layout)
             ratio = lamb_ratio(*sizes, **_bounds(group))
             torch._foreach_mul_(directions, (ratio * lr).unbind())
         else:

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from critbatch.optimizers.memory import blocks, length_in_graph
+from critbatch.squared_norms import squared_norm
 
 Number = TypeVar("Number", float, Tensor)
 
 CACHED = 131_072  # Elements: five vectors of them stay in a second-level cache of 2 MiB, by and large.
-CANCELS = 0.1  # Where the decay takes so much of |r|^2 away that too few digits of a sum in float32 would be left.
+# From this ratio |decay x| / |r| on, u itself is squared: below it, the few digits that a scalar product of r and x has
+# (see `squared_norms.ROW`) are enough for five of |u|.
+LARGE_DECAY = 0.02
 
 
 def lamb_ratio(
@@ -109,18 +112,19 @@ def adam_direction_in_memory(
 
     AdamW with the rate and the decay at -1 makes 0 of what lies in the weight's place, and adds its direction to it.
     """
-    adamw, dot, decay = torch._fused_adamw_, torch.dot, group["weight_decay"]
+    adamw, decay = torch._fused_adamw_, group["weight_decay"]
     settings, steps = _kernel(group, lr=-1.0, weight_decay=-1.0), _steps(group, step)
     weight_norm2 = norm2 = 0.0
     for weight, grad, mean, square, direction in blocks(*vectors, target, size=CACHED):
         given = grad if shrink is None else grad * shrink
         adamw([direction], [given], [mean], [square], [], steps, **settings)
-        own, of_weight = dot(direction, direction).item(), dot(weight, weight).item()
-        whole = own + decay * (2 * dot(direction, weight).item() + decay * of_weight) if decay else own
-        if whole < CANCELS * own:
-            together = direction.add(weight, alpha=decay)
-            whole = dot(together, together).item()
-        norm2 += whole
+        own, of_weight = squared_norm(direction).item(), squared_norm(weight).item()
+        if decay * math.sqrt(of_weight) > LARGE_DECAY * math.sqrt(own):
+            norm2 += squared_norm(direction.add(weight, alpha=decay)).item()
+        elif decay:
+            norm2 += own + decay * (2 * torch.dot(direction, weight).item() + decay * of_weight)
+        else:
+            norm2 += own
         weight_norm2 += of_weight
     return math.sqrt(weight_norm2), math.sqrt(norm2)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from critbatch.errors import UserError
 from critbatch.optimizers.compiling import compile_step
 from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
-from critbatch.optimizers.memory import blocks, length, lengths, lines, norm
+from critbatch.optimizers.memory import Layout, blocks, length, lengths, lines, norm
 from critbatch.optimizers.packed import Pack
 from critbatch.optimizers.per_tensor import Group, PerTensor
 
@@ -150,7 +150,13 @@ class LARS(PerTensor):
         return ratio
 
     def _list(
-        self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
+        self,
+        group: Group,
+        weights: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Tensor]],
+        adapt: bool,
+        layout: Layout | None,
     ) -> Tensor | None:
         lr, inside, momentum = rate_of(group["lr"]), group["variant"] == "paper", group["momentum"]
         velocities = [state["momentum_buffer"] for state in states]
@@ -158,7 +164,7 @@ class LARS(PerTensor):
         push = grads
         if adapt:
             decay = group["weight_decay"]
-            sizes = lengths(weights), lengths(grads)
+            sizes = lengths(weights, layout), lengths(grads, layout)
             ratio = lars_ratio(*sizes, trust=group["trust_coefficient"], weight_decay=decay)
             scale = ratio * lr if inside else ratio
             push = list(torch._foreach_mul(torch._foreach_add(grads, weights, alpha=decay), scale.unbind()))

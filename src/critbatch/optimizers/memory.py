@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
+
+from critbatch.squared_norms import squared_norm
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import Placement
+
+Layout: TypeAlias = "tuple[DeviceMesh, tuple[Placement, ...]]"
+"""How a `DTensor` lies over processes: their mesh, and for each of its dimensions a part or a copy of the tensor."""
 
 # Elements: a megabyte of float32. Smaller blocks need more calls; of larger ones a second-level cache keeps less.
 BLOCK = 262_144
@@ -35,8 +46,8 @@ def blocks(*vectors: Tensor, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
 
 
 def norm(vector: Tensor) -> float:
-    """The length of a vector. Over more elements than a piece has, float32 would lose its sixth digit."""
-    return math.sqrt(sum(torch.dot(part, part).item() for (part,) in blocks(vector, size=4 * BLOCK)))
+    """The length of a vector."""
+    return math.sqrt(squared_norm(vector).item())
 
 
 def length(tensor: Tensor) -> Tensor:
@@ -55,8 +66,37 @@ def length_in_graph(tensor: Tensor) -> Tensor:
     return found.to(tensor.dtype)
 
 
-def lengths(tensors: list[Tensor]) -> Tensor:
-    """The norm of each, shape (tensors,)."""
+def layout_of(tensor: Tensor) -> Layout | None:
+    """That of a `DTensor`, None for any other tensor."""
+    # Importing the class takes seconds: where nobody has, there is none.
+    if "torch.distributed.tensor" not in sys.modules:
+        return None
+    from torch.distributed.tensor import DTensor
+
+    return (tensor.device_mesh, tuple(tensor.placements)) if isinstance(tensor, DTensor) else None
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """Of a `DTensor` the part that lies in this process, without a copy; any other tensor as it is."""
+    part: Any = tensor
+    return tensor if layout_of(tensor) is None else part.to_local()
+
+
+def lengths(tensors: list[Tensor], layout: Layout | None = None) -> Tensor:
+    """The norm of each, shape (tensors,).
+
+    Args:
+        layout: how the whole tensors lie over processes, where these are this process's parts of them. The squared
+            norms of the parts are then added up over the processes: every process must call this.
+    """
+    if layout is not None:
+        from torch.distributed.tensor import DTensor, Partial
+
+        mesh, placements = layout
+        summed = [Partial() if placement.is_shard() else placement for placement in placements]
+        parts = torch.stack([squared_norm(tensor) for tensor in tensors])
+        whole: Tensor = DTensor.from_local(parts, mesh, summed, run_check=False).full_tensor()
+        return whole.sqrt()
     if tensors[0].device.type == "cpu":
         return torch.stack([length(tensor) for tensor in tensors])
     return torch.stack(torch._foreach_norm(tensors))

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
+from critbatch.optimizers.memory import Layout, layout_of, own_part
 from critbatch.optimizers.packed import Member, Pack, working_type
 
 Group = dict[str, Any]
@@ -29,9 +30,12 @@ class Kind:
     dtype: torch.dtype
     device: torch.device
     on_cpu: bool
+    layout: Layout | None  # of a DTensor, as FSDP2 makes of each weight
 
     def way(self, group: Group) -> str:
         """Through which of the three methods: "one", "list" or "pack"."""
+        if self.layout is not None:
+            return "list"
         if group["foreach"] is not None:
             return "list" if group["foreach"] else "one"
         if self.on_cpu:
@@ -44,6 +48,9 @@ class PerTensor(Optimizer):
 
     Weights and gradients of half precision arrive there as float32, which is also the type of their state: the norm of
     a million halves cannot be told in a half, nor can a small update be added up in one.
+
+    Weights that are DTensors, as `torch.distributed.fsdp.fully_shard` makes them, are updated part by part in each
+    process; norms are those of the whole tensors. `_list` gets the parts and the `Layout` to add their norms up.
     """
 
     moments: tuple[str, ...] = ()
@@ -59,14 +66,20 @@ class PerTensor(Optimizer):
         """Refuse hyper-parameters that cannot be meant."""
         raise NotImplementedError
 
-    def _before(self, grads: Iterable[Tensor]) -> None:
+    def _before(self, grads: Iterable[tuple[Kind, list[Tensor]]]) -> None:
         """Look at all gradients, and refuse what cannot be done, before any weight moves."""
 
     def _one(self, group: Group, weight: Tensor, grad: Tensor, state: dict[str, Tensor], adapt: bool) -> float | Tensor:
         raise NotImplementedError
 
     def _list(
-        self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
+        self,
+        group: Group,
+        weights: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Tensor]],
+        adapt: bool,
+        layout: Layout | None,
     ) -> Tensor | None:
         raise NotImplementedError
 
@@ -85,7 +98,9 @@ class PerTensor(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         gathered = [self._gather(group) for group in self.param_groups]
-        self._before(grad for kinds in gathered for members in kinds.values() for _, grad, _ in members)
+        self._before(
+            (kind, [own_part(grad) for _, grad, _ in members]) for kinds in gathered for kind, members in kinds.items()
+        )
         self._ratios.clear()
         for index, (group, kinds) in enumerate(zip(self.param_groups, gathered, strict=True)):
             for kind, members in kinds.items():
@@ -103,6 +118,13 @@ class PerTensor(Optimizer):
             values = ratios.tolist() if isinstance(ratios, Tensor) else ratios or [1.0] * len(weights)
             found.update((names[id(weight)], float(one)) for weight, one in zip(weights, values, strict=True))
         return {name: found[name] for name in names.values() if name in found}
+
+    def begin_all(self) -> None:
+        """Make the state of each weight, as the first step would, so that a saved one can be put into its place."""
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if not self.state[weight]:
+                    self._begin(group, weight, self.state[weight])
 
     def add_param_group(self, param_group: Group) -> None:
         super().add_param_group(param_group)
@@ -167,7 +189,8 @@ class PerTensor(Optimizer):
         return found
 
     def _kind_of(self, weight: Tensor) -> Kind:
-        traits = (weight.ndim > 1, weight.numel() <= SMALL, weight.dtype, weight.device, weight.is_cpu)
+        small = weight.numel() <= SMALL
+        traits = (weight.ndim > 1, small, weight.dtype, weight.device, weight.is_cpu, layout_of(weight))
         kind = self._kinds_by_traits.setdefault(traits, Kind(*traits))
         self._kinds[id(weight)] = kind
         return kind
@@ -191,7 +214,7 @@ class PerTensor(Optimizer):
         elif way == "one":
             ratios = [self._converted_one(group, member, adapt) for member in members]
         else:
-            ratios = self._converted_list(group, members, adapt)
+            ratios = self._converted_list(group, members, adapt, kind.layout)
         # Without the gradients, whose memory is not ours to keep.
         self._ratios.append(([weight for weight, _, _ in members], ratios))
 
@@ -224,13 +247,16 @@ class PerTensor(Optimizer):
         weight.copy_(wide)
         return ratio
 
-    def _converted_list(self, group: Group, members: list[Member], adapt: bool) -> Tensor | None:
+    def _converted_list(self, group: Group, members: list[Member], adapt: bool, layout: Layout | None) -> Tensor | None:
         weights, grads, states = map(list, zip(*members, strict=True))
         if self.counts:
             torch._foreach_add_([state["step"] for state in states], 1)
+        if layout is not None:
+            weights, grads = list(map(own_part, weights)), list(map(own_part, grads))
+            states = [{name: own_part(value) for name, value in state.items()} for state in states]
         kind = working_type(weights[0])
         wide = weights if weights[0].dtype == kind else [weight.to(kind) for weight in weights]
-        ratios = self._list(group, wide, [grad.to(kind) for grad in grads], states, adapt)
+        ratios = self._list(group, wide, [grad.to(kind) for grad in grads], states, adapt, layout)
         if wide is not weights:
             torch._foreach_copy_(weights, wide)
         return ratios

@@ -12,9 +12,9 @@ from torch import Tensor
 from critbatch.errors import UserError
 from critbatch.optimizers.compiling import compile_step
 from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
-from critbatch.optimizers.memory import lines
+from critbatch.optimizers.memory import Layout, lines
 from critbatch.optimizers.packed import Pack
-from critbatch.optimizers.per_tensor import Group, PerTensor
+from critbatch.optimizers.per_tensor import Group, Kind, PerTensor
 
 
 def sgd_share(epoch: float, *, centre: float = 10.0, period: float = 5.0, as_printed: bool = False) -> float:
@@ -147,7 +147,7 @@ class RMSpropWarmUp(PerTensor):
         check_range(weight_decay=group["weight_decay"], rmsprop_lr=group["rmsprop_lr"])
         check_positive(eps=group["eps"], period=group["period"])
 
-    def _before(self, grads: Iterable[Tensor]) -> None:
+    def _before(self, grads: Iterable[tuple[Kind, list[Tensor]]]) -> None:
         for group in self.param_groups:
             lr = rate_of(group["lr"])
             if not isinstance(lr, Tensor) and lr == 0 and _share(group) < 1:
@@ -166,7 +166,13 @@ class RMSpropWarmUp(PerTensor):
         return 1.0
 
     def _list(
-        self, group: Group, weights: list[Tensor], grads: list[Tensor], states: list[dict[str, Tensor]], adapt: bool
+        self,
+        group: Group,
+        weights: list[Tensor],
+        grads: list[Tensor],
+        states: list[dict[str, Tensor]],
+        adapt: bool,
+        layout: Layout | None,
     ) -> Tensor | None:
         changes, squares = ([state[name] for state in states] for name in self.moments)
         (mu1, mu2), (sgd, rmsprop), lr = group["betas"], _parts(group), rate_of(group["lr"])
