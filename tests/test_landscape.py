@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.loss_records import Landscape, Shift
+from critbatch.loss_records import Landscape, Mode, Shift
 from critbatch.measure.landscape import filter_normalized
 from critbatch.measure.recomputed import recompute_batch_norm
 from critbatch.measure.shifted import changes_for
@@ -59,6 +60,74 @@ def test_batch_norm_s_statistics_are_those_of_the_whole_set_whatever_the_chunks(
         torch.testing.assert_close(layer.running_var, hidden.var(0).detach())
         assert not layer.training and layer.momentum == 0.1
     assert not model[1].running_mean.any()
+
+
+class Frozen(nn.Sequential):
+    """Holds its first batch norm in eval mode, as fine-tuning does."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.BatchNorm1d(4, momentum=None), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+        self.double()
+        self[0].running_mean.fill_(7.0)
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(mode)
+        self[0].eval()
+        return self
+
+
+class FrozenLayer(nn.BatchNorm1d):
+    def train(self, mode: bool = True) -> FrozenLayer:
+        return super().train(False)
+
+
+def frozen_by_its_layer() -> nn.Module:
+    model = nn.Sequential(FrozenLayer(4), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).double()
+    model[0].running_mean.fill_(7.0)
+    return model
+
+
+def frozen_by_hand() -> nn.Module:
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).double().train()
+    model[0].running_mean.fill_(7.0)
+    model[0].eval()
+    return model
+
+
+@pytest.mark.parametrize("make", [Frozen, frozen_by_its_layer, frozen_by_hand])
+def test_statistics_that_training_holds_stay_and_others_are_computed_anew(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    surface = Surface(replace(TASK, model=make), model, chunk=19)
+    recompute_batch_norm(surface)
+    frozen, moved = surface.model[0], surface.model[2]
+    assert (frozen.running_mean == 7).all() and (frozen.running_var == 1).all()
+    hidden = model[1]((TASK.train.inputs - 7) / (1 + 1e-5) ** 0.5).detach()
+    torch.testing.assert_close(moved.running_mean, hidden.mean(0))
+    torch.testing.assert_close(moved.running_var, hidden.var(0))
+    assert not frozen.training and not moved.training
+
+
+@pytest.mark.parametrize("make", [Frozen, frozen_by_its_layer, frozen_by_hand])
+def test_over_batches_a_layer_that_training_holds_uses_its_own_statistics(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    surface = Surface(replace(TASK, model=make), model, mode=Mode.BATCH)
+    hidden = model[1]((TASK.train.inputs - 7) / (1 + 1e-5) ** 0.5)
+    outputs = model[3]((hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + 1e-5).sqrt())
+    truth = nn.functional.cross_entropy(outputs, TASK.train.targets)
+    assert surface.measure()[0] == pytest.approx(truth.item(), rel=1e-9)
+
+
+def test_without_a_batch_norm_that_moves_nothing_is_computed_anew_and_the_mode_does_not_matter() -> None:
+    task = replace(TASK, model=lambda: nn.Sequential(FrozenLayer(4), nn.Linear(4, 3)).double())
+    assert not Surface(task, task.new_model(0), mode=Mode.BATCH).setup.batch_norm
+    assert not critbatch.landscape(task, task.new_model(0), points=3).batch_norm_recomputed
+
+
+def test_a_batch_norm_over_chunks_never_gets_a_single_example() -> None:
+    surface = Surface(NORMALIZED, NORMALIZED.new_model(0), mode=Mode.BATCH, chunk=95)
+    assert [len(targets) for _, targets in surface.chunks()] == [96]
+    surface.gradient()
+    recompute_batch_norm(surface)
 
 
 def test_along_a_line_batch_norm_is_computed_anew() -> None:

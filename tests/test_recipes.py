@@ -231,6 +231,18 @@ def test_sharpness_aware_is_the_gradient_at_weights_moved_up_the_slope() -> None
             assert torch.equal(tensor, once[name] if name in once else before[name]), name
 
 
+def test_a_sharpness_aware_step_counts_its_batch_once_where_batch_norm_averages_over_all_batches() -> None:
+    model = Normalized().double()
+    model.norm.momentum = None
+    step = Step(TASK, model, torch.optim.SGD(model.parameters(), lr=0.0), sam_rho=0.05)
+    batches = [TASK.train.span(start, start + 20) for start in (0, 20, 40)]
+    for batch in batches:
+        step.gradient([batch], 20)
+    means = torch.stack([model.first(inputs).mean(0) for inputs, _ in batches])
+    torch.testing.assert_close(model.norm.running_mean, means.mean(0).detach(), rtol=1e-12, atol=1e-13)
+    assert model.norm.num_batches_tracked == 3 and model.norm.momentum is None
+
+
 def test_options_of_a_plan_change_the_model_that_it_begins_with() -> None:
     task = tiny_task(dtype=torch.float64)
     object.__setattr__(task, "model", lambda: Normalized().double())

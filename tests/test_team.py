@@ -124,6 +124,54 @@ def test_the_mean_s_batch_norm_has_the_statistics_of_the_training_set() -> None:
     assert training.model.training and training.model[1].momentum == 0.1
 
 
+class FrozenNorm(nn.Sequential):
+    """Its first batch norm is pretrained and stays in eval mode; the second one has the mean over all batches."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.BatchNorm1d(4), nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=None), nn.ReLU(), nn.Linear(8, 3)
+        )
+        self[0].running_mean.fill_(7.0)
+        self[0].running_var.fill_(4.0)
+
+    def train(self, mode: bool = True) -> FrozenNorm:
+        super().train(mode)
+        self[0].eval()
+        return self
+
+
+@pytest.mark.parametrize("shares_batches", [False, True])
+def test_the_mean_keeps_batch_norm_statistics_that_training_held(shares_batches: bool) -> None:
+    task = Task(
+        "frozen",
+        model=lambda: FrozenNorm().double(),
+        train=TASK.train,
+        validation=TASK.validation,
+        target=TASK.target,
+    )
+    training = ended(plan(phase(copies=3, shares_batches=shares_batches)), task)
+    first, second = training.model[0], training.model[2]
+    assert (first.running_mean == 7).all() and (first.running_var == 4).all() and not first.training
+    normalized = (task.train.span(0, 96)[0] - 7) / (4 + 1e-5) ** 0.5
+    hidden = training.model[1](normalized * first.weight + first.bias)
+    torch.testing.assert_close(second.running_mean, hidden.mean(0), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(second.running_var, hidden.var(0), rtol=1e-12, atol=1e-13)
+    assert second.training and second.momentum is None
+
+
+def test_the_mean_s_statistics_are_computed_where_a_single_example_is_left_over() -> None:
+    task = Task(
+        "normalized",
+        model=lambda: Normalized().double(),
+        train=TASK.train,
+        validation=TASK.validation,
+        target=TASK.target,
+    )
+    training = ended(replace(plan(phase(copies=2, batch_size=19)), drop_last=True), task)
+    hidden = training.model[0](task.train.span(0, 96)[0])
+    torch.testing.assert_close(training.model[1].running_mean, hidden.mean(0), rtol=1e-12, atol=1e-13)
+
+
 def test_a_phase_ends_when_the_training_set_is_fitted_well_enough() -> None:
     training = ended(plan(phase(epochs=500.0, until_train_metric=0.7), phase(epochs=1.0, learning_rate=lambda e: 0.01)))
     curve = training.ledger.curve

@@ -1,9 +1,10 @@
-"""Batch norm's statistics, computed anew for weights that training never stood at."""
+"""Batch norm's statistics: which layers training moves, and how to compute them anew for weights it never had."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,39 +15,97 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
+def norms_in_training(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms that normalize with the statistics of the batch while the model trains.
+
+    A layer that is frozen stays out: its statistics were learned elsewhere and must stay as they are. It is frozen by a
+    `train` method of the model or of the layer that leaves it in eval mode, or by hand: then it is in eval mode in a
+    model that is in train mode. The model's `train()` is called, and all modes are put back.
+    """
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if model.training:
+        layers = [layer for layer in layers if layer.training]
+    if not layers:
+        return []
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.train()
+        return [layer for layer in layers if layer.training]
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 @contextmanager
-def taken_anew(model: nn.Module) -> Iterator[None]:
+def statistics_held(model: nn.Module) -> Iterator[None]:
+    """Running statistics, and the count of batches behind them, stay as they are within."""
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    before = [(layer.momentum, _copy(layer.num_batches_tracked)) for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, (momentum, batches) in zip(layers, before, strict=True):
+            layer.momentum = momentum
+            if batches is not None and layer.num_batches_tracked is not None:
+                # With momentum None the mean is over all batches: one that did not count must not be counted.
+                layer.num_batches_tracked.copy_(batches)
+
+
+@contextmanager
+def taken_anew(model: nn.Module, layers: Sequence[_BatchNorm] | None = None) -> Iterator[None]:
     """Set the running statistics of the model to those of the examples that go through it within.
 
     Mean and variance are those over all values that a layer sees, whatever the batches; each layer's inputs are those
-    of the model in train mode, batch by batch. Modes stay as they are. Without batch norm nothing is done.
+    of the model in train mode, batch by batch. Layers that training holds in eval mode keep their statistics, and
+    normalize with them. Modes stay as they are. Without batch norm nothing is done.
+
+    Args:
+        layers: those that training moves; `norms_in_training` of the model unless given.
     """
-    layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    layers = norms_in_training(model) if layers is None else layers
+    layers = [layer for layer in layers if layer.track_running_stats and layer.running_mean is not None]
     sums: dict[_BatchNorm, list[Tensor]] = {}
 
-    def see(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def add(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
         assert isinstance(layer, _BatchNorm)
-        values = args[0].double().transpose(0, 1).flatten(1)
+        inputs = args[0] if args else kwargs["input"]
+        values = inputs.double().transpose(0, 1).flatten(1)
         new = [torch.tensor(float(values.shape[1])), values.sum(1), values.square().sum(1)]
         sums[layer] = [old + more for old, more in zip(sums[layer], new, strict=True)] if layer in sums else new
 
-    modes = [(layer, layer.training, layer.momentum) for layer in layers]
-    hooks = [layer.register_forward_pre_hook(see) for layer in layers]
-    for layer in layers:
-        layer.train()
-        layer.momentum = 0.0
+    modes = [(layer, layer.training) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(add, with_kwargs=True) for layer in layers]
     try:
-        with torch.no_grad():
+        # The flag and not `train()`, which a layer may have changed.
+        for layer in layers:
+            layer.training = True
+        with statistics_held(model), torch.no_grad():
             yield
     finally:
         for hook in hooks:
             hook.remove()
-        for layer, training, momentum in modes:
-            layer.train(training)
-            layer.momentum = momentum
+        for layer, training in modes:
+            layer.training = training
     for layer, (count, total, squares) in sums.items():
         mean = total / count
         variance = (squares / count - mean**2).clamp(min=0) * count / (count - 1).clamp(min=1)
         assert layer.running_mean is not None and layer.running_var is not None
         layer.running_mean.copy_(mean)
         layer.running_var.copy_(variance)
+
+
+def pieces_of(indices: Tensor, size: int) -> list[Tensor]:
+    """The indices in pieces of `size`; a single one left at the end joins the last piece.
+
+    Batch norm has no variance of a single example.
+    """
+    pieces = list(torch.split(indices, size))
+    if len(pieces) > 1 and len(pieces[-1]) == 1 < size:
+        pieces[-2:] = [torch.cat(pieces[-2:])]
+    return pieces
+
+
+def _copy(count: Tensor | None) -> Tensor | None:
+    return None if count is None else count.clone()

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from critbatch.norm_statistics import statistics_held
 
 from critbatch.squared_norms import squares
 
@@ -26,17 +27,12 @@ def uphill(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> 
     # A gradient of zero has no direction: the weights stay.
     scale = torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
     before = [weight.detach().clone() for weight in moved]
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    momenta = [module.momentum for module in norms]
     with torch.no_grad():
         for weight, grad in zip(moved, grads, strict=True):
             weight.addcmul_(grad, scale.to(grad))
-    for module in norms:
-        module.momentum = 0.0
     try:
-        yield
+        with statistics_held(model):
+            yield
     finally:
-        for module, momentum in zip(norms, momenta, strict=True):
-            module.momentum = momentum
         with torch.no_grad():
             torch._foreach_copy_([*moved], before)

@@ -17,7 +17,7 @@ from critbatch.distributed import Shard, gathered, sum_over_processes
 from critbatch.errors import UserError
 from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
-from critbatch.norm_statistics import has_batch_norm, taken_anew
+from critbatch.norm_statistics import norms_in_training, pieces_of, taken_anew
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
@@ -193,13 +193,13 @@ class Team:
             return
         seconds = [member.seconds for member in self.members]
         ledger.saved_seconds += sum(seconds) - max(seconds)
-        if has_batch_norm(self.model):
+        if norms_in_training(self.model):
             self._take_statistics_anew()
 
     def _take_statistics_anew(self) -> None:
         source, size = self.walk.source, self.phase.batch_size
         with taken_anew(self.model):
-            for rows in torch.split(torch.arange(self.task.examples), size):
+            for rows in pieces_of(torch.arange(self.task.examples), size):
                 self.task.forward(self.model, source.take(rows)[0])
 
     @torch.no_grad()

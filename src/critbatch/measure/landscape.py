@@ -12,7 +12,6 @@ from critbatch.errors import UserError
 from critbatch.loss_records import Landscape, LandscapePoint, Solution
 from critbatch.measure.recomputed import recompute_batch_norm
 from critbatch.measure.surface import CHUNK, Surface
-from critbatch.norm_statistics import has_batch_norm
 from critbatch.provenance import Stopwatch
 from critbatch.task import Task
 
@@ -97,7 +96,7 @@ def landscape(
         setup=train.setup,
         validation_examples=validation.examples,
         metric_name=task.metric_name,
-        batch_norm_recomputed=has_batch_norm(train.model),
+        batch_norm_recomputed=bool(train.norms),
         points=tuple(found),
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )

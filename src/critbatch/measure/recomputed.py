@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from critbatch.measure.surface import Surface
-from critbatch.norm_statistics import has_batch_norm, taken_anew
+from critbatch.norm_statistics import taken_anew
 
 
 def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> None:
     """Set the running statistics of the surface's model to those of the examples, at the weights where it stands."""
-    if not has_batch_norm(surface.model):
+    if not surface.norms:
         return
-    with taken_anew(surface.model):
+    with taken_anew(surface.model, surface.norms):
         for inputs, _ in surface.chunks(indices):
             surface.outputs(inputs)

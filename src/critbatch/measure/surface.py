@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from critbatch.errors import UserError
 from critbatch.evaluation import sample
 from critbatch.examples import Data, Tree, as_data, count, map_tree
 from critbatch.loss_records import Mode, Setup
-from critbatch.norm_statistics import has_batch_norm
+from critbatch.norm_statistics import norms_in_training, pieces_of
 from critbatch.task import Task, apply
 
 CHUNK = 1000
@@ -36,7 +36,7 @@ class Surface:
         model: the weights; those that need no gradient are held fixed.
         data: "train", "validation", or data of the user's own.
         examples: how many of them, the same ones each time; None for all.
-        mode: what batch norm does.
+        mode: what batch norm does; layers that training holds in eval mode use their running statistics in both.
         double: compute in float64.
         chunk: examples in one pass.
         change: of prepared inputs, given the number of their chunk: a shift of the data, say.
@@ -72,7 +72,11 @@ class Surface:
         self.model = copy.deepcopy(model).to(self.device)
         if double:
             self.model.double()
-        _set_mode(self.model, self.mode)
+        moved = norms_in_training(self.model)
+        self._moved_norms = [name for name, module in self.model.named_modules() if module in moved]
+        self.model.eval()
+        for layer in self.norms:
+            layer.training = self.mode is Mode.BATCH
         self.parameters: list[Tensor] = [weight for weight in self.model.parameters() if weight.requires_grad]
         if not self.parameters:
             raise UserError("The model has no weight that needs a gradient: there is nothing to move.")
@@ -102,12 +106,17 @@ class Surface:
             mode=self.mode,
             chunk=min(self.chunk, self.examples),
             precision=str(self.dtype).removeprefix("torch."),
-            batch_norm=has_batch_norm(self.model),
+            batch_norm=bool(self._moved_norms),
         )
+
+    @property
+    def norms(self) -> list[_BatchNorm]:
+        """The batch norms that training does not hold in eval mode."""
+        return [cast(_BatchNorm, self.model.get_submodule(name)) for name in self._moved_norms]
 
     def chunks(self, indices: Tensor | None = None) -> Iterator[tuple[Tree, Tree]]:
         """Prepared inputs, in the model's precision, and targets of some examples; of all, unless given."""
-        rows = iter(torch.split(self.indices if indices is None else indices, self.chunk))
+        rows = iter(pieces_of(self.indices if indices is None else indices, self.chunk))
         for n, (raw, targets) in enumerate(self._source.stream(rows)):
             inputs = map_tree(self._cast, self.task.inputs(raw))
             yield inputs if self.change is None else self.change(inputs, n), map_tree(self._cast, targets)
@@ -183,14 +192,6 @@ class Surface:
 
     def _cast(self, leaf: Tensor) -> Tensor:
         return leaf.to(self.dtype) if leaf.is_floating_point() else leaf
-
-
-def _set_mode(model: nn.Module, mode: Mode) -> None:
-    """Dropout off; batch norm by its running statistics, or by those of each chunk."""
-    model.eval()
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.train(mode is Mode.BATCH)
 
 
 def _data_of(task: Task, data: str | Data) -> Data:
