@@ -14,20 +14,29 @@ from critbatch.records import Estimate
 Product = Callable[[Tensor], Tensor]
 FEWEST = 12
 LEVEL = 0.95
-# Directions are taken out of the matrix in this many turns at the most: after each it is asked whether to go on.
+# The subspace grows in this many turns at most. After each turn we ask whether another one pays.
 TURNS = 5
+# The trace counts as exact if what the subspace leaves out can change no more than this part of it.
+NEGLIGIBLE = 1e-6
+# A skewness that is estimated from few vectors scatters; with this part of it intervals cover 93 to 96 % on spectra of
+# one sign, of both signs, of one eigenvalue and of many (benchmarks/trace_coverage.py).
+SHRINKAGE = 0.7
 
 
 def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 60, seed: int = 0) -> Estimate:
-    """The trace, with an interval that is wide where it is not known well.
+    """Estimate the trace, with an interval that is wide where the trace is not known well.
 
-    Hutch++ (Meyer et al. 2021, arXiv:2010.09649, algorithm 1) takes the trace exactly in a subspace that holds large
-    eigenvalues, and estimates what is left from random directions, Hutchinson's way. How many products the subspace is
-    worth depends on the spectrum: a third and a third on a steep one, as there, and next to nothing on a flat one,
-    where plain Hutchinson is better. So the subspace grows in turns as long as a turn takes more from the variance than
-    the random directions that it costs (the idea of Persson et al. 2022, arXiv:2109.10659). The interval is Student's,
-    of the mean over those directions; neither the subspace nor its size depends on them, so the estimate is unbiased.
-    With as many products as there are weights the trace is exact. A third of `products` vectors are held.
+    Hutch++ (Meyer et al. 2021, arXiv:2010.09649, algorithm 1) computes the trace exactly in a subspace that holds large
+    eigenvalues, and estimates the rest from random vectors (Hutchinson). How many products the subspace is worth
+    depends on the spectrum: a third on a steep one, as there, and next to none on a flat one, where plain Hutchinson is
+    better. So the subspace grows in turns, as long as a turn takes more from the variance than the random vectors cost
+    that it replaces (the idea of Persson et al. 2022, arXiv:2109.10659). The random vectors of the rest are independent
+    of the subspace and of its size, so the estimate is unbiased.
+
+    The trace is exact, without an interval, in two cases: with as many products as there are weights, and where random
+    vectors show that the matrix is zero outside of the subspace (a matrix of low rank).
+
+    Memory: a third of `products` vectors for the subspace and as many again for the interval.
 
     Args:
         product: the matrix times a vector of shape (size,).
@@ -44,76 +53,200 @@ def hutch_plus_plus(product: Product, like: Tensor, *, products: int = 60, seed:
     if products < FEWEST:
         raise UserError(f"products={products} is too few for an interval of the trace: use {FEWEST} or more.")
     generator = torch.Generator().manual_seed(seed)
-    inside = _Subspace(product, like, generator)
+    subspace = _Subspace(product, like, generator)
     turn = max(1, products // (3 * TURNS))
-    while len(inside.basis) + turn <= products // 3:
-        before = inside.taken2
-        inside.grow(turn)
-        probes = products - 2 * len(inside.basis)
-        # Of a mean over `probes` the variance is in proportion to outside2 / probes. The next turn takes out less than
-        # this one did, and costs 2 `turn` probes.
-        if inside.taken2 - before <= 2 * turn / probes * inside.outside2:
+    spent = 0
+    while len(subspace.basis) + turn <= products // 3:
+        added, gain = subspace.grow(turn)
+        spent += turn + added
+        if subspace.is_all:
+            return Estimate(value=subspace.trace, n=len(subspace.basis), reason="exact")
+        # The variance of a mean over `probes` vectors is in proportion to outside2 / probes. The next turn takes out
+        # less than this one did, and costs 2 `turn` probes.
+        probes = products - spent
+        if gain <= 2 * turn / probes * subspace.outside2:
             break
-    found = []
-    for _ in range(products - 2 * len(inside.basis)):
-        probe = inside.without(_signs(like, generator))
-        found.append(float(probe @ product(probe)))
-    return _told(inside.trace, found)
+    return _with_interval(subspace, products - spent, held=max(FEWEST, products // 3))
 
 
 class _Subspace:
-    """Orthonormal directions in which a symmetric matrix A is known."""
+    """Orthonormal directions Q in which a symmetric matrix A is known, and the projector P on what they leave out."""
 
     def __init__(self, product: Product, like: Tensor, generator: torch.Generator) -> None:
-        self.product, self.generator = product, generator
+        self.product, self.generator, self.like = product, generator, like
         self.basis = like.new_empty(0, len(like))
         self.trace = 0.0  # of Q^T A Q
-        self._inner2 = self._image2 = 0.0  # squared Frobenius norms of Q^T A Q and of A Q
-        self._whole2 = 0.0  # the sum of |A s|^2 over the sign vectors s seen
-        self._seen = 0
+        self.outside2 = math.inf  # an estimate of the squared Frobenius norm of P A P
+        self.is_all = False  # whether P A P is so small that the trace of Q^T A Q is that of A
+        self._largest2 = 0.0  # the largest |A g|^2 of a random vector g
+        self.absolute = 0.0  # the sum of |q^T A q| over the basis
 
     @property
-    def taken2(self) -> float:
-        """What the subspace takes from the squared Frobenius norm of A."""
-        return 2 * self._image2 - self._inner2
+    def codimension(self) -> int:
+        return len(self.like) - len(self.basis)
 
-    @property
-    def outside2(self) -> float:
-        """An estimate of the squared Frobenius norm of ``(1 - Q Q^T) A (1 - Q Q^T)``, since that of A is E |A s|^2."""
-        return max(0.0, self._whole2 / max(1, self._seen) - self.taken2)
+    def probe(self) -> Tensor:
+        """A random vector outside of the subspace, of length sqrt(codimension), all directions alike: E g g^T = P."""
+        vector = torch.randn(len(self.like), generator=self.generator, dtype=torch.float64).to(self.like)
+        vector = _outside(self.basis, vector)
+        return vector * (math.sqrt(self.codimension) / math.sqrt(dot(vector, vector)))
 
-    def without(self, vector: Tensor) -> Tensor:
-        """The vector's part outside of the subspace."""
-        for _ in range(2):
-            vector = vector - (self.basis @ vector) @ self.basis
-        return vector
+    def grow(self, directions: int) -> tuple[int, float]:
+        """Add the images of so many random vectors: a product for each, and one more for each direction that is new.
 
-    def grow(self, directions: int) -> None:
-        """By the images of so many random sign vectors, for two products each."""
-        images = [self.product(_signs(self.basis[:0].new_zeros(self.basis.shape[1]), self.generator))]
-        images += [self.product(_signs(images[0], self.generator)) for _ in range(directions - 1)]
-        self._whole2 += sum(float(image @ image) for image in images)
-        self._seen += directions
-        new = torch.linalg.qr(torch.stack([self.without(image) for image in images]).T).Q.T
-        for direction in new:
+        Returns:
+            How many directions were new, and what they take from the squared Frobenius norm of P A P.
+        """
+        images = []
+        for _ in range(directions):
+            image = self.product(self.probe())
+            self._largest2 = max(self._largest2, dot(image, image))
+            images.append(_outside(self.basis, image))
+        # E |P A g|^2 is the squared Frobenius norm of P A P; its trace is at most sqrt(codimension) times the norm.
+        norm2 = sum(dot(image, image) for image in images) / directions
+        if math.sqrt(self.codimension * norm2) <= NEGLIGIBLE * self.absolute or norm2 == 0:
+            self.is_all = True
+            return 0, 0.0
+        # Products are rounded: an image this short holds nothing but rounding.
+        shortest = 10 * torch.finfo(self.like.dtype).eps * math.sqrt(self._largest2)
+        before, gain = self.basis, 0.0
+        for image in images:
+            direction = _new_direction(self.basis, image, shortest)
+            if direction is None:
+                continue
             image = self.product(direction)
-            along = self.basis @ image
-            here = float(direction @ image)
+            here = dot(direction, image)
             self.trace += here
-            self._image2 += float(image @ image)
-            self._inner2 += 2 * float(along @ along) + here**2
+            self.absolute += abs(here)
+            outside = _outside(before, image)
+            along = self.basis[len(before) :] @ outside
+            gain += 2 * dot(outside, outside) - 2 * dot(along, along) - here**2
             self.basis = torch.cat([self.basis, direction[None]])
+        self.outside2 = max(0.0, norm2 - gain)
+        return len(self.basis) - len(before), gain
 
 
-def _told(within: float, outside: list[float]) -> Estimate:
-    from scipy.special import stdtrit
+def _outside(basis: Tensor, vector: Tensor) -> Tensor:
+    """The vector's part outside of the span of orthonormal rows. One pass would leave a part as large as rounding."""
+    for _ in range(2):
+        vector = vector - (basis @ vector) @ basis
+    return vector
 
-    n = len(outside)
-    mean = sum(outside) / n
-    spread = math.sqrt(sum((value - mean) ** 2 for value in outside) / (n - 1) / n)
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * spread
-    value = within + mean
-    return Estimate(value=value, n=n, low=value - half, high=value + half, level=LEVEL)
+
+def _new_direction(basis: Tensor, vector: Tensor, shortest: float) -> Tensor | None:
+    """The unit vector of what the vector adds to the span of the rows; None where that is shorter than `shortest`.
+
+    What is left of a vector that lies almost in the span is mostly rounding, which need not be orthogonal to the rows:
+    so it is made orthogonal again after each scaling, until nothing is taken off any more.
+    """
+    vector = _outside(basis, vector)
+    length = math.sqrt(dot(vector, vector))
+    if length <= shortest:
+        return None
+    vector = vector / length
+    for _ in range(5):
+        vector = _outside(basis, vector)
+        length = math.sqrt(dot(vector, vector))
+        vector = vector / length
+        if length > 0.99:
+            return vector
+    return None
+
+
+def _with_interval(subspace: _Subspace, probes: int, *, held: int) -> Estimate:
+    """The trace in the subspace, plus the mean over random vectors of what is left, with its interval.
+
+    Args:
+        probes: random vectors.
+        held: how many of them are held; the interval is computed from their pairs.
+    """
+    held = min(held, probes)
+    vectors = torch.empty(held, len(subspace.like), dtype=subspace.like.dtype, device=subspace.like.device)
+    # M_ij = g_i^T A g_j and g_i^T g_j, for i < j.
+    forms, gram = torch.zeros(2, held, held, dtype=torch.float64)
+    values = []
+    for j in range(probes):
+        probe = subspace.probe()
+        image = subspace.product(probe)
+        values.append(dot(probe, image))
+        if j < held:
+            forms[:j, j] = (vectors[:j] @ image).double().cpu()
+            gram[:j, j] = (vectors[:j] @ probe).double().cpu()
+            vectors[j] = probe
+    mean = sum(values) / probes
+    size = subspace.codimension
+    # Vectors of one length give the trace of a multiple of P exactly: only what differs from it has a variance.
+    forms -= mean / size * gram
+    forms += forms.T.clone()
+    norm2, skewness, kurtosis = _moments(forms)
+    deviation = math.sqrt(2 * size / (size + 2) * norm2 / probes)
+    low, high = _quantiles(SHRINKAGE * skewness, kurtosis, probes=probes, held=held)
+    rounding = 10 * torch.finfo(subspace.like.dtype).eps * (subspace.absolute + abs(mean))
+    value = subspace.trace + mean
+    return Estimate(
+        value=value,
+        n=probes,
+        low=value - deviation * high - rounding,
+        high=value - deviation * low + rounding,
+        level=LEVEL,
+    )
+
+
+def _moments(forms: Tensor) -> tuple[float, float, float]:
+    """The squared Frobenius norm of B, and tr B^3 and tr B^4 in units of it, from M_ij = g_i^T B g_j.
+
+    For independent g with E g g^T = 1: E M_ij^2 = |B|_F^2, E M_ij M_jk M_ki = tr B^3, and likewise around four, over
+    indices that all differ.
+
+    Args:
+        forms: symmetric, 0 on the diagonal, shape (held, held).
+    """
+    n = len(forms)
+    pairs = n * (n - 1)
+    unit = float(forms.abs().max())
+    if unit == 0:
+        return 0.0, 0.0, 0.0
+    forms = forms / unit
+    squares = forms.square()
+    norm2 = float(squares.sum()) / pairs
+    twice = forms @ forms
+    third = float((twice * forms).sum()) / (pairs * (n - 2))
+    # Ways i-j-i-l and i-j-k-j go back over an index: they are taken off the trace of M^4.
+    around = twice.square().sum() - 2 * squares.sum(1).square().sum() + squares.square().sum()
+    fourth = float(around) / (pairs * (n - 2) * (n - 3))
+    return norm2 * unit**2, max(-1.0, min(1.0, third / norm2**1.5)), max(0.0, fourth / norm2**2)
+
+
+def _quantiles(skewness: float, kurtosis: float, *, probes: int, held: int) -> tuple[float, float]:
+    """Both ends of what the estimate's error, in units of its estimated deviation, is with a chance of `LEVEL`.
+
+    Where few eigenvalues are left, the mean over `probes` vectors is far from normal, and its estimated deviation is
+    small where the mean is small. Both are so for a multiple of a chi-squared. So we take that with the skewness of the
+    mean: this is exact where one eigenvalue is left, and the normal distribution where many are.
+
+    Args:
+        skewness: tr B^3 / |B|_F^3.
+        kurtosis: tr B^4 / |B|_F^4.
+    """
+    from scipy.special import chdtri, stdtrit
+
+    below, above = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+    # The relative variance of the estimated |B|_F^2, less what it has in common with the mean, is 2 / freedom.
+    freedom = 2 / (8 / held * max(0.0, kurtosis - skewness**2) + 4 / (held * (held - 1)))
+    student = float(stdtrit(freedom, above))
+    if abs(skewness) < 1e-3:
+        return -student, student
+    wider = student / float(stdtrit(math.inf, above))
+    degrees = probes / skewness**2
+    low, high = (
+        wider * math.sqrt(degrees / 2) * (1 - degrees / float(chdtri(degrees, 1 - level))) for level in (below, above)
+    )
+    return (low, high) if skewness > 0 else (-high, -low)
+
+
+def dot(a: Tensor, b: Tensor) -> float:
+    """The scalar product, summed in float64."""
+    return float(a.double() @ b.double())
 
 
 def _exact(product: Product, like: Tensor) -> float:
@@ -123,7 +256,3 @@ def _exact(product: Product, like: Tensor) -> float:
         unit[i] = 1
         total += float(product(unit)[i])
     return total
-
-
-def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    return (torch.randint(2, (len(like),), generator=generator) * 2 - 1).to(like)
