@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -196,6 +198,28 @@ def test_wrong_input_is_answered_in_one_sentence(
     *progress, last = capsys.readouterr().err.strip().splitlines()
     assert last.startswith("critbatch: ") and sentence in last
     assert not [line for line in progress if "Traceback" in line or "Error" in line]
+
+
+NUMBERS = [
+    (command.name or command.callback.__name__.replace("_", "-"), name)
+    for command in app.registered_commands
+    for name, hint in get_type_hints(command.callback).items()
+    if hint in (float, float | None)
+]
+
+
+@pytest.mark.parametrize(("command", "name"), NUMBERS, ids=[".".join(pair) for pair in NUMBERS])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400"])
+def test_no_option_takes_a_number_that_is_not_finite(
+    command: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batch_size = ["--batch-size", "8"] if command == "train" else []
+    options = {"delay": "--delay", "joining": "--joining"}
+    words = [command, "digits-mlp", *batch_size, f"{options.get(name, '--' + name.replace('_', '-'))}={value}"]
+    assert critbatch(*words, monkeypatch=monkeypatch) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    shown = value.replace("1e400", "inf")
+    assert re.match(rf"critbatch: --\S+ {shown} is not possible: use a finite number\.|Error: Invalid value", last)
 
 
 def test_ctrl_c_is_one_sentence_and_exit_code_130(

@@ -16,10 +16,10 @@ from critbatch.campaigns.rows import Source, curve_rows, run_rows
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.stored_studies import stored_studies
 from critbatch.campaigns.sweep import sweep
-from critbatch.cli.doing import report_of
 from critbatch.errors import UserError
 from critbatch.record_files import save_record
 from critbatch.records import Outcome, Run
+from critbatch.reporting import write_report
 from critbatch.study_records import Study
 from stored_runs import run_of
 from test_store import KEY, TERMS
@@ -57,6 +57,24 @@ def test_a_row_has_all_that_a_run_has_beside_its_curve(folder):
     reached = [row for row in rows.values() if row["outcome"] == "reached"]
     assert reached and all(float(row["crossing_step"]) == float(row["score"]) < math.inf for row in reached)
     assert all(row["score"] == "inf" for row in rows.values() if row["outcome"] == "finished")
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " =", "－"])
+def test_text_that_a_spreadsheet_would_run_is_text_in_the_csv_and_numbers_stay_numbers(tmp_path, start):
+    evil = f"{start}HYPERLINK(1)"
+    run = replace(run_of(KEY), task=evil, recipe=evil, options={"a": evil, "b": -0.5, "c": "-0.5", "d": (-1.0, 2.0)})
+    save_record(run, tmp_path)
+    for curves in (False, True):
+        for row in table(critbatch.export(tmp_path, out=tmp_path / "table.csv", curves=curves)):
+            assert row["task"] == row["recipe"] == f"'{evil}"
+    (row,) = table(critbatch.export(tmp_path))
+    assert (row["option_a"], row["option_b"], row["option_c"], row["option_d"]) == (
+        f"'{evil}",
+        "-0.5",
+        "-0.5",
+        "'-1.0 2.0",
+    )
+    assert json.loads(critbatch.export(tmp_path, format="jsonl").read_text(encoding="utf-8"))["task"] == evil
 
 
 def test_curves_have_a_row_an_evaluation_that_names_its_run(folder):
@@ -170,13 +188,13 @@ def test_a_study_that_was_killed_half_way_is_reported_from_its_store_alone(tmp_p
     assert study.provenance.wall_seconds == pytest.approx(
         sum(run.seconds + run.evaluation_seconds for run in study.runs)
     )
-    assert report_of(str(tmp_path), None, "en").read_text().count("3 of 8 runs") > 0
+    assert write_report(str(tmp_path)).read_text().count("3 of 8 runs") > 0
     older = replace(study, runs=study.runs[:1])
     save_record(older, tmp_path)
-    page = report_of(str(tmp_path), None, "en").read_text()
+    page = write_report(str(tmp_path)).read_text()
     assert "3 of 8 runs" in page and "1 of 8 runs" not in page
     journal = tmp_path / "other.html"
-    assert report_of(f"sqlite:///{tmp_path / 'store.sqlite'}", journal, "zh") == journal
+    assert write_report(f"sqlite:///{tmp_path / 'store.sqlite'}", journal, language="zh") == journal
 
 
 def test_a_journal_can_be_exported_and_reported_by_its_url(tmp_path, monkeypatch):

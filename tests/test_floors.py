@@ -16,6 +16,7 @@ FLOORS = [
     [
         "version",
         "errors",
+        "arguments",
         "atomic_files",
         "records",
         "loss_records",

@@ -186,8 +186,14 @@ def test_a_task_whose_data_changed_is_refused(tmp_path):
         ({"batch_sizes": (16, 16)}, "`batch_sizes` holds 16 more than once: give each value once"),
         ({"learning_rates": (0.0,)}, "learning_rate=0.0 is not possible: use a number above 0"),
         ({"learning_rates": (-0.1,)}, "learning_rate=-0.1 is not possible"),
-        ({"learning_rates": (math.nan,)}, "learning_rate=nan is not possible"),
-        ({"learning_rates": (math.inf,)}, "learning_rate=inf is not possible"),
+        (
+            {"learning_rates": (math.nan,)},
+            r"learning_rates is \(nan,\), a tuple: give a list, each part a finite number",
+        ),
+        (
+            {"learning_rates": (math.inf,)},
+            r"learning_rates is \(inf,\), a tuple: give a list, each part a finite number",
+        ),
         ({"learning_rates": ()}, "`learning_rates` is empty"),
         ({"learning_rates": (0.1, 0.1)}, "`learning_rates` holds 0.1 more than once"),
         ({"seeds": ()}, "`seeds` is empty"),

@@ -31,6 +31,11 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
+def as_device(device: torch.device | str | None) -> torch.device:
+    """The device, or the one with this name, or the accelerator where there is one, or the CPU."""
+    return pick_device(device) if device is None or isinstance(device, str) else device
+
+
 def _own(device: torch.device) -> torch.device:
     """Of the accelerators of this kind, that of this process where torchrun started several."""
     if device.type == "cpu" or ":" in str(device) or "LOCAL_RANK" not in os.environ:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
 from critbatch.predict.analysis import analyse_with_fit
 from critbatch.predict.point_units import in_one_unit, numbered
@@ -14,6 +15,7 @@ from critbatch.provenance import Stopwatch
 from critbatch.study_records import Fit, GoalPoint
 
 
+@checked_call
 def fit(
     points: str | Path | Sequence[GoalPoint],
     *,
@@ -39,7 +41,7 @@ def fit(
     if wrong := [size for size in at if size < 1]:
         raise UserError(f"A batch size of {wrong[0]} is not possible: use 1 or more.")
     if isinstance(points, (str, Path)):
-        name, told = Path(points).name, read_points(Path(points))
+        name, told = as_path(points).name, read_points(as_path(points))
     else:
         name, told = "points", numbered(points)
     complete, found = in_one_unit(told, examples=examples)

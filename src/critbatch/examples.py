@@ -103,6 +103,7 @@ class Examples:
 
 
 Data = Examples | Dataset[Any]
+GivenData = Data | tuple[Any, ...]  # what `as_data` makes of it
 
 
 def as_data(given: Any, name: str) -> Data:

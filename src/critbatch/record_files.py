@@ -45,15 +45,15 @@ def file_stem(record: Record) -> str:
     """The name of the record's file, without its suffix."""
     name = NAMES[type(record)]
     if isinstance(record, Run):
-        name += f"-{record.recipe}-b{record.batch_size}-lr{record.learning_rate:g}-seed{record.seed}"
+        name += f"-{file_part(record.recipe)}-b{record.batch_size}-lr{record.learning_rate:g}-seed{record.seed}"
     elif isinstance(record, (Curvature, CriticalPoint)):
         name += f"-{file_part(record.solution.label)}"
         if isinstance(record, Curvature) and record.matrix is not Matrix.HESSIAN:
             name += f"-{record.matrix}"
     elif isinstance(record, Landscape):
-        name += f"-{record.kind}"
+        name += f"-{file_part(record.kind)}"
     elif isinstance(record, Study):
-        name += f"-{record.question.recipe}"
+        name += f"-{file_part(record.question.recipe)}"
     return name
 
 

@@ -8,11 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from critbatch.arguments import as_path, checked_call
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Solution
 from critbatch.records import Run
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 SUFFIX = ".weights.pt"
 
@@ -73,11 +76,12 @@ def model_with(task: Task, weights: dict[str, Any], device: torch.device) -> nn.
     return model
 
 
-def load_model(path: str | Path, task: Task, device: torch.device | None = None) -> nn.Module:
+@checked_call
+def load_model(path: str | Path, task: Task | str, device: torch.device | str | None = None) -> nn.Module:
     """The model that a run of `task` ended with, from the file that `critbatch train` kept beside its record.
 
     Raises:
         UserError: if there is no such file, or its weights belong to another model.
     """
-    place = device or torch.device("cpu")
-    return model_with(task, load_solution(Path(path), place)[2], place)
+    place = as_device(device) if device is not None else torch.device("cpu")
+    return model_with(as_task(task), load_solution(as_path(path), place)[2], place)

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from critbatch.arguments import as_path, checked_arguments, checked_call
 from critbatch.batches import Cursor, Source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
-from critbatch.device import is_out_of_memory, pick_device, wait_for
+from critbatch.device import as_device, is_out_of_memory, pick_device, wait_for
 from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, Examiner
@@ -37,26 +38,34 @@ from critbatch.sharded import ShardedReplica, fit_for_parts, refuse_sharding
 from critbatch.step import Step
 from critbatch.task import Task
 from critbatch.team import Team
+from critbatch.zoo.find import as_task
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 # Steps from one at which the noise is measured to the next, where a plan asks for it.
 NOISE_EVERY = 2
 
 
-def train(task: Task, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any) -> Run:
+@checked_call
+def train(
+    task: Task | str, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any
+) -> Run:
     """Train until the target, the end of the plan or of the budget, or divergence. Every end is a record.
 
     Args:
-        task: model, data, loss.
+        task: a Task or its name: model, data, loss.
         plan: of a recipe, such as `critbatch.recipes.sgd(batch_size=64, learning_rate=0.1, epochs=10)`.
         budget: stop there.
         pause_at: a value of `time.monotonic()` at which the run stops as it does at Ctrl-C: to go on later.
-        settings: those of `Training`.
+        settings: those of `Training`; a device also by its name, a checkpoint also as text.
 
     Raises:
         UserError: if plan and task do not fit together, or the checkpoint belongs to another run.
     """
-    training = Training(task, plan, **settings)
+    for name, convert in (("device", as_device), ("checkpoint", as_path)):
+        if isinstance(settings.get(name), str):
+            settings[name] = convert(settings[name])
+    settings |= checked_arguments("train", settings, Training.__init__)
+    training = Training(as_task(task), plan, **settings)
     training.advance(budget, pause_at=pause_at)
     return training.record()
 

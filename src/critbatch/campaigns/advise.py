@@ -7,11 +7,12 @@ from pathlib import Path
 
 import torch
 
+from critbatch.arguments import checked_call, output_folder
 from critbatch.campaigns.advice_campaign import EPOCHS, EVALUATION, AdviceCampaign
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.schedule import checked_plan
-from critbatch.device import pick_device
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.predict.objectives import checked_objective
 from critbatch.progress import Display
@@ -19,21 +20,23 @@ from critbatch.provenance import Stopwatch
 from critbatch.records import Advice, Objective, Setting, Target
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 BUDGET = 600.0
 
 
+@checked_call
 def advise(
-    task: Task,
+    task: Task | str,
     *,
-    out: Path,
+    out: str | Path | None = None,
     recipe: str | None = None,
     options: Mapping[str, Setting] | None = None,
     target: Target | None = None,
     objective: Objective | None = None,
     current: int | None = None,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     budget: float | None = None,
     progress: Display | None = None,
     command: str = "",
@@ -51,8 +54,8 @@ def advise(
     machine the steps are those that are known, and the clock is taken anew.
 
     Args:
-        task: what is trained; its `target` is what "soonest" means.
-        out: the folder of the runs.
+        task: what is trained, a Task or its name; its `target` is what "soonest" means.
+        out: the folder of the runs; `critbatch-out/TASK` unless given.
         recipe: its name; None for the task's own.
         options: of the recipe (`critbatch.recipes.options_of`) or of plans, such as `decay="cosine"`: the answer is for
             them. Where the rate decays over a run, the length of a run is looked for, too.
@@ -73,8 +76,8 @@ def advise(
             or the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
     """
-    watch, show = Stopwatch(), progress or Display()
-    device = device or pick_device()
+    task, watch, show = as_task(task), Stopwatch(), progress or Display()
+    out, device = output_folder(out, task.name), as_device(device)
     name, given = recipe or task.recipe, dict(options or {})
     budget = BUDGET if budget is None else budget
     if not budget > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from critbatch.arguments import as_path, checked_call
 from critbatch.campaigns.rows import CLASHES, OF_CURVES, POINT, Source, curve_rows, run_rows
 from critbatch.campaigns.stored_studies import is_url, shelves, store_of
 from critbatch.campaigns.tables import WRITERS, write_table
@@ -16,8 +17,9 @@ from critbatch.study_records import Study
 SUFFIXES = {f".{kind}": kind for kind in WRITERS}
 
 
+@checked_call
 def export(
-    study: Study | Path | str, *, out: Path | None = None, format: str | None = None, curves: bool = False
+    study: Study | Path | str, *, out: str | Path | None = None, format: str | None = None, curves: bool = False
 ) -> Path:
     """Write one row a run, or with `curves` one row an evaluation, of all runs that have come to their end.
 
@@ -36,6 +38,8 @@ def export(
     """
     if format is not None and format not in WRITERS:
         raise UserError(f"The format {format!r} is not known: use {', '.join(WRITERS)}.")
+    study = study if isinstance(study, Study) or is_url(study) else as_path(study)
+    out = as_path(out) if out is not None else None
     kind = format or SUFFIXES.get(out.suffix.lower() if out is not None else "", "csv")
     path = out or _folder_of(study) / f"{'curves' if curves else 'runs'}.{kind}"
     sources = list(_sources(study))

@@ -8,25 +8,27 @@ from pathlib import Path
 
 import torch
 
+from critbatch.arguments import as_file_name, checked_call, output_folder
 from critbatch.campaigns.lecture_campaign import LectureCampaign
 from critbatch.campaigns.lecture_jobs import EVALUATION
 from critbatch.campaigns.lecture_networks import refuse_unknown
 from critbatch.campaigns.lecture_size import LARGE_SET_SECONDS, SMALL_SET_SECONDS, two_sizes
 from critbatch.campaigns.lock import FolderLock
 from critbatch.campaigns.question import LARGE_SET
-from critbatch.device import pick_device
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Lecture
 from critbatch.progress import Display
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
-from critbatch.zoo.find import find_task
+from critbatch.zoo.find import as_task
 
 
+@checked_call
 def lecture(
     task: Task | str = "digits-mlp",
     *,
-    out: Path,
+    out: str | Path | None = None,
     claims: Sequence[int] | None = None,
     seeds: int = 5,
     small: int | None = None,
@@ -34,7 +36,7 @@ def lecture(
     networks: Sequence[str] | None = None,
     full: bool = False,
     workers: int | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     budget: float | None = None,
     progress: Display | None = None,
     command: str = "",
@@ -47,7 +49,7 @@ def lecture(
 
     Args:
         task: what is trained, or its name.
-        out: the folder.
+        out: the folder; `critbatch-out/lecture-TASK` unless given.
         claims: their numbers, 1 to 10; all unless given.
         seeds: of the runs that are compared. One decides nothing.
         small, large: the two batch sizes that are compared; 64 and a tenth of the data set as a power of two, or 16 and
@@ -70,13 +72,14 @@ def lecture(
         UserError: if a setting is not possible, or the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C; what was measured is in the folder.
     """
-    here = find_task(task) if isinstance(task, str) else task
+    here = as_task(task)
+    out = lecture_folder(out, task)
     first, last = two_sizes(here.examples, small, large)
     if seeds < 1:
         raise UserError(f"seeds={seeds} is not possible: use 1 or more; with one, claims stay undecided.")
     if budget is not None and not budget > 0:
         raise UserError(f"A budget of {budget} seconds allows nothing: use a number above 0.")
-    device = device or pick_device()
+    device = as_device(device)
     workers = workers if workers is not None else (os.cpu_count() or 1) if device.type == "cpu" else 1
     if workers < 1:
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
@@ -106,6 +109,12 @@ def lecture(
         return campaign.lecture()
     finally:
         lock.release()
+
+
+def lecture_folder(out: str | Path | None, task: Task | str) -> Path:
+    """The folder `out`, or `critbatch-out/lecture-TASK` where it is None."""
+    name = task.rpartition(":")[2] or task if isinstance(task, str) else task.name
+    return output_folder(out, f"lecture-{as_file_name(name)}")
 
 
 def asked_claims(numbers: Sequence[int] | None) -> tuple[ClaimName, ...]:

@@ -54,9 +54,9 @@ class Watch:
         UserError: if there is no study, or a database cannot be read.
     """
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str | Path) -> None:
         self.places: dict[str, str] = {}  # by what sentences call a database: its folder, or its URL
-        self._place = place
+        self._place = str(place)
         self._stores: dict[Path | str, tuple[Database, Onlooker]] = {}
         self._shelves: dict[tuple[str, int], SeenShelf] = {}
         self._closing = ExitStack()

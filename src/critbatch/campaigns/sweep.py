@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from critbatch.arguments import checked_call, output_folder
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.conclusion import concluded
 from critbatch.campaigns.crew import Crew
@@ -20,7 +21,7 @@ from critbatch.campaigns.shelf import MACHINE
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.work import tell, work
-from critbatch.device import pick_device
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.progress import Display
@@ -29,17 +30,18 @@ from critbatch.records import Machine, Setting, Speed, Target
 from critbatch.study_records import Question, Study
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
-from critbatch.zoo.find import find_task
+from critbatch.zoo.find import as_task
 
 # Of the clock that turns seconds into steps.
 CLOCK_BUDGET = 150.0
 LENGTHS = "lengths"
 
 
+@checked_call
 def sweep(
     task: Task | str,
     *,
-    out: Path,
+    out: str | Path | None = None,
     batch_sizes: Sequence[int] | None = None,
     learning_rates: Sequence[float] | None = None,
     search: str | None = None,
@@ -59,7 +61,7 @@ def sweep(
     storage: str | None = None,
     ray: str | None = None,
     gpus_per_worker: float | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     budget: float | None = None,
     evaluation: Evaluation | None = None,
     compiled: bool | None = None,
@@ -74,7 +76,8 @@ def sweep(
 
     Args:
         task: what is trained, or its name.
-        out: the study's folder: its runs lie there, and the checkpoints of those that were broken off.
+        out: the study's folder, `critbatch-out/TASK` unless given: its runs lie there, and the checkpoints of those
+            that were broken off.
         batch_sizes: None for steps of a factor 4, from 4 (from 16, above 10,000 examples) to the whole data set.
         learning_rates: at every batch size; None searches for the best at each. With a search by widening, both.
         search: "widening" (`critbatch.campaigns.widening`), or a sampler of Optuna's: "tpe", "gp", "cmaes", "qmc",
@@ -117,10 +120,11 @@ def sweep(
     if gpus_per_worker is not None and (ray is None or not gpus_per_worker > 0):
         raise UserError(f"gpus_per_worker={gpus_per_worker} is not possible: use a number above 0, and a Ray cluster.")
     watch = Stopwatch()
-    device = device or (torch.device("cuda") if gpus_per_worker else pick_device())
+    device = as_device("cuda" if gpus_per_worker and device is None else device)
     evaluation, show = evaluation or Evaluation(), progress or Display()
     deadline = None if budget is None else watch.began + budget
-    here = find_task(task) if isinstance(task, str) else task
+    here = as_task(task)
+    out = output_folder(out, here.name)
     question = pose(
         here,
         batch_sizes=batch_sizes,
@@ -203,7 +207,7 @@ def _clock(task: Task, question: Question, out: Path, device: torch.device, show
     clock = Clock(
         task,
         recipe=question.recipe,
-        device=pick_device(str(device)),
+        device=as_device(str(device)),
         seed=question.seeds[0],
         folder=out,
         budget=CLOCK_BUDGET,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -14,14 +15,33 @@ from critbatch.campaigns.rows import KINDS, Row, finite
 from critbatch.errors import UserError
 
 ROWS_AT_A_TIME = 50_000
+# Also in their full width, which some spreadsheets take for the same.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def write_csv(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
-    """Commas, UTF-8; an empty cell where there is no value, `inf` and `nan` for numbers that are not finite."""
+    """Commas, UTF-8; an empty cell where there is no value, `inf` and `nan` for numbers that are not finite.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe: see `without_formula`.
+    """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: without_formula(value) for name, value in row.items()} for row in rows)
+
+
+def without_formula(value: Any) -> Any:
+    """The value of a cell; text that a spreadsheet would run gets an apostrophe before it, as OWASP advises.
+
+    Names of tasks and options come from other people's files: `=HYPERLINK(...)` must stay text when the table is
+    opened. Numbers stay numbers, also where they are text.
+
+    >>> without_formula("=1+1"), without_formula(-0.5), without_formula("-0.5")
+    ("'=1+1", -0.5, '-0.5')
+    """
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA_STARTS):
+        return value
+    return value if re.fullmatch(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.IGNORECASE) else f"'{value}"
 
 
 def write_jsonl(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
-app = typer.Typer(
+from critbatch.errors import UserError
+
+
+class Command(TyperCommand):
+    """A command whose numbers are finite: NaN passes every comparison with a bound."""
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, value in ctx.params.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option} {value} is not possible: use a finite number.")
+        return super().invoke(ctx)
+
+
+class App(typer.Typer):
+    """A command line all of whose commands are a `Command`."""
+
+    def command(self, *args: Any, **settings: Any) -> Callable[[Any], Any]:
+        return super().command(*args, **{"cls": Command, **settings})
+
+
+app = App(
     name="critbatch",
     no_args_is_help=True,
     rich_markup_mode=None,

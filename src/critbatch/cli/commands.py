@@ -133,9 +133,9 @@ def report(
         critbatch report critbatch-out/digits-mlp --format md
         critbatch report critbatch-out/digits-mlp --out paper/appendix.pdf
     """
-    from critbatch.cli.doing import report_of
+    from critbatch.reporting import write_report
 
-    typer.echo(report_of(study, out, language, format))
+    typer.echo(write_report(study, out, language=language, format=format))
 
 
 @app.command()

@@ -11,17 +11,15 @@ from pathlib import Path
 
 import torch
 
-from critbatch.cli.showing import as_file_name as as_file_name
+from critbatch.arguments import output_folder
 from critbatch.cli.showing import show as show
 from critbatch.device import pick_device, use_threads
 from critbatch.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, options_of, told_of
-from critbatch.record_files import load_records, writable
-from critbatch.records import Record, Target
-from critbatch.reporting import write_report
-from critbatch.reporting.formats import format_of
+from critbatch.record_files import writable
+from critbatch.records import Target
 from critbatch.reporting.voice import Voice
 from critbatch.zoo.find import find_task
 from critbatch.zoo.tasks import TASKS
@@ -57,28 +55,12 @@ class Setting:
         self.task_name, self.task = task, find_task(task)
         if target is not None:
             self.task = replace(self.task, target=Target(quantity=self.task.target.quantity, value=target))
-        self.out = writable(out or Path("critbatch-out") / as_file_name(self.task.name))
+        self.out = writable(output_folder(out, self.task.name))
         self.as_json = as_json
         self.command = f"critbatch {shlex.join(sys.argv[1:])}"
 
     def display(self) -> Display:
         return display_on(sys.stderr, silent=self.as_json or not self.speaks)
-
-
-def report_of(place: str, out: Path | None, language: str, form: str | None = None) -> Path:
-    """The report of a folder, of one record, or of the studies in a database.
-
-    What a folder's store holds is younger than its study's file, where a sweep is half done.
-    """
-    from critbatch.campaigns.stored_studies import is_url, store_of, stored_studies
-
-    store, path = store_of(place), Path(place)
-    studies = stored_studies(store) if store is not None else []
-    alone = bool(studies) and not path.is_dir()
-    records: list[Record] = [*studies] if alone else load_records(path, instead=studies)
-    beside = Path() if is_url(place) else path if path.is_dir() else path.parent
-    path = out or beside / f"report.{format_of(Path(), form)}"
-    return write_report(records, path, language=language, format=form)
 
 
 def list_tasks(as_json: bool) -> None:

@@ -20,12 +20,12 @@ class FitSetting:
     speaks = True
 
     def __init__(self, points: Path, out: Path | None, language: str, *, as_json: bool) -> None:
-        from critbatch.cli.showing import as_file_name
+        from critbatch.arguments import output_folder
         from critbatch.record_files import writable
         from critbatch.reporting.voice import Voice
 
         self.voice: Voice = Voice(language)
-        self.out = writable(out or Path("critbatch-out") / as_file_name(points.stem))
+        self.out = writable(output_folder(out, points.stem))
         self.as_json = as_json
 
 

@@ -55,10 +55,10 @@ def lecture(
     training is stuck, 6 generalization, 7 sharp minima, 8 the summary, 9 batch size is worth choosing, 10 having both.
     """
     from critbatch.campaigns.lecture import lecture as run
-    from critbatch.cli.doing import Setting, as_file_name, show
+    from critbatch.campaigns.lecture import lecture_folder
+    from critbatch.cli.doing import Setting, show
 
-    folder = out or Path("critbatch-out") / f"lecture-{as_file_name(task.rpartition(':')[2] or task)}"
-    setting = Setting(task, out=folder, device=device, language=language, as_json=as_json)
+    setting = Setting(task, out=lecture_folder(out, task), device=device, language=language, as_json=as_json)
     with setting.display() as display:
         record = run(
             task,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,8 +27,11 @@ Device = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="Of torch, within one operation.  [default: torch's choice]")
 ]
+
+
 BudgetSeconds = Annotated[
-    float | None, typer.Option("--budget", metavar="SECONDS", help="Stop after this much wall-clock time.")
+    float | None,
+    typer.Option("--budget", metavar="SECONDS", help="Stop after this much wall-clock time."),
 ]
 Recipe = Annotated[
     str | None, typer.Option("--recipe", help="Its name: `critbatch recipes` lists them.  [default: the task's own]")
@@ -73,7 +77,10 @@ def numbers(text: str | None, option: str) -> list[float] | None:
     if text is None:
         return None
     try:
-        return [float(part) for part in text.split(",")]
+        parts = [float(part) for part in text.split(",")]
+        if not all(map(math.isfinite, parts)):
+            raise ValueError
+        return parts
     except ValueError:
         raise UserError(f"{option} {text!r} is not understood: use a list such as 0.03,0.1,0.3.") from None
 

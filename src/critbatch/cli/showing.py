@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Protocol
 
@@ -32,12 +31,3 @@ def show(record: Record, setting: Shown) -> None:
     else:
         print(summary(record, setting.voice.language))
         print(f"\n{path}")
-
-
-def as_file_name(name: str) -> str:
-    """A task's name with nothing in it that a folder's name cannot have.
-
-    >>> as_file_name("../my task<b>")
-    'my-task-b'
-    """
-    return re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"

@@ -54,6 +54,8 @@ def single_run(
     rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
     if order not in list(Order):
         raise UserError(f"--order {order!r} is not known: use {', '.join(Order)}.")
+    if budget is not None and budget <= 0:
+        raise UserError(f"--budget {budget} allows nothing: use a number of seconds above 0.")
     given = {option: value for option, value in changes.items() if value is not None}
     own = settings_from(settings)
     if taken := [option for option in ("batch_size", "learning_rate") if option in own]:

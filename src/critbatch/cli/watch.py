@@ -85,12 +85,12 @@ class Reports:
 
     def write(self, look: Look) -> None:
         """An advice is told of by its own command, at its end."""
-        from critbatch.cli.doing import report_of
+        from critbatch.reporting import write_report
 
         done = Counter[str]()
         for study in look.studies:
             done[study.where] += study.done if study.question is not None else 0
         for where, runs in done.items():
             if runs > self._told.get(where, 0):
-                report_of(self.places[where], None, self.language)
+                write_report(self.places[where], language=self.language)
                 self._told[where] = runs

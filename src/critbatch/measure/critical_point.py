@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.gradient_noise import average, noise_scale
 from critbatch.loss_records import BatchGradients, CriticalPoint, Mode, Solution
@@ -18,13 +19,15 @@ from critbatch.measure.surface import CHUNK, Surface
 from critbatch.provenance import Stopwatch
 from critbatch.records import NoiseScale
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 BATCHES_IN_PAIR = 4
 EXAMPLES_OF_A_STEP = 1000
 
 
+@checked_call
 def critical_point(
-    task: Task,
+    task: Task | str,
     model: nn.Module,
     *,
     solution: Solution | None = None,
@@ -36,7 +39,7 @@ def critical_point(
     tolerance: float = TOLERANCE,
     chunk: int = CHUNK,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> CriticalPoint:
@@ -48,7 +51,7 @@ def critical_point(
     noise leads on where the full batch stands still.
 
     Args:
-        task: data and loss.
+        task: data and loss; a Task or its name.
         model: the weights; left as they are.
         solution: the run that they come from.
         batch_sizes: of single batches; 1, 16 and a quarter of the examples unless given.
@@ -64,7 +67,8 @@ def critical_point(
     Raises:
         UserError: if a size is not possible.
     """
-    watch, device = Stopwatch(), device or pick_device()
+    task = as_task(task)
+    watch, device = Stopwatch(), as_device(device)
     surface = Surface(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
     count = surface.examples
     sizes = tuple(batch_sizes) if batch_sizes else tuple(sorted({1, min(16, count), max(1, count // 4)}))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
-from critbatch.examples import Data
+from critbatch.examples import GivenData
 from critbatch.loss_records import Curvature, Matrix, Mode, Solution
 from critbatch.measure.density import spectral_density
 from critbatch.measure.lanczos import extremes
@@ -18,16 +19,18 @@ from critbatch.measure.surface import CHUNK, Surface
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.provenance import Stopwatch
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 PROBES, STEPS = 8, 40
 
 
+@checked_call
 def curvature(
-    task: Task,
+    task: Task | str,
     model: nn.Module,
     *,
     solution: Solution | None = None,
-    data: str | Data = "train",
+    data: str | GivenData = "train",
     examples: int | None = None,
     mode: Mode = Mode.EVAL,
     double: bool = False,
@@ -41,7 +44,7 @@ def curvature(
     most_products: int = 200,
     chunk: int = CHUNK,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Curvature:
@@ -51,7 +54,7 @@ def curvature(
     (`critbatch.measure.lanczos`), the trace with an interval (`critbatch.measure.trace`). The model stays as it is.
 
     Args:
-        task: data and loss.
+        task: data and loss; a Task or its name.
         model: the weights.
         solution: the run that they come from, for the report.
         data: "train", "validation", or data of your own.
@@ -73,9 +76,10 @@ def curvature(
     Raises:
         UserError: if a setting is not possible.
     """
+    task = as_task(task)
     if largest < 1 or smallest < 0:
         raise UserError(f"largest={largest} with smallest={smallest} is not possible: use 1 or more, and 0 or more.")
-    watch, device = Stopwatch(), device or pick_device()
+    watch, device = Stopwatch(), as_device(device)
     surface = Surface(task, model, data=data, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
     loss, gradient = surface.gradient()
     matrix = Matrix(matrix)

@@ -7,7 +7,8 @@ from statistics import median
 
 import torch
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Escape, EscapeCount, Standing
 from critbatch.measure.critical_point import look
@@ -18,14 +19,16 @@ from critbatch.provenance import Stopwatch
 from critbatch.recipes import usual_rate
 from critbatch.records import Estimate
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 LOOKS = 50
 # Descent has stopped when the loss fell by less than this share over a tenth of its steps.
 STOPPED = 1e-3
 
 
+@checked_call
 def escape(
-    task: Task,
+    task: Task | str,
     *,
     starts: int = 50,
     batch_sizes: Sequence[int] | None = None,
@@ -34,7 +37,7 @@ def escape(
     steps: int = 2000,
     drop: float = 0.05,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Escape:
@@ -47,7 +50,8 @@ def escape(
     batch more examples. All starts move at once, as one vectorized model.
 
     Args:
-        task: data and loss, and the model that makes the starts; without batch norm, and dropout is off.
+        task: a Task or its name: data and loss, and the model that makes the starts; without batch norm, and dropout is
+            off.
         starts: initial weights, of the seeds from `seed` on.
         batch_sizes: beside the full batch, which is always there; 1 and 16 unless given.
         learning_rate: of all steps; a usual one of SGD for a batch of 128 unless given.
@@ -60,7 +64,8 @@ def escape(
     Raises:
         UserError: if a setting is not possible, or the model cannot be vectorized.
     """
-    watch, device = Stopwatch(), device or pick_device()
+    task = as_task(task)
+    watch, device = Stopwatch(), as_device(device)
     sizes = [*sorted({size for size in batch_sizes or (1, 16) if size < task.examples}), task.examples]
     if min(starts, descent_steps, steps, *sizes) < 1 or not 0 < drop < 1:
         raise UserError(

@@ -7,19 +7,22 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Landscape, LandscapePoint, Solution
 from critbatch.measure.recomputed import recompute_batch_norm
 from critbatch.measure.surface import CHUNK, Surface
 from critbatch.provenance import Stopwatch
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 LINE_POINTS, PLANE_POINTS = 25, 15
 
 
+@checked_call
 def landscape(
-    task: Task,
+    task: Task | str,
     models: nn.Module | Mapping[str, nn.Module],
     *,
     solutions: Mapping[str, Solution] | None = None,
@@ -31,7 +34,7 @@ def landscape(
     double: bool = False,
     chunk: int = CHUNK,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Landscape:
@@ -43,7 +46,7 @@ def landscape(
     section 4. A plane shows two of very many directions: a minimum that looks round there need not be.
 
     Args:
-        task: data, loss and metric.
+        task: data, loss and metric; a Task or its name.
         models: one or two, of the same shapes; they are left as they are.
         solutions: the runs that they come from.
         points: on the line, 25 unless given, or on each side of the plane, 15; alpha 0 and 1 are always among them.
@@ -59,7 +62,8 @@ def landscape(
     Raises:
         UserError: if there are not one or two models, they are unlike, or a size is not possible.
     """
-    watch, device = Stopwatch(), device or pick_device()
+    task = as_task(task)
+    watch, device = Stopwatch(), as_device(device)
     by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
     if len(by_label) not in (1, 2):
         raise UserError(f"A landscape is of one or two solutions, but got {len(by_label)}: give one or two.")

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import torch
 
+from critbatch.arguments import checked_call
 from critbatch.budget import Budget, Progress
-from critbatch.device import pick_device
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
@@ -19,6 +20,7 @@ from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records import Noise, NoiseScale
 from critbatch.task import Task
 from critbatch.training import Training
+from critbatch.zoo.find import as_task
 
 # Examples of one gradient where curvature is asked for.
 CURVATURE_BATCH = 32
@@ -26,8 +28,9 @@ CURVATURE_BATCH = 32
 EXAMPLES_OF_HESSIAN = 1000
 
 
+@checked_call
 def noise(
-    task: Task,
+    task: Task | str,
     *,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -38,7 +41,7 @@ def noise(
     method: str = "micro_batches",
     curvature: bool = False,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     budget: float | None = None,
     progress: Callable[[Progress], None] | None = None,
     command: str = "",
@@ -66,12 +69,15 @@ def noise(
     Raises:
         UserError: if a batch cannot be cut in two, or the settings are not possible.
     """
+    task = as_task(task)
     watch = Stopwatch()
-    device = device or pick_device()
+    device = as_device(device)
     name = recipe or task.recipe
     size = batch_size if batch_size is not None else max(2, min(128, task.examples // 4))
     if size < 2:
         raise UserError(f"batch_size={size} cannot be cut into micro-batches: use 2 or more.")
+    if budget is not None and budget <= 0:
+        raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
     if every < 1:
         raise UserError(f"every={every} is not possible: use 1 or more.")
     rate = learning_rate if learning_rate is not None else usual_rate(name, size)

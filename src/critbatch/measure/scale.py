@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
+from critbatch.arguments import checked_call, output_folder
 from critbatch.errors import UserError
 from critbatch.predict.cluster import StepFit, compute_of, fit_constants
 from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_until
 from critbatch.predict.links import find_link, measured_link
 from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
 from critbatch.provenance import Stopwatch
-from critbatch.records import Advice, Speed
+from critbatch.record_files import load_records
+from critbatch.records import Advice, Record, Speed
 from critbatch.scale_records import (
     Algorithm,
     Communication,
@@ -27,6 +30,7 @@ from critbatch.scale_records import (
 )
 from critbatch.study_records import Fit, Study
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 DEVICES = tuple(1 << power for power in range(11))
 LINK, NODE_LINK = "ethernet-25", "nvlink"
@@ -41,9 +45,10 @@ ASSUMED = {
 }
 
 
+@checked_call
 def scale(
-    task: Task,
-    known: Advice | Speed,
+    task: Task | str,
+    known: Advice | Speed | str | Path | None = None,
     *,
     devices: Sequence[int] = DEVICES,
     steps: Advice | Study | Fit | tuple[float, float] | None = None,
@@ -68,8 +73,9 @@ def scale(
     steps to the target from the law that runs were fitted with. Nothing is trained here.
 
     Args:
-        task: its model says how many bytes of gradients there are.
-        known: `critbatch.advise`'s answer, or `critbatch.speed`'s: seconds of a step on one device.
+        task: a Task or its name; its model says how many bytes of gradients there are.
+        known: `critbatch.advise`'s answer, or `critbatch.speed`'s: seconds of a step on one device. Or a folder or file
+            with one of them; `critbatch-out/TASK` unless given.
         devices: numbers of them.
         steps: where the law of steps to target is from: a record, or (S_min, B_crit); that of `known` unless given.
         link: between nodes, by name (`critbatch.predict.links.LINKS`) or as SECONDS,BYTES_PER_SECOND. The one measured
@@ -91,7 +97,8 @@ def scale(
     Raises:
         UserError: if a setting is not possible, or nothing was timed.
     """
-    watch = Stopwatch()
+    task, watch = as_task(task), Stopwatch()
+    known = known if isinstance(known, Record) else _stored(known, task)
     numbers = checked_devices(devices)
     speed = known.speed if isinstance(known, Advice) else known
     law = _law(known, steps)
@@ -131,6 +138,15 @@ def scale(
         ),
     )
     return replace(record, cautions=_cautions(record, numbers))
+
+
+def _stored(place: str | Path | None, task: Task) -> Advice | Speed:
+    """The advice in a folder or file, or else the speed."""
+    folder = output_folder(place, task.name)
+    for record in load_records(folder):
+        if isinstance(record, (Advice, Speed)) and record.task == task.name:
+            return record
+    raise UserError(f"{folder} holds neither advice nor speed of {task.name!r}: run `critbatch advise` first.")
 
 
 def gradient_bytes(task: Task) -> int:

@@ -9,7 +9,8 @@ from statistics import mean, stdev
 import torch
 from torch import Tensor, nn
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Box, Eigenvalue, Mode, Sharpness, SharpnessValue, Solution, SolutionSharpness
 from critbatch.measure.highest import sharpness_in
@@ -20,13 +21,15 @@ from critbatch.measure.trace import hutch_plus_plus
 from critbatch.provenance import Stopwatch
 from critbatch.records import Estimate
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 Report = Callable[[str, int, int], None]
 EVERY_BOX = (Box.FULL, Box.RANDOM, Box.ADAPTIVE)
 
 
+@checked_call
 def sharpness(
-    task: Task,
+    task: Task | str,
     models: nn.Module | Mapping[str, nn.Module],
     *,
     solutions: Mapping[str, Solution] | None = None,
@@ -41,7 +44,7 @@ def sharpness(
     double: bool = False,
     chunk: int = CHUNK,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Report | None = None,
     command: str = "",
 ) -> Sharpness:
@@ -54,7 +57,7 @@ def sharpness(
     al. 2021, arXiv:2102.11600, elementwise with the maximum norm. What is found is a lower bound of the maximum.
 
     Args:
-        task: data and loss.
+        task: data and loss; a Task or its name.
         models: one, or several by their labels; all are left as they are.
         solutions: the runs that they come from.
         epsilons: relative sizes of the box.
@@ -74,11 +77,12 @@ def sharpness(
     Raises:
         UserError: if a setting is not possible.
     """
+    task = as_task(task)
     if not epsilons or min(epsilons) <= 0 or not all(math.isfinite(epsilon) for epsilon in epsilons):
         raise UserError(f"epsilons={tuple(epsilons)} is not possible: use numbers above 0, such as 1e-3.")
     if min(subspace, draws, iterations) < 1:
         raise UserError(f"subspace={subspace}, {draws=}, {iterations=}: use 1 or more of each.")
-    watch, device = Stopwatch(), device or pick_device()
+    watch, device = Stopwatch(), as_device(device)
     by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
     if not by_label:
         raise UserError("There is no model to measure: give one, or several by their labels.")

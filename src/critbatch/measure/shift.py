@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
-from critbatch.examples import Data
+from critbatch.examples import GivenData
 from critbatch.loss_records import Box, Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
 from critbatch.measure.sharpness import EVERY_BOX, sharpness
 from critbatch.measure.shifted import changes_for
@@ -18,18 +19,20 @@ from critbatch.measure.surface import CHUNK, Surface
 from critbatch.provenance import Stopwatch
 from critbatch.records import Estimate
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 NORMAL_95 = 1.959963984540054
 RESAMPLES = 1000
 FEWEST_SOLUTIONS = 4
 
 
+@checked_call
 def shift(
-    task: Task,
+    task: Task | str,
     models: Mapping[str, nn.Module],
     *,
     solutions: Mapping[str, Solution] | None = None,
-    shifts: Mapping[str, Data] | None = None,
+    shifts: Mapping[str, GivenData] | None = None,
     epsilons: Sequence[float] = (1e-3,),
     boxes: Sequence[Box] = EVERY_BOX,
     curvature: bool = True,
@@ -37,7 +40,7 @@ def shift(
     mode: Mode = Mode.EVAL,
     chunk: int = CHUNK,
     seed: int = 0,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Shift:
@@ -49,7 +52,7 @@ def shift(
     loss of sharp minima rises more; `predictions` is the rank correlation of that over the models.
 
     Args:
-        task: data, loss and metric.
+        task: data, loss and metric; a Task or its name.
         models: by their labels; they are left as they are.
         solutions: the runs that they come from.
         shifts: more sets to put in the place of the training set, as (inputs, targets) by name.
@@ -63,7 +66,8 @@ def shift(
     Raises:
         UserError: if there is no model.
     """
-    watch, device = Stopwatch(), device or pick_device()
+    task = as_task(task)
+    watch, device = Stopwatch(), as_device(device)
     if not models:
         raise UserError("There is no model to measure: give one or more by their labels.")
     told = sharpness(
@@ -99,7 +103,7 @@ def _rises(
     task: Task,
     label: str,
     model: nn.Module,
-    shifts: Mapping[str, Data],
+    shifts: Mapping[str, GivenData],
     examples: int | None,
     mode: Mode,
     chunk: int,

@@ -10,7 +10,8 @@ from statistics import median, quantiles
 
 import torch
 
-from critbatch.device import pick_device
+from critbatch.arguments import checked_call
+from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.measure.rounds import Rounds, SpeedProgress
 from critbatch.measure.timed_steps import LEARNING_RATE, TimedSteps, Visit
@@ -21,18 +22,20 @@ from critbatch.random_state import RandomState
 from critbatch.recipes import find_recipe
 from critbatch.records import Estimate, Speed, SpeedPoint
 from critbatch.task import Task
+from critbatch.zoo.find import as_task
 
 SECONDS_PER_POINT = 0.5
 
 
+@checked_call
 def speed(
-    task: Task,
+    task: Task | str,
     batch_sizes: Sequence[int] | None = None,
     *,
     recipe: str | None = None,
     plan_of: Callable[[int], Plan] | None = None,
     micro_batch_size: int | None = None,
-    device: torch.device | None = None,
+    device: torch.device | str | None = None,
     seed: int = 0,
     budget: float | None = None,
     seconds_per_point: float = SECONDS_PER_POINT,
@@ -56,7 +59,7 @@ def speed(
     The model is a new one, and torch's random state is left as it was.
 
     Args:
-        task: model, data, loss.
+        task: model, data, loss; a Task or its name.
         batch_sizes: 1, 2, 4 ... and the whole data set unless given. Without 1, if batch norm refuses it.
         recipe: whose optimizer is used; that of the task unless given.
         plan_of: the plan for a batch size, instead of a recipe's. Its first optimizer and micro-batch size are used.
@@ -71,6 +74,7 @@ def speed(
     Raises:
         UserError: if a batch size is below 1 or above the data set, a limit allows nothing, or a step fails.
     """
+    task = as_task(task)
     sizes = _checked(batch_sizes, task.examples)
     for name, limit in (
         ("budget", budget),
@@ -80,7 +84,7 @@ def speed(
         if limit is not None and limit <= 0:
             raise UserError(f"{name}={limit} allows nothing: use a number above 0.")
     make = find_recipe(recipe or task.recipe)
-    device = device or pick_device()
+    device = as_device(device)
     watch, began = Stopwatch(), time.perf_counter()
     with RandomState(seed, device).in_place():
         steps = TimedSteps(

@@ -16,7 +16,7 @@ from critbatch.batches import Source
 from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import sample
-from critbatch.examples import Data, Tree, as_data, count, map_tree
+from critbatch.examples import Data, GivenData, Tree, as_data, count, map_tree
 from critbatch.loss_records import Mode, Setup
 from critbatch.norm_statistics import norms_in_training, pieces_of
 from critbatch.task import Task, apply
@@ -51,7 +51,7 @@ class Surface:
         task: Task,
         model: nn.Module,
         *,
-        data: str | Data = "train",
+        data: str | GivenData = "train",
         examples: int | None = None,
         mode: Mode = Mode.EVAL,
         double: bool = False,
@@ -194,7 +194,7 @@ class Surface:
         return leaf.to(self.dtype) if leaf.is_floating_point() else leaf
 
 
-def _data_of(task: Task, data: str | Data) -> Data:
+def _data_of(task: Task, data: str | GivenData) -> Data:
     if not isinstance(data, str):
         return as_data(data, "given")
     if data not in ("train", "validation"):

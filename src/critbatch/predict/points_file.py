@@ -25,7 +25,7 @@ ALIASES = {
 }
 NAMES = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
-LARGEST = 1e15
+SMALLEST, LARGEST = 1e-15, 1e15
 LONGEST_SHOWN = 40
 
 
@@ -140,8 +140,10 @@ def _number(text: str, place: str) -> float:
         value = None
     if value is None:
         raise UserError(f"{place}: {text[:LONGEST_SHOWN]!r} is no number: write it in digits, such as 8192 or 0.5.")
-    if not abs(value) <= LARGEST:
-        raise UserError(f"{place}: {text[:LONGEST_SHOWN]!r} is not possible: use a number up to {LARGEST:g}.")
+    if not abs(value) <= LARGEST or 0 < abs(value) < SMALLEST:
+        raise UserError(
+            f"{place}: {text[:LONGEST_SHOWN]!r} is not possible: use a number from {SMALLEST:g} to {LARGEST:g}."
+        )
     return value
 
 

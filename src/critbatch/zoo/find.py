@@ -15,12 +15,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
 from critbatch.task import Task
 from critbatch.task_checks import first_line
 from critbatch.zoo.tasks import TASKS
 
 
+def as_task(task: Task | str) -> Task:
+    """The task, or the one with this name."""
+    return find_task(task) if isinstance(task, str) else task
+
+
+@checked_call
 def find_task(name: str) -> Task:
     """The task called `name`.
 
@@ -40,7 +47,7 @@ def find_task(name: str) -> Task:
         raise UserError(_unknown(name))
     if not place or not attribute:
         raise UserError(f"Task {name!r} lacks a part: write path/to/file.py:task or package.module:task.")
-    file = Path(place).expanduser()
+    file = as_path(place).expanduser()
     is_file = file.suffix == ".py" or file.is_file() or len(file.parts) > 1
     folder = file.resolve().parent if is_file else Path.cwd()
     with _importable(folder), _blamed_on(name, folder):

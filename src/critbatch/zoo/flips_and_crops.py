@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from critbatch.arguments import checked_call
 from critbatch.augmentation import Augmentation
 from critbatch.errors import UserError
 
@@ -72,6 +73,7 @@ class FlipsAndCrops:
             )
 
 
+@checked_call
 def flips_and_crops(
     padding: int = 4, *, flips: bool = True, cutout: int = 0, fill: float | tuple[float, ...] = 0.0
 ) -> Augmentation:

@@ -1,0 +1,209 @@
+"""What public calls take: a task or its name, a path as text or as a Path, a device or its name, and plain numbers.
+
+A public call is decorated with `checked_call`, which compares every argument with its annotation before any work
+begins, so that a wrong type is one sentence and no error from deep inside. `as_path` here, `as_task` beside `find_task`
+and `as_device` beside `pick_device` then make one type out of those that are accepted.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import inspect
+import math
+import numbers
+import os
+import re
+import types
+from collections.abc import Callable, Mapping
+from enum import Enum
+from functools import wraps
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from critbatch.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+OUTPUT_FOLDER = Path("critbatch-out")
+LONGEST_SHOWN = 60
+LONGEST_NAME, LONGEST_PATH = 255, 4096  # in bytes, of Linux and macOS
+
+
+def as_path(place: str | os.PathLike[str]) -> Path:
+    """The path.
+
+    Raises:
+        UserError: if no file can have this name.
+    """
+    try:
+        raw = os.fsencode(place)
+        if b"\0" in raw:
+            raise ValueError("it has a NUL character")
+        if len(raw) >= LONGEST_PATH or max(map(len, raw.split(b"/"))) > LONGEST_NAME:
+            raise ValueError("it is too long")
+    except ValueError as error:
+        shown = f"{os.fspath(place)!r:.{LONGEST_SHOWN}}"
+        raise UserError(f"{shown} cannot be the name of a file ({error}): give another path.") from None
+    return Path(place)
+
+
+def output_folder(out: str | os.PathLike[str] | None, name: str) -> Path:
+    """The folder `out`, or `critbatch-out/NAME` where it is None."""
+    return as_path(out) if out is not None else OUTPUT_FOLDER / as_file_name(name)
+
+
+def as_file_name(name: str) -> str:
+    """A task's name with nothing in it that a folder's name cannot have.
+
+    >>> as_file_name("../my task<b>")
+    'my-task-b'
+    """
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")[:LONGEST_SHOWN] or "task"
+
+
+def checked_call(function: Callable[P, R]) -> Callable[P, R]:
+    """Compare all arguments with their annotations before the function is called.
+
+    A number must be finite. Where an annotation is an enumeration, the text of one of its members is accepted.
+
+    Raises:
+        UserError: if an argument has another type. The sentence says what was given and what would work.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **given: P.kwargs) -> R:
+        bound = signature.bind(*args, **given)
+        bound.arguments.update(checked_arguments(function.__name__, bound.arguments, function))
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+_hints: dict[Callable[..., Any], dict[str, Any]] = {}
+
+
+def checked_arguments(call: str, given: Mapping[str, Any], function: Callable[..., Any]) -> dict[str, Any]:
+    """Those of the arguments that the function's annotations know, compared with them as `checked_call` does.
+
+    Args:
+        call: how the sentence of an error names the call.
+        given: arguments by their names.
+        function: its annotations count.
+
+    Raises:
+        UserError: if one has another type.
+    """
+    if function not in _hints:
+        # Not before the first call, since it imports what the annotations name.
+        _hints[function] = get_type_hints(function)
+    hints = _hints[function]
+    parameters = inspect.signature(function).parameters
+    plain = [name for name in given if name in hints and parameters[name].kind is not inspect.Parameter.VAR_KEYWORD]
+    return {name: _checked(call, name, given[name], hints[name]) for name in plain}
+
+
+def _checked(call: str, name: str, value: Any, hint: Any) -> Any:
+    if _fits(value, hint):
+        return value
+    for kind in _options(hint):
+        if inspect.isclass(kind) and issubclass(kind, Enum) and isinstance(value, str):
+            if value in [member.value for member in kind]:
+                return kind(value)
+            known = " or ".join(repr(member.value) for member in kind)
+            raise UserError(f"{call}: {name}={value!r} is not known: use {known}.")
+    if isinstance(value, numbers.Real) and not _is_finite(value) and _fits(0.0, hint):
+        raise UserError(f"{call}: {name}={value} is not possible: use a finite number.")
+    shown = re.sub(r"\s+", " ", _shown(value))
+    kind = type(value).__name__
+    what = shown if shown == kind else f"{shown}, a {kind}"
+    raise UserError(f"{call}: {name} is {what}: give {_words(hint)}.")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except Exception:
+        return type(value).__name__
+    return text if len(text) <= LONGEST_SHOWN else type(value).__name__
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether the value is of the annotated type; for a number also whether it is finite."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if hint is None or hint is type(None):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool) or type(value).__name__ == "bool_"
+    if hint is int:
+        return not isinstance(value, bool) and isinstance(value, numbers.Integral)
+    if hint is float:
+        return not isinstance(value, bool) and isinstance(value, numbers.Real) and _is_finite(value)
+    if origin is tuple:
+        if not isinstance(value, tuple if Any in parts else tuple | list):
+            return False
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return all(_fits(part, parts[0]) for part in value)
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    if origin is collections.abc.Mapping or origin is dict:
+        return isinstance(value, collections.abc.Mapping) and all(
+            _fits(key, parts[0]) and _fits(part, parts[1]) for key, part in value.items()
+        )
+    if origin in (collections.abc.Sequence, list):
+        if isinstance(value, str | bytes | collections.abc.Mapping) or not hasattr(value, "__getitem__"):
+            return False
+        return hasattr(value, "__len__") and all(_fits(part, parts[0]) for part in value)
+    if origin is collections.abc.Callable or hint is collections.abc.Callable:
+        return callable(value)
+    return isinstance(value, origin or hint)
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
+
+
+_NAMES = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", Path: "a Path"}
+
+
+def _words(hint: Any) -> str:
+    """What would fit, in words.
+
+    >>> _words(int | None)
+    'a whole number or None'
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        words = [_words(part) for part in parts]
+        return f"{', '.join(words[:-1])} or {words[-1]}"
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if hint is type(None):
+        return "None"
+    if origin is tuple and not (len(parts) == 2 and parts[1] is Ellipsis):
+        return f"a tuple of {len(parts)}: {', '.join(map(_words, parts))}"
+    if origin in (collections.abc.Sequence, list, tuple):
+        return f"a list, each part {_words(parts[0])}"
+    if origin in (collections.abc.Mapping, dict):
+        return f"a dict, each key {_words(parts[0])}, each value {_words(parts[1])}"
+    if origin is collections.abc.Callable:
+        return "a function"
+    if inspect.isclass(hint) and issubclass(hint, Enum):
+        return " or ".join(repr(member.value) for member in hint)
+    if hint in _NAMES:
+        return _NAMES[hint]
+    name = getattr(origin or hint, "__name__", str(hint))
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
