@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections import UserDict
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +13,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune
+from torch.utils.checkpoint import checkpoint
 
 from critbatch.errors import UserError
+from critbatch.monitor import Monitor
 from critbatch.per_example import factors
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.oracle import per_example_norms2
@@ -28,7 +35,11 @@ def one_by_one(model: nn.Module, call: Callable[[slice], Tensor], batch: int = B
         model.zero_grad()
         call(slice(i, i + 1)).backward()
         rows.append(
-            {name: weight.grad.square().sum() for name, weight in model.named_parameters() if weight.requires_grad}
+            {
+                name: weight.grad.abs().square().sum()
+                for name, weight in model.named_parameters()
+                if weight.requires_grad
+            }
         )
     model.zero_grad()
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
@@ -51,6 +62,136 @@ def agree(model: nn.Module, *inputs: Tensor) -> None:
 
 def draw(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+class OnlyOutputs(nn.Module):
+    """The first output of a recurrent layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs)[0]
+        return outputs
+
+
+class Scaled(nn.Module):
+    def __init__(self, shape: tuple[int, ...], function: Callable[[Tensor], Tensor] = torch.clone) -> None:
+        super().__init__()
+        self.scale, self.function = nn.Parameter(torch.rand(shape) + 0.5), function
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.sin(inputs * self.function(self.scale))
+
+
+class Complex(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4, dtype=torch.complex128)
+
+    def double(self) -> Complex:
+        return self
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(torch.complex(inputs, inputs.roll(1, 1))).abs()
+
+
+class Matrix(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(torch.randn(6, 4))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs @ self.matrix
+
+
+class Doubled(nn.Linear):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * F.linear(inputs, self.weight, self.bias)
+
+
+class Attention(nn.Module):
+    def __init__(self, *, masked: bool = False, batch_first: bool = True) -> None:
+        super().__init__()
+        self.layer, self.masked, self.batch_first = (
+            nn.MultiheadAttention(8, 2, batch_first=batch_first),
+            masked,
+            batch_first,
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        ready = inputs if self.batch_first else inputs.transpose(0, 1)
+        mask = torch.ones(inputs.shape[1], inputs.shape[1]).triu(1).bool() if self.masked else None
+        outputs: Tensor = self.layer(ready, ready, ready, attn_mask=mask)[0]
+        return outputs if self.batch_first else outputs.transpose(0, 1)
+
+
+class TimeFirst(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs.transpose(0, 1)).transpose(0, 1)
+        return outputs
+
+
+class Folded(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.layer(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+        return outputs
+
+
+class Positions(nn.Module):
+    def __init__(self, length: int, width: int) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Parameter(torch.randn(length, width)), nn.Linear(width, width)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(torch.tanh(inputs - self.table))
+
+
+class LookedUp(nn.Module):
+    """Positions as in GPT-2 (with a first axis of one) and nanoGPT (without)."""
+
+    def __init__(self, length: int, width: int, *, axis: bool = False, layer: bool = False) -> None:
+        super().__init__()
+        self.table, self.layer, self.axis = nn.Embedding(length, width), nn.Linear(width, width), axis
+        self.before = nn.Linear(width, width) if layer else nn.Identity()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        places = torch.arange(inputs.shape[1])
+        places = places[None] if self.axis else places
+        return self.layer(torch.tanh(inputs + self.before(self.table(places))))
+
+
+class FirstToken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.token, self.layer = nn.Parameter(torch.randn(1, 1, 6)), nn.Linear(6, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(torch.cat([self.token.expand(len(inputs), -1, -1), inputs], 1).cumsum(1))
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, *, use_reentrant: bool) -> None:
+        super().__init__()
+        self.first, self.block, self.last = (
+            nn.Linear(6, 6),
+            nn.Sequential(Scaled((6,)), nn.Linear(6, 6)),
+            nn.Linear(6, 2),
+        )
+        self.use_reentrant = use_reentrant
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(inputs))
+        return self.last(checkpoint(self.block, hidden, use_reentrant=self.use_reentrant))
 
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -78,6 +219,61 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "batch norm at rest": (lambda: nn.BatchNorm2d(4).eval(), (BATCH, 4, 5, 5)),
     "a kind without a rule": (lambda: nn.ConvTranspose2d(3, 2, 3), (BATCH, 3, 4, 4)),
     "instance norm": (lambda: nn.InstanceNorm2d(3, affine=True), (BATCH, 3, 4, 4)),
+    "instance norm without a batch": (lambda: nn.InstanceNorm1d(3, affine=True), (BATCH, 3, 4)),
+    "recurrent layer": (lambda: OnlyOutputs(nn.LSTM(4, 3, num_layers=2, batch_first=True)), (BATCH, 6, 4)),
+    "recurrent layer in both directions": (
+        lambda: OnlyOutputs(nn.GRU(4, 3, bidirectional=True, batch_first=True)),
+        (BATCH, 6, 4),
+    ),
+    "recurrent layer as long as the batch": (lambda: OnlyOutputs(nn.GRU(4, 3, batch_first=True)), (BATCH, BATCH, 4)),
+    "recurrent cell with two outputs, one of which is made of the other": (
+        lambda: OnlyOutputs(nn.LSTMCell(4, 3)),
+        (BATCH, 4),
+    ),
+    "weights of length and direction": (lambda: parametrizations.weight_norm(nn.Linear(6, 4)), (BATCH, 6)),
+    "weights of length and direction, as many as examples": (
+        lambda: parametrizations.weight_norm(nn.Linear(6, BATCH)),
+        (BATCH, 6),
+    ),
+    "convolution of length and direction": (
+        lambda: parametrizations.weight_norm(nn.Conv2d(2, 3, 2)),
+        (BATCH, 2, 4, 4),
+    ),
+    "orthogonal weights": (lambda: parametrizations.orthogonal(nn.Linear(4, 4)), (BATCH, 4)),
+    "weights over their largest singular value, at rest": (
+        lambda: parametrizations.spectral_norm(nn.Linear(6, 4)).eval(),
+        (BATCH, 6),
+    ),
+    "pruned weights": (lambda: prune.l1_unstructured(nn.Linear(6, 4), "weight", 0.5), (BATCH, 6)),
+    "a scale without dimensions": (lambda: Scaled(()), (BATCH, 6)),
+    "a scale of one number": (lambda: Scaled((1,)), (BATCH, 6)),
+    "a scale of each feature": (lambda: Scaled((6,)), (BATCH, 3, 6)),
+    "a function of a scale": (lambda: Scaled((6,), torch.exp), (BATCH, 3, 6)),
+    "a function of a scale that cannot be followed": (lambda: Scaled((6,), torch.erf), (BATCH, 3, 6)),
+    "complex weights": (lambda: Complex(), (BATCH, 6)),
+    "a matrix of its own": (lambda: Matrix(), (BATCH, 3, 6)),
+    "a layer that a subclass changed": (lambda: Doubled(6, 4), (BATCH, 3, 6)),
+    "attention": (lambda: Attention(), (BATCH, 4, 8)),
+    "attention with a mask of the whole batch's size": (lambda: Attention(masked=True), (BATCH, BATCH, 8)),
+    "attention over time on the first axis": (lambda: Attention(masked=True, batch_first=False), (BATCH, 4, 8)),
+    "time on the first axis within": (lambda: TimeFirst(nn.Linear(6, 4)), (BATCH, 3, 6)),
+    "as much time as examples, on the first axis": (lambda: TimeFirst(nn.Linear(6, 4)), (BATCH, BATCH, 6)),
+    "a recurrent layer with time on the first axis": (lambda: TimeFirst(OnlyOutputs(nn.GRU(6, 4))), (BATCH, 3, 6)),
+    "normalization with time on the first axis": (lambda: TimeFirst(nn.LayerNorm(6)), (BATCH, BATCH, 6)),
+    "a scale with time on the first axis": (lambda: TimeFirst(Scaled((6,))), (BATCH, BATCH, 6)),
+    "places folded into the batch": (lambda: Folded(nn.Linear(6, 4)), (BATCH, 3, 6)),
+    "images folded into the batch": (lambda: Folded(nn.Conv2d(2, 3, 2)), (BATCH, 3, 2, 4, 4)),
+    "normalized images folded into the batch": (lambda: Folded(nn.GroupNorm(1, 2)), (BATCH, 3, 2, 4, 4)),
+    "a kind without a rule folded into the batch": (lambda: Folded(nn.PReLU(3)), (BATCH, 4, 3)),
+    "positions added": (lambda: Positions(4, 6), (BATCH, 4, 6)),
+    "as many positions as examples": (lambda: Positions(BATCH, 6), (BATCH, BATCH, 6)),
+    "positions looked up": (lambda: LookedUp(4, 6), (BATCH, 4, 6)),
+    "as many looked up as examples": (lambda: LookedUp(BATCH, 6), (BATCH, BATCH, 6)),
+    "positions with a first axis of one": (lambda: LookedUp(4, 6, axis=True), (BATCH, 4, 6)),
+    "positions that go through a layer first": (lambda: LookedUp(4, 6, layer=True), (BATCH, 4, 6)),
+    "a token of its own before the others": (lambda: FirstToken(), (BATCH, 3, 6)),
+    "checkpointed": (lambda: Checkpointed(use_reentrant=False), (BATCH, 6)),
+    "checkpointed by the old way": (lambda: Checkpointed(use_reentrant=True), (BATCH, 6)),
     "transformer layer": (
         lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
         (BATCH, 4, 8),
@@ -91,6 +287,43 @@ def test_each_kind_of_layer_gives_the_norms_of_its_examples(
 ) -> None:
     torch.manual_seed(1)
     agree(nn.Sequential(make().double(), nn.Tanh()), draw(*shape))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm`")
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm"])
+def test_weights_that_a_hook_makes_of_others_are_counted(kind: str) -> None:
+    torch.manual_seed(0)
+    layer = getattr(nn.utils, kind)(nn.Linear(6, 4)).double()
+    model = nn.Sequential(layer, nn.Tanh())
+    for _ in range(200):  # so that an example passed alone has the same largest singular value
+        model(draw(BATCH, 6))
+    before = layer.weight
+    agree(model, draw(BATCH, 6))
+    torch.testing.assert_close(layer.weight, before)
+
+
+@pytest.mark.parametrize("make", [parametrizations.spectral_norm, nn.utils.spectral_norm])
+def test_spectral_norm_in_train_mode_counts_and_moves_on_as_if_it_were_not_watched(
+    make: Callable[[nn.Module], nn.Module],
+) -> None:
+    def trained(*, watched: bool) -> tuple[nn.Module, dict[str, Tensor]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(make(nn.Linear(6, 4)), nn.Tanh()).double()
+        ghost = GhostNorms(model) if watched else None
+        losses = model(draw(BATCH, 6)).square().sum(1)
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        if ghost is not None:
+            losses.sum().backward()
+            return model, ghost.take(BATCH)
+        rows = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
+        names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+        return model, {name: torch.stack([row[i].square().sum() for row in rows]) for i, name in enumerate(names)}
+
+    (watched, found), (plain, expected) = trained(watched=True), trained(watched=False)
+    for name, norms2 in expected.items():
+        torch.testing.assert_close(found[name], norms2, rtol=1e-9, atol=1e-12)
+    for mine, theirs in zip(watched.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 @pytest.mark.parametrize("device_rule", [True, False])
@@ -228,30 +461,212 @@ def test_several_backward_passes_add_their_examples() -> None:
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "batch norm": (lambda: nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4)), "1 is a BatchNorm1d in train mode"),
-    "sparse": (lambda: nn.Embedding(4, 2, sparse=True), "with sparse gradients"),
-    "sequence first": (lambda: nn.MultiheadAttention(4, 2), "batch_first=False"),
-    "recurrent": (lambda: nn.LSTM(4, 3, batch_first=True), "LSTM is an LSTM, whose examples cannot be told apart"),
-    "dropout in attention": (
-        lambda: nn.MultiheadAttention(4, 2, dropout=0.1, batch_first=True),
-        "weights of its own and dropout",
+    "sparse": (lambda: nn.Sequential(nn.Embedding(4, 2, sparse=True)), "0 is an Embedding with sparse gradients"),
+    "by frequency": (
+        lambda: nn.Sequential(nn.Embedding(4, 2, scale_grad_by_freq=True)),
+        "0 is an Embedding with scale_grad_by_freq=True",
     ),
+    "dropout in attention": (
+        lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
+        "self_attn is a MultiheadAttention with weights of its own and dropout",
+    ),
+    "dropout in a recurrent layer": (
+        lambda: nn.Sequential(nn.GRU(4, 2, num_layers=2, dropout=0.1)),
+        "0 is a GRU with weights of its own and dropout",
+    ),
+    "compiled": (lambda: nn.Sequential(torch.compile(nn.Linear(4, 2))), "0 is compiled"),
+    "several devices": (lambda: nn.DataParallel(nn.Linear(4, 2)), "DataParallel, which calls replicas"),
+    "scripted": (lambda: torch.jit.script(nn.Linear(4, 2)), "of torch.jit"),
 }
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`", "ignore::DeprecationWarning")
 @pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=list(REFUSED))
-def test_what_mixes_examples_is_refused_by_name(make: Callable[[], nn.Module], words: str) -> None:
+def test_what_cannot_be_watched_is_refused_by_name(make: Callable[[], nn.Module], words: str) -> None:
     with pytest.raises(UserError, match=words):
         GhostNorms(make())
+
+
+class MeanOverBatch(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs - inputs.mean(0, keepdim=True)
+
+
+class BatchNormByFunction(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        return F.batch_norm(inputs, None, None, training=True)
+
+
+class OnlyLoss(nn.Module):
+    """A model that makes its loss itself."""
+
+    def __init__(self, *, mixes: bool) -> None:
+        super().__init__()
+        self.layer, self.mixes = nn.Linear(6, 4), mixes
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = torch.tanh(self.layer(inputs))
+        return (outputs - outputs.mean(0) * self.mixes).square().sum(1).mean()
+
+
+class Blocks(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.ModuleDict({"ff": nn.Linear(6, 4), "mix": inner})])
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        block = self.blocks[0]
+        return self.head(torch.tanh(block["mix"](block["ff"](inputs))))
+
+
+MIXING: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "mean over the batch": (lambda: Blocks(MeanOverBatch()), r"mixes examples behind blocks\.0\.ff\.weight"),
+    "batch norm by function": (lambda: Blocks(BatchNormByFunction()), r"cannot be told apart|mixes examples"),
+    "a recurrent layer over the examples": (lambda: OnlyOutputs(nn.GRU(6, 3)), r"mixes examples behind layer"),
+    "a loss of its own that mixes": (lambda: OnlyLoss(mixes=True), "mixes examples there"),
+    "similarity of all examples": (lambda: Similarity(), "no axis of its outputs grows"),
+}
+
+
+class Similarity(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.layer(inputs)
+        return outputs @ outputs.T
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+@pytest.mark.parametrize(("make", "words"), MIXING.values(), ids=list(MIXING))
+def test_a_model_that_mixes_examples_is_found_by_passing_them_alone(
+    make: Callable[[], nn.Module], words: str, dropout: float
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Dropout(dropout), make()).double()
+    GhostNorms(model)
+    with pytest.raises(UserError, match=words.replace("behind ", r"behind 1\.")):
+        model(draw(BATCH, 6))
+
+
+def test_a_loss_that_the_model_makes_itself_gives_each_example_its_share() -> None:
+    torch.manual_seed(0)
+    model, inputs = OnlyLoss(mixes=False).double(), draw(BATCH, 6)
+    expected = one_by_one(model, lambda rows: model(inputs[rows]) / BATCH)
+    ghost = GhostNorms(model)
+    model(inputs).backward()
+    for name, norms2 in ghost.take(BATCH).items():
+        torch.testing.assert_close(norms2, expected[name])
+
+
+def test_dropout_is_that_of_the_step_and_random_numbers_are_as_without_watching() -> None:
+    model = nn.Sequential(LookedUp(4, 6), nn.Dropout(0.5), Scaled((6,)), nn.Linear(6, 2)).double()
+    weights, names = list(model.parameters()), [name for name, _ in model.named_parameters()]
+    torch.manual_seed(3)
+    losses = model(draw(BATCH, 4, 6)).square().sum((1, 2))
+    rows = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
+    after = torch.get_rng_state()
+    ghost = GhostNorms(model)
+    torch.manual_seed(3)
+    model(draw(BATCH, 4, 6)).square().sum().backward()
+    assert torch.equal(torch.get_rng_state(), after)
+    found = ghost.take(BATCH)
+    for i, name in enumerate(names):
+        torch.testing.assert_close(found[name], torch.stack([row[i].square().sum() for row in rows]))
+
+
+@pytest.mark.parametrize("pack", [list, dict, UserDict], ids=["list", "dict", "mapping of its own"])
+def test_examples_are_counted_by_what_the_model_makes_of_them(pack: Any) -> None:
+    """The first tensor has one row, and another as many as there are places: neither is the number of examples."""
+
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 4)
+
+        def forward(self, batch: Any) -> Tensor:
+            unit, shift, inputs = batch.values() if not isinstance(batch, list) else batch
+            return self.layer(inputs * unit + shift[:, None])
+
+    torch.manual_seed(0)
+    model = Packed().double()
+    tensors = {"unit": draw(1, 6), "shift": draw(3), "inputs": draw(BATCH, 3, 6)}
+
+    def packed(rows: slice) -> Any:
+        parts = {**tensors, "inputs": tensors["inputs"][rows]}
+        return list(parts.values()) if pack is list else pack(parts)
+
+    expected = one_by_one(model, lambda rows: model(packed(rows)).square().sum())
+    ghost = GhostNorms(model)
+    model(packed(slice(0, BATCH))).square().sum().backward()
+    for name, norms2 in ghost.take(BATCH).items():
+        torch.testing.assert_close(norms2, expected[name])
+
+
+def test_a_step_that_calls_parts_of_the_model_counts_the_examples_of_each_part() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"first": nn.Linear(6, 4), "second": nn.Linear(4, 2)}).double()
+    inputs = draw(BATCH, 6)
+
+    def call(rows: slice) -> Tensor:
+        return model["second"](torch.tanh(model["first"](inputs[rows]))).square().sum()
+
+    expected = one_by_one(model, call)
+    ghost = GhostNorms(model)
+    call(slice(0, BATCH)).backward()
+    for name, norms2 in ghost.take(BATCH).items():
+        torch.testing.assert_close(norms2, expected[name])
+
+
+def test_two_losses_of_one_forward_pass_add_up() -> None:
+    torch.manual_seed(0)
+    model, inputs = MLP((6, 4, 2)).double(), draw(BATCH, 6)
+    expected = one_by_one(model, lambda rows: model(inputs[rows]).square().sum() + model(inputs[rows]).sum())
+    ghost = GhostNorms(model)
+    outputs = model(inputs)
+    outputs.square().sum().backward(retain_graph=True)
+    outputs.sum().backward()
+    for name, norms2 in ghost.take(BATCH).items():
+        torch.testing.assert_close(norms2, expected[name])
 
 
 def test_a_weight_that_is_also_used_outside_its_layer_is_found() -> None:
     torch.manual_seed(0)
     model = Tied(by_function=True)
-    ghost = GhostNorms(model)
+    GhostNorms(model)
     words = torch.randint(7, (BATCH, 4), generator=torch.Generator().manual_seed(0))
-    model(words).square().sum().backward()
     with pytest.raises(UserError, match=r"embedding\.weight is not the sum"):
+        model(words)
+
+
+def test_a_model_that_is_compiled_after_it_is_watched_is_refused_in_a_sentence() -> None:
+    model = MLP((6, 4, 2))
+    ghost = GhostNorms(model)
+    F.linear(draw(BATCH, 6).float(), model.get_parameter("0.weight")).sum().backward()
+    with pytest.raises(UserError, match="Gradients arrived, but no layer of the MLP was called"):
         ghost.take()
+
+
+def test_examples_in_a_packed_sequence_are_refused_in_a_sentence() -> None:
+    model = nn.GRU(6, 4)
+    GhostNorms(model)
+    with pytest.raises(UserError, match=r"cannot be told apart .* give tensors with the examples on the first axis"):
+        model(nn.utils.rnn.pack_padded_sequence(draw(4, BATCH, 6).float(), torch.full((BATCH,), 4)))
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_norms_in_single_precision_are_right_to_five_digits_on_any_processor(capability: str) -> None:
+    code = (
+        "import torch; from critbatch.per_example.factors import row_norms2;"
+        "rows = torch.randn(2, 3_000_001, generator=torch.Generator().manual_seed(0)) + 3;"
+        "exact = rows.double().square().sum(1);"
+        "print(float(((row_norms2(rows).double() - exact) / exact).abs().max()))"
+    )
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert float(told.stdout) < 1e-6
 
 
 @pytest.mark.parametrize("examples", [BATCH + 2, [BATCH, 2]], ids=["in all", "of each pass"])
@@ -266,3 +681,14 @@ def test_the_number_of_examples_that_the_caller_knows_is_compared(examples: int 
         model(rows).square().sum().backward()
     with pytest.raises(UserError, match=r"had 5 \+ 2 examples, but the batch has 6"):
         ghost.take(BATCH + 1)
+
+
+def test_other_watchers_do_not_notice_that_the_model_is_run_beside_its_training() -> None:
+    torch.manual_seed(0)
+    model, inputs = MLP((6, 4, 2)), draw(BATCH, 6).float()
+    with Monitor(model, by="examples") as by_examples, Monitor(model, by="micro_batches") as by_micro_batches:
+        for rows in (inputs, inputs.flip(0) * 2):
+            model(rows).square().mean().backward()
+        by_micro_batches.update()
+        by_examples.update()
+        assert (by_micro_batches.advice().batch_size, by_examples.advice().batch_size) == (2 * BATCH, 2 * BATCH)

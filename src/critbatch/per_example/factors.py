@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
+from critbatch.squared_norms import ROW
+
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -21,10 +23,17 @@ def in_float32(tensor: Tensor) -> Tensor:
 def row_norms2(tensor: Tensor) -> Tensor:
     """The squared norm of what stands at each place of the first axis, shape (len(tensor),).
 
-    In one pass over memory: a square and a sum take three times as long.
+    In one pass over memory: a square and a sum take three times as long. In pieces, whose squares are then added up
+    pairwise, so that float32 is right to five digits on every processor: `vector_norm` adds one after the other where
+    it has no wide registers, and is 0.3 % too small over some millions.
     """
-    norms: Tensor = torch.linalg.vector_norm(tensor.flatten(1), dim=1)
-    return norms.square()
+    rows = tensor.reshape(len(tensor), -1)
+    whole = rows.shape[1] // ROW * ROW
+    rest: Tensor = torch.linalg.vector_norm(rows[:, whole:], dim=1).square()
+    if whole == 0:
+        return rest
+    pieces: Tensor = torch.linalg.vector_norm(rows[:, :whole].reshape(len(rows), -1, ROW), dim=2)
+    return pieces.square().sum(1) + rest
 
 
 @dataclass(frozen=True)

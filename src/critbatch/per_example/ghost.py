@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.autograd.graph import get_gradient_edge
+from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
+from critbatch.per_example.broadcasts import Consumers, Ways, consumers_below, learn_ways, watch, without_tensors
 from critbatch.per_example.factors import row_norms2
-from critbatch.per_example.fallback import parts_by_func, tensors_of
-from critbatch.per_example.layers import BATCH_NORMS, Part, Parts, parts_of
+from critbatch.per_example.fallback import floats_in, parts_by_func
+from critbatch.per_example.layers import Part, Parts, by_example, held, rule_of
+from critbatch.per_example.layout import (
+    UNCLEAR,
+    Layout,
+    Layouts,
+    Shapes,
+    fits,
+    layouts_of,
+    map_tensors,
+    tensors_in,
+    to_front,
+)
+from critbatch.per_example.refusals import refuse, refuse_random, units_of
+from critbatch.per_example.reruns import NoDropout, nothing_changes, unwatched
+from critbatch.per_example.trial import (
+    Alone,
+    Cut,
+    cuts_of,
+    differences,
+    negligible,
+    one_at_a_time,
+    random_slopes,
+    tolerance_of,
+)
 
 # Gradients of examples, where they are needed themselves, are made for so many numbers at a time.
 NUMBERS_AT_ONCE = 1 << 26
 TOLERANCE = 1e-2
+MOST_STUDIES = 16  # of a model beside its training
+_HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(eq=False)
@@ -27,11 +56,11 @@ class _Call:
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    batch: int
+    shapes: Shapes
     slopes: list[Tensor | None] = field(default_factory=list)
-
-    @property
-    def batch(self) -> int:
-        return next((len(slope) for slope in self.slopes if slope is not None), 0)
+    node: Any = None  # of the first output, in autograd's graph
+    by_example: Tensor | None = None  # slopes of an output that all examples share, shape (batch, *output)
 
 
 class GhostNorms:
@@ -40,40 +69,73 @@ class GhostNorms:
     For a linear layer the gradient of an example is a sum of outer products of its inputs and its outputs' slopes, so
     its norm follows from those (Goodfellow 2015, arXiv:1510.01799; for sequences the Gram matrices of both, Li et al.
     2021, arXiv:2110.05679, section 4, or the gradients themselves where that is less work). Convolutions, embeddings
-    and normalizations have rules of their own; any other module with weights is run again by `torch.func`, example by
-    example. What cannot be told apart is refused by name: nothing is left out. A weight that several layers share has
-    the norm of its whole gradient.
+    and normalizations have rules of their own. A weight that is added to the activations of all examples, or multiplies
+    them, and a layer whose output all examples share, such as an embedding of positions, has the gradients that come
+    into that addition. Any other module with weights is run again by `torch.func`, example by example. What cannot be
+    told apart is refused by name: nothing is left out. A weight that several layers share has the norm of its whole
+    gradient.
 
-    At the first backward pass the examples' gradients are added up and compared with the gradient itself, so that a
-    weight that is also used in another way is found.
+    What is an example is not guessed. Before the first forward pass the model is run beside the training, without
+    dropout, on two and on three of the batch's examples: the axis that grows is that of the examples, in each layer.
+    Then it is run on three examples together and on each alone, and the norms must be the same for every weight: a
+    model that mixes examples is found. At the first backward pass the examples' gradients are added up and compared
+    with the gradient itself, so that a weight that is also used in another way is found. A loss outside of the model
+    is not seen: an example's gradient is that of the slopes in its own rows of the model's outputs.
 
     Memory: the inputs and slopes of the layers of one forward and backward pass, and 2^26 numbers at most for gradients
     of examples.
 
     Args:
-        model: examples are on the first dimension of all that goes into its layers and comes out.
+        model: examples are on the first dimension of the tensors that it is called with. It may be a
+            DistributedDataParallel model: then the examples are those of this process.
 
     Raises:
-        UserError: if the model has a layer that mixes examples.
+        UserError: if the model has a layer that mixes examples. The first forward pass raises it too.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self.unchecked = ""  # why the first step was not compared with examples passed alone; empty if it was
+        inner = model.module if isinstance(model, DistributedDataParallel) else model
+        self._inner = inner
         self._names: dict[Tensor, str] = {
             weight: name for name, weight in model.named_parameters() if weight.requires_grad
         }
-        self._units = dict(_units(model))
-        _refuse(model, self._units)
+        self._paths = {module: name or type(module).__name__ for name, module in inner.named_modules()}
+        self._units = dict(units_of(inner))
+        refuse(inner, self._units, self._paths)
+        self._by_rule = {module: rule_of(module, names) is not None for module, names in self._units.items()}
+        self._roots: dict[nn.Module, Cut] = {}
+        self._layouts: dict[nn.Module, list[Layouts]] = {}
+        self._weight_ways: dict[Tensor, list[Ways]] = {}  # more than one where the model's graph depends on the batch
+        self._call_ways: dict[nn.Module, list[Ways]] = {}
+        self._batch = self._depth = self._studies = 0
+        self._records: list[_Call] | None = None  # of a run that shows where examples are
         self._calls: list[_Call] = []
+        self._shared: list[_Call] = []  # those of the forward pass whose outputs all examples share
+        self._by_example: dict[Tensor, Tensor] = {}  # gradients that were taken from where a weight is spread
+        self._not_followed: set[Tensor] = set()
         self._done: list[dict[str, Tensor]] = []
-        self._resting = False
+        self._resting = self._on_trial = False
         self._first: dict[Tensor, Tensor] | None = {}  # gradients of the first backward pass, until they are checked
-        self._handles: list[Any] = [module.register_forward_hook(self._see, with_kwargs=True) for module in self._units]
-        self._handles.append(model.register_forward_pre_hook(lambda *_: self._reduce()))
-        self._checks = [
-            weight.register_hook(lambda grad, weight=weight: self._note(weight, grad))  # type: ignore[no-untyped-call]
-            for weight in self._names
-        ]
+        self._handles: list[Any] = []
+        self._checks: list[Any] = []
+        self.attach()
+
+    def attach(self) -> None:
+        """Put the hooks on the model again after `close`."""
+        if self._handles:
+            return
+        for module in self._inner.modules():
+            self._handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
+            self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
+        for module in self._units:
+            self._handles.append(module.register_forward_hook(self._see, with_kwargs=True, prepend=True))
+        if self._first is not None:
+            self._checks = [
+                weight.register_hook(lambda grad, weight=weight: self._note(weight, grad))  # type: ignore[no-untyped-call]
+                for weight in self._names
+            ]
 
     def take(self, examples: int | Sequence[int] | None = None) -> dict[str, Tensor]:
         """For each weight the squared norms of the examples since the last call, shape (examples,).
@@ -90,10 +152,22 @@ class GhostNorms:
         """
         self._reduce()
         done, self._done = self._done, []
+        if not done and self._first:
+            raise UserError(
+                f"Gradients arrived, but no layer of the {type(self._inner).__name__} was called: a compiled, scripted "
+                "or replicated model does not call its layers one by one. Use it as it is, or micro-batches instead."
+            )
         sizes = [len(next(iter(norms2.values()))) for norms2 in done]
         if done and examples is not None:
             _compare_sizes(sizes, examples)
         return {name: torch.cat([norms2[name] for norms2 in done]) for name in (done[0] if done else {})}
+
+    def discard(self) -> None:
+        """Forget what the backward passes since the last `take` showed."""
+        self._calls, self._shared, self._done = [], [], []
+        self._by_example, self._not_followed = {}, set()
+        if self._first is not None:
+            self._first = {}
 
     def end_pass(self) -> None:
         """Say that a backward pass is over, where the model itself is not called for the next, but parts of it."""
@@ -103,104 +177,477 @@ class GhostNorms:
         """Take all hooks off."""
         for handle in (*self._handles, *self._checks):
             handle.remove()
-        self._calls, self._done = [], []
+        self._handles, self._checks, self._depth = [], [], 0
+        self.discard()
 
-    def _see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
-        if self._resting or not torch.is_grad_enabled():
+    def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before a forward pass of any module; what is not called by another of the model's is a root."""
+        self._depth += 1
+        if self._depth > 1 or self._resting or not torch.is_grad_enabled() or _in_backward():
             return
-        found = tensors_of(outputs)
-        call = _Call(module, args, kwargs, [None] * len(found))
-        for i, output in enumerate(found):
+        self._reduce()
+        self._shared = []
+        if module not in self._roots:
+            try:
+                self._study(module, args, kwargs)
+            except BaseException:
+                self._depth -= 1  # the forward pass, whose hook would do it, does not come
+                raise
+        self._batch = self._roots[module].size_of(args, kwargs)
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
+        self._depth -= 1
+        if self._depth > 0 or self._resting or not torch.is_grad_enabled() or _in_backward():
+            return
+        tensors = floats_in(outputs)
+        failed = self._follow(tensors, self._spread())
+        if failed and self._studies < MOST_STUDIES:
+            # The graph depends on the batch, as where a mask is left out that hides nothing.
+            self._study(module, args, kwargs)
+            failed = self._follow(tensors, failed)
+        self._not_followed.update(what for what in failed if isinstance(what, Tensor))
+
+    def _see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
+        recording = self._records is not None
+        if not (recording or torch.is_grad_enabled()) or (self._resting and not recording and not self._on_trial):
+            return None
+        if not self._by_rule[module] and len(floats_in(outputs)) > 1:
+            # One output may be made of another: the slopes wanted are those from outside of the module.
+            outputs = map_tensors(lambda leaf: leaf.view_as(leaf) if leaf.requires_grad else leaf, outputs)
+        tensors = floats_in(outputs)
+        shapes = Shapes(
+            tuple(tuple(tensor.shape) for tensor in tensors_in((args, kwargs))),
+            tuple(tuple(tensor.shape) for tensor in tensors),
+        )
+        call = _Call(module, args, kwargs, self._batch, shapes, [None] * len(tensors))
+        call.node = tensors[0].grad_fn if len(tensors) == 1 else None
+        if self._records is not None:
+            self._records.append(call)
+        elif module in self._call_ways:
+            self._shared.append(call)
+        for i, output in enumerate(tensors):
             if output.requires_grad:
                 output.register_hook(lambda slope, i=i: self._meet(call, i, slope))  # type: ignore[no-untyped-call]
+        return outputs
 
     def _meet(self, call: _Call, i: int, slope: Tensor) -> None:
         if not any(known is call for known in self._calls[-1:]) and call not in self._calls:
             self._calls.append(call)
-        call.slopes[i] = slope.detach()
+        known = call.slopes[i]
+        call.slopes[i] = slope.detach() if known is None else known + slope.detach()
 
     def _note(self, weight: Tensor, grad: Tensor) -> None:
         if self._first is not None and not self._resting:
             self._first[weight] = self._first[weight] + grad if weight in self._first else grad.clone()
 
+    def _follow(self, outputs: list[Tensor], spread: Sequence[Tensor | _Call]) -> list[Tensor | _Call]:
+        """Watch where in the graph of a forward pass something is spread over the examples; what cannot be watched."""
+        if not spread:
+            return []
+        consumers = consumers_below(outputs)
+        return [what for what in spread if not self._watch(what, consumers)]
+
+    def _watch(self, what: Tensor | _Call, consumers: Consumers) -> bool:
+        if isinstance(what, Tensor):
+            node, shape, alternatives = get_gradient_edge(what).node, tuple(what.shape), self._weight_ways[what]
+        else:
+            node, shape, alternatives = what.node, what.shapes.outputs[0], self._call_ways[what.module]
+        receive = partial(self._receive, what)
+        return node not in consumers or any(
+            watch(node, shape, consumers, ways, self._batch, receive) for ways in alternatives
+        )
+
+    def _spread(self) -> list[Tensor | _Call]:
+        """What is spread over the examples in this forward pass, as far as memory allows to keep its gradients."""
+        large = {weight for weight in self._weight_ways if weight.numel() * self._batch > NUMBERS_AT_ONCE}
+        self._not_followed |= large
+        shared, self._shared = self._shared, []
+        return [*(weight for weight in self._weight_ways if weight not in large), *shared]
+
+    def _receive(self, what: Tensor | _Call, slopes: Tensor) -> None:
+        if isinstance(what, Tensor):
+            known = self._by_example.get(what)
+            self._by_example[what] = slopes if known is None else known + slopes
+        else:
+            what.by_example = slopes if what.by_example is None else what.by_example + slopes
+
     def _reduce(self) -> None:
         """Turn what the last backward pass showed into norms, and let it go."""
         if self._resting or not self._calls:
             return
-        calls, self._calls = self._calls, []
         self._resting = True
         try:
-            self._done.append(self._norms2(calls))
+            first, self._first = self._first, None
+            for handle in self._checks:
+                handle.remove()
+            self._checks = []
+            norms2, sums = self._norms2(totals=first is not None)
+            if first is not None:
+                self._check(first, sums)
+            self._done.append(norms2)
         finally:
             self._resting = False
 
     @torch.no_grad()
-    def _norms2(self, calls: list[_Call]) -> dict[str, Tensor]:
+    def _norms2(self, *, totals: bool) -> tuple[dict[str, Tensor], dict[Tensor, Tensor]]:
+        """The norms of the examples of a pass, and, if `totals` are asked for, the sums of their gradients."""
+        calls, self._calls = self._calls, []
+        spread, self._by_example = self._by_example, {}
+        for weight in self._not_followed:
+            spread.pop(weight, None)
+        self._not_followed = set()
         batch = max(call.batch for call in calls)
         if other := next((call for call in calls if call.batch != batch), None):
             raise UserError(
-                f"A {type(other.module).__name__} has {other.batch} examples on its first dimension where others have "
-                f"{batch}: its examples cannot be told apart; use micro-batches instead."
+                f"{self._path(other.module)} was called with {other.batch} examples where others had {batch}: call "
+                "the model with the same number throughout a step's forward pass, or use micro-batches instead."
             )
         uses: dict[Tensor, list[tuple[_Call, str]]] = {}
         for call in calls:
             for local in self._units[call.module]:
                 uses.setdefault(call.module.get_parameter(local), []).append((call, local))
-        parts = {call: self._parts(call, slice(0, batch)) for call in calls}
-        sums: dict[Tensor, Tensor] = {}
-        device = next(iter(uses)).device
-        norms2 = {name: torch.zeros(batch, device=device) for name in self._names.values()}
+        groups: dict[tuple[_Call, ...], list[Tensor]] = {}
         for weight, of_weight in uses.items():
-            pieces = [parts[call][local] for call, local in of_weight]
-            if len(pieces) > 1 and all(piece.factors is not None for piece in pieces):
-                pieces = [_joined(pieces)]
-            if len(pieces) == 1 and weight.numel() * batch <= NUMBERS_AT_ONCE:
-                norms2[self._names[weight]] = pieces[0].norms2()
-            else:
-                norms2[self._names[weight]] = self._in_slices(of_weight, batch, weight.numel())
-            if self._first is not None:
-                sums[weight] = torch.stack([piece.total().view_as(weight) for piece in pieces]).sum(0)
-        if self._first is not None:
-            self._check(sums)
-        return norms2
+            if weight not in spread:
+                groups.setdefault(tuple(call for call, _ in of_weight), []).append(weight)
+        found: dict[Tensor, tuple[Tensor, Tensor]] = {}  # the examples' norms, and the sum of their gradients
+        for weight, gradients in spread.items():
+            part = held(gradients)
+            found[weight] = part.norms2(), part.total()
+        for weights in groups.values():
+            of_group = {weight: uses[weight] for weight in weights}
+            found.update(self._of_group(of_group, batch, totals=totals))
+        none = torch.zeros(batch, device=next(iter(self._names)).device)
+        norms2 = {name: found[weight][0] if weight in found else none for weight, name in self._names.items()}
+        return norms2, {weight: total.view_as(weight) for weight, (_, total) in found.items()} if totals else {}
 
-    def _parts(self, call: _Call, rows: slice) -> Parts:
-        slopes = [None if slope is None else slope[rows] for slope in call.slopes]
-        args, kwargs = _cut(call.args, rows, call.batch), _cut(call.kwargs, rows, call.batch)
-        first = slopes[0]
-        known = parts_of(call.module, args, first) if first is not None else None
-        if known is not None:
-            return known
-        return parts_by_func(call.module, self._units[call.module], args, kwargs, slopes)
-
-    def _in_slices(self, uses: list[tuple[_Call, str]], batch: int, numbers: int) -> Tensor:
-        """The norms of a large weight, or of one that layers of several kinds share, some examples at a time."""
-        at_once = max(1, NUMBERS_AT_ONCE // numbers)
-        found = []
+    def _of_group(
+        self, uses: dict[Tensor, list[tuple[_Call, str]]], batch: int, *, totals: bool
+    ) -> dict[Tensor, tuple[Tensor, Tensor]]:
+        """The norms, and the sums, of weights used in the same calls, as many examples at a time as memory allows."""
+        calls = list(dict.fromkeys(call for of_weight in uses.values() for call, _ in of_weight))
+        by_rule = all(self._by_rule[call.module] for call in calls)
+        sizes = [weight.numel() for weight in uses]
+        at_once = max(1, NUMBERS_AT_ONCE // (max(sizes) if by_rule else sum(sizes)))
+        norms2: dict[Tensor, list[Tensor]] = {weight: [] for weight in uses}
+        sums: dict[Tensor, Tensor] = {}
         for begin in range(0, batch, at_once):
             rows = slice(begin, min(batch, begin + at_once))
-            pieces = [self._parts(call, rows)[local] for call, local in uses]
-            if len(pieces) == 1:
-                found.append(pieces[0].norms2())
-            else:
-                whole = sum(piece.gradients().flatten(1) for piece in pieces)
-                assert isinstance(whole, Tensor)
-                found.append(row_norms2(whole))
-        return torch.cat(found)
+            parts = {call: self._parts(call, rows, batch) for call in calls}
+            for weight, of_weight in uses.items():
+                pieces = [parts[call][local] for call, local in of_weight]
+                if len(pieces) > 1 and all(piece.factors is not None for piece in pieces):
+                    pieces = [_joined(pieces)]
+                if len(pieces) == 1:
+                    norms2[weight].append(pieces[0].norms2())
+                else:
+                    whole = torch.stack([piece.gradients().reshape(rows.stop - begin, -1) for piece in pieces]).sum(0)
+                    norms2[weight].append(row_norms2(whole))
+                if totals:
+                    total = torch.stack([piece.total().reshape(weight.shape) for piece in pieces]).sum(0)
+                    sums[weight] = sums[weight] + total if weight in sums else total
+        return {weight: (torch.cat(found), sums.get(weight, weight)) for weight, found in norms2.items()}
 
-    def _check(self, sums: dict[Tensor, Tensor]) -> None:
-        """Compare the sums over the examples with the gradients of the first backward pass."""
-        first, self._first = self._first or {}, None
-        for handle in self._checks:
-            handle.remove()
-        for weight, grad in first.items():
-            wide = grad.float() if grad.dtype in (torch.float16, torch.bfloat16) else grad
-            found = sums[weight] if weight in sums else torch.zeros_like(wide)
-            if float((found - wide).norm()) > TOLERANCE * float(wide.norm()) + 1e-12:
+    def _parts(self, call: _Call, rows: slice, batch: int) -> Parts:
+        module, names = call.module, self._units[call.module]
+        layouts = self._layouts_of(call)
+        slopes = [
+            None if slope is None else self._slopes(call, slope, layouts, layouts.outputs[i], batch)
+            for i, slope in enumerate(call.slopes)
+        ]
+        rule = rule_of(module, names)
+        inputs = list(tensors_in((call.args, call.kwargs)))
+        if rule is None:
+            refuse_random(module, self._path(module))
+            return parts_by_func(
+                module,
+                self._path(module),
+                names,
+                call.args,
+                call.kwargs,
+                slopes,
+                layouts,
+                batch=batch,
+                rows=rows,
+            )
+        own = slopes[0]
+        assert own is not None
+        first, given = layouts.inputs[0], inputs[0].detach()
+        own, ready = own[rows], to_front(given, first, batch)[rows]
+        if rule.features is not None:
+            if first is not None and first.axis >= given.ndim - rule.features(module):
+                raise UserError(self._mixed(module))
+            return rule.parts(module, ready, own)
+        if first is not None and first.axis != 0:
+            raise UserError(self._mixed(module))
+        if first is None or not first.folded:
+            return rule.parts(module, ready, own)
+        flat = rule.parts(module, ready.flatten(0, 1), own.flatten(0, 1))
+        return {name: by_example(part, len(ready)) for name, part in flat.items()}
+
+    def _slopes(self, call: _Call, slope: Tensor, layouts: Layouts, layout: Layout | None, batch: int) -> Tensor:
+        """Of one output, shape (batch, ...)."""
+        if layout is not None:
+            return to_front(slope, layout, batch)
+        if batch == 1:
+            return slope[None]
+        if call.by_example is None:
+            if any(inner is not None for inner in layouts.inputs):
+                raise UserError(self._mixed(call.module))
+            raise UserError(
+                f"{self._path(call.module)} computes something that all examples share, and its output is used in a "
+                "way that cannot be followed: give it an input with a row for each example, or use micro-batches "
+                "instead."
+            )
+        return call.by_example
+
+    def _layouts_of(self, call: _Call) -> Layouts:
+        path = self._path(call.module)
+        known = self._layouts.get(call.module)
+        if known is None:
+            raise UserError(
+                f"{path} was not called when the model was first run: watch the model anew from here on, or use "
+                "micro-batches instead."
+            )
+        only = slice(0, 1) if self._by_rule[call.module] else slice(None)
+        fitting = [
+            layouts
+            for layouts in known
+            if len(layouts.inputs[only]) == len(call.shapes.inputs[only])
+            and len(layouts.outputs) == len(call.shapes.outputs)
+            and all(map(fits, call.shapes.inputs[only], layouts.inputs[only], [call.batch] * len(layouts.inputs)))
+            and all(map(fits, call.shapes.outputs, layouts.outputs, [call.batch] * len(layouts.outputs)))
+        ]
+        if not fitting or any(layouts != fitting[0] for layouts in fitting):
+            raise UserError(self._mixed(call.module))
+        return fitting[0]
+
+    def _mixed(self, module: nn.Module) -> str:
+        return (
+            f"No single axis of what goes into {self._path(module)} and comes out belongs to the examples, so they "
+            "cannot be told apart there: keep one axis for them, or use micro-batches instead."
+        )
+
+    def _path(self, module: nn.Module) -> str:
+        path, kind = self._paths[module], type(module).__name__
+        return path if path == kind else f"{path} (a {kind})"
+
+    def _check(self, grads: dict[Tensor, Tensor], sums: dict[Tensor, Tensor]) -> None:
+        """Compare the sums over the examples with the gradients of a backward pass."""
+        floor = negligible(grads.values(), TOLERANCE)
+        for weight, grad in grads.items():
+            unseen = weight not in sums and bool(grad.any())
+            if unseen or not _agree(sums.get(weight), grad, TOLERANCE, floor):
                 raise UserError(
                     f"The gradient of {self._names[weight]} is not the sum of what its layer's examples give, so it is "
                     "also used outside of that layer: use micro-batches instead."
                 )
+
+    def _study(self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Find out where the examples are in each layer, and compare examples together with examples alone."""
+        resting, calls, shared, batch = self._resting, self._calls, self._shared, self._batch
+        spread, not_followed = self._by_example, self._not_followed
+        self._resting, self._by_example, self._not_followed = True, {}, set()
+        self._calls, self._shared = [], []
+        self._studies += 1
+        try:
+            weights = list(self._inner.parameters())
+            with unwatched(self._inner, weights, but=self), nothing_changes(self._inner) as bring_back, NoDropout():
+                self._learn(root, args, kwargs, bring_back)
+        finally:
+            self._resting, self._on_trial, self._records = resting, False, None
+            self._calls, self._shared, self._batch = calls, shared, batch
+            self._by_example, self._not_followed = spread, not_followed
+
+    def _learn(
+        self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bring_back: Callable[[], None]
+    ) -> None:
+        why, mixed = "it is given no tensor with examples on its first axis", None
+        cuts = [self._roots[root]] if root in self._roots else cuts_of(args, kwargs)
+        for cut in cuts:
+            if mixed is not None and cut.size != mixed[1]:
+                break  # another tensor's rows are no examples only because those of the likeliest are mixed
+            known = _copied(self._layouts)
+            ways = _copied(self._weight_ways), _copied(self._call_ways)
+            try:
+                reason = self._try(root, cut, args, kwargs, bring_back)
+            except UserError as error:
+                mixed = mixed or (error, cut.size)
+            except Exception as error:
+                why = f"{(str(error).splitlines() or [type(error).__name__])[0][:120]}"
+            else:
+                if not reason:
+                    self._roots[root] = cut
+                    return
+                why = reason
+            self._layouts, (self._weight_ways, self._call_ways) = known, ways
+            bring_back()
+        if mixed is not None:
+            raise mixed[0]
+        raise UserError(
+            f"The examples of a batch that goes into {self._path(root)} cannot be told apart ({why}): give tensors "
+            "with the examples on the first axis, in tuples, lists or dicts, or use micro-batches instead."
+        )
+
+    def _try(
+        self, root: nn.Module, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], bring_back: Callable[[], None]
+    ) -> str:
+        """Cut the batch in this way; what is wrong with it, if that can be said before examples are compared.
+
+        Raises:
+            UserError: if the gradients of examples in a batch are not those of the same examples alone.
+        """
+        rows = cut.choice(args, kwargs)
+        bring_back()
+        two, few = self._run(root, cut, args, kwargs, rows[:2])
+        bring_back()
+        three, outputs = self._run(root, cut, args, kwargs, rows)
+        shapes = [Shapes((), tuple(tuple(output.shape) for output in of_run)) for of_run in (few, outputs)]
+        layouts = layouts_of(*shapes).outputs
+        single = all(len(shape) == 0 for shape in shapes[1].outputs)
+        if not single and all(layout in (None, UNCLEAR) for layout in layouts):
+            return "no axis of its outputs grows with the number of examples"
+        self._keep(two, three)
+        self._keep_ways(consumers_below(few), two, consumers_below(outputs), three)
+        self._records = None
+        slopes = random_slopes(outputs, layouts)
+        if not any(slope is not None for slope in slopes):
+            return ""
+        try:
+            self._backward(three, outputs, slopes)
+        except RuntimeError:
+            # A checkpoint makes the tensors of a node anew only once: do without those nodes.
+            self._weight_ways = {weight: _lean(ways) for weight, ways in self._weight_ways.items()}
+            self._call_ways = {module: _lean(ways) for module, ways in self._call_ways.items()}
+            self._calls = []
+            bring_back()
+            three, outputs = self._run(root, cut, args, kwargs, rows)
+            self._records = None
+            self._backward(three, outputs, slopes)
+        grads = {weight: weight.grad for weight in self._names if weight.grad is not None}
+        together, sums = self._norms2(totals=True)
+        alone = one_at_a_time(root, cut, args, kwargs, rows, slopes, layouts, self._names, bring_back)
+        if alone.drawn:
+            self.unchecked = (
+                f"{self._path(root)} draws random numbers other than dropout's, so that the gradients of examples in a "
+                "batch could not be compared with those of examples passed alone."
+            )
+            warnings.warn(self.unchecked, stacklevel=6)
+            return ""
+        self._compare(grads, sums, together, alone, tolerance_of(list(self._names), outputs), proportional=single)
+        return ""
+
+    def _backward(self, calls: list[_Call], outputs: list[Tensor], slopes: list[Tensor | None]) -> None:
+        """A backward pass through a run of three examples, watched like those of training."""
+        self._shared = [call for call in calls if call.module in self._call_ways]
+        self._batch = 3
+        failed = self._follow(outputs, self._spread())
+        self._not_followed.update(what for what in failed if isinstance(what, Tensor))
+        for call in calls:
+            call.batch = 3
+        pairs = [(output, slope) for output, slope in zip(outputs, slopes, strict=True) if slope is not None]
+        self._on_trial = True
+        try:
+            torch.autograd.backward([output for output, _ in pairs], [slope for _, slope in pairs])
+        finally:
+            self._on_trial = False
+
+    def _compare(
+        self,
+        grads: dict[Tensor, Tensor],
+        sums: dict[Tensor, Tensor],
+        together: dict[str, Tensor],
+        alone: Alone,
+        tolerance: float,
+        *,
+        proportional: bool,
+    ) -> None:
+        """Raise UserError if three examples in a batch do not give what they give alone."""
+        floor = negligible(grads.values(), tolerance)
+        if not proportional:
+            for weight, grad in grads.items():
+                if not _agree(alone.sums.get(self._names[weight]), grad, tolerance, floor):
+                    raise UserError(
+                        f"The model mixes examples behind {self._names[weight]}: the gradient there of a batch is not "
+                        "the sum of those of its examples passed alone; use micro-batches instead."
+                    )
+        self._check(grads, sums)
+        if bad := differences(together, alone.norms2, tolerance=tolerance, proportional=proportional):
+            name, in_batch, by_itself = bad
+            raise UserError(
+                f"The gradient of {name} for one example has norm {by_itself:.3g} when the example is passed alone and "
+                f"{in_batch:.3g} in a batch, so the model mixes examples there: use micro-batches instead."
+            )
+
+    def _run(
+        self, root: nn.Module, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], rows: list[int]
+    ) -> tuple[list[_Call], list[Tensor]]:
+        """Call the root with some of the examples: the calls of its units, and its outputs that have gradients."""
+        self._records = []
+        again_args, again_kwargs = cut.rows(args, kwargs, rows)
+        outputs = [output for output in floats_in(root(*again_args, **again_kwargs)) if output.requires_grad]
+        return self._records, outputs
+
+    def _keep(self, two: list[_Call], three: list[_Call]) -> None:
+        """Keep the layouts of each unit's calls."""
+        for module in dict.fromkeys(call.module for call in three):
+            few = [call.shapes for call in two if call.module is module]
+            many = [call.shapes for call in three if call.module is module]
+            if len(few) == len(many):
+                found = [layouts_of(*pair) for pair in zip(few, many, strict=True)]
+            else:
+                found = [layouts_of(Shapes((), ()), shapes) for shapes in many]
+            known = self._layouts.setdefault(module, [])
+            known.extend(layouts for layouts in dict.fromkeys(found) if layouts not in known)
+
+    def _keep_ways(self, in_two: Consumers, two: list[_Call], in_three: Consumers, three: list[_Call]) -> None:
+        """Keep the ways from what all examples share to where it is spread over them."""
+        called = {call.module for call in three}
+        for module, names in self._units.items():
+            if self._by_rule[module] and module in called:
+                continue
+            for weight in map(module.get_parameter, names):
+                node = get_gradient_edge(weight).node
+                if ways := learn_ways((node, node), weight.shape, (in_two, in_three)):
+                    _add_alternative(self._weight_ways.setdefault(weight, []), ways)
+        for module in dict.fromkeys(call.module for call in three):
+            if not any(layouts.outputs == (None,) for layouts in self._layouts[module]):
+                continue
+            of_two, of_three = ([call for call in calls if call.module is module] for calls in (two, three))
+            if len(of_two) != len(of_three) or not all(call.node for call in (*of_two, *of_three)):
+                continue
+            learned = [
+                learn_ways((few.node, many.node), many.shapes.outputs[0], (in_two, in_three))
+                for few, many in zip(of_two, of_three, strict=True)
+            ]
+            ways = learned[0]
+            if ways is not None and all(other == ways for other in learned):
+                _add_alternative(self._call_ways.setdefault(module, []), ways)
+
+
+def _in_backward() -> bool:
+    """Whether autograd is at work: a checkpointed module is called again by it."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def _agree(total: Tensor | None, grad: Tensor, tolerance: float, floor: float) -> bool:
+    """Whether a sum over examples is the gradient; None for no examples."""
+    wide = grad.float() if grad.dtype in _HALF else grad
+    off = float(wide.norm() if total is None else (total - wide).norm())
+    return off <= tolerance * float(wide.norm()) + floor
+
+
+def _copied(lists: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
+    return {key: list(values) for key, values in lists.items()}
+
+
+def _add_alternative(alternatives: list[Ways], ways: Ways) -> None:
+    if ways not in alternatives:
+        alternatives.append(ways)
+
+
+def _lean(alternatives: list[Ways]) -> list[Ways]:
+    return [ways for ways in alternatives if without_tensors(ways)]
 
 
 def _compare_sizes(sizes: list[int], examples: int | Sequence[int]) -> None:
@@ -214,50 +661,6 @@ def _compare_sizes(sizes: list[int], examples: int | Sequence[int]) -> None:
         )
 
 
-def _units(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:
-    """The modules to watch, each with the names of the weights that it answers for."""
-    inside: set[nn.Module] = set()
-    for module in model.modules():
-        if module in inside:
-            continue
-        whole = isinstance(module, nn.MultiheadAttention)
-        if whole:
-            inside.update(module.modules())
-        names = [name for name, weight in module.named_parameters(recurse=whole) if weight.requires_grad]
-        if names:
-            yield module, names
-
-
-def _refuse(model: nn.Module, units: dict[nn.Module, list[str]]) -> None:
-    for name, module in model.named_modules():
-        kind = type(module).__name__
-        if isinstance(module, _BatchNorm) and (module.training or not module.track_running_stats):
-            raise UserError(
-                f"{name or kind} is a {kind} in train mode, which mixes examples: call model.eval(), or use "
-                "micro-batches."
-            )
-        if module not in units:
-            continue
-        if isinstance(module, nn.MultiheadAttention) and not module.batch_first:
-            raise UserError(f"{name or kind} is a {kind} with batch_first=False: make it with batch_first=True.")
-        if isinstance(module, nn.RNNBase):
-            raise UserError(f"{name or kind} is an {kind}, whose examples cannot be told apart: use micro-batches.")
-        if isinstance(module, nn.Embedding) and module.sparse:
-            raise UserError(f"{name or kind} is an {kind} with sparse gradients: make it with sparse=False.")
-        known = isinstance(module, (nn.Linear, nn.Embedding, nn.LayerNorm, nn.GroupNorm, *BATCH_NORMS))
-        if not known and any(_is_random(part) for part in module.modules()):
-            raise UserError(
-                f"{name or kind} is a {kind} with weights of its own and dropout: its examples' gradients would be "
-                "those of another draw; use micro-batches."
-            )
-
-
-def _is_random(module: nn.Module) -> bool:
-    if isinstance(module, nn.MultiheadAttention):
-        return module.training and module.dropout > 0
-    return isinstance(module, nn.modules.dropout._DropoutNd) and module.training and module.p > 0
-
-
 def _joined(pieces: list[Part]) -> Part:
     factors = pieces[0].factors
     assert factors is not None
@@ -265,13 +668,3 @@ def _joined(pieces: list[Part]) -> Part:
         assert piece.factors is not None
         factors = factors.joined(piece.factors)
     return Part(factors.norms2, factors.gradients, factors.total, factors)
-
-
-def _cut(given: Any, rows: slice, batch: int) -> Any:
-    if isinstance(given, Tensor):
-        return given[rows] if given.ndim and len(given) == batch else given
-    if isinstance(given, dict):
-        return {key: _cut(part, rows, batch) for key, part in given.items()}
-    if isinstance(given, (tuple, list)):
-        return type(given)(_cut(part, rows, batch) for part in given)
-    return given

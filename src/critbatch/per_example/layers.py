@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,18 +43,52 @@ class Part:
 Parts = dict[str, Part]
 
 
-def parts_of(layer: nn.Module, inputs: tuple[Any, ...], slopes: Tensor) -> Parts | None:
-    """The parts of the layer's own weights, by their names within it; None for a kind of layer that is not known."""
-    for kinds, rule in _RULES:
-        if type(layer) in kinds:
-            return rule(layer, inputs[0].detach(), slopes)
-    return None
+class Rule(NamedTuple):
+    """How the parts of one kind of layer are found.
+
+    Args:
+        parts: from the layer, its input and the slopes of its output.
+        features: so many last axes of the input are the layer's own; on those before it are places of an example. None
+            if all axes but the first are: then an example is one row.
+    """
+
+    parts: Callable[[Any, Tensor, Tensor], Parts]
+    features: Callable[[Any], int] | None
+
+
+def rule_of(layer: nn.Module, names: list[str]) -> Rule | None:
+    """The rule for a layer's own weights; None for a kind of layer that is not known, or one that was changed.
+
+    Args:
+        layer: a weight that is made of others (weight_norm, pruning and the like) has no rule.
+        names: of its weights that are asked for.
+    """
+    plain = all(name in ("weight", "bias") and not layer.get_parameter(name).is_complex() for name in names)
+    if not plain or "forward" in vars(layer) or isinstance(vars(layer).get("weight"), Tensor):
+        return None
+    if _is_conv1d_of_transformers(type(layer)):
+        return Rule(_transposed_linear, lambda layer: 1)
+    return next((rule for kinds, rule in _RULES if type(layer) in kinds), None)
+
+
+def _is_conv1d_of_transformers(kind: type[nn.Module]) -> bool:
+    return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
 
 
 def held(gradients: Tensor) -> Part:
     """A part of which the gradients are at hand, shape (batch, *weight)."""
     wide = in_float32(gradients)
     return Part(lambda: row_norms2(wide), lambda: wide, lambda: wide.sum(0))
+
+
+def by_example(part: Part, batch: int) -> Part:
+    """The part of examples, given that of their rows, which are side by side."""
+
+    def gradients() -> Tensor:
+        rows = part.gradients()
+        return rows.view(batch, -1, *rows.shape[1:]).sum(1)
+
+    return Part(lambda: row_norms2(gradients()), gradients, part.total)
 
 
 def lazily(gradients: Callable[[], Tensor]) -> Part:
@@ -71,6 +105,15 @@ def lazily(gradients: Callable[[], Tensor]) -> Part:
 
 def _linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     factors = of_linear(inputs, slopes)
+    return {
+        "weight": Part(factors.norms2, factors.gradients, factors.total, factors),
+        "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
+    }
+
+
+def _transposed_linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+    """The linear layer of GPT-2, whose weight is (in, out)."""
+    factors = of_linear(slopes, inputs)
     return {
         "weight": Part(factors.norms2, factors.gradients, factors.total, factors),
         "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
@@ -159,12 +202,12 @@ def _of_channels(normal: Tensor, slopes: Tensor) -> Parts:
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_RULES: list[tuple[tuple[type[nn.Module], ...], Callable[[Any, Tensor, Tensor], Parts]]] = [
-    ((nn.Linear,), _linear),
-    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
-    ((nn.Embedding,), _embedding),
-    ((nn.LayerNorm,), _layer_norm),
-    ((nn.RMSNorm,), _rms_norm),
-    ((nn.GroupNorm,), _group_norm),
-    (BATCH_NORMS, _batch_norm_at_rest),
+_RULES: list[tuple[tuple[type[nn.Module], ...], Rule]] = [
+    ((nn.Linear,), Rule(_linear, lambda layer: 1)),
+    ((nn.Conv1d, nn.Conv2d, nn.Conv3d), Rule(_convolution, None)),
+    ((nn.Embedding,), Rule(_embedding, lambda layer: 0)),
+    ((nn.LayerNorm,), Rule(_layer_norm, lambda layer: len(layer.normalized_shape))),
+    ((nn.RMSNorm,), Rule(_rms_norm, lambda layer: len(layer.normalized_shape))),
+    ((nn.GroupNorm,), Rule(_group_norm, None)),
+    (BATCH_NORMS, Rule(_batch_norm_at_rest, None)),
 ]

@@ -1,0 +1,226 @@
+"""The gradients of examples for what all examples share, from where it is spread over them.
+
+A table of positions is added to every example's words, a scale multiplies every example's activations: autograd sums
+over the examples there, and what arrives at the table is the sum. The gradient that comes into that very addition is
+still each example's own. From there it is taken down to the table, example by example, through autograd's own nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from critbatch.per_example.layout import UNCLEAR, Layout, fits, layout_of, to_front
+
+Consumers = dict[Any, list[tuple[Any, int]]]
+"""For each node of a graph the nodes that use its output, and as which of their inputs."""
+
+Way = tuple[tuple[str, int], ...]
+"""The kinds of nodes from a source up to where it is spread, and as which of their inputs it goes in."""
+
+Ways = dict[Way, Layout]
+"""Of each way where the examples are in what it is spread to."""
+
+_Route = list[tuple[Any, int, Sequence[int]]]  # nodes, as which input, and the shape of that input
+_MOST_WAYS = 4096
+
+_SPREADS = {
+    "AddBackward0",
+    "ExpandBackward0",
+    "MaskedFillBackward0",
+    "MulBackward0",
+    "RepeatBackward0",
+    "SubBackward0",
+    "WhereBackward0",
+}
+_WITH_ONE_OUTPUT_OF_INTEREST = {"NativeGroupNormBackward0", "NativeLayerNormBackward0"}
+# These keep no tensors, which a checkpoint would make anew at the first use only.
+_WITHOUT_TENSORS = {
+    "AddBackward0",
+    "AliasBackward0",
+    "CloneBackward0",
+    "ExpandBackward0",
+    "NegBackward0",
+    "PermuteBackward0",
+    "RepeatBackward0",
+    "ReshapeAliasBackward0",
+    "SelectBackward0",
+    "SliceBackward0",
+    "SqueezeBackward0",
+    "SqueezeBackward1",
+    "SqueezeBackward2",
+    "SubBackward0",
+    "TBackward0",
+    "ToCopyBackward0",
+    "TransposeBackward0",
+    "UnsafeViewBackward0",
+    "UnsqueezeBackward0",
+    "ViewBackward0",
+}
+
+
+def _is_passed(node: Any) -> bool:
+    """Whether it is one of torch's own nodes, with one output, that can be run backward for each example.
+
+    Where one of them mixes the examples after all, they are not seen to be spread above it.
+    """
+    kind: str = node.name()
+    return kind[-1:].isdigit() and (len(node._input_metadata) == 1 or kind in _WITH_ONE_OUTPUT_OF_INTEREST)
+
+
+def consumers_below(tensors: Iterable[Tensor]) -> Consumers:
+    """Who uses whose output, in the graph of these tensors."""
+    found: Consumers = {}
+    todo = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    visited = set(todo)
+    while todo:
+        node = todo.pop()
+        for place, (below, _) in enumerate(node.next_functions):
+            if below is None:
+                continue
+            found.setdefault(below, []).append((node, place))
+            if below not in visited:
+                visited.add(below)
+                todo.append(below)
+    return found
+
+
+def learn_ways(source: tuple[Any, Any], shape: Sequence[int], consumers: tuple[Consumers, Consumers]) -> Ways | None:
+    """The ways from what all examples share to the places where it is spread over them.
+
+    Args:
+        source: the node whose output all examples share, that of a module's output, or of a weight, in the graph of two
+            examples, and in that of three.
+        shape: of that output.
+        consumers: of both graphs.
+
+    Returns:
+        None if a use of the output is not understood.
+    """
+    ways: Ways = {}
+    longer: set[Way] = set()
+    todo: list[tuple[Any, Any, Sequence[int], Way]] = [(*source, tuple(shape), ())]
+    while todo:
+        in_two, in_three, own, way = todo.pop()
+        few, many = consumers[0].get(in_two, ()), consumers[1].get(in_three, ())
+        if not few or len(few) != len(many) or len(todo) + len(ways) > _MOST_WAYS:
+            return None
+        for (two, place), (three, other_place) in zip(few, many, strict=True):
+            kind = two.name()
+            if not _is_passed(two) or (three.name(), other_place) != (kind, place):
+                return None
+            wide, wider = tuple(two._input_metadata[0].shape), tuple(three._input_metadata[0].shape)
+            layout = layout_of(wide, wider)
+            step = (*way, (kind, place))
+            if layout is None:
+                longer.add(step)
+                todo.append((two, three, wide, step))
+            elif kind in _SPREADS and _is_spread(kind, own, wide, layout) and ways.get(step, layout) == layout:
+                ways[step] = layout
+            else:
+                return None
+    return ways if ways and not longer & ways.keys() else None
+
+
+def without_tensors(ways: Ways) -> bool:
+    """Whether the nodes on the ways keep no tensors, which a checkpoint would make anew once and no more."""
+    return all(kind in _WITHOUT_TENSORS for way in ways for kind, _ in way)
+
+
+def watch(
+    source: Any, shape: Sequence[int], consumers: Consumers, ways: Ways, batch: int, receive: Callable[[Tensor], None]
+) -> bool:
+    """Have `receive` called, at the backward pass, with gradients of each example that add up to the source's.
+
+    Args:
+        source: the node whose output all examples share.
+        shape: of that output.
+        consumers: of the graph that the backward pass goes through.
+        ways: what was learned.
+        batch: how many examples there are.
+        receive: gets tensors of shape (batch, *shape).
+
+    Returns:
+        Whether every use of the output is among the ways. If not, nothing is watched.
+    """
+    routes: list[tuple[_Route, Layout]] = []
+    todo: list[tuple[Any, Sequence[int], Way, _Route]] = [(source, tuple(shape), (), [])]
+    while todo:
+        node, own, way, route = todo.pop()
+        if not consumers.get(node) or len(todo) + len(routes) > _MOST_WAYS:
+            return False
+        for above, place in consumers[node]:
+            kind = above.name()
+            if not _is_passed(above):
+                return False
+            step = (*way, (kind, place))
+            longer = [*route, (above, place, own)]
+            wide = tuple(above._input_metadata[0].shape)
+            if step not in ways:
+                todo.append((above, wide, step, longer))
+            elif fits(wide, ways[step], batch):
+                routes.append((longer, ways[step]))
+            else:
+                return False
+    for route, layout in routes:
+        route[-1][0].register_prehook(_receiver(route, layout, batch, receive))
+    return True
+
+
+def _is_spread(kind: str, own: Sequence[int], wide: Sequence[int], layout: Layout) -> bool:
+    """Whether the axis of the examples is made here, and not one that was there before."""
+    if layout == UNCLEAR:
+        return False
+    if kind == "RepeatBackward0":
+        return layout.axis == 0 and len(own) == len(wide) and tuple(own[1:]) == tuple(wide[1:])
+    axis = layout.axis - (len(wide) - len(own))
+    return axis < 0 or own[axis] == 1
+
+
+def _receiver(
+    route: _Route, layout: Layout, batch: int, receive: Callable[[Tensor], None]
+) -> Callable[[tuple[Tensor | None, ...]], None]:
+    spread, place, narrow = route[-1]
+
+    def at_backward(slopes: tuple[Tensor | None, ...]) -> None:
+        if slopes[0] is None:
+            return
+        with torch.no_grad():
+            pulled = _at_spread(spread, place, narrow, slopes[0].detach(), layout, batch)
+            for node, at, own in reversed(route[:-1]):
+                pulled = vmap(lambda one, node=node, at=at, own=own: _one_back(node, at, own, one))(pulled)
+            receive(pulled)
+
+    return at_backward
+
+
+def _at_spread(node: Any, place: int, narrow: Sequence[int], wide: Tensor, layout: Layout, batch: int) -> Tensor:
+    """The examples' gradients of what is spread here, shape (batch, *narrow)."""
+    kind = node.name()
+    if kind == "RepeatBackward0":
+        return wide.reshape(batch, -1, *narrow).sum(1)
+    if kind == "MulBackward0":
+        wide = wide * (node._saved_other if place == 0 else node._saved_self).conj()
+    elif kind == "WhereBackward0":
+        wide = wide * (node._saved_condition if place == 0 else ~node._saved_condition)
+    elif kind == "MaskedFillBackward0":
+        wide = wide.masked_fill(node._saved_mask, 0)
+    elif kind in ("AddBackward0", "SubBackward0") and place == 1:
+        wide = wide * (node._saved_alpha if kind == "AddBackward0" else -node._saved_alpha)
+    aligned = (*[1] * (wide.ndim - len(narrow)), *narrow)
+    axes = [axis for axis in range(wide.ndim) if aligned[axis] == 1 and wide.shape[axis] > 1 and axis != layout.axis]
+    if axes:
+        wide = wide.sum(axes, keepdim=True)
+    front = to_front(wide, layout, batch)
+    return (front.sum(1) if layout.folded else front).reshape(batch, *narrow)
+
+
+def _one_back(node: Any, place: int, own: Sequence[int], slope: Tensor) -> Tensor:
+    """One example's gradient, taken through one node."""
+    below = node(slope, *[None] * (len(node._input_metadata) - 1))
+    found: Tensor = below[place] if isinstance(below, tuple) else below
+    return found.sum_to_size(own)

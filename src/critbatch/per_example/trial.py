@@ -1,0 +1,212 @@
+"""A few examples of a batch together, and each alone: what the first step is checked with."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.per_example.factors import in_float32, row_norms2
+from critbatch.per_example.fallback import floats_in
+from critbatch.per_example.layout import UNCLEAR, Layout, as_batch_of_one, map_tensors, tensors_in, to_front
+from critbatch.per_example.reruns import random_states
+
+# How far norms may differ, by the precision of the coarsest weight: with other sizes other kernels are used.
+_TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-2}
+_COARSE = 1e-1
+# Of the whole gradient's norm: what is below is rounding, as in a bias whose gradient is zero.
+_NEGLIGIBLE = 1e-2
+
+
+class Cut(NamedTuple):
+    """How a batch is cut into examples.
+
+    Args:
+        size: examples in it.
+        which: for each tensor that goes in, whether it has a row for each example; the others belong to all.
+    """
+
+    size: int
+    which: tuple[bool, ...]
+
+    def size_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+        """The examples in another batch."""
+        tensors = list(tensors_in((args, kwargs)))
+        if len(tensors) == len(self.which):
+            sizes = [len(tensor) for tensor, own in zip(tensors, self.which, strict=True) if own and tensor.ndim]
+            if sizes:
+                return sizes[0]
+        return next(iter(cuts_of(args, kwargs)), self).size
+
+    def choice(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
+        """Three examples: one with the most zeros in what may be a mask or a padded text, the middle, the last."""
+        first = 0
+        for tensor, own in zip(tensors_in((args, kwargs)), self.which, strict=True):
+            if own and tensor.ndim > 1 and not tensor.is_floating_point() and not tensor.is_complex():
+                first = int((tensor.detach().flatten(1) == 0).sum(1).argmax())
+                if (tensor[first] == 0).any():
+                    break
+        return [first, self.size // 2, self.size - 1]
+
+    def rows(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: list[int]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What goes in for some of the examples; a number beyond the last begins again at the first."""
+        own = iter(self.which)
+
+        def of_rows(tensor: Tensor) -> Tensor:
+            found = tensor.detach()
+            if next(own):
+                found = found.index_select(0, torch.tensor([row % self.size for row in rows], device=tensor.device))
+            else:
+                found = found.clone()
+            return found.requires_grad_(tensor.requires_grad)
+
+        changed: tuple[tuple[Any, ...], dict[str, Any]] = map_tensors(of_rows, (args, kwargs))
+        return changed
+
+
+def cuts_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Cut]:
+    """The ways to cut a batch, the likeliest first: the length that most tensors have is the number of examples."""
+    tensors = list(tensors_in((args, kwargs)))
+    lengths = [len(tensor) if tensor.ndim else 0 for tensor in tensors]
+    counts = Counter(length for length in lengths if length)
+    for size in sorted(counts, key=lambda size: (size == 1, -counts[size])):
+        which = tuple(length == size for length in lengths)
+        yield Cut(size, which)
+        if counts[size] > 1:  # one of them is as long by chance
+            for i in range(len(which) - 1, -1, -1):
+                if which[i]:
+                    yield Cut(size, (*which[:i], False, *which[i + 1 :]))
+
+
+def random_slopes(outputs: list[Tensor], layouts: tuple[Layout | None, ...]) -> list[Tensor | None]:
+    """Slopes to begin a backward pass with: random where outputs have examples, else one, if there are only losses."""
+    generator = torch.Generator().manual_seed(0)
+    found: list[Tensor | None] = []
+    own = any(layout not in (None, UNCLEAR) for layout in layouts)
+    for output, layout in zip(outputs, layouts, strict=True):
+        if layout not in (None, UNCLEAR):
+            drawn = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+            found.append(drawn.to(device=output.device, dtype=output.dtype))
+        else:
+            found.append(None if own or output.ndim else torch.ones_like(output))
+    return found
+
+
+class Alone(NamedTuple):
+    """What three examples of a batch give, each passed alone.
+
+    Args:
+        norms2: the squared norms of their gradients, for each weight shape (3,).
+        sums: the sums of these gradients.
+        drawn: whether random numbers were drawn.
+    """
+
+    norms2: dict[str, Tensor]
+    sums: dict[str, Tensor]
+    drawn: bool
+
+
+def one_at_a_time(
+    root: nn.Module,
+    cut: Cut,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    rows: list[int],
+    slopes: list[Tensor | None],
+    layouts: tuple[Layout | None, ...],
+    names: dict[Tensor, str],
+    bring_back: Callable[[], None],
+) -> Alone:
+    """The gradients of three examples.
+
+    Args:
+        root: what is called.
+        cut: of its inputs.
+        args: of the whole batch.
+        kwargs: likewise.
+        rows: the examples.
+        slopes: of its outputs for the three together; None for one that is left out.
+        layouts: of these outputs.
+        names: of the weights.
+        bring_back: makes buffers and random states what they were before the run of the three together.
+    """
+    norms2: dict[str, list[Tensor]] = {name: [] for name in names.values()}
+    sums: dict[str, Tensor] = {}
+    drawn = False
+    for i, row in enumerate(rows):
+        bring_back()
+        before = random_states(root)
+        own_args, own_kwargs = cut.rows(args, kwargs, [row])
+        outputs = [output for output in floats_in(root(*own_args, **own_kwargs)) if output.requires_grad]
+        pairs = [
+            (output, _of_example(slope, layout, i))
+            for output, slope, layout in zip(outputs, slopes, layouts, strict=True)
+            if slope is not None
+        ]
+        torch.autograd.backward([output for output, _ in pairs], [slope for _, slope in pairs])
+        drawn |= random_states(root) != before
+        for weight, name in names.items():
+            grad = weight.grad
+            if grad is None:
+                norms2[name].append(torch.zeros((), dtype=torch.float64))
+            else:
+                norms2[name].append(_norm2(grad).double().cpu())
+                sums[name] = sums[name] + grad if name in sums else grad.clone()
+    return Alone({name: torch.stack(of_weight) for name, of_weight in norms2.items()}, sums, drawn)
+
+
+def _of_example(slope: Tensor, layout: Layout | None, i: int) -> Tensor:
+    return slope if layout is None else as_batch_of_one(to_front(slope, layout, 3)[i], layout)
+
+
+def _norm2(grad: Tensor) -> Tensor:
+    return row_norms2(in_float32(grad)[None])[0]
+
+
+def differences(
+    together: dict[str, Tensor], alone: dict[str, Tensor], *, tolerance: float, proportional: bool
+) -> tuple[str, float, float] | None:
+    """The weight whose norms differ most, with one of its norms in the batch and alone; None if none differ.
+
+    Args:
+        together: squared norms of the examples in the batch, shape (3,).
+        alone: those of the same examples alone.
+        tolerance: relative.
+        proportional: whether an example's gradient in the batch may be any multiple of the one alone, the same for all
+            weights: of a loss that the model itself makes, an example has a share.
+    """
+    batch = {name: norms2.double().cpu().clamp(min=0).sqrt() for name, norms2 in together.items()}
+    single = {name: norms2.sqrt() for name, norms2 in alone.items()}
+    whole_batch = torch.stack(list(batch.values())).square().sum(0).sqrt()
+    whole_single = torch.stack(list(single.values())).square().sum(0).sqrt()
+    if proportional:
+        factor = whole_batch / whole_single.clamp(min=1e-300)
+        single = {name: norms * factor for name, norms in single.items()}
+        whole_single = whole_batch
+    floor = _NEGLIGIBLE * tolerance * torch.maximum(whole_batch, whole_single)
+    worst: tuple[float, str, int] = (1.0, "", 0)
+    for name, norms in batch.items():
+        allowed = tolerance * torch.maximum(norms, single[name]) + floor + 1e-300
+        over = (norms - single[name]).abs() / allowed
+        i = int(over.argmax())
+        if not float(over[i]) <= worst[0]:
+            worst = float(over[i]), name, i
+    _, name, i = worst
+    return (name, float(batch[name][i]), float(single[name][i])) if name else None
+
+
+def negligible(grads: Iterable[Tensor], tolerance: float) -> float:
+    """The norm below which a part of the whole gradient may be rounding."""
+    return _NEGLIGIBLE * tolerance * math.sqrt(sum(float(_norm2(grad)) for grad in grads))
+
+
+def tolerance_of(weights: list[Tensor], outputs: list[Tensor]) -> float:
+    """How far norms may differ that were computed in these precisions."""
+    kinds = {tensor.dtype.to_real() for tensor in (*weights, *outputs)}
+    return max(_TOLERANCES.get(kind, _COARSE) for kind in kinds)
