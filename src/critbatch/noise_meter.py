@@ -69,23 +69,20 @@ class ExampleNorms:
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.names = [name for name, weight in model.named_parameters() if weight.requires_grad]
-        self._ghost: GhostNorms | None = None
-        GhostNorms(model).close()  # refuses the model now, not at the first step
+        self._ghost = GhostNorms(model)  # refuses the model now, not at the first step
+        self._ghost.close()
 
     def begin(self) -> None:
-        self._ghost = GhostNorms(self.model)
+        self._ghost.attach()
 
     def after(self, size: int, divisor: float, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
         """As `MicroBatchNorms.after`; an example is a batch of one. In the metric there is nothing to see."""
-        assert self._ghost is not None
         found = self._ghost.take(examples=size)
         norms2 = torch.stack([found[name].sum() for name in self.names])[None] * divisor**2
         return norms2, size, float(size)
 
     def end(self) -> None:
-        if self._ghost is not None:
-            self._ghost.close()
-        self._ghost = None
+        self._ghost.close()
 
 
 class NoiseMeter:

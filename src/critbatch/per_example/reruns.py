@@ -54,27 +54,20 @@ def unwatched(model: nn.Module, weights: Iterable[Tensor] = (), *, but: object =
         weights: those whose hooks rest.
         but: the object whose hooks go on.
     """
-    hooks: list[dict[Any, Any]] = []
-    for own in model.modules():
-        hooks += [own._forward_pre_hooks, own._forward_hooks]
-    kept = [(held, dict(held)) for held in hooks if held]
-    for weight in weights:
-        for held in (weight._backward_hooks, weight._post_accumulate_grad_hooks):
-            if held:
-                kept.append((held, dict(held)))
+    of_modules = [held for own in model.modules() for held in (own._forward_pre_hooks, own._forward_hooks) if held]
+    of_weights = [held for own in weights for held in (own._backward_hooks, own._post_accumulate_grad_hooks) if held]
+    before = [(held, dict(held)) for held in (*of_modules, *of_weights)]
     try:
-        for held, before in kept:
+        for held in of_modules:
+            for key in [key for key, hook in held.items() if _is_watching(hook, but)]:
+                del held[key]
+        for held in of_weights:
             held.clear()
-            held.update({key: hook for key, hook in before.items() if not _is_watching(hook, but)})
-        for weight in weights:
-            for held in (weight._backward_hooks, weight._post_accumulate_grad_hooks):
-                if held:
-                    held.clear()
         yield
     finally:
-        for held, before in kept:
+        for held, hooks in before:
             held.clear()
-            held.update(before)
+            held.update(hooks)
 
 
 def _is_watching(hook: Any, but: object) -> bool:
