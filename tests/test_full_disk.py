@@ -90,8 +90,16 @@ def test_a_journal_does_so_too(disk, free, unbroken):  # noqa: F811
     assert numbers(ask(progress=rest)) == numbers(unbroken) and len(rest.tried) <= 5
 
 
+long = partial(small, tiny_task(target=0.999), epochs=200)
+
+
+@pytest.fixture(scope="module")
+def long_unbroken(tmp_path_factory):
+    return long(out=tmp_path_factory.mktemp("long"))
+
+
 @pytest.mark.parametrize("free", [0, 20_000])
-def test_several_workers_do_so_too(disk, free, tmp_path):
+def test_several_workers_do_so_too(disk, free, long_unbroken):
     out = disk.place / "out"
 
     def fill(trying: str) -> None:
@@ -100,13 +108,13 @@ def test_several_workers_do_so_too(disk, free, tmp_path):
 
     watcher = Watcher()
     watcher.show = lambda: fill("")
-    ask = partial(small, tiny_task(target=0.999), epochs=400, workers=2)
+    ask = partial(long, workers=2)
     with pytest.raises(UserError, match=r"full|No space left"):
         ask(out=out, progress=watcher)
     kept = states_in(out).count("COMPLETE")
     disk.empty()
     study = ask(out=out)
-    assert kept >= 1 and numbers(study) == numbers(ask(out=tmp_path / "unbroken"))
+    assert kept >= 1 and numbers(study) == numbers(long_unbroken)
     assert states_in(out) == ["COMPLETE"] * 8
 
 
