@@ -5,7 +5,7 @@ TASK ?= digits-mlp
 OUT ?= critbatch-out/$(TASK)
 export CRITBATCH_DATA ?= $(CURDIR)/data
 
-.PHONY: advise test lint docs data bench browser clean
+.PHONY: advise test lint docs data fuzz torture bench browser clean
 
 advise: .venv/installed  ## The main job: which batch size, with which learning rate? TASK=mnist-mlp for another task.
 	$(BIN)/critbatch advise $(TASK) --out $(OUT)
@@ -21,6 +21,13 @@ lint: .venv/lint  ## Style, types and docs.
 
 data: .venv/installed  ## Fill data/: from the network, or from a folder with FROM=folder.
 	$(BIN)/python -m critbatch.zoo.fill --to data $(if $(FROM),--from $(FROM))
+
+fuzz: .venv/test  ## 20,000 damaged, odd or hostile inputs, new ones each time.
+	OMP_NUM_THREADS=1 CRITBATCH_FUZZ_INPUTS=20000 $(BIN)/python -m pytest -n 2 tests/integration/test_fuzz.py
+
+torture: .venv/test  ## 200 kills, stops and shortages at random moments. SEED=1 for other moments.
+	OMP_NUM_THREADS=1 CRITBATCH_TORTURE_FAULTS=200 CRITBATCH_TORTURE_SEED=$(or $(SEED),0) \
+		$(BIN)/python -m pytest -s tests/integration/test_torture.py
 
 bench: .venv/test  ## The benchmarks whose results are in benchmarks/results/.
 	$(BIN)/python benchmarks/overhead.py

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,15 @@ from critbatch.zoo.sets import SETS
 # A shell that puts the tests into the background has them, and all they start, ignore Ctrl-C: some of them send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _own_hooks() -> Iterator[None]:
+    """The command line changes what belongs to its process, which a test shares with the others."""
+    hook, handler = sys.unraisablehook, signal.getsignal(signal.SIGINT)
+    yield
+    sys.unraisablehook = hook
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

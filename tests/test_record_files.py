@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+import sample_loss_records
 from critbatch.errors import UserError
 from critbatch.record_files import load_records, save_record
 from critbatch.records import Advice, Record, Run, Speed
-from sample_records import advice, speed
+from critbatch.reporting import write_report
+from sample_records import advice, noise, run, speed
 
 
 def test_records_of_a_folder_come_back_as_they_were_the_answer_first(tmp_path: Path) -> None:
@@ -46,3 +48,42 @@ def test_plot_gives_the_figure_of_a_record() -> None:
 
     assert critbatch.__version__
     assert speed().plot().data
+
+
+def test_a_name_of_broken_bytes_is_kept_with_question_marks(tmp_path: Path) -> None:
+    broken = "o\udcff"  # as Python reads a word of the command line that is no UTF-8
+    noisy = replace(noise(), task=broken, provenance=replace(noise().provenance, command=f"critbatch --out {broken}"))
+    (record,) = load_records(save_record(noisy, tmp_path))
+    assert (record.task, record.provenance.command) == ("o?", "critbatch --out o?")
+    assert replace(record, task=noisy.task, provenance=noisy.provenance) == noisy
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "recursion limit exceeded"),
+        ('{"task": 1}', "task: Input should be a valid string"),
+        ("1" * 100_000, "the text: "),
+        ("", "EOF while parsing"),
+        ("\xff", "the text: "),
+        ('{"version": 99}', "This is not a Noise record of this version of critbatch"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named_in_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "noise.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=r"^\S+noise\.json: This is not a Noise record .*write it again") as caught:
+        load_records(tmp_path)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_recipe_cannot_lead_a_record_out_of_its_folder(tmp_path: Path) -> None:
+    path = save_record(replace(run(64, 0.1), recipe="../../evil"), tmp_path / "here")
+    assert path.parent == tmp_path / "here" and load_records(tmp_path / "here")
+
+
+def test_records_whose_values_do_not_hold_together_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    record = sample_loss_records.curvature()
+    save_record(replace(record, density=replace(record.density, weights=record.density.weights[:-1])), tmp_path)
+    with pytest.raises(UserError, match=r"^The records of \S+ do not hold together \(ValueError: .*\): write"):
+        write_report(tmp_path)

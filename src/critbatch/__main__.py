@@ -1,6 +1,10 @@
 """`python -m critbatch`, and `torchrun -m critbatch`."""
 
-from critbatch.cli.main import main
+import sys
 
 if __name__ == "__main__":
+    try:
+        from critbatch.cli.main import main
+    except KeyboardInterrupt:
+        sys.exit(130)
     main()

@@ -26,7 +26,7 @@ def pick_device(name: str | None = None) -> torch.device:
     try:
         device = _own(torch.device(name))
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
+    except (RuntimeError, AssertionError, NotImplementedError, ValueError, OverflowError):
         raise UserError(f"Device {name!r} is not on this machine: use {usable_devices()}.") from None
     return device
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from critbatch.atomic_files import write_file
+from critbatch.atomic_files import reason_of, write_file
 from critbatch.errors import UserError
 from critbatch.lecture_records import Lecture
 from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
@@ -29,6 +31,8 @@ KINDS: dict[str, type[Record]] = {
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
 LONGEST_LABEL = 60
+
+R = TypeVar("R", bound=Record)
 
 
 def save_record(record: Record, folder: Path) -> Path:
@@ -69,6 +73,22 @@ def file_part(label: str) -> str:
     return f"{clean or 'weights'}-{hashlib.sha256(label.encode(errors='replace')).hexdigest()[:8]}"
 
 
+def read_record(file: Path, kind: type[R]) -> R:
+    """The record of a file.
+
+    Raises:
+        UserError: if the file cannot be read, or is no such record. The sentence names it.
+    """
+    try:
+        raw = file.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read ({reason_of(error)}): give a record that critbatch wrote.") from error
+    try:
+        return kind.from_json(raw)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
 def load_records(place: Path, *, instead: Sequence[Study] = ()) -> list[Record]:
     """The records of a folder, or of one file, the answer first.
 
@@ -88,15 +108,34 @@ def load_records(place: Path, *, instead: Sequence[Study] = ()) -> list[Record]:
             records += instead
             continue
         records += [
-            kind.from_json(file.read_bytes())
-            for file in files
-            if file.stem == kind_name or file.stem.startswith(f"{kind_name}-")
+            read_record(file, kind) for file in files if file.stem == kind_name or file.stem.startswith(f"{kind_name}-")
         ]
     if not records:
         raise UserError(
             f"{place} holds no record: make one, for example with `critbatch advise digits-mlp --out {place}`."
         )
     return records
+
+
+@contextmanager
+def blamed_on_records(place: str | Path) -> Iterator[None]:
+    """Within, an error is that of the records that were read from `place`: one sentence says so.
+
+    JSON of the right types can still hold what no measurement gives: two lists of unlike lengths, a batch size below 0.
+
+    Raises:
+        UserError: instead of any other error, but those of the system.
+    """
+    try:
+        yield
+    except (UserError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:LONGEST_LABEL]
+        raise UserError(
+            f"The records of {place} do not hold together ({type(error).__name__}: {said}): write them again with this "
+            "version of critbatch."
+        ) from error
 
 
 def writable(folder: Path) -> Path:

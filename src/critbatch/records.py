@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -29,7 +29,13 @@ class Record:
     painter: ClassVar[Callable[[Record, str, str], Any] | None] = None
 
     def to_json(self, *, indent: int | None = None) -> str:
-        return _adapter(type(self)).dump_json(self, indent=indent).decode()
+        """The record as JSON. A character that UTF-8 cannot hold, as in a name of broken bytes, is a question mark."""
+        from pydantic_core import PydanticSerializationError
+
+        try:
+            return _adapter(type(self)).dump_json(self, indent=indent).decode()
+        except PydanticSerializationError:
+            return _adapter(type(self)).dump_json(_without_surrogates(self), indent=indent).decode()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -61,6 +67,18 @@ class Record:
         if Record.painter is None:
             raise TypeError("no painter: import critbatch, not critbatch.records alone")
         return Record.painter(self, style, language)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, StrEnum):
+        return value.encode("utf-8", errors="replace").decode()
+    if isinstance(value, Record):
+        return replace(value, **{one.name: _without_surrogates(getattr(value, one.name)) for one in fields(value)})
+    if isinstance(value, tuple):
+        return tuple(map(_without_surrogates, value))
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(part) for key, part in value.items()}
+    return value
 
 
 _adapters: dict[type, TypeAdapter[Any]] = {}

@@ -10,7 +10,7 @@ from critbatch.campaigns.rows import CLASHES, OF_CURVES, POINT, Source, curve_ro
 from critbatch.campaigns.stored_studies import is_url, shelves, store_of
 from critbatch.campaigns.tables import WRITERS, write_table
 from critbatch.errors import UserError
-from critbatch.record_files import load_records
+from critbatch.record_files import blamed_on_records, load_records
 from critbatch.records import Advice, Record, Run
 from critbatch.study_records import Study
 
@@ -43,6 +43,11 @@ def export(
     kind = format or SUFFIXES.get(out.suffix.lower() if out is not None else "", "csv")
     path = out or _folder_of(study) / f"{'curves' if curves else 'runs'}.{kind}"
     sources = list(_sources(study))
+    with blamed_on_records(_name_of(study)):
+        return _write(sources, path, kind, study, curves=curves)
+
+
+def _write(sources: list[Source], path: Path, kind: str, study: Study | Path | str, *, curves: bool) -> Path:
     if not sources:
         raise UserError(f"{_name_of(study)} holds no run that has come to its end: make some with `critbatch sweep`.")
     if curves:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from critbatch.cli.doing import Setting
 from critbatch.cli.options import numbers
 from critbatch.errors import UserError
-from critbatch.record_files import load_records
+from critbatch.record_files import load_records, read_record
 from critbatch.records import Advice, Estimate, Record, Speed
 from critbatch.scale_records import Communication, Scale, StepMeasurement
 from critbatch.study_records import Fit, Study
@@ -82,7 +82,7 @@ def steps_of(
 
 
 def _read(path: Path, kind: type[Kind]) -> Kind | None:
-    return kind.from_json(path.read_bytes()) if path.is_file() else None
+    return read_record(path, kind) if path.is_file() else None
 
 
 def _steps(text: str) -> list[StepMeasurement]:

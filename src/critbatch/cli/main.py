@@ -2,38 +2,84 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import signal
 import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOWrapper
+from typing import Any
 
 from critbatch.cli import advise, commands, export, fit, lecture, minima, recipes, scale, stuck, sweep, watch
 from critbatch.cli.app import app
 from critbatch.errors import UserError
 
 INTERRUPTED = 130
+SECONDS_TO_TIDY_UP = 0.02
 # Imported so that their commands are known.
 COMMANDS = (advise, commands, recipes, sweep, export, fit, scale, minima, stuck, lecture, watch)
 
 
 def main() -> None:
     """Run the command line: exit code 0, 2 for input that cannot be used, 130 after Ctrl-C."""
-    if "TORCHELASTIC_RUN_ID" not in os.environ:
-        sys.exit(_run())
-    code = _run()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # One of many processes leaves at once: threads of gloo that are alive still may abort it on its way out.
-    os._exit(code)
+    _prepare_streams()
+    sys.unraisablehook = _hook_before(sys.unraisablehook)
+    try:
+        code = _run()
+    except KeyboardInterrupt:  # a second Ctrl-C, while the first was being answered
+        code = INTERRUPTED
+    with suppress(ValueError):  # another thread than the main one cannot
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == INTERRUPTED:
+        _say("stopped. What was learned is kept: the same command goes on from there.")
+    _flush()
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        # One of many processes leaves at once: threads of gloo that are alive still may abort it on its way out.
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run() -> int:
     try:
         app()
     except UserError as error:
-        print(f"critbatch: {error}", file=sys.stderr)
+        _say(str(error))
         return 2
-    except SystemExit as end:
-        # Typer makes one of a KeyboardInterrupt, and says nothing.
-        if end.code == INTERRUPTED:
-            print("critbatch: stopped. What was learned is kept: the same command goes on from there.", file=sys.stderr)
+    except SystemExit as end:  # Typer makes one of a KeyboardInterrupt, and says nothing
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     return 0
+
+
+def _say(sentence: str) -> None:
+    with suppress(OSError):
+        print(f"critbatch: {sentence}", file=sys.stderr)
+
+
+def _prepare_streams() -> None:
+    """Where a terminal cannot show a character, it shows its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _flush() -> None:
+    """What is read by `head` may be closed already."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _hook_before(usual: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Python prints and forgets a Ctrl-C that arrives while it tidies up an object: it is sent again a moment later."""
+
+    def hook(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            threading.Timer(SECONDS_TO_TIDY_UP, _thread.interrupt_main).start()
+        else:
+            usual(unraisable)
+
+    return hook

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from critbatch.record_files import load_records, save_record
+from critbatch.record_files import blamed_on_records, load_records, save_record
 from critbatch.records import Record
 from critbatch.reporting import summary, write_report
 from critbatch.reporting.voice import Voice
@@ -25,7 +25,8 @@ def show(record: Record, setting: Shown) -> None:
     if not setting.speaks:
         return
     save_record(record, setting.out)
-    path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
+    with blamed_on_records(setting.out):
+        path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
     if setting.as_json:
         print(record.to_json(indent=1))
     else:

@@ -16,7 +16,7 @@ from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_unt
 from critbatch.predict.links import find_link, measured_link
 from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
 from critbatch.provenance import Stopwatch
-from critbatch.record_files import load_records
+from critbatch.record_files import blamed_on_records, load_records
 from critbatch.records import Advice, Record, Speed
 from critbatch.scale_records import (
     Algorithm,
@@ -98,7 +98,29 @@ def scale(
         UserError: if a setting is not possible, or nothing was timed.
     """
     task, watch = as_task(task), Stopwatch()
-    known = known if isinstance(known, Record) else _stored(known, task)
+    if not isinstance(known, Record):
+        place = output_folder(known, task.name)
+        with blamed_on_records(place):
+            return scale(
+                task,
+                _stored(place, task),
+                devices=devices,
+                steps=steps,
+                link=link,
+                node_link=node_link,
+                devices_per_node=devices_per_node,
+                algorithm=algorithm,
+                overlap=overlap,
+                joining_seconds=joining_seconds,
+                delay_seconds=delay_seconds,
+                measurements=measurements,
+                communication=communication,
+                batch_size=batch_size,
+                share=share,
+                price=price,
+                worth=worth,
+                command=command,
+            )
     numbers = checked_devices(devices)
     speed = known.speed if isinstance(known, Advice) else known
     law = _law(known, steps)
@@ -140,9 +162,8 @@ def scale(
     return replace(record, cautions=_cautions(record, numbers))
 
 
-def _stored(place: str | Path | None, task: Task) -> Advice | Speed:
+def _stored(folder: Path, task: Task) -> Advice | Speed:
     """The advice in a folder or file, or else the speed."""
-    folder = output_folder(place, task.name)
     for record in load_records(folder):
         if isinstance(record, (Advice, Speed)) and record.task == task.name:
             return record

@@ -8,7 +8,7 @@ from pathlib import Path
 from critbatch.arguments import as_path, checked_call
 from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
-from critbatch.record_files import load_records
+from critbatch.record_files import blamed_on_records, load_records
 from critbatch.records import Record
 from critbatch.reporting.figures import figure
 from critbatch.reporting.formats import contents, format_of
@@ -47,13 +47,13 @@ def write_report(
     """
     path = as_path(path) if path is not None else None
     format_of(path or Path(), format)  # before anything is read
-    if isinstance(records, Record):
-        known, beside = [records], Path()
-    elif isinstance(records, str | Path):
+    name = f"report.{format_of(Path(), format)}"
+    if isinstance(records, str | Path):
         known, beside = _stored_records(records)
-    else:
-        known, beside = list(records), Path()
-    return _write(known, path or beside / f"report.{format_of(Path(), format)}", language, title, format)
+        with blamed_on_records(records):
+            return _write(known, path or beside / name, language, title, format)
+    known = [records] if isinstance(records, Record) else list(records)
+    return _write(known, path or Path(name), language, title, format)
 
 
 def _stored_records(place: str | Path) -> tuple[list[Record], Path]:
