@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import UserDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from critbatch.errors import UserError
 from critbatch.monitor import Monitor
+from critbatch.noise_meter import ExampleNorms
 from critbatch.per_example import factors
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.oracle import per_example_norms2
@@ -546,9 +548,11 @@ def test_a_model_that_mixes_examples_is_found_by_passing_them_alone(
 ) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Dropout(dropout), make()).double()
-    GhostNorms(model)
-    with pytest.raises(UserError, match=words.replace("behind ", r"behind 1\.")):
-        model(draw(BATCH, 6))
+    ghost = GhostNorms(model)
+    for _ in range(2):  # training goes on
+        model(draw(BATCH, 6)).square().sum().backward()
+        with pytest.raises(UserError, match=words.replace("behind ", r"behind 1\.")):
+            ghost.take()
 
 
 def test_a_loss_that_the_model_makes_itself_gives_each_example_its_share() -> None:
@@ -635,10 +639,11 @@ def test_two_losses_of_one_forward_pass_add_up() -> None:
 def test_a_weight_that_is_also_used_outside_its_layer_is_found() -> None:
     torch.manual_seed(0)
     model = Tied(by_function=True)
-    GhostNorms(model)
+    ghost = GhostNorms(model)
     words = torch.randint(7, (BATCH, 4), generator=torch.Generator().manual_seed(0))
+    model(words).square().sum().backward()
     with pytest.raises(UserError, match=r"embedding\.weight is not the sum"):
-        model(words)
+        ghost.take()
 
 
 def test_a_model_that_is_compiled_after_it_is_watched_is_refused_in_a_sentence() -> None:
@@ -649,11 +654,31 @@ def test_a_model_that_is_compiled_after_it_is_watched_is_refused_in_a_sentence()
         ghost.take()
 
 
+@pytest.mark.parametrize("where", ["_study", "_follow", "_norms2"])
+def test_what_goes_wrong_inside_never_ends_the_training_that_is_watched(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(GhostNorms, where, fails)
+    model, inputs = MLP((6, 4, 2)).double(), draw(BATCH, 6)
+    ghost = GhostNorms(model)
+    for _ in range(2):
+        model(inputs).square().sum().backward()
+        with pytest.raises(
+            UserError, match=r"(could not be measured|cannot be told apart) \(.*CUDA error: out of memory\)"
+        ):
+            ghost.take()
+
+
 def test_examples_in_a_packed_sequence_are_refused_in_a_sentence() -> None:
     model = nn.GRU(6, 4)
-    GhostNorms(model)
+    ghost = GhostNorms(model)
+    outputs, _ = model(nn.utils.rnn.pack_padded_sequence(draw(4, BATCH, 6).float(), torch.full((BATCH,), 4)))
+    outputs.data.sum().backward()
     with pytest.raises(UserError, match=r"cannot be told apart .* give tensors with the examples on the first axis"):
-        model(nn.utils.rnn.pack_padded_sequence(draw(4, BATCH, 6).float(), torch.full((BATCH,), 4)))
+        ghost.take()
 
 
 def test_norms_in_single_precision_are_right_to_five_digits_on_a_processor_without_wide_registers() -> None:
@@ -691,3 +716,16 @@ def test_other_watchers_do_not_notice_that_the_model_is_run_beside_its_training(
         by_micro_batches.update()
         by_examples.update()
         assert (by_micro_batches.advice().batch_size, by_examples.advice().batch_size) == (2 * BATCH, 2 * BATCH)
+
+
+def in_one_batch(outputs: Tensor, targets: Tensor) -> Tensor:
+    return F.cross_entropy(outputs - outputs.mean(0), targets, reduction="none")
+
+
+def test_a_task_whose_loss_or_model_mixes_examples_is_refused_before_it_is_trained() -> None:
+    ExampleNorms(MLP((4, 9, 3)), tiny_task())
+    task = replace(tiny_task(), loss=in_one_batch)
+    with pytest.raises(UserError, match="An example's loss depends on the other examples"):
+        ExampleNorms(MLP((4, 9, 3)), task)
+    with pytest.raises(UserError, match=r"mixes examples behind 0\.weight"):
+        ExampleNorms(nn.Sequential(nn.Linear(4, 3), MeanOverBatch()), tiny_task())

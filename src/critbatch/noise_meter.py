@@ -13,10 +13,14 @@ from torch.optim import Optimizer
 
 from critbatch.distributed import Shard, sum_over_processes
 from critbatch.errors import UserError
+from critbatch.examples import fetch, map_tree
 from critbatch.gradient_noise import average_pairs, separate
 from critbatch.per_example.ghost import GhostNorms
+from critbatch.per_example.layout import map_tensors
+from critbatch.per_example.reruns import nothing_changes
 from critbatch.records import LayerNoise, NoisePoint, NoiseScale
 from critbatch.squared_norms import squares
+from critbatch.task import Task, apply
 
 Metric = Callable[[], list[Tensor] | None]
 
@@ -64,13 +68,26 @@ class MicroBatchNorms:
 
 
 class ExampleNorms:
-    """The squared gradient norm of each example, by `GhostNorms`, at the steps that are measured alone."""
+    """The squared gradient norm of each example, by `GhostNorms`, at the steps that are measured alone.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: to be watched.
+        task: whose examples are tried at once, so that a model or a loss that mixes them is refused now, not at the
+            first step.
+
+    Raises:
+        UserError: if examples cannot be told apart.
+    """
+
+    def __init__(self, model: nn.Module, task: Task | None = None) -> None:
         self.model = model
         self.names = [name for name, weight in model.named_parameters() if weight.requires_grad]
-        self._ghost = GhostNorms(model)  # refuses the model now, not at the first step
-        self._ghost.close()
+        self._ghost = GhostNorms(model)
+        try:
+            if task is not None:
+                _try_examples(task, model, self._ghost)
+        finally:
+            self._ghost.close()
 
     def begin(self) -> None:
         self._ghost.attach()
@@ -83,6 +100,32 @@ class ExampleNorms:
 
     def end(self) -> None:
         self._ghost.close()
+
+
+def _try_examples(task: Task, model: nn.Module, ghost: GhostNorms) -> None:
+    """Raise UserError if the model or the loss of a task mixes examples."""
+    device = next(model.parameters()).device
+    batch = fetch(task.train, [i % task.examples for i in range(3)])
+    inputs, targets = (map_tree(lambda leaf: leaf.to(device), tree) for tree in batch)
+    with nothing_changes(model):
+        outputs = apply(model, task.inputs(inputs))
+        torch.autograd.backward(task.loss(outputs, targets).sum())
+        ghost.take(3)
+    with torch.no_grad():
+        losses = task.loss(outputs, targets).double()
+        try:
+            alone = torch.cat([task.loss(_row(outputs, i), _row(targets, i)) for i in range(3)]).double()
+        except (RuntimeError, ValueError, IndexError):
+            alone = torch.full_like(losses, math.nan)
+    if not torch.allclose(losses, alone, rtol=1e-3, atol=1e-6):
+        raise UserError(
+            "An example's loss depends on the other examples of its batch, so their gradients cannot be told apart: "
+            "use micro_batches instead, or make each loss of the example's own outputs and target."
+        )
+
+
+def _row(tree: Any, i: int) -> Any:
+    return map_tensors(lambda leaf: leaf[i : i + 1] if leaf.ndim and len(leaf) == 3 else leaf, tree)
 
 
 class NoiseMeter:
@@ -215,8 +258,13 @@ def preconditioner(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[T
     return factors
 
 
-def norms_by(name: str, model: nn.Module) -> Any:
+def norms_by(name: str, model: nn.Module, task: Task | None = None) -> Any:
     """How small gradients are seen.
+
+    Args:
+        name: "micro_batches" or "examples".
+        model: to be watched.
+        task: whose examples are tried, where they are.
 
     Raises:
         UserError: if there is no such way, or the model's examples cannot be told apart.
@@ -224,5 +272,5 @@ def norms_by(name: str, model: nn.Module) -> Any:
     if name == "micro_batches":
         return None
     if name == "examples":
-        return ExampleNorms(model)
+        return ExampleNorms(model, task)
     raise UserError(f"method={name!r} is not known: use micro_batches or examples.")

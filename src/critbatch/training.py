@@ -146,7 +146,7 @@ class Training:
             examples=task.examples,
             shard=self.shard,
             batch_norm=has_batch_norm(self.model),
-            norms=norms_by(noise_by, self.model),
+            norms=norms_by(noise_by, self.model, task),
             metric=lambda: preconditioner(self.optimizer, self.meter.parameters),
         )
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)

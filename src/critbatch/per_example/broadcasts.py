@@ -132,7 +132,13 @@ def without_tensors(ways: Ways) -> bool:
 
 
 def watch(
-    source: Any, shape: Sequence[int], consumers: Consumers, ways: Ways, batch: int, receive: Callable[[Tensor], None]
+    source: Any,
+    shape: Sequence[int],
+    consumers: Consumers,
+    ways: Ways,
+    batch: int,
+    receive: Callable[[Tensor], None],
+    fail: Callable[[Exception], None],
 ) -> bool:
     """Have `receive` called, at the backward pass, with gradients of each example that add up to the source's.
 
@@ -143,6 +149,7 @@ def watch(
         ways: what was learned.
         batch: how many examples there are.
         receive: gets tensors of shape (batch, *shape).
+        fail: gets what goes wrong meanwhile.
 
     Returns:
         Whether every use of the output is among the ways. If not, nothing is watched.
@@ -167,7 +174,7 @@ def watch(
             else:
                 return False
     for route, layout in routes:
-        route[-1][0].register_prehook(_receiver(route, layout, batch, receive))
+        route[-1][0].register_prehook(_receiver(route, layout, batch, receive, fail))
     return True
 
 
@@ -182,18 +189,25 @@ def _is_spread(kind: str, own: Sequence[int], wide: Sequence[int], layout: Layou
 
 
 def _receiver(
-    route: _Route, layout: Layout, batch: int, receive: Callable[[Tensor], None]
+    route: _Route,
+    layout: Layout,
+    batch: int,
+    receive: Callable[[Tensor], None],
+    fail: Callable[[Exception], None],
 ) -> Callable[[tuple[Tensor | None, ...]], None]:
     spread, place, narrow = route[-1]
 
     def at_backward(slopes: tuple[Tensor | None, ...]) -> None:
         if slopes[0] is None:
             return
-        with torch.no_grad():
-            pulled = _at_spread(spread, place, narrow, slopes[0].detach(), layout, batch)
-            for node, at, own in reversed(route[:-1]):
-                pulled = vmap(lambda one, node=node, at=at, own=own: _one_back(node, at, own, one))(pulled)
-            receive(pulled)
+        try:
+            with torch.no_grad():
+                pulled = _at_spread(spread, place, narrow, slopes[0].detach(), layout, batch)
+                for node, at, own in reversed(route[:-1]):
+                    pulled = vmap(lambda one, node=node, at=at, own=own: _one_back(node, at, own, one))(pulled)
+                receive(pulled)
+        except Exception as error:
+            fail(error)
 
     return at_backward
 

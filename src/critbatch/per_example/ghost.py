@@ -90,11 +90,13 @@ class GhostNorms:
             DistributedDataParallel model: then the examples are those of this process.
 
     Raises:
-        UserError: if the model has a layer that mixes examples. The first forward pass raises it too.
+        UserError: if the model has a layer that mixes examples. What is found out later never ends a forward or a
+            backward pass: `take` raises it, then and at every later call.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+        self.failure = ""  # why nothing is measured any more; empty where it is
         self.unchecked = ""  # why the first step was not compared with examples passed alone; empty if it was
         inner = model.module if isinstance(model, DistributedDataParallel) else model
         self._inner = inner
@@ -105,7 +107,7 @@ class GhostNorms:
         self._units = dict(units_of(inner))
         refuse(inner, self._units, self._paths)
         self._by_rule = {module: rule_of(module, names) is not None for module, names in self._units.items()}
-        self._roots: dict[nn.Module, Cut] = {}
+        self._roots: dict[tuple[nn.Module, int], Cut] = {}  # by how many tensors it is called with
         self._layouts: dict[nn.Module, list[Layouts]] = {}
         self._weight_ways: dict[Tensor, list[Ways]] = {}  # more than one where the model's graph depends on the batch
         self._call_ways: dict[nn.Module, list[Ways]] = {}
@@ -147,10 +149,12 @@ class GhostNorms:
                 None: not known.
 
         Raises:
-            UserError: if a weight's gradient is not the sum of what its layers' examples give, or if the layers had
-                another number of examples than `examples`.
+            UserError: if the model mixes examples, if a weight's gradient is not the sum of what its layers' examples
+                give, or if the layers had another number of examples than `examples`.
         """
-        self._reduce()
+        self.end_pass()
+        if self.failure:
+            raise UserError(self.failure)
         done, self._done = self._done, []
         if not done and self._first:
             raise UserError(
@@ -171,7 +175,10 @@ class GhostNorms:
 
     def end_pass(self) -> None:
         """Say that a backward pass is over, where the model itself is not called for the next, but parts of it."""
-        self._reduce()
+        try:
+            self._reduce()
+        except Exception as error:
+            self._fail(error)
 
     def close(self) -> None:
         """Take all hooks off."""
@@ -180,36 +187,57 @@ class GhostNorms:
         self._handles, self._checks, self._depth = [], [], 0
         self.discard()
 
+    def _fail(self, error: Exception) -> None:
+        """Measure nothing any more, and let training go on."""
+        if self._resting:
+            raise error
+        line = (str(error).splitlines() or [""])[0][:120]
+        self.failure = (  # not the error itself, which keeps all that was computed
+            str(error)
+            if isinstance(error, UserError)
+            else f"The gradients of the examples of a {type(self._inner).__name__} could not be measured "
+            f"({type(error).__name__}: {line}): use micro-batches instead."
+        )
+        self.discard()
+
+    def _rests(self) -> bool:
+        """Whether a forward pass is not one of training."""
+        return self._resting or bool(self.failure) or not torch.is_grad_enabled() or _in_backward()
+
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before a forward pass of any module; what is not called by another of the model's is a root."""
         self._depth += 1
-        if self._depth > 1 or self._resting or not torch.is_grad_enabled() or _in_backward():
+        if self._depth > 1 or self._rests():
             return
-        self._reduce()
-        self._shared = []
-        if module not in self._roots:
-            try:
+        try:
+            self._reduce()
+            self._shared = []
+            key = module, len(list(tensors_in((args, kwargs))))
+            if key not in self._roots:
                 self._study(module, args, kwargs)
-            except BaseException:
-                self._depth -= 1  # the forward pass, whose hook would do it, does not come
-                raise
-        self._batch = self._roots[module].size_of(args, kwargs)
+            self._batch = self._roots[key].size_of(args, kwargs)
+        except Exception as error:
+            self._fail(error)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
         self._depth -= 1
-        if self._depth > 0 or self._resting or not torch.is_grad_enabled() or _in_backward():
+        if self._depth > 0 or self._rests():
             return
-        tensors = floats_in(outputs)
-        failed = self._follow(tensors, self._spread())
-        if failed and self._studies < MOST_STUDIES:
-            # The graph depends on the batch, as where a mask is left out that hides nothing.
-            self._study(module, args, kwargs)
-            failed = self._follow(tensors, failed)
-        self._not_followed.update(what for what in failed if isinstance(what, Tensor))
+        try:
+            tensors = floats_in(outputs)
+            failed = self._follow(tensors, self._spread())
+            if failed and self._studies < MOST_STUDIES:
+                # The graph depends on the batch, as where a mask is left out that hides nothing.
+                self._study(module, args, kwargs)
+                failed = self._follow(tensors, failed)
+            self._not_followed.update(what for what in failed if isinstance(what, Tensor))
+        except Exception as error:
+            self._fail(error)
 
     def _see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
         recording = self._records is not None
-        if not (recording or torch.is_grad_enabled()) or (self._resting and not recording and not self._on_trial):
+        watching = torch.is_grad_enabled() and (self._on_trial or not self._resting) and not self.failure
+        if not recording and not watching:
             return None
         if not self._by_rule[module] and len(floats_in(outputs)) > 1:
             # One output may be made of another: the slopes wanted are those from outside of the module.
@@ -231,6 +259,8 @@ class GhostNorms:
         return outputs
 
     def _meet(self, call: _Call, i: int, slope: Tensor) -> None:
+        if self.failure:
+            return
         if not any(known is call for known in self._calls[-1:]) and call not in self._calls:
             self._calls.append(call)
         known = call.slopes[i]
@@ -254,7 +284,7 @@ class GhostNorms:
             node, shape, alternatives = what.node, what.shapes.outputs[0], self._call_ways[what.module]
         receive = partial(self._receive, what)
         return node not in consumers or any(
-            watch(node, shape, consumers, ways, self._batch, receive) for ways in alternatives
+            watch(node, shape, consumers, ways, self._batch, receive, self._fail) for ways in alternatives
         )
 
     def _spread(self) -> list[Tensor | _Call]:
@@ -463,7 +493,8 @@ class GhostNorms:
         self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bring_back: Callable[[], None]
     ) -> None:
         why, mixed = "it is given no tensor with examples on its first axis", None
-        cuts = [self._roots[root]] if root in self._roots else cuts_of(args, kwargs)
+        key = root, len(list(tensors_in((args, kwargs))))
+        cuts = [self._roots[key]._replace(size=self._batch)] if key in self._roots else cuts_of(args, kwargs)
         for cut in cuts:
             if mixed is not None and cut.size != mixed[1]:
                 break  # another tensor's rows are no examples only because those of the likeliest are mixed
@@ -477,7 +508,7 @@ class GhostNorms:
                 why = f"{(str(error).splitlines() or [type(error).__name__])[0][:120]}"
             else:
                 if not reason:
-                    self._roots[root] = cut
+                    self._roots.setdefault(key, cut)
                     return
                 why = reason
             self._layouts, (self._weight_ways, self._call_ways) = known, ways
