@@ -2,10 +2,11 @@
 
     CRITBATCH_DATA=data python benchmarks/scale.py
 
-Published: constants are fitted to the two smallest numbers of devices, all others are predicted. Measured: in each
+Published: constants are fitted to the two smallest numbers of devices, all others are predicted; beside it stands what
+holding the second step comes to, per pass where a step has several. `--published` does only that. Measured: in each
 round both processes time steps on their own, at the same time, so that both cores are busy as they will be, then steps
 together; a ratio is predicted over measured within one round, so that what slows the machine for a minute slows both.
-Prints tables, and writes `benchmarks/results/scale.json`.
+Prints tables, and writes `scale-published.json` and `scale.json` in `benchmarks/results`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import critbatch
@@ -29,48 +32,68 @@ from critbatch.measure.communication import communication
 from critbatch.measure.joint_step import joint_step
 from critbatch.measure.scale import buckets_of, gradient_bytes
 from critbatch.predict.all_reduce import all_reduce_seconds, sync_seconds
-from critbatch.predict.cluster import Compute, compute_of, fit_constants, step_seconds_on
+from critbatch.predict.cluster import Compute, compute_of, step_seconds_on
+from critbatch.predict.cluster_fit import fit_constants
 from critbatch.predict.links import measured_link
-from critbatch.predict.published_clusters import GOYAL, PUBLISHED, PublishedCluster
+from critbatch.predict.published_clusters import FAMILIES, GOYAL, PUBLISHED, PublishedCluster
 from critbatch.provenance import Stopwatch
 from critbatch.scale_records import Algorithm, Communication, Constants, StepMeasurement
 from overhead import Spread
 
 CPU = torch.device("cpu")
 PAYLOADS = (4, 1 << 14, 1 << 18, 1 << 20, 1 << 22)
+RESULTS = Path(__file__).parent / "results"
 BOTH = (Algorithm.RING, Algorithm.HALVING_DOUBLING)
 
 
-def published(table: PublishedCluster, algorithm: Algorithm) -> dict[str, Any]:
-    """Fitted to the two smallest numbers of devices, with all points predicted."""
-    found = fit_constants(table.measured[:2], replace(table.constants, algorithm=algorithm))
-    assert found.compute_seconds is not None
-    alone = Compute(micro_batch_size=32, passes=1, seconds=found.compute_seconds)
-    network = replace(found.constants, overlap=1.0, delay_seconds=0.0)
-    # The network alone: the step on one device is such that the smallest point is met.
-    base = table.measured[0].step_seconds.value - sync_seconds(network, table.measured[0].devices)
+def published(table: PublishedCluster) -> dict[str, Any]:
+    """Fitted to the two smallest numbers of devices, with all points predicted; beside it holding the second step."""
+    fit = fit_constants(table.measured[:2], table.constants, _compute(table) if table.alone_seconds else None)
+    seconds = table.alone_seconds or fit.compute_seconds
+    assert seconds is not None
+    compute = _compute(replace(table, alone_seconds=seconds))
+    last = table.measured[1]
     points = []
     for each in table.measured:
-        told, plain = step_seconds_on(found.constants, alone, each.devices), base + sync_seconds(network, each.devices)
+        step, took = fit.step(compute(each), each.devices), each.step_seconds.value
+        assert step.low is not None and step.high is not None
+        held = last.step_seconds.value * compute(each).passes / compute(last).passes
         points.append(
             {
                 "devices": each.devices,
-                "published_seconds": each.step_seconds.value,
-                "predicted_seconds": told,
-                "miss": told / each.step_seconds.value - 1,
-                "network_alone_miss": plain / each.step_seconds.value - 1,
-                "sync_seconds": sync_seconds(found.constants, each.devices),
+                "passes": compute(each).passes,
+                "published_seconds": took,
+                "predicted_seconds": step.value,
+                "interval": [step.low, step.high],
+                "level": step.level,
+                "miss": step.value / took - 1,
+                "held_miss": held / took - 1,
                 "source": each.source,
             }
         )
     return {
         "source": table.source,
-        "algorithm": algorithm,
-        "compute_seconds": found.compute_seconds,
-        "constants": asdict(found.constants),
+        "pass_seconds_on_one_device": table.alone_seconds,
+        "constants": asdict(fit.constants),
         "points": points,
-        "worst_miss": max(abs(point["miss"]) for point in points),
     }
+
+
+def _compute(table: PublishedCluster) -> Callable[[StepMeasurement], Compute]:
+    def compute(each: StepMeasurement) -> Compute:
+        assert each.micro_batch_size is not None and table.alone_seconds is not None
+        passes = each.batch_size // each.devices // each.micro_batch_size
+        return Compute(micro_batch_size=each.micro_batch_size, passes=passes, seconds=passes * table.alone_seconds)
+
+    return compute
+
+
+def all_published() -> dict[str, Any]:
+    watch = Stopwatch()
+    families = {name: {table.name: published(table) for table in tables} for name, tables in FAMILIES.items()}
+    command = "python benchmarks/scale.py --published"
+    provenance = asdict(watch.provenance(command=command, seed=0, device=CPU))
+    return {"provenance": provenance, "families": families, "ring_against_halving_doubling": ring_against_halving()}
 
 
 def ring_against_halving() -> list[dict[str, float]]:
@@ -163,18 +186,75 @@ def measured(task_name: str, sizes: list[int], rounds: int) -> dict[str, Any]:
     }
 
 
-def tables(record: dict[str, Any]) -> dict[str, str]:
-    """Markdown, as in docs/scale.md: the published tables by halving and doubling, and what was measured."""
-    found = {}
-    for name in PUBLISHED:
-        lines = ["| devices | published, s | predicted, s | miss |", "|---|---|---|---|"]
-        points = record["published"][f"{name}, {Algorithm.HALVING_DOUBLING}"]["points"]
-        for n, at in enumerate(points):
-            miss = f"{100 * at['miss']:+.1f} %" if n > 1 else "fitted"
-            lines.append(
-                f"| {at['devices']:,} | {at['published_seconds']:.4f} | {at['predicted_seconds']:.4f} | {miss} |"
-            )
-        found[name] = "\n".join(lines) + "\n"
+def tables(record: dict[str, Any], timed: dict[str, Any], before: dict[str, Any]) -> dict[str, str]:
+    """Markdown, as in docs/scale.md: published tables, all of them together, and what was measured."""
+    found = {name: _points(record["families"]["weak"][name]["points"]) for name in PUBLISHED}
+    found["families"] = _families(record["families"], before["misses"])
+    found["accumulating"] = _accumulating(record["families"]["accumulating"], before["misses"])
+    found["measured"] = _measured(timed)
+    return found
+
+
+def _points(points: list[dict[str, Any]]) -> str:
+    lines = ["| devices | published, s | predicted, s | 80 % interval | miss |", "|---|---|---|---|---|"]
+    for n, at in enumerate(points):
+        miss = f"{100 * at['miss']:+.1f} %" if n > 1 else "fitted"
+        low, high = at["interval"]
+        lines.append(
+            f"| {at['devices']:,} | {at['published_seconds']:.4f} | {at['predicted_seconds']:.4f} | "
+            f"{low:.3f} to {high:.3f} | {miss} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _families(families: dict[str, Any], before: dict[str, Any]) -> str:
+    lines = [
+        "| steps | tables | points | mean miss | 80 % interval holds | holding the last step | nearer than it | "
+        "model before, points | its mean miss | the model's there |",
+        "|---" * 10 + "|",
+    ]
+    for name, each in families.items():
+        points = [(table, at) for table, result in each.items() for at in result["points"][2:]]
+        model, held = (np.array([abs(np.log1p(at[key])) for _, at in points]) for key in ("miss", "held_miss"))
+        covered = [at["interval"][0] <= at["published_seconds"] <= at["interval"][1] for _, at in points]
+        old = [
+            (abs(np.log1p(before[table][str(at["devices"])])), abs(np.log1p(at["miss"])))
+            for table, at in points
+            if table in before
+        ]
+        earlier, now = np.mean(old, axis=0)
+        lines.append(
+            f"| {name} | {len(each)} | {len(points)} | {_per_cent(model.mean())} | {_per_cent(np.mean(covered), 0)} | "
+            f"{_per_cent(held.mean())} | {_per_cent(np.mean(model < held), 0)} | {len(old)} | {_per_cent(earlier)} | "
+            f"{_per_cent(now)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _accumulating(results: dict[str, Any], before: dict[str, Any]) -> str:
+    header = ["table", "fitted on", "passes there", "devices", "passes", "model", "80 % interval", "holding", "before"]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for name, result in results.items():
+        first, second, *_, last = result["points"]
+        took = last["published_seconds"]
+        low, high = (end / took - 1 for end in last["interval"])
+        earlier = before.get(name, {}).get(str(last["devices"]))
+        cells = [
+            name,
+            f"{first['devices']}, {second['devices']}",
+            f"{first['passes']:,}, {second['passes']:,}",
+            f"{last['devices']:,}",
+            f"{last['passes']:,}",
+            _signed(last["miss"]),
+            f"{_signed(low)} to {_signed(high)}",
+            _signed(last["held_miss"]),
+            _signed(earlier) if earlier is not None else "no pass on one device",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _measured(record: dict[str, Any]) -> str:
     header = ["task", "batch size", "one process, ms", "two, ms", "by the link alone", "fitted at another size"]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
     for each in record["measured"]:
@@ -189,57 +269,53 @@ def tables(record: dict[str, Any]) -> dict[str, str]:
                 str(Spread(**fit)) if fit else "fitted here",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    found["measured"] = "\n".join(lines) + "\n"
-    return found
+    return "\n".join(lines) + "\n"
+
+
+def _per_cent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f} %"
 
 
 def _milliseconds(spread: dict[str, float]) -> str:
     return f"{1000 * spread['median']:.3g}"
 
 
-def show(record: dict[str, Any]) -> None:
-    found = tables(record)
-    for name, each in PUBLISHED.items():
-        print(f"\n{each.source}\n\n{found[name]}")
-        ring = record["published"][f"{name}, {Algorithm.RING}"]["points"][-1]
-        plain = record["published"][f"{name}, {Algorithm.HALVING_DOUBLING}"]["points"][-1]
-        print(f"The last by a ring {ring['miss']:+.1%}, by the network alone {plain['network_alone_miss']:+.1%}.")
+def show(found: dict[str, str], record: dict[str, Any]) -> None:
+    for name, table in found.items():
+        print(f"\n{name}\n\n{table}")
     print("\nRing over halving-doubling between 32 servers:")
     for row in record["ring_against_halving_doubling"]:
         print(f"{row['bytes']:>12,} bytes: {row['ratio']:.2f}")
-    print("\nPredicted over measured with two processes, median (quartiles) of rounds:\n")
-    print(found["measured"])
-    for each in record["measured"]:
-        load, joining = Spread(**each["load_average"]), Spread(**each["joining_seconds"])
-        print(f"{each['task']}: load average {load}, fitted t_join {joining} s, n = {load.n}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--published", action="store_true", help="Only the published tables: nothing is timed.")
     parser.add_argument("--tasks", nargs="+", default=["keskar-f1", "digits-mlp"])
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[256, 128, 512, 1024])
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scale.json")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="The folder of the records.")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.worker is not None:
         return worker(given.task, given.batch_sizes, given.rounds, given.worker)
-    watch = Stopwatch()
-    tables = [
-        (table, algorithm) for table in PUBLISHED.values() for algorithm in (Algorithm.HALVING_DOUBLING, Algorithm.RING)
-    ]
-    record: dict[str, Any] = {
-        "published": {f"{table.name}, {algorithm}": published(table, algorithm) for table, algorithm in tables},
-        "ring_against_halving_doubling": ring_against_halving(),
-        "measured": [measured(name, given.batch_sizes, given.rounds) for name in given.tasks],
-    }
-    command = shlex.join(["python", *sys.argv])
-    record = {"provenance": asdict(watch.provenance(command=command, seed=0, device=CPU)), **record}
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return show(record)
+    given.out.mkdir(parents=True, exist_ok=True)
+    record, timed = all_published(), given.out / "scale.json"
+    (given.out / "scale-published.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    if not given.published:
+        watch = Stopwatch()
+        steps = [measured(name, given.batch_sizes, given.rounds) for name in given.tasks]
+        command = shlex.join(["python", *sys.argv])
+        provenance = asdict(watch.provenance(command=command, seed=0, device=CPU))
+        timed.write_text(json.dumps({"provenance": provenance, "measured": steps}, indent=1) + "\n", encoding="utf-8")
+    before = json.loads((RESULTS / "scale-before.json").read_text(encoding="utf-8"))
+    return show(tables(record, json.loads(timed.read_text(encoding="utf-8")), before), record)
 
 
 if __name__ == "__main__":

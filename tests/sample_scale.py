@@ -28,6 +28,8 @@ SOURCES = {
     "overlap": "source_no_overlap",
     "joining_seconds": "source_no_joining",
     "delay_seconds": "source_no_delay",
+    "pass_slowdown": "source_no_slowdown",
+    "link_efficiency": "source_full_bandwidth",
 }
 CONSTANTS = Constants(
     gradient_bytes=101_800,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -13,16 +14,17 @@ from critbatch.errors import UserError
 from critbatch.predict.all_reduce import sync_seconds
 from critbatch.predict.cluster import (
     Compute,
-    StepFit,
     combined,
     compute_of,
-    fit_constants,
     step_seconds_on,
+    waiting_factor,
     waiting_seconds,
 )
+from critbatch.predict.cluster_fit import StepFit, fit_constants
 from critbatch.predict.devices import Outlook, checked_devices, worth_until
 from critbatch.predict.knee import step_seconds_at
-from critbatch.predict.published_clusters import GOYAL, LAMB, PUBLISHED, PublishedCluster
+from critbatch.predict.links import LINKS
+from critbatch.predict.published_clusters import FAMILIES, GOYAL, LAMB, PUBLISHED, PublishedCluster
 from critbatch.predict.steps_law import given_law, law_of, steps_at
 from critbatch.records import Estimate, Speed, SpeedPoint
 from critbatch.scale_records import Algorithm, Constants, ScalePoint, StepMeasurement
@@ -32,14 +34,18 @@ SPEED = sample.speed()
 LAW = given_law(220, 130)
 ALONE = Compute(micro_batch_size=32, passes=1, seconds=0.1)
 FLAT = replace(CONSTANTS, devices_per_node=1, within=None, gradient_bytes=100_000_000, buckets=4)
+FAST = replace(FLAT, between=LINKS["nvlink-4"])
 
 
-def measurement(devices: int, seconds: float, batch_size: int | None = None) -> StepMeasurement:
+def measurement(
+    devices: int, seconds: float, batch_size: int | None = None, micro: int | None = None
+) -> StepMeasurement:
     return StepMeasurement(
         devices=devices,
         batch_size=batch_size or 32 * devices,
         step_seconds=Estimate(value=seconds, n=1, reason="given"),
         source="given",
+        micro_batch_size=micro,
     )
 
 
@@ -61,6 +67,17 @@ def test_the_wait_is_that_for_the_latest_of_exponential_delays() -> None:
     assert waiting_seconds(0.02, 1) == 0.0
 
 
+@pytest.mark.parametrize(("devices", "passes"), [(2, 2), (8, 5), (64, 40), (1024, 300)])
+def test_the_wait_over_many_passes_is_that_for_the_largest_sum_of_delays(devices: int, passes: int) -> None:
+    sums = np.random.default_rng(0).gamma(passes, 1.0, (200_000 // devices + 500, devices))
+    latest = sums.max(1)
+    error = latest.std() / math.sqrt(len(latest))
+    assert waiting_factor(devices, passes) == pytest.approx(latest.mean() - passes, abs=4 * error)
+    assert waiting_factor(1, passes) == 0.0
+    # It grows with the passes, but by less than they do: delays of one device even out.
+    assert waiting_factor(devices) < waiting_factor(devices, passes) < passes * waiting_factor(devices)
+
+
 def test_one_device_takes_what_was_timed() -> None:
     constants = replace(FLAT, overlap=3.0, joining_seconds=1.0, delay_seconds=1.0)
     for size in (1, 64, 100, 1437):
@@ -79,6 +96,31 @@ def test_a_share_is_rounded_up_and_one_that_does_not_fit_goes_in_equal_passes() 
     assert step_seconds_on(FLAT, compute_of(small, 192, 2), 2) == pytest.approx(three.seconds + sync)
 
 
+def test_a_pass_holds_no_more_examples_than_were_asked_for() -> None:
+    eight = compute_of(SPEED, 512, 4, micro_batch_size=16)
+    assert (eight.passes, eight.micro_batch_size) == (8, 16)
+    assert eight.seconds == pytest.approx(8 * step_seconds_at(SPEED, 16).value)
+    with pytest.raises(UserError, match=r"micro_batch_size=100000 is not possible: use 1 to \d+, the largest"):
+        compute_of(SPEED, 512, 4, micro_batch_size=100_000)
+
+
+def test_passes_are_slower_by_each_kind_of_neighbour_and_a_step_pays_once_for_its_sum() -> None:
+    constants = replace(CONSTANTS, pass_slowdown=0.1, joining_seconds=0.5)
+    one, two = (step_seconds_on(constants, passes_of(passes), 8) for passes in (1, 2))
+    assert two - one == pytest.approx(0.1 * 1.1)  # all on one node
+    one, two = (step_seconds_on(constants, passes_of(passes), 16) for passes in (1, 2))
+    assert two - one == pytest.approx(0.1 * 1.2)  # on two nodes
+    assert one > 0.12 + 0.5
+
+
+def test_a_program_gets_a_share_of_a_published_bandwidth_and_all_of_a_measured_one() -> None:
+    half = replace(FLAT, link_efficiency=0.5)
+    latencies = sync_seconds(replace(FLAT, between=replace(FLAT.between, bytes_per_second=1e30)), 16)
+    assert sync_seconds(half, 16) - latencies == pytest.approx(2 * (sync_seconds(FLAT, 16) - latencies))
+    measured = replace(half, between=replace(FLAT.between, achieved=True))
+    assert sync_seconds(measured, 16) == pytest.approx(sync_seconds(FLAT, 16))
+
+
 def test_each_part_of_a_step_is_where_the_formula_has_it() -> None:
     constants = replace(FLAT, overlap=2.0, joining_seconds=0.003, delay_seconds=0.01)
     sync = sync_seconds(constants, 16)
@@ -87,32 +129,104 @@ def test_each_part_of_a_step_is_where_the_formula_has_it() -> None:
     assert step_seconds_on(constants, ALONE, 16) == pytest.approx(expected)
 
 
+def steps_in_passes(constants: Constants, rows: list[tuple[int, int]]) -> list[StepMeasurement]:
+    """Steps on some devices in some passes of 32 examples and 0.1 s each."""
+    return [
+        measurement(n, step_seconds_on(constants, passes_of(passes), n), batch_size=32 * n * passes, micro=32)
+        for n, passes in rows
+    ]
+
+
+def passes_of(passes: int) -> Compute:
+    return Compute(micro_batch_size=32, passes=passes, seconds=0.1 * passes)
+
+
+def compute_in_passes(each: StepMeasurement) -> Compute:
+    return passes_of(each.batch_size // each.devices // 32)
+
+
 @pytest.mark.parametrize(
-    ("truth", "numbers"),
+    "truth",
     [
-        ({"joining_seconds": 0.02}, (2,)),
-        ({"overlap": 1.7}, (8,)),
-        ({"joining_seconds": 0.02, "delay_seconds": 0.004}, (2, 32)),
-        ({"overlap": 1.7, "delay_seconds": 0.004}, (4, 64)),
-        ({"overlap": 1.7, "joining_seconds": 0.02, "delay_seconds": 0.004}, (2, 8, 64, 512)),
+        {"joining_seconds": 0.02, "delay_seconds": 0.004, "pass_slowdown": 0.03},
+        {"joining_seconds": 0.001, "delay_seconds": 0.002, "pass_slowdown": 0.002},
     ],
 )
-def test_constants_are_found_again_from_steps_made_with_them(truth: dict[str, float], numbers: tuple[int, ...]) -> None:
-    told = replace(FLAT, **truth)  # type: ignore[arg-type]
-    found = fit_constants(steps_by(told, numbers), FLAT, lambda _: ALONE)
-    assert found.worst_miss < 1e-6
-    for name in ("overlap", "joining_seconds", "delay_seconds"):
-        assert getattr(found.constants, name) == pytest.approx(getattr(told, name), rel=1e-3, abs=1e-6)
-        assert found.constants.sources[name] == ("source_fitted" if name in truth else "source_not_seen")
-
-
-@pytest.mark.parametrize("truth", [{"overlap": 1.4}, {"delay_seconds": 0.004}])
-def test_two_points_tell_the_step_on_one_device_and_one_more_number(truth: dict[str, float]) -> None:
-    told = replace(FLAT, **truth)  # type: ignore[arg-type]
-    found = fit_constants(steps_by(told, (8, 256)), FLAT)
-    assert found.compute_seconds == pytest.approx(0.1, rel=1e-4)
+def test_steps_without_scatter_tell_what_grows_with_passes_from_what_is_paid_once(truth: dict[str, float]) -> None:
+    achieved = replace(FLAT, overlap=1.5, between=replace(FLAT.between, achieved=True), **truth)  # type: ignore[arg-type]
+    rows = [(2, 64), (8, 16), (8, 64), (32, 4), (64, 2), (64, 64), (512, 1), (512, 8)]
+    fit = fit_constants(steps_in_passes(achieved, rows), achieved, compute_in_passes, scatter=1e-6)
+    assert fit.worst_miss < 1e-4
     for name, value in truth.items():
-        assert getattr(found.constants, name) == pytest.approx(value, rel=1e-3)
+        assert getattr(fit.constants, name) == pytest.approx(value, rel=0.02), name
+        assert fit.constants.sources[name] == "source_fitted"
+    unseen = passes_of(3)
+    assert fit.step(unseen, 128).value == pytest.approx(step_seconds_on(achieved, unseen, 128), rel=1e-3)
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_one_number_of_devices_fixes_its_own_step_and_leaves_the_others_open(devices: int) -> None:
+    slow = replace(FAST, joining_seconds=0.03)
+    fit = fit_constants(steps_by(slow, (devices,)), FAST, lambda _: ALONE, scatter=1e-4)
+    assert fit.worst_miss < 1e-3
+    near, far = (fit.step(ALONE, n) for n in (devices, 64 * devices))
+    assert near.low is not None and near.high is not None and far.low is not None and far.high is not None
+    assert near.high / near.low < 1.1 < far.high / far.low
+    # From a constant cost a step to one that grows with the devices, all are possible.
+    assert far.low < step_seconds_on(slow, ALONE, 64 * devices) * 1.05
+
+
+def test_two_points_tell_the_pass_on_one_device_within_a_few_per_cent() -> None:
+    fit = fit_constants(steps_in_passes(replace(FLAT, overlap=1.4, delay_seconds=0.002), [(8, 32), (16, 16)]), FLAT)
+    assert fit.compute_seconds == pytest.approx(0.1, rel=0.05)
+
+
+def test_a_constant_that_measured_steps_do_not_tell_is_said_to_be_typical() -> None:
+    fit = fit_constants(steps_in_passes(FLAT, [(8, 32), (16, 16)]), FLAT)
+    assert fit.constants.sources["joining_seconds"] == "source_typical"
+    long = fit_constants(steps_in_passes(replace(FLAT, pass_slowdown=0.2), [(1, 8), (8, 64), (16, 32)]), FLAT)
+    assert long.constants.sources["pass_slowdown"] == "source_fitted"
+
+
+def simulated_step(
+    generator: np.random.Generator, devices: int, passes: int, each: float, delay: float, once: float, rounds: int
+) -> float:
+    """Mean seconds of a step, device by device and pass by pass: each is late at random in every pass."""
+    late = generator.exponential(delay, (rounds, devices, passes)) - delay
+    return float((each * passes + late.sum(2)).max(1).mean() + once)
+
+
+@pytest.mark.parametrize(("devices", "passes"), [(2, 1), (16, 1), (16, 8), (64, 32)])
+def test_the_step_is_that_of_a_simulation_of_late_devices(devices: int, passes: int) -> None:
+    free = replace(FLAT.between, latency_seconds=0.0, bytes_per_second=1e30, achieved=True)
+    constants = replace(FLAT, between=free, delay_seconds=0.01, joining_seconds=0.02, pass_slowdown=0.1)
+    simulated = simulated_step(np.random.default_rng(1), devices, passes, 0.11, 0.01, 0.02, 4000)
+    assert step_seconds_on(constants, passes_of(passes), devices) == pytest.approx(simulated, rel=0.003)
+
+
+def test_intervals_hold_on_clusters_whose_constants_are_nobodys_typical_ones() -> None:
+    """24 simulated clusters, each cost 0.6 to 16 % of a pass, uniform in its logarithm, at 32 times the devices."""
+    generator = np.random.default_rng(7)
+    held = 0
+    for _ in range(24):
+        delay, once, slower = (0.1 * 10 ** generator.uniform(-2.2, -0.8) for _ in range(3))
+
+        def seconds(
+            devices: int, passes: int, delay: float = delay, once: float = once, slower: float = slower
+        ) -> float:
+            each = 0.1 + slower * (devices > 1)
+            mean = simulated_step(generator, devices, passes, each, delay, once * (devices > 1), 60)
+            return mean * math.exp(0.012 * generator.standard_normal())
+
+        measured = [
+            measurement(n, seconds(n, passes), batch_size=32 * n * passes, micro=32) for n, passes in ((4, 32), (8, 16))
+        ]
+        fit = fit_constants(measured, FAST)
+        assert fit.compute_seconds is not None
+        step = fit.step(Compute(micro_batch_size=32, passes=1, seconds=fit.compute_seconds), 256)
+        assert step.low is not None and step.high is not None
+        held += step.low <= seconds(256, 1) <= step.high
+    assert 15 <= held <= 24  # 99 % of binomial(24, 0.8)
 
 
 def test_what_one_number_of_devices_cannot_tell_is_refused() -> None:
@@ -137,12 +251,64 @@ def from_two_smallest(table: PublishedCluster, constants: Constants) -> tuple[St
 
 @pytest.mark.parametrize("table", PUBLISHED.values(), ids=list(PUBLISHED))
 def test_published_steps_are_told_within_ten_percent_from_the_two_smallest(table: PublishedCluster) -> None:
-    found, misses = from_two_smallest(table, table.constants)
+    fit, misses = from_two_smallest(table, table.constants)
     smallest = sorted(misses)[:2]
     assert [table.measured[i].devices for i in (0, 1)] == smallest
-    assert all(abs(misses[n]) < 1e-6 for n in smallest)
+    assert all(abs(misses[n]) < 0.01 for n in smallest)
     assert max(map(abs, misses.values())) < 0.10
-    assert set(found.constants.sources) >= {"gradient_bytes", "buckets", "overlap", "delay_seconds"}
+    assert set(fit.constants.sources) >= {"gradient_bytes", "buckets", "overlap", "delay_seconds", "pass_slowdown"}
+
+
+BERT_ON_A100 = [table for table in FAMILIES["accumulating"] if table.name.startswith(("pytorch-a100", "paddle-a100"))]
+
+
+def test_steps_of_many_passes_tell_those_of_few_on_published_clusters() -> None:
+    """BERT-large on 8 to 256 A100 at one batch size, fitted on 8 and 16: eight tables, 32 steps, none of them fitted.
+
+    One cost a step that explains all of the two smallest would be 16 to 177 % too slow on 256.
+    """
+    model, hold, covered = [], [], 0
+    for table in BERT_ON_A100:
+        seconds = table.alone_seconds
+        assert seconds is not None and len(table.measured) == 6
+        compute = in_passes_of(seconds)
+        fit = fit_constants(table.measured[:2], table.constants, compute)
+        last = table.measured[1]
+        for each in table.measured[2:]:
+            step, took = fit.step(compute(each), each.devices), each.step_seconds.value
+            assert step.low is not None and step.high is not None
+            model.append(math.log(step.value / took))
+            hold.append(math.log(last.step_seconds.value * compute(each).passes / compute(last).passes / took))
+            covered += step.low <= took <= step.high
+    misses = np.abs(model)
+    assert misses.mean() < 0.035 < np.abs(hold).mean()
+    assert misses[3::4].max() < 0.21  # 256 devices
+    assert abs(np.mean(model)) < 0.02
+    assert covered >= 22  # 99 % of binomial(32, 0.8)
+
+
+def in_passes_of(seconds: float) -> Callable[[StepMeasurement], Compute]:
+    def compute(each: StepMeasurement) -> Compute:
+        assert each.micro_batch_size is not None
+        passes = math.ceil(each.batch_size / each.devices / each.micro_batch_size)
+        return Compute(micro_batch_size=each.micro_batch_size, passes=passes, seconds=passes * seconds)
+
+    return compute
+
+
+def test_every_published_table_has_a_source_and_steps_in_passes_of_one_size() -> None:
+    tables = [table for family in FAMILIES.values() for table in family]
+    assert len({table.name for table in tables}) == len(tables) == 61
+    for table in tables:
+        devices = [each.devices for each in table.measured]
+        assert devices == sorted(set(devices)) and len(devices) >= 3, table.name
+        assert table.source and all(each.source for each in table.measured)
+        (micro,) = {each.micro_batch_size for each in table.measured}
+        assert all(each.batch_size % (each.devices * (micro or 0)) == 0 for each in table.measured), table.name
+        rates = [each.batch_size / each.step_seconds.value for each in table.measured]
+        assert rates == sorted(rates), table.name
+    assert all(table.accumulates for table in FAMILIES["accumulating"])
+    assert not any(table.accumulates for name in ("weak", "weak from one device") for table in FAMILIES[name])
 
 
 def test_the_published_numbers_are_those_of_the_papers() -> None:
@@ -157,13 +323,10 @@ def test_the_published_numbers_are_those_of_the_papers() -> None:
     assert {each.batch_size / each.devices for each in (*GOYAL.measured, *LAMB.measured)} == {32.0}
 
 
-def test_goyals_steps_show_communication_that_is_partly_hidden_and_the_ring_is_further_off() -> None:
-    found, misses = from_two_smallest(GOYAL, GOYAL.constants)
-    assert found.constants.overlap == pytest.approx(1.34, abs=0.01)
-    assert found.constants.delay_seconds == 0.0
-    assert abs(misses[352]) < 0.01
-    _, by_ring = from_two_smallest(GOYAL, replace(GOYAL.constants, algorithm=Algorithm.RING))
-    assert by_ring[352] > 0.03
+def test_goyals_steps_are_told_better_than_by_holding_the_last_one() -> None:
+    _, misses = from_two_smallest(GOYAL, GOYAL.constants)
+    held = GOYAL.measured[1].step_seconds.value / GOYAL.measured[2].step_seconds.value - 1
+    assert abs(misses[352]) < abs(held)
     ring, halved = (
         sync_seconds(GOYAL.constants, 256, algorithm) for algorithm in (Algorithm.RING, Algorithm.HALVING_DOUBLING)
     )
@@ -171,13 +334,37 @@ def test_goyals_steps_show_communication_that_is_partly_hidden_and_the_ring_is_f
 
 
 def test_lambs_steps_grow_by_more_than_the_network_explains() -> None:
-    found, misses = from_two_smallest(LAMB, LAMB.constants)
-    assert found.constants.overlap == 1.0
-    assert found.constants.delay_seconds == pytest.approx(0.0187, abs=1e-4)
+    fit, misses = from_two_smallest(LAMB, LAMB.constants)
+    assert 0.01 < fit.constants.delay_seconds < 0.03
     # The network alone, whose constants are known, adds half a millisecond where 0.09 s were seen.
     assert sync_seconds(LAMB.constants, 1024) - sync_seconds(LAMB.constants, 16) < 6e-4
     assert LAMB.measured[-1].step_seconds.value - LAMB.measured[0].step_seconds.value > 0.09
-    assert misses[256] == pytest.approx(-0.066, abs=0.002)
+    held = LAMB.measured[1].step_seconds.value / LAMB.measured[-1].step_seconds.value - 1
+    assert abs(misses[1024]) < abs(held) / 2
+
+
+def test_a_step_has_the_same_interval_each_time_and_a_wider_one_at_a_higher_level() -> None:
+    fits = [fit_constants(GOYAL.measured[:2], GOYAL.constants) for _ in range(2)]
+    assert fits[0].step(ALONE, 512) == fits[1].step(ALONE, 512)
+    narrow, wide = (fits[0].step(ALONE, 512, level) for level in (0.8, 0.95))
+    assert wide.low is not None and narrow.low is not None and narrow.high is not None and wide.high is not None
+    assert wide.low < narrow.low < narrow.value < narrow.high < wide.high
+
+
+def test_the_interval_of_a_time_holds_those_of_the_steps_and_of_a_step() -> None:
+    fit = fit_constants(steps_by(replace(FLAT, joining_seconds=0.03), (2, 8)), FLAT, lambda _: ALONE)
+    law = law_of(sample.advice())
+    bare, fitted = (Outlook(SPEED, fit.constants, law=law, fit=each).point(16, 256) for each in (None, fit))
+    assert bare.step_interval is None and fitted.step_interval is not None
+    assert bare.seconds is not None and fitted.seconds is not None
+    assert bare.seconds.low is not None and fitted.seconds.low is not None
+    assert bare.seconds.high is not None and fitted.seconds.high is not None
+    assert fitted.seconds.value == bare.seconds.value
+    assert fitted.seconds.low < bare.seconds.low and bare.seconds.high < fitted.seconds.high
+    step, steps = fitted.step_interval, fitted.steps
+    assert step.high is not None and steps is not None and steps.high is not None and step.level == steps.level
+    both = math.hypot(math.log(step.high / step.value), math.log(steps.high / steps.value))
+    assert math.log(fitted.seconds.high / fitted.seconds.value) == pytest.approx(both)
 
 
 def test_the_best_batch_size_is_the_soonest_of_all_that_could_be_shared_equally() -> None:
@@ -269,6 +456,8 @@ def test_the_law_of_an_advice_is_its_own() -> None:
         (lambda: replace(CONSTANTS, delay_seconds=math.nan), "0 or more for the others"),
         (lambda: replace(CONSTANTS, within=None), "give --node-link"),
         (lambda: replace(CONSTANTS, buckets=0), "must be 1 or more"),
+        (lambda: replace(CONSTANTS, pass_slowdown=-0.1), "0 or more for the slowdown"),
+        (lambda: replace(CONSTANTS, link_efficiency=0.0), "above 0 for the efficiency"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(wrong: object, says: str) -> None:

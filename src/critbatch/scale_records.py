@@ -28,6 +28,7 @@ class Link(Record):
     bytes_per_second: float  # in one direction, while the other one is as busy
     latency_source: str
     bandwidth_source: str
+    achieved: bool = False  # whether a program got this bandwidth; False: it is that of a specification
 
     def __post_init__(self) -> None:
         if not (self.latency_seconds >= 0 and self.bytes_per_second > 0):
@@ -52,7 +53,9 @@ class Constants(Record):
     algorithm: Algorithm = Algorithm.BEST
     overlap: float = 1.0  # gamma: 1 where nothing of the communication is hidden, towards infinity where all is
     joining_seconds: float = 0.0  # that a step takes longer as soon as there are several devices, however many
-    delay_seconds: float = 0.0  # by which a device is late at a step, on average; each step waits for the latest
+    delay_seconds: float = 0.0  # by which a device is late in a pass, on average; each step waits for the latest
+    pass_slowdown: float = 0.0  # share by which each pass takes longer beside other devices, once more beside nodes
+    link_efficiency: float = 1.0  # share of a specified bandwidth that programs get; not applied to achieved ones
     sources: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,6 +71,11 @@ class Constants(Record):
                 f"overlap={self.overlap}, joining_seconds={self.joining_seconds} and delay_seconds="
                 f"{self.delay_seconds} are not possible: use 1 or more for the overlap, 0 or more for the others."
             )
+        if not (self.pass_slowdown >= 0 and self.link_efficiency > 0):
+            raise UserError(
+                f"pass_slowdown={self.pass_slowdown} and link_efficiency={self.link_efficiency} are not possible: use "
+                "0 or more for the slowdown, above 0 for the efficiency."
+            )
 
 
 # --- measured --------------------------------------------------------------------------------------------------------
@@ -81,6 +89,7 @@ class StepMeasurement(Record):
     batch_size: int  # over all devices
     step_seconds: Estimate
     source: str
+    micro_batch_size: int | None = None  # examples in one pass on one device; None where it was not told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +144,9 @@ class ScalePoint(Record):
     halving_doubling_seconds: float
     waiting_seconds: float  # for the latest device
     joining_seconds: float  # as in `Constants`; 0 on one device
+    slowdown_seconds: float = 0.0  # that all passes of a step take longer than on one device alone
     step_seconds: float
+    step_interval: Estimate | None = None  # of `step_seconds`, as the measured steps allow; None where there were none
     steps: Estimate | None = None  # to the target; None where no law of steps is known
     seconds: Estimate | None = None  # to the target
     device_hours: float | None = None
@@ -146,7 +157,8 @@ class ScalePoint(Record):
     @property
     def communication_seconds(self) -> float:
         """What the other parts leave of a step: of the summing, what is not hidden."""
-        return self.step_seconds - self.compute_seconds - self.waiting_seconds - self.joining_seconds
+        others = self.compute_seconds + self.slowdown_seconds + self.waiting_seconds + self.joining_seconds
+        return self.step_seconds - others
 
     @property
     def examples_per_second(self) -> float:
@@ -170,7 +182,7 @@ class Scale(Record):
     worth: float  # what a doubling of the devices must take off the time to be worth it
     worth_until: int | None  # devices up to which every doubling does; None without a law
     price_per_device_hour: float | None
-    measurements: tuple[StepMeasurement, ...] = ()  # that overlap, joining and delay were fitted to
+    measurements: tuple[StepMeasurement, ...] = ()  # that the constants were fitted to
     fit_miss: float | None = None  # largest |predicted / measured - 1| over them
     communication: Communication | None = None  # that a link was measured by
     speed: Speed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,17 +91,21 @@ def _steps(text: str) -> list[StepMeasurement]:
         return [_step(part.split(":")) for part in text.split(",")]
     except (ValueError, IndexError):
         raise UserError(
-            f"--measured {text!r} is not understood: give DEVICES:BATCH_SIZE:SECONDS,... such as 2:256:0.013."
+            f"--measured {text!r} is not understood: give DEVICES:BATCH_SIZE:SECONDS,... such as 2:256:0.013, "
+            "or DEVICES:BATCH_SIZE:SECONDS:MICRO_BATCH_SIZE where a step has several passes."
         ) from None
 
 
 def _step(parts: Sequence[str]) -> StepMeasurement:
     devices, batch_size, seconds = int(parts[0]), int(parts[1]), float(parts[2])
-    if len(parts) != 3 or not (1 <= devices <= batch_size and seconds > 0):
+    micro = int(parts[3]) if len(parts) == 4 else None
+    possible = 1 <= devices <= batch_size and 0 < seconds < math.inf and (micro is None or 1 <= micro <= batch_size)
+    if len(parts) not in (3, 4) or not possible:
         raise ValueError
     return StepMeasurement(
         devices=devices,
         batch_size=batch_size,
         step_seconds=Estimate(value=seconds, n=1, reason="given"),
         source="given",
+        micro_batch_size=micro,
     )

@@ -44,7 +44,7 @@ def scale(
     ] = None,
     delay: Annotated[
         float | None,
-        typer.Option("--delay", metavar="SECONDS", help="A device is late by, on average.  [default: fitted, else 0]"),
+        typer.Option("--delay", metavar="SECONDS", help="Mean delay of a device in a pass.  [default: fitted, else 0]"),
     ] = None,
     joining: Annotated[
         float | None,
@@ -57,7 +57,9 @@ def scale(
     measured: Annotated[
         str | None,
         typer.Option(
-            "--measured", metavar="STEPS", help="DEVICES:BATCH_SIZE:SECONDS,... of steps, to fit the last three to."
+            "--measured",
+            metavar="STEPS",
+            help="DEVICES:BATCH_SIZE:SECONDS[:MICRO_BATCH_SIZE],... of steps, to fit the last three to, and more.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -65,6 +67,12 @@ def scale(
     ] = None,
     share: Annotated[
         int | None, typer.Option("--share", min=1, help="Examples a device in weak scaling.  [default: --batch-size]")
+    ] = None,
+    micro_batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--micro-batch-size", min=1, help="Most examples in one pass on a device.  [default: the largest timed]"
+        ),
     ] = None,
     steps_law: Annotated[
         str | None,
@@ -133,6 +141,7 @@ def scale(
             communication=communication,
             batch_size=batch_size,
             share=share,
+            micro_batch_size=micro_batch_size,
             price=price,
             worth=worth,
             command=setting.command,

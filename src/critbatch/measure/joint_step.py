@@ -97,4 +97,5 @@ def joint_step(
         batch_size=batch_size,
         step_seconds=Estimate(value=median(times), n=len(times), low=low, high=high),
         source=f"measured: {shard.world_size} processes, {how}",
+        micro_batch_size=plan.micro_batch_size,
     )

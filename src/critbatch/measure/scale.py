@@ -11,7 +11,8 @@ import torch
 
 from critbatch.arguments import checked_call, output_folder
 from critbatch.errors import UserError
-from critbatch.predict.cluster import StepFit, compute_of, fit_constants
+from critbatch.predict.cluster import compute_of
+from critbatch.predict.cluster_fit import StepFit, fit_constants
 from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_until
 from critbatch.predict.links import find_link, measured_link
 from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
@@ -42,6 +43,8 @@ ASSUMED = {
     "overlap": "source_no_overlap",
     "joining_seconds": "source_no_joining",
     "delay_seconds": "source_no_delay",
+    "pass_slowdown": "source_no_slowdown",
+    "link_efficiency": "source_full_bandwidth",
 }
 
 
@@ -63,6 +66,7 @@ def scale(
     communication: Communication | None = None,
     batch_size: int | None = None,
     share: int | None = None,
+    micro_batch_size: int | None = None,
     price: float | None = None,
     worth: float = WORTH,
     command: str = "",
@@ -85,11 +89,14 @@ def scale(
         algorithm: between nodes: "ring", "halving_doubling" or "best".
         overlap: gamma, 1 or more; 1 unless given or fitted.
         joining_seconds: what a step on several devices takes longer, however many; 0 unless given or fitted.
-        delay_seconds: by which a device is late on average; 0 unless given or fitted.
-        measurements: steps on several devices, which the last three are fitted to.
+        delay_seconds: by which a device is late in a pass, on average; 0 unless given or fitted.
+        measurements: steps on several devices, which these three are fitted to, and a slowdown of each pass and the
+            share of a published bandwidth that programs get. Steps then have intervals.
         communication: a measured group of processes, whose link is used where it belongs.
         batch_size: of strong scaling; the best for one device unless given.
         share: examples on each device in weak scaling; as `batch_size` unless given.
+        micro_batch_size: most examples in one pass on one device, the gradients of a step's passes added up; the
+            largest size that was timed unless given.
         price: of a device for an hour.
         worth: what a doubling must take off the time.
         command: kept in the record.
@@ -125,12 +132,15 @@ def scale(
     speed = known.speed if isinstance(known, Advice) else known
     law = _law(known, steps)
     constants = _constants(task, link, node_link, devices_per_node, algorithm, communication)
-    fitted = _fitted(speed, constants, measurements)
-    constants = _given(
-        fitted.constants if fitted is not None else constants,
-        {"overlap": overlap, "joining_seconds": joining_seconds, "delay_seconds": delay_seconds},
-    )
-    outlook = Outlook(speed, constants, law=law, price=price)
+    wanted = {"overlap": overlap, "joining_seconds": joining_seconds, "delay_seconds": delay_seconds}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    fitted = _fitted(speed, constants, measurements, micro_batch_size)
+    if fitted is not None:
+        fitted = fitted.with_given(given)
+        constants = fitted.constants
+    sources = {**constants.sources, **dict.fromkeys(given, "source_given")}
+    constants = replace(constants, sources=sources, **given)  # type: ignore[arg-type]
+    outlook = Outlook(speed, constants, law=law, price=price, fit=fitted, micro_batch_size=micro_batch_size)
     best = outlook.best(numbers)
     first = batch_size or _first_size(known, outlook)
     for name, size in (("batch_size", first), ("share", share or first)):
@@ -235,16 +245,16 @@ def _link(link: str | Link) -> Link:
     return find_link(link) if isinstance(link, str) else link
 
 
-def _fitted(speed: Speed, constants: Constants, measurements: Sequence[StepMeasurement]) -> StepFit | None:
+def _fitted(
+    speed: Speed, constants: Constants, measurements: Sequence[StepMeasurement], micro_batch_size: int | None
+) -> StepFit | None:
     if not measurements:
         return None
-    return fit_constants(measurements, constants, lambda each: compute_of(speed, each.batch_size, each.devices))
-
-
-def _given(constants: Constants, wanted: dict[str, float | None]) -> Constants:
-    given = {name: value for name, value in wanted.items() if value is not None}
-    sources = {**constants.sources, **dict.fromkeys(given, "source_given")}
-    return replace(constants, sources=sources, **given)  # type: ignore[arg-type]
+    return fit_constants(
+        measurements,
+        constants,
+        lambda each: compute_of(speed, each.batch_size, each.devices, each.micro_batch_size or micro_batch_size),
+    )
 
 
 def _first_size(known: Advice | Speed, outlook: Outlook) -> int:
@@ -275,6 +285,9 @@ def _cautions(record: Scale, numbers: Sequence[int]) -> tuple[str, ...]:
         found.append("no_overlap_assumed")
     if constants.sources["delay_seconds"] == ASSUMED["delay_seconds"]:
         found.append("no_delay_assumed")
+    typical = sum(source == "source_typical" for source in constants.sources.values())
+    if typical == len(ASSUMED):
+        found.append("steps_tell_little")
     if record.communication is None:
         found.append("links_by_name")
     elif record.communication.provenance.machine.threads != record.speed.provenance.machine.threads:

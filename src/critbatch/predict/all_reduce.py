@@ -12,8 +12,13 @@ import math
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from critbatch.errors import UserError
 from critbatch.scale_records import Algorithm, Constants, Link
+
+Array = NDArray[np.float64]
 
 
 class Traffic(NamedTuple):
@@ -90,10 +95,14 @@ def all_reduce_seconds(
     Raises:
         UserError: if there are less than one process.
     """
+    return min(
+        Traffic(times * way.messages, way.bytes).seconds(link) for way in _ways(algorithm, payload_bytes, processes)
+    )
+
+
+def _ways(algorithm: Algorithm, payload_bytes: float, processes: int) -> list[Traffic]:
     ways = [] if algorithm is Algorithm.HALVING_DOUBLING else [ring(payload_bytes, processes)]
-    if algorithm is not Algorithm.RING:
-        ways += halving_doubling(payload_bytes, processes)
-    return min(Traffic(times * way.messages, way.bytes).seconds(link) for way in ways)
+    return ways if algorithm is Algorithm.RING else [*ways, *halving_doubling(payload_bytes, processes)]
 
 
 def sync_seconds(constants: Constants, devices: int, algorithm: Algorithm | None = None) -> float:
@@ -101,27 +110,32 @@ def sync_seconds(constants: Constants, devices: int, algorithm: Algorithm | None
 
     With several devices a node it has two levels: a ring within the node, as NCCL has it, adds up there and shares the
     sums at last; in between the nodes sum over the link that a node's devices share. These are the three phases of
-    Goyal et al. 2017, arXiv:1706.02677, section 4. Full nodes come first.
+    Goyal et al. 2017, arXiv:1706.02677, section 4. Full nodes come first. Of a bandwidth that is not `achieved` a
+    program gets the share `constants.link_efficiency`.
 
     Args:
         constants: gradient, nodes and links.
         devices: in all.
         algorithm: between nodes; that of the constants unless given.
     """
+    return float(sync_seconds_at(constants, devices, np.array(constants.link_efficiency), algorithm))
+
+
+def sync_seconds_at(constants: Constants, devices: int, efficiency: Array, algorithm: Algorithm | None = None) -> Array:
+    """`sync_seconds` at many link efficiencies in place of that of the constants. Shape as `efficiency`."""
     _check(devices)
     here = min(devices, constants.devices_per_node)
-    within = 0.0
+    within = np.zeros_like(efficiency)
     if constants.within is not None:
-        within = all_reduce_seconds(
-            Algorithm.RING, constants.gradient_bytes, here, constants.within, times=constants.buckets
-        )
-    return within + all_reduce_seconds(
-        algorithm or constants.algorithm,
-        constants.gradient_bytes,
-        nodes_of(constants, devices),
-        constants.between,
-        times=constants.buckets,
-    )
+        within = _seconds(ring(constants.gradient_bytes, here), constants.within, constants.buckets, efficiency)
+    ways = _ways(algorithm or constants.algorithm, constants.gradient_bytes, nodes_of(constants, devices))
+    between = [_seconds(way, constants.between, constants.buckets, efficiency) for way in ways]
+    return np.asarray(within + np.min(between, axis=0))
+
+
+def _seconds(traffic: Traffic, link: Link, times: int, efficiency: Array) -> Array:
+    share = np.ones_like(efficiency) if link.achieved else efficiency
+    return times * traffic.messages * link.latency_seconds + traffic.bytes / (link.bytes_per_second * share)
 
 
 def nodes_of(constants: Constants, devices: int) -> int:

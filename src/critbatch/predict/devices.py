@@ -14,7 +14,8 @@ from itertools import pairwise
 
 from critbatch.errors import UserError
 from critbatch.predict.all_reduce import nodes_of, sync_seconds
-from critbatch.predict.cluster import compute_of, step_seconds_on, waiting_seconds
+from critbatch.predict.cluster import Compute, compute_of, slowdown_seconds, step_seconds_on, waiting_seconds
+from critbatch.predict.cluster_fit import LEVEL, StepFit
 from critbatch.predict.steps_law import steps_at
 from critbatch.records import Estimate, Speed
 from critbatch.scale_records import Algorithm, Constants, ScalePoint, StepsLaw
@@ -34,14 +35,24 @@ class Outlook:
         constants: of the cluster.
         law: of steps to the target; None where it is not known.
         price: of a device for an hour, in any currency.
+        fit: what the constants were fitted with, for the intervals of steps; None where they were not.
+        micro_batch_size: most examples in one pass; the largest that was timed unless given.
     """
 
     def __init__(
-        self, speed: Speed, constants: Constants, *, law: StepsLaw | None = None, price: float | None = None
+        self,
+        speed: Speed,
+        constants: Constants,
+        *,
+        law: StepsLaw | None = None,
+        price: float | None = None,
+        fit: StepFit | None = None,
+        micro_batch_size: int | None = None,
     ) -> None:
         if price is not None and not price >= 0:
             raise UserError(f"A price of {price} for an hour is not possible: use 0 or more.")
         self.speed, self.constants, self.law, self.price = speed, constants, law, price
+        self.fit, self.micro_batch_size = fit, micro_batch_size
 
     def point(self, devices: int, batch_size: int) -> ScalePoint:
         """A number of devices at a batch size, not compared with anything: its speed-up is 1.
@@ -50,10 +61,11 @@ class Outlook:
             UserError: if the batch cannot be shared.
         """
         constants = self.constants
-        compute = compute_of(self.speed, batch_size, devices)
+        compute = compute_of(self.speed, batch_size, devices, self.micro_batch_size)
         step = step_seconds_on(constants, compute, devices)
         steps = steps_at(self.law, batch_size) if self.law is not None else None
-        seconds = _times(steps, step)
+        interval = self._interval(compute, devices, steps)
+        seconds = _times(steps, step, interval)
         hours = devices * seconds.value / 3600 if seconds is not None else None
         return ScalePoint(
             devices=devices,
@@ -65,9 +77,11 @@ class Outlook:
             sync_seconds=sync_seconds(constants, devices),
             ring_seconds=sync_seconds(constants, devices, Algorithm.RING),
             halving_doubling_seconds=sync_seconds(constants, devices, Algorithm.HALVING_DOUBLING),
-            waiting_seconds=waiting_seconds(constants.delay_seconds, devices),
+            waiting_seconds=waiting_seconds(constants.delay_seconds, devices, compute.passes),
             joining_seconds=constants.joining_seconds if devices > 1 else 0.0,
+            slowdown_seconds=slowdown_seconds(constants, compute, devices),
             step_seconds=step,
+            step_interval=interval,
             steps=steps,
             seconds=seconds,
             device_hours=hours,
@@ -99,6 +113,12 @@ class Outlook:
         alone = self.point(1, share)
         points = (self.point(n, n * share) for n in devices if n * share <= self.speed.examples)
         return tuple(_against(each, each.examples_per_second / alone.examples_per_second) for each in points)
+
+    def _interval(self, compute: Compute, devices: int, steps: Estimate | None) -> Estimate | None:
+        """Of the seconds of a step, at the level of the steps' interval. One device was timed, so it has none."""
+        if self.fit is None or devices == 1:
+            return None
+        return self.fit.step(compute, devices, steps.level if steps is not None else LEVEL)
 
     def _soonest(self, devices: int) -> ScalePoint:
         shares = {point.batch_size for point in self.speed.fitting}
@@ -156,9 +176,17 @@ def _against(point: ScalePoint, speed_up: float) -> ScalePoint:
     return replace(point, speed_up=speed_up, efficiency=speed_up / point.devices)
 
 
-def _times(steps: Estimate | None, step_seconds: float) -> Estimate | None:
-    """The interval is that of the steps: how far the model of a step is off is not in it."""
+def _times(steps: Estimate | None, step_seconds: float, interval: Estimate | None) -> Estimate | None:
+    """Both intervals together, as if their logarithms were independent; that of the steps where no step has one."""
     if steps is None:
         return None
-    low, high = (None if end is None else end * step_seconds for end in (steps.low, steps.high))
-    return replace(steps, value=steps.value * step_seconds, low=low, high=high)
+    value = steps.value * step_seconds
+
+    def end(sign: int, of_steps: float | None, of_step: float | None) -> float | None:
+        if of_steps is None or of_step is None or not 0 < of_steps < math.inf:
+            return None if of_steps is None else of_steps * step_seconds
+        reach = math.hypot(math.log(of_steps / steps.value), math.log(of_step / step_seconds))
+        return value * math.exp(sign * reach)
+
+    step_low, step_high = (None, None) if interval is None else (interval.low, interval.high)
+    return replace(steps, value=value, low=end(-1, steps.low, step_low), high=end(1, steps.high, step_high))

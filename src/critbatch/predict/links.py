@@ -110,6 +110,7 @@ def find_link(text: str) -> Link:
         bytes_per_second=bandwidth,
         latency_source="given",
         bandwidth_source="given",
+        achieved=True,
     )
 
 
@@ -123,4 +124,5 @@ def measured_link(communication: Communication) -> Link:
         bytes_per_second=communication.bytes_per_second.value,
         latency_source=f"{source}, n = {communication.latency_seconds.n}",
         bandwidth_source=f"{source}, n = {communication.bytes_per_second.n}",
+        achieved=True,
     )

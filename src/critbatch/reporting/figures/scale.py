@@ -94,6 +94,7 @@ def parts_of_step(scale: Scale, voice: Voice) -> Picture | None:
     figure = canvas(x, y)
     parts = (
         ("legend_compute", BLUE, [point.compute_seconds for point in points]),
+        ("legend_slowdown", RED, [point.slowdown_seconds for point in points]),
         ("legend_communication", AMBER, [max(0.0, point.communication_seconds) for point in points]),
         ("legend_waiting", GREEN, [point.waiting_seconds + point.joining_seconds for point in points]),
     )

@@ -16,6 +16,7 @@ from critbatch.scale_records import Algorithm, Link, Scale, ScalePoint
 SOURCES = (
     "source_given",
     "source_fitted",
+    "source_typical",
     "source_not_seen",
     "source_counted",
     "source_buckets",
@@ -25,6 +26,8 @@ SOURCES = (
     "source_no_overlap",
     "source_no_joining",
     "source_no_delay",
+    "source_no_slowdown",
+    "source_full_bandwidth",
 )
 
 ALGORITHMS = {
@@ -49,7 +52,9 @@ def scale_section(scale: Scale, voice: Voice) -> Section:
     charts = tuple(Chart(picture) for picture in drawn if picture is not None)
     blocks += [Charts(charts[:2]), *charts[2:]]
     blocks += [_table(points, caption, folded, scale, voice) for points, caption, folded in tables if points]
-    lines = [voice("method_scale_step"), voice("method_scale_sync")]
+    lines = [voice("method_scale_step"), voice("method_scale_passes"), voice("method_scale_sync")]
+    if scale.measurements:
+        lines.append(voice("method_scale_fit"))
     papers: tuple[Paper, ...] = (POLLUX, GOYAL)
     if scale.law is not None:
         worth = voice.percent(scale.worth)
@@ -81,7 +86,10 @@ def _constants(scale: Scale, voice: Voice) -> tuple[tuple[str, str], ...]:
         (voice("constant_overlap"), voice.about(held.overlap), "overlap"),
         (voice("constant_joining_seconds"), voice.seconds(held.joining_seconds), "joining_seconds"),
         (voice("constant_delay_seconds"), voice.seconds(held.delay_seconds), "delay_seconds"),
+        (voice("constant_pass_slowdown"), voice.percent(held.pass_slowdown), "pass_slowdown"),
     ]
+    if not all(link.achieved for link in (held.between, held.within) if link is not None):
+        rows.append((voice("constant_link_efficiency"), voice.percent(held.link_efficiency), "link_efficiency"))
     told = [(name, value, _source(held.sources.get(key, ""), voice)) for name, value, key in rows]
     told += _link(held.between, "constant_between_latency", "constant_between_bandwidth", voice)
     if held.within is not None:
@@ -120,7 +128,7 @@ def _table(points: Sequence[ScalePoint], caption: str, folded: bool, scale: Scal
             Cell(voice.count(point.devices), marks=marks),
             Cell(voice.count(point.batch_size)),
             Cell(voice.count(point.micro_batch_size), voice("passes", n=point.passes) if point.passes > 1 else ""),
-            Cell(voice.seconds(point.step_seconds)),
+            _step(point, voice),
             Cell(voice.percent(max(0.0, point.communication_seconds) / point.step_seconds)),
         ]
         if timed and point.seconds is not None:
@@ -132,6 +140,12 @@ def _table(points: Sequence[ScalePoint], caption: str, folded: bool, scale: Scal
             row.append(Cell(voice.about(point.cost)))
         rows.append(tuple(row))
     return Table(caption, tuple(voice(key) for key in header), tuple(rows), folded=folded)
+
+
+def _step(point: ScalePoint, voice: Voice) -> Cell:
+    of = point.step_interval
+    span = "" if of is None or of.low is None or of.high is None else voice.span(of.low, of.high, voice.seconds)
+    return Cell(voice.seconds(point.step_seconds), span)
 
 
 def _time(seconds: Estimate, voice: Voice) -> Cell:

@@ -37,6 +37,11 @@ SCALE_REASONS = {
         en="All devices are taken to be equally fast at every step: real steps wait for the slowest and may be longer.",
         zh="假设所有设备每一步都一样快：真实的步要等最慢的设备，可能更长。",
     ),
+    "steps_tell_little": Sentence(
+        en="The measured steps hardly say what several devices cost: the constants are typical of other clusters, and "
+        "the intervals of the steps are wide for it.",
+        zh="测得的步几乎说明不了多设备的代价：各常数取其他集群的典型值，因此每步时间的区间较宽。",
+    ),
     "links_by_name": Sentence(
         en="Links have their published latency and bandwidth: what a program sees is less.",
         zh="链路使用公布的延迟与带宽：程序实际得到的更差。",
@@ -135,12 +140,12 @@ SCALE = {
         zh="在 {n} 个进程之间用 {backend} 为全归约计时；拟合的链路与它们最多相差 {miss}。",
     ),
     "cluster_fit": Sentence(
-        en="Overlap, joining and delay were fitted to {n} measured steps, missed by {miss} at most.",
-        zh="重叠、汇合与延误由 {n} 个测得的步拟合，最多相差 {miss}。",
+        en="Constants were fitted to {n} measured steps, missed by {miss} at most.",
+        zh="各常数由 {n} 个测得的步拟合，最多相差 {miss}。",
     ),
     "cluster_fit_one": Sentence(
-        en="Overlap, joining and delay were fitted to {n} measured step, missed by {miss} at most.",
-        zh="重叠、汇合与延误由 {n} 个测得的步拟合，最多相差 {miss}。",
+        en="Constants were fitted to {n} measured step, missed by {miss} at most.",
+        zh="各常数由 {n} 个测得的步拟合，最多相差 {miss}。",
     ),
     "constant_gradient_bytes": Sentence(en="Gradients", zh="梯度"),
     "constant_buckets": Sentence(en="All-reduces a step", zh="每步的全归约次数"),
@@ -148,7 +153,11 @@ SCALE = {
     "constant_algorithm": Sentence(en="Summing between nodes", zh="节点之间的求和方式"),
     "constant_overlap": Sentence(en="Overlap (gamma)", zh="重叠（gamma）"),
     "constant_joining_seconds": Sentence(en="Joining of several devices", zh="多设备汇合"),
-    "constant_delay_seconds": Sentence(en="Mean delay of a device", zh="设备的平均延误"),
+    "constant_delay_seconds": Sentence(en="Mean delay of a device in a pass", zh="设备每遍的平均延误"),
+    "constant_pass_slowdown": Sentence(
+        en="Slowdown of a pass, beside devices and beside nodes", zh="每遍的变慢，有其他设备及有其他节点时各一次"
+    ),
+    "constant_link_efficiency": Sentence(en="Share of a published bandwidth", zh="所得到的公布带宽的比例"),
     "constant_between_latency": Sentence(en="Latency between nodes: {link}", zh="节点之间的延迟：{link}"),
     "constant_between_bandwidth": Sentence(en="Bandwidth between nodes: {link}", zh="节点之间的带宽：{link}"),
     "constant_within_latency": Sentence(en="Latency within a node: {link}", zh="节点内的延迟：{link}"),
@@ -161,6 +170,10 @@ SCALE = {
     "algorithm_best": Sentence(en="the sooner of ring and halving-doubling", zh="环形与折半倍增中较快者"),
     "source_given": Sentence(en="given", zh="给定"),
     "source_fitted": Sentence(en="fitted to measured steps", zh="由测得的步拟合"),
+    "source_typical": Sentence(
+        en="typical of published clusters: the measured steps hardly tell it",
+        zh="公布的集群的典型值：测得的步几乎不能确定它",
+    ),
     "source_not_seen": Sentence(en="none seen in measured steps", zh="在测得的步中没有发现"),
     "source_counted": Sentence(en="counted: the weights that are trained", zh="由所训练的参数数出"),
     "source_buckets": Sentence(
@@ -173,13 +186,28 @@ SCALE = {
     "source_no_overlap": Sentence(en="assumed: nothing is hidden", zh="假设：没有任何掩盖"),
     "source_no_joining": Sentence(en="assumed: none", zh="假设：没有"),
     "source_no_delay": Sentence(en="assumed: none", zh="假设：没有"),
+    "source_no_slowdown": Sentence(en="assumed: none", zh="假设：没有"),
+    "source_full_bandwidth": Sentence(en="assumed: all of it", zh="假设：全部"),
     "source_of_law": Sentence(en="fitted to runs", zh="由训练拟合"),
     "method_scale_step": Sentence(
-        en="t(n) = (s - 1) t_1 + (t_1^γ + t_sync^γ)^(1/γ) + t_join + θ (H_n - 1): t_1 a pass over a device's share as "
-        "timed on one, s passes, t_sync the sum of the gradients, γ how much of it is hidden, θ the mean delay, "
-        "H_n = 1 + 1/2 + ... + 1/n.",
-        zh="t(n) = (s - 1) t_1 + (t_1^γ + t_sync^γ)^(1/γ) + t_join + θ (H_n - 1)：t_1 为单个设备上计时的一遍，"
-        "s 为遍数，t_sync 为梯度求和，γ 表示掩盖的程度，θ 为平均延误，H_n = 1 + 1/2 + ... + 1/n。",
+        en="t(n) = (s - 1) p + (p^γ + t_sync^γ)^(1/γ) + t_join + θ W(n, s): p a pass over a device's share, s passes, "
+        "t_sync the sum of the gradients, γ how much of it is hidden, θ the mean delay in a pass, W how much the "
+        "latest of n devices exceeds the mean over s passes, 1/2 + ... + 1/n for one pass.",
+        zh="t(n) = (s - 1) p + (p^γ + t_sync^γ)^(1/γ) + t_join + θ W(n, s)：p 为每个设备的一遍，s 为遍数，"
+        "t_sync 为梯度求和，γ 表示掩盖的程度，θ 为每遍的平均延误，W 为 n 个设备中最慢者在 s 遍后超出平均的量，"
+        "只有一遍时为 1/2 + ... + 1/n。",
+    ),
+    "method_scale_passes": Sentence(
+        en="p = t_1 (1 + L ρ): t_1 as timed on one device, slower by ρ beside other devices of a node and once more "
+        "beside other nodes. What grows with the passes is kept apart from what is paid once a step.",
+        zh="p = t_1 (1 + L ρ)：t_1 为单个设备的计时，同一节点有其他设备时变慢 ρ，有其他节点时再变慢一次。"
+        "随遍数增长的与每步只付一次的分开计算。",
+    ),
+    "method_scale_fit": Sentence(
+        en="Few measured steps cannot tell all constants: each has a prior from published clusters, and the interval "
+        "of a step covers all that agree with the measured ones, and what such a model missed there.",
+        zh="少量测得的步不能确定所有常数：每个常数都有来自公布集群的先验，"
+        "每步时间的区间包含所有与测得的步相符的取值，以及这种模型在那里的误差。",
     ),
     "method_scale_sync": Sentence(
         en="Round a ring, n processes send 2 (n - 1) messages one after the other; by halving and doubling, 2 log2 n. "
@@ -188,9 +216,9 @@ SCALE = {
     ),
     "method_scale_best": Sentence(
         en="Steps to target follow S(B) = S_min (1 + B_crit / B), the learning rate tuned at every size. The interval "
-        "of a time is that of S_min; how far the model of a step is off is not in it.",
+        "of a time is that of S_min, and of a step where steps on several devices were measured.",
         zh="达到目标的步数按 S(B) = S_min (1 + B_crit / B)，每个大小都调好学习率。"
-        "时间的区间来自 S_min；不含步时间模型的误差。",
+        "时间的区间来自 S_min；测量过多设备的步时，也含每步时间的区间。",
     ),
     "method_scale_worth": Sentence(
         en="Worth it are devices up to the number from which a doubling takes less than {worth} off the time to "

@@ -44,6 +44,7 @@ SCALE_FIGURES = {
     "legend_scale_time": Sentence(en="at the best batch size", zh="最好的批次大小"),
     "legend_compute": Sentence(en="computing", zh="计算"),
     "legend_communication": Sentence(en="communication, not hidden", zh="未被掩盖的通信"),
+    "legend_slowdown": Sentence(en="slower passes", zh="变慢的遍"),
     "legend_waiting": Sentence(en="joining and waiting", zh="汇合与等待"),
     "legend_strong": Sentence(en="strong: {size} in all", zh="强扩展：总共 {size}"),
     "legend_weak": Sentence(en="weak: {share} each", zh="弱扩展：每个 {share}"),
