@@ -45,6 +45,7 @@ from critbatch.per_example.trial import (
 # Gradients of examples, where they are needed themselves, are made for so many numbers at a time.
 NUMBERS_AT_ONCE = 1 << 26
 TOLERANCE = 1e-2
+TOLERANCE_IN_HALF = 0.2  # autograd itself adds up in few digits
 MOST_STUDIES = 16  # of a model beside its training
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -467,7 +468,8 @@ class GhostNorms:
         floor = negligible(grads.values(), TOLERANCE)
         for weight, grad in grads.items():
             unseen = weight not in sums and bool(grad.any())
-            if unseen or not _agree(sums.get(weight), grad, TOLERANCE, floor):
+            tolerance = TOLERANCE_IN_HALF if grad.dtype in _HALF else TOLERANCE
+            if unseen or not _agree(sums.get(weight), grad, tolerance, floor):
                 raise UserError(
                     f"The gradient of {self._names[weight]} is not the sum of what its layer's examples give, so it is "
                     "also used outside of that layer: use micro-batches instead."
