@@ -6,6 +6,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -196,6 +197,35 @@ def test_no_number_may_be_nan_or_infinite(name: str, parameter: str) -> None:
 def test_the_settings_of_a_run_are_looked_at_too(settings: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=rf"^train: {next(iter(settings))} is "):
         critbatch.train("digits-mlp", plan_of("sgd", batch_size=8, learning_rate=0.1, epochs=1), **settings)
+
+
+CLASSES: list[tuple[type[Any], dict[str, Any]]] = [
+    (critbatch.Budget, {}),
+    (critbatch.Evaluation, {}),
+    (critbatch.Objective, {}),
+    (critbatch.Target, {"quantity": "validation_loss", "value": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("kind", "needed"), CLASSES, ids=[kind.__name__ for kind, _ in CLASSES])
+def test_a_field_of_the_wrong_type_is_one_sentence(kind: type[Any], needed: dict[str, Any]) -> None:
+    for field in fields(kind):
+        for value in (Strange(), b"bytes", math.nan, -math.inf, 10**400, 10**5000, "x", True, {1: 2}):
+            with pytest.raises(UserError) as caught:
+                kind(**{**needed, field.name: value})
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [10**400, 10**5000, -(10**30)], ids=["10^400", "10^5000", "-10^30"])
+def test_a_whole_number_that_no_tensor_holds_is_one_sentence(value: int) -> None:
+    for call in (
+        lambda: critbatch.advise("digits-mlp", current=value),
+        lambda: critbatch.speed("digits-mlp", [value]),
+        lambda: critbatch.sweep("digits-mlp", seeds=[value]),
+        lambda: critbatch.noise("digits-mlp", seed=value),
+    ):
+        with pytest.raises(UserError, match=r"give .*a whole number below 2\^63"):
+            call()
 
 
 @pytest.mark.parametrize("value", [math.nan, -1, 0, math.inf, "5", True])

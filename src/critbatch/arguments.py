@@ -15,6 +15,7 @@ import os
 import re
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from enum import Enum
 from functools import wraps
 from pathlib import Path
@@ -27,6 +28,7 @@ R = TypeVar("R")
 
 OUTPUT_FOLDER = Path("critbatch-out")
 LONGEST_SHOWN = 60
+LARGEST_INTEGER = (1 << 63) - 1  # that a tensor or a database holds
 LONGEST_NAME, LONGEST_PATH = 255, 4096  # in bytes, of Linux and macOS
 
 
@@ -104,6 +106,14 @@ def checked_arguments(call: str, given: Mapping[str, Any], function: Callable[..
     return {name: _checked(call, name, given[name], hints[name]) for name in plain}
 
 
+def check_fields(instance: Any) -> None:
+    """Compare the fields of a dataclass with their annotations, as `checked_call` does: for `__post_init__`."""
+    kind = type(instance)
+    given = {field.name: getattr(instance, field.name) for field in fields(instance)}
+    for name, value in checked_arguments(kind.__name__, given, kind).items():
+        object.__setattr__(instance, name, value)
+
+
 def _checked(call: str, name: str, value: Any, hint: Any) -> Any:
     if _fits(value, hint):
         return value
@@ -112,18 +122,19 @@ def _checked(call: str, name: str, value: Any, hint: Any) -> Any:
             if value in [member.value for member in kind]:
                 return kind(value)
             known = " or ".join(repr(member.value) for member in kind)
-            raise UserError(f"{call}: {name}={value!r} is not known: use {known}.")
+            raise UserError(f"{call}: {name}={shown(value)} is not known: use {known}.")
     if isinstance(value, numbers.Real) and not _is_finite(value) and _fits(0.0, hint):
-        raise UserError(f"{call}: {name}={value} is not possible: use a finite number.")
-    shown = re.sub(r"\s+", " ", _shown(value))
+        raise UserError(f"{call}: {name}={shown(value)} is not possible: use a finite number.")
+    text = shown(value)
     kind = type(value).__name__
-    what = shown if shown == kind else f"{shown}, a {kind}"
+    what = text if text == kind else f"{text}, a {kind}"
     raise UserError(f"{call}: {name} is {what}: give {_words(hint)}.")
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The value as Python writes it, or only its type where that is long or fails, as for a number of 5,000 digits."""
     try:
-        text = repr(value)
+        text = re.sub(r"\s+", " ", repr(value))
     except Exception:
         return type(value).__name__
     return text if len(text) <= LONGEST_SHOWN else type(value).__name__
@@ -147,9 +158,11 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is bool:
         return isinstance(value, bool) or type(value).__name__ == "bool_"
     if hint is int:
-        return not isinstance(value, bool) and isinstance(value, numbers.Integral)
+        return (
+            not isinstance(value, bool) and isinstance(value, numbers.Integral) and abs(int(value)) <= LARGEST_INTEGER
+        )
     if hint is float:
-        return not isinstance(value, bool) and isinstance(value, numbers.Real) and _is_finite(value)
+        return is_number(value)
     if origin is tuple:
         if not isinstance(value, tuple if Any in parts else tuple | list):
             return False
@@ -169,6 +182,15 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, origin or hint)
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number. True and False are none.
+
+    >>> is_number(0.5), is_number(float("nan")), is_number(10**400), is_number("1"), is_number(True)
+    (True, False, False, False, False)
+    """
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and _is_finite(value)
+
+
 def _is_finite(value: Any) -> bool:
     try:
         return math.isfinite(value)
@@ -176,14 +198,20 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
-_NAMES = {int: "a whole number", float: "a finite number", str: "text", bool: "True or False", Path: "a Path"}
+_NAMES = {
+    int: "a whole number below 2^63",
+    float: "a finite number",
+    str: "text",
+    bool: "True or False",
+    Path: "a Path",
+}
 
 
 def _words(hint: Any) -> str:
     """What would fit, in words.
 
     >>> _words(int | None)
-    'a whole number or None'
+    'a whole number below 2^63 or None'
     """
     origin, parts = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Real
 
+from critbatch.arguments import check_fields
 from critbatch.errors import UserError
 from critbatch.records import CurvePoint
 
@@ -28,15 +27,11 @@ class Budget:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("steps", "examples", "seconds"):
             value = getattr(self, name)
-            if value is None:
-                continue
-            is_number = isinstance(value, Real) and not isinstance(value, bool)
-            if not is_number:
-                raise UserError(f"A budget of {value!r} {name} is no number: use a number above 0.")
-            if not 0 < value < math.inf:
-                raise UserError(f"A budget of {value} {name} allows nothing: use a finite number above 0.")
+            if value is not None and value <= 0:
+                raise UserError(f"A budget of {value} {name} allows nothing: use a number above 0.")
 
     def spent(self, *, steps: int, examples: int, seconds: float) -> bool:
         return (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from critbatch.arguments import check_fields
 from critbatch.batches import Source
 from critbatch.distributed import Shard, sum_over_processes
 from critbatch.errors import UserError
@@ -34,6 +35,7 @@ class Evaluation:
     train_examples: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.growth < 1:
             raise UserError(f"growth={self.growth} is not possible: use 1 or more.")
         if self.validation_examples is not None and self.validation_examples < 1:

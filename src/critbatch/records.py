@@ -5,12 +5,12 @@ Every record goes to JSON and comes back the same: `record.to_json()`, `Run.from
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from critbatch.arguments import check_fields, is_number, shown
 from critbatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -269,10 +269,10 @@ class Target(Record):
     value: float
 
     def __post_init__(self) -> None:
-        if self.quantity not in list(Quantity) or not math.isfinite(self.value):
+        if self.quantity not in list(Quantity) or not is_number(self.value):
+            name, value = shown(self.quantity), shown(self.value)
             raise UserError(
-                f"The target {self.quantity}={self.value} cannot be used: give {' or '.join(Quantity)} and a finite "
-                "value."
+                f"The target {name}={value} cannot be used: give {' or '.join(Quantity)} and a finite value."
             )
         object.__setattr__(self, "quantity", Quantity(self.quantity))
 
@@ -435,8 +435,9 @@ class Objective(Record):
 
     def __post_init__(self) -> None:
         if self.goal not in list(Goal):
-            raise UserError(f"The objective {self.goal!r} is not known: use {', '.join(Goal)}.")
+            raise UserError(f"The objective {shown(self.goal)} is not known: use {', '.join(Goal)}.")
         object.__setattr__(self, "goal", Goal(self.goal))
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
