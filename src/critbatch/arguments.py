@@ -8,6 +8,7 @@ and `as_device` beside `pick_device` then make one type out of those that are ac
 from __future__ import annotations
 
 import collections.abc
+import hashlib
 import inspect
 import math
 import numbers
@@ -61,7 +62,10 @@ def as_file_name(name: str) -> str:
     >>> as_file_name("../my task<b>")
     'my-task-b'
     """
-    return re.sub(r"[^\w.]+", "-", name).strip("-.")[:LONGEST_SHOWN] or "task"
+    clean = re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"
+    if len(clean) <= LONGEST_SHOWN:
+        return clean
+    return f"{clean[:LONGEST_SHOWN]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def checked_call(function: Callable[P, R]) -> Callable[P, R]:

@@ -143,6 +143,8 @@ def shown(url: str) -> str:
     if url.startswith(JOURNAL):
         return url
     try:
+        if "\0" in url:
+            raise ArgumentError
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
         raise UserError(f"{url!r} is not the address of a database: use a form such as {FORMS}.") from None
