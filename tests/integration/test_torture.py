@@ -269,6 +269,8 @@ def test_a_tortured_sweep_has_each_run_once_and_as_the_unbroken_one(commands: Co
         left -= faults
         out = commands.here / f"sweep-{left}"
         words = ["sweep", f"{commands.here / 'easy.py'}:task", *SWEEP, "--out", str(out)]
+        if FAULTS >= 100 and left % 4 == 0:
+            words += ["--workers", "2"]
         print(tortured(commands, words, out, islice(kinds, faults), random))
         (study,) = stored_studies(out / "store.sqlite")
         assert numbers(study) == numbers(unbroken)
