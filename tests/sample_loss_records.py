@@ -65,6 +65,7 @@ def curvature() -> Curvature:
             LARGEST,
             Eigenvalue(value=7.1, residual=0.003, converged=True),
             Eigenvalue(value=4.2, residual=0.9, converged=False),
+            Eigenvalue(value=4.1, residual=0.01, converged=False, placed=False),
         ),
         smallest=(Eigenvalue(value=-0.81, residual=0.01, converged=True),),
         trace=Estimate(value=61.5, n=20, low=55.0, high=68.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -97,6 +98,7 @@ def test_a_sign_within_its_error_or_not_converged_is_undecided() -> None:
     assert standing(view(up, vague)) == (Standing.UNDECIDED, "curvature_within_error")
     early = Eigenvalue(value=-0.1, residual=0.01, converged=False)
     assert standing(view(up, early)) == (Standing.UNDECIDED, "not_converged")
+    assert standing(view(up, replace(early, placed=False))) == (Standing.UNDECIDED, "place_unknown")
     sure = Eigenvalue(value=-0.1, residual=0.01, converged=True)
     assert standing(view(up, sure)) == (Standing.SADDLE, "")
 

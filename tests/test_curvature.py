@@ -17,7 +17,7 @@ import critbatch
 from critbatch.errors import UserError
 from critbatch.loss_records import Curvature, Mode
 from critbatch.measure.density import spectral_density
-from critbatch.measure.lanczos import extremes
+from critbatch.measure.lanczos import Krylov, extremes
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import Surface
 from critbatch.measure.trace import hutch_plus_plus
@@ -181,6 +181,78 @@ def test_small_and_degenerate_matrices_have_their_eigenvalues(matrix: Tensor) ->
         [float(value) for value in expected], abs=1e-6
     )
     assert all(value.converged for value in found.largest)
+
+
+COPIES: dict[str, tuple[list[float], int, int]] = {
+    "three copies of the largest": ([3.0, 3.0, 3.0, 2.5] + [2.448 * i / 200 for i in range(200)], 3, 1),
+    "a pair at each end": ([5.0, 5.0, 4.0, -2.0, -2.0] + [0.5 * i / 150 for i in range(150)], 3, 3),
+    "ten zeros": ([0.0] * 10 + [1 + i / 40 for i in range(120)], 1, 10),
+    "a matrix of rank five": ([5.0, 4.0, 4.0, 2.0, 1.0] + [0.0] * 300, 3, 2),
+    "close to copies": ([3.0, 2.9997, 2.9994, 2.5] + [0.1 * i / 200 for i in range(200)], 3, 1),
+    "no copies": ([10.0, 7.0, 5.0, 3.0] + [0.5 - i / 200 for i in range(200)], 3, 1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("spectrum", "largest", "smallest"), COPIES.values(), ids=list(COPIES))
+def test_every_copy_of_an_eigenvalue_counts(
+    spectrum: list[float], largest: int, smallest: int, dtype: torch.dtype
+) -> None:
+    """On a diagonal, whose eigenvalues need no other method: in any basis Lanczos makes the same steps."""
+    diagonal = torch.tensor(spectrum, dtype=dtype)
+    ascending = sorted(spectrum)
+    expected = [*ascending[::-1][:largest], *ascending[:smallest]]
+    scale = max(map(abs, spectrum))
+    for seed in range(6):
+        found = extremes(lambda v: diagonal * v, diagonal, largest=largest, smallest=smallest, seed=seed)
+        for value, truth in zip((*found.largest, *found.smallest), expected, strict=True):
+            assert value.converged and value.placed
+            assert value.value == pytest.approx(truth, abs=1.5e-3 * max(abs(truth), scale / 10))
+        vectors = torch.cat([found.largest_vectors, found.smallest_vectors]).double()
+        torch.testing.assert_close(vectors @ vectors.T, torch.eye(len(vectors)).double(), rtol=0, atol=1e-3)
+
+
+def test_where_the_products_do_not_suffice_copies_are_not_excluded_and_nothing_is_called_converged() -> None:
+    diagonal = torch.tensor([3.0, 3.0, 3.0, 2.5] + [0.1 * i / 200 for i in range(200)], dtype=torch.float64)
+    unplaced = 0
+    for seed in range(10):
+        for value in extremes(lambda v: diagonal * v, diagonal, largest=3, most_products=14, seed=seed).largest:
+            assert value.value == pytest.approx(3.0, rel=1e-3) or not value.placed
+            assert value.placed or not value.converged
+            unplaced += not value.placed
+    assert unplaced >= 10
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_count_where_memory_holds_few_vectors(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spectrum = [5.0, 5.0, 4.0, 3.0, -2.0] + [0.2 * i / 300 for i in range(300)]
+    diagonal = torch.tensor(spectrum, dtype=torch.float64)
+    monkeypatch.setattr("critbatch.measure.lanczos.BASIS_BYTES", 14 * len(spectrum) * 8)
+    found = extremes(lambda v: diagonal * v, diagonal, largest=3, smallest=1, seed=seed)
+    assert [value.value for value in found.largest] == pytest.approx([5.0, 5.0, 4.0], rel=1e-3)
+    assert found.smallest[0].value == pytest.approx(-2.0, rel=1e-3)
+    assert all(value.converged for value in (*found.largest, *found.smallest))
+
+
+def test_a_run_of_lanczos_bounds_the_chance_that_it_shows_nothing_of_an_eigenvalue() -> None:
+    """Count the runs whose largest Ritz value stays away from the largest eigenvalue: no more than was said."""
+    diagonal = torch.linspace(-1, 1, 100, dtype=torch.float64)
+    diagonal[-1] = 1.2
+    place, runs, steps = 1.19, 400, 12
+    missed: list[float] = []
+    for seed in range(runs):
+        generator = torch.Generator().manual_seed(seed)
+        start = torch.randn(100, generator=generator, dtype=torch.float64)
+        krylov = Krylov(lambda v: diagonal * v, start, most=steps, generator=generator)
+        for _ in range(steps):
+            krylov.step()
+        chance = krylov.run.chance(place, above=True)
+        if math.isfinite(chance):
+            # The eigenvalue is at 1.2: as close to the start as this chance, or closer, it went unseen.
+            missed.append(chance)
+    for level in (0.05, 0.1, 0.2, 0.4):
+        rate = sum(chance <= level for chance in missed) / runs
+        assert rate <= level + 3 * math.sqrt(level / runs)
 
 
 def test_a_short_basis_is_restarted_and_an_eigenvalue_that_was_not_found_says_so(

@@ -42,6 +42,9 @@ def test_an_eigenvalue_lies_within_the_error_that_is_written():
         assert told - error <= value - residual + 1e-12 * abs(value)
         assert told + error >= value + residual - 1e-12 * abs(value)
     assert EN.eigenvalue(replace(eigenvalue, converged=False)).endswith("not converged")
+    unplaced = replace(eigenvalue, converged=False, placed=False)
+    assert EN.eigenvalue(unplaced).endswith("others may lie beyond it")
+    assert EN.within(unplaced).endswith("others may lie beyond it")
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,7 @@ def test_the_density_is_logarithmic_and_marks_the_ends_with_their_errors():
 def test_without_a_density_the_eigenvalues_stand_alone():
     drawn = figure(replace(sample.curvature(), density=None))
     assert drawn.layout.yaxis.title.text == EN("axis_eigenvalue")
-    assert [len(trace.y) for trace in drawn.data] == [3, 1]
+    assert [len(trace.y) for trace in drawn.data] == [4, 1]
 
 
 def test_the_sharpest_and_the_flattest_are_named_and_a_measure_that_disagrees_is_counted():
@@ -133,7 +136,7 @@ def test_every_standing_is_said_and_its_tries_are_sentences(standing: Standing):
 
 
 @pytest.mark.parametrize(
-    "key", ["not_converged", "curvature_within_error", "no_scale", "one_draw", "not_random", "exact"]
+    "key", ["not_converged", "place_unknown", "curvature_within_error", "no_scale", "one_draw", "not_random", "exact"]
 )
 def test_every_reason_of_the_measurements_has_a_sentence(key: str):
     assert key in REASONS

@@ -48,11 +48,16 @@ class Setup(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Eigenvalue(Record):
-    """An eigenvalue of a symmetric matrix lies within `residual` of `value`."""
+    """An eigenvalue of a symmetric matrix lies within `residual` of `value`.
+
+    It is the first, second, ... from its end of the spectrum, copies counted, if `placed`: then others beyond it were
+    left out with a chance of 1 % at most.
+    """
 
     value: float
     residual: float  # ||A v - value v|| for the unit vector v that was found
-    converged: bool
+    converged: bool  # accurate and placed
+    placed: bool = True  # False: others may lie beyond it, or copies of it or of those beyond it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,7 @@ def spectral_density(product: Product, like: Tensor, *, probes: int = 8, steps: 
             krylov.step()
             if krylov.coupling == 0:
                 break
-        values, coordinates = krylov.ritz()
+        values, coordinates, _ = krylov.ritz()
         nodes += values.tolist()
         weights += (coordinates[0] ** 2 / probes).tolist()
     return Density(nodes=tuple(nodes), weights=tuple(weights), probes=probes, steps=steps)

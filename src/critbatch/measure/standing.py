@@ -62,7 +62,8 @@ def standing(view: View, *, tolerance: float = TOLERANCE) -> tuple[Standing, str
     if steep < tolerance:
         return Standing.PLATEAU, ""
     if not (view.largest.converged and view.smallest.converged):
-        return Standing.UNDECIDED, "not_converged"
+        known = view.largest.placed and view.smallest.placed
+        return Standing.UNDECIDED, "not_converged" if known else "place_unknown"
     up = view.largest.value > view.largest.residual and view.weight_of(view.largest.value) >= tolerance
     down = -view.smallest.value > view.smallest.residual and view.weight_of(-view.smallest.value) >= tolerance
     if not down and view.weight_of(view.smallest.residual - view.smallest.value) >= tolerance:

@@ -46,10 +46,7 @@ def _estimate(label: str, estimate: Any, write: Write, voice: Voice) -> Tile:
 
 
 def _eigenvalue(key: str, eigenvalue: Eigenvalue, voice: Voice) -> Tile:
-    residual = voice(
-        "tile_residual" if eigenvalue.converged else "tile_residual_open", residual=voice.residual(eigenvalue)
-    )
-    return Tile(voice(key), voice.score(eigenvalue.value), residual)
+    return Tile(voice(key), voice.score(eigenvalue.value), voice.within(eigenvalue))
 
 
 def _curvature(curvature: Curvature, voice: Voice) -> Parts:

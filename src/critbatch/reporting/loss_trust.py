@@ -58,7 +58,9 @@ def _of_escape(escape: Escape) -> list[str]:
 
 
 def _open(eigenvalues: Iterable[Eigenvalue]) -> list[str]:
-    return ["not_converged"] if not all(each.converged for each in eigenvalues) else []
+    failed = [each for each in eigenvalues if not each.converged]
+    reasons = ["not_converged"] if any(each.placed for each in failed) else []
+    return [*reasons, "place_unknown"] if not all(each.placed for each in failed) else reasons
 
 
 def _reasons(estimates: Iterable[Estimate | None]) -> list[str]:

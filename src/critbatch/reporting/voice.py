@@ -168,8 +168,12 @@ class Voice:
 
     def eigenvalue(self, eigenvalue: Eigenvalue) -> str:
         """An eigenvalue with its error: '12.3 ± 0.01'."""
-        key = "eigenvalue" if eigenvalue.converged else "eigenvalue_open"
-        return self(key, value=self.score(eigenvalue.value), residual=self.residual(eigenvalue))
+        value, residual = self.score(eigenvalue.value), self.residual(eigenvalue)
+        return self(f"eigenvalue{_state(eigenvalue)}", value=value, residual=residual)
+
+    def within(self, eigenvalue: Eigenvalue) -> str:
+        """The error of an eigenvalue alone: '± 0.01'."""
+        return self(f"tile_residual{_state(eigenvalue)}", residual=self.residual(eigenvalue))
 
     def residual(self, eigenvalue: Eigenvalue) -> str:
         """The error of the value as it is written: what rounding takes off is in it, and it is rounded up."""
@@ -216,3 +220,8 @@ def significant(value: float, digits: int = 2) -> str:
         return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(power)}"
     text = f"{value:,.{max(0, digits - 1 - exponent)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _state(eigenvalue: Eigenvalue) -> str:
+    """What to add to a key where the eigenvalue has not converged."""
+    return "" if eigenvalue.converged else "_open" if eigenvalue.placed else "_unplaced"

@@ -20,7 +20,7 @@ def curvature_section(curvature: Curvature, voice: Voice) -> Section:
             Cell(voice(key, number=i + 1)),
             Cell(voice.score(each.value)),
             Cell(voice.residual(each)),
-            Cell(voice("yes" if each.converged else "no")),
+            Cell(voice("yes" if each.converged else "no" if each.placed else "no_place")),
         )
         for key, ends in (("row_largest", curvature.largest), ("row_smallest", curvature.smallest))
         for i, each in enumerate(ends)

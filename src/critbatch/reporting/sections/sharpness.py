@@ -42,16 +42,8 @@ def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric
         by_box = {measure_name(value.box, value.epsilon, voice): value.value for value in each.values}
         ends = []
         if spectrum:
-            residual = (
-                voice(
-                    "tile_residual" if each.largest is None or each.largest.converged else "tile_residual_open",
-                    residual=voice.residual(each.largest),
-                )
-                if each.largest is not None
-                else ""
-            )
             ends = [
-                Cell(voice.score(each.largest.value), residual) if each.largest is not None else Cell("–"),
+                Cell(voice.score(each.largest.value), voice.within(each.largest)) if each.largest else Cell("–"),
                 cell(each.trace, voice.score, voice),
             ]
         scores = (each.loss, each.validation_loss, each.metric, each.validation_metric)

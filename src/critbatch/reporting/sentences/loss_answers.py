@@ -7,6 +7,9 @@ from critbatch.reporting.sentences import Sentence
 LOSS_ANSWERS = {
     "eigenvalue": Sentence(en="{value} ± {residual}", zh="{value} ± {residual}"),
     "eigenvalue_open": Sentence(en="{value} ± {residual}, not converged", zh="{value} ± {residual}，尚未收敛"),
+    "eigenvalue_unplaced": Sentence(
+        en="{value} ± {residual}, others may lie beyond it", zh="{value} ± {residual}，其外可能还有别的"
+    ),
     "number_exact": Sentence(en="{value} (exact)", zh="{value}（精确值）"),
     "number_not_random": Sentence(en="{value} (nothing drawn at random)", zh="{value}（没有随机抽取）"),
     "curvature_headline": Sentence(

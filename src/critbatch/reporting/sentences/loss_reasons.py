@@ -28,6 +28,11 @@ LOSS_REASONS = {
         en="An eigenvalue had not converged when its products were spent: its error is as large as it is given.",
         zh="乘积用完时有特征值尚未收敛：其误差就有所标的那么大。",
     ),
+    "place_unknown": Sentence(
+        en="The products were spent before it was certain that no eigenvalue was left out: others, or copies of the "
+        "same one, may lie beyond those given.",
+        zh="乘积用完时仍不能确定没有漏掉特征值：所给特征值之外可能还有别的，或同一特征值的重复。",
+    ),
     "curvature_within_error": Sentence(
         en="The smallest eigenvalue cannot be told from 0 within its error.", zh="最小特征值在误差范围内与 0 无法区分。"
     ),

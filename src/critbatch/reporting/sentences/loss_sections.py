@@ -109,6 +109,9 @@ LOSS_SECTIONS = {
     "tile_validation": Sentence(en="validation {metric} {value}", zh="验证集{metric} {value}"),
     "tile_residual": Sentence(en="± {residual}", zh="± {residual}"),
     "tile_residual_open": Sentence(en="± {residual}, not converged", zh="± {residual}，尚未收敛"),
+    "tile_residual_unplaced": Sentence(
+        en="± {residual}, others may lie beyond it", zh="± {residual}，其外可能还有别的"
+    ),
     "tile_examples": Sentence(en="over {examples} examples", zh="{examples} 个样本"),
     "tile_alpha": Sentence(en="at alpha = {alpha}", zh="alpha = {alpha} 处"),
     "tile_rise": Sentence(en="Rise: {label}", zh="上升：{label}"),
@@ -122,6 +125,7 @@ LOSS_SECTIONS = {
     "row_smallest": Sentence(en="smallest, no. {number}", zh="最小，第 {number}"),
     "yes": Sentence(en="yes", zh="是"),
     "no": Sentence(en="no", zh="否"),
+    "no_place": Sentence(en="no, others may lie beyond it", zh="否，其外可能还有别的"),
     "column_solution": Sentence(en="Solution", zh="解"),
     "column_train_loss": Sentence(en="Training loss", zh="训练集损失"),
     "column_validation_loss": Sentence(en="Validation loss", zh="验证集损失"),
