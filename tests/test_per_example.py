@@ -469,11 +469,11 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "dropout in attention": (
         lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
-        "self_attn is a MultiheadAttention with weights of its own and dropout",
+        r"self_attn \(a MultiheadAttention\) has weights of its own and dropout",
     ),
     "dropout in a recurrent layer": (
         lambda: nn.Sequential(nn.GRU(4, 2, num_layers=2, dropout=0.1)),
-        "0 is a GRU with weights of its own and dropout",
+        r"0 \(a GRU\) has weights of its own and dropout",
     ),
     "compiled": (lambda: nn.Sequential(torch.compile(nn.Linear(4, 2))), "0 is compiled"),
     "several devices": (lambda: nn.DataParallel(nn.Linear(4, 2)), "DataParallel, which calls replicas"),
@@ -623,6 +623,33 @@ def test_a_step_that_calls_parts_of_the_model_counts_the_examples_of_each_part()
         torch.testing.assert_close(norms2, expected[name])
 
 
+def test_two_calls_of_the_model_in_one_step_share_their_examples() -> None:
+    torch.manual_seed(0)
+    model, inputs, others = MLP((6, 4, 2)).double(), draw(BATCH, 6), draw(BATCH, 6).flip(0)
+
+    def call(rows: slice) -> Tensor:
+        return (model(inputs[rows]) * model(others[rows])).sum()
+
+    expected = one_by_one(model, call)
+    ghost = GhostNorms(model)
+    call(slice(0, BATCH)).backward()
+    for name, norms2 in ghost.take(BATCH).items():
+        torch.testing.assert_close(norms2, expected[name])
+
+
+def test_other_lengths_and_sizes_later_are_counted_as_at_the_first_step() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(LookedUp(8, 6), Folded(nn.Linear(6, 4)), TimeFirst(nn.LayerNorm(4))).double()
+    ghost = GhostNorms(model)
+    for size, length in ((5, 4), (3, 8), (8, 8), (1, 3), (2, 1)):
+        inputs = draw(size, length, 6)
+        expected = one_by_one(model, lambda rows, inputs=inputs: model(inputs[rows]).square().sum(), size)
+        ghost.discard()
+        model(inputs).square().sum().backward()
+        for name, norms2 in ghost.take(size).items():
+            torch.testing.assert_close(norms2, expected[name], rtol=1e-9, atol=1e-12)
+
+
 def test_two_losses_of_one_forward_pass_add_up() -> None:
     torch.manual_seed(0)
     model, inputs = MLP((6, 4, 2)).double(), draw(BATCH, 6)
@@ -721,3 +748,51 @@ def test_a_task_whose_model_mixes_examples_is_refused_before_it_is_trained() -> 
     ExampleNorms(MLP((4, 9, 3)), tiny_task())
     with pytest.raises(UserError, match=r"mixes examples behind 0\.weight"):
         ExampleNorms(nn.Sequential(nn.Linear(4, 3), MeanOverBatch()), tiny_task())
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("by", ["weights", "autocast"])
+def test_half_precision_is_not_taken_for_a_mixing_of_examples(half: torch.dtype, by: str) -> None:
+    torch.manual_seed(0)
+    model = GPT(vocabulary=11, context=16, layers=2, width=32, heads=2)
+    words = torch.randint(11, (8, 16), generator=torch.Generator().manual_seed(0))
+    exact = GhostNorms(model)
+    model(words).float().square().mean().backward()
+    norms = exact.take(8)
+    exact.close()
+    if by == "weights":
+        model = model.to(half)
+    ghost = GhostNorms(model)
+    with torch.autocast("cpu", dtype=half, enabled=by == "autocast"):
+        loss = model(words).float().square().mean()
+    loss.backward()
+    found = ghost.take(8)
+    assert ghost.unchecked == ""
+    whole, whole_exact = (sum(each[name].double().sum() for name in each) for each in (found, norms))
+    assert float(whole) == pytest.approx(float(whole_exact), rel=0.1)
+
+
+class Noisy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs + torch.rand_like(inputs))
+
+
+def test_a_model_that_draws_numbers_of_its_own_is_counted_and_said_not_to_be_compared() -> None:
+    model = Noisy().double()
+    weights = dict(model.named_parameters())
+    torch.manual_seed(3)
+    rows = [
+        torch.autograd.grad(loss, list(weights.values()), retain_graph=True)
+        for loss in model(draw(BATCH, 6)).square().sum(1)
+    ]
+    ghost = GhostNorms(model)
+    torch.manual_seed(3)
+    with pytest.warns(UserWarning, match="Noisy draws random numbers other than dropout's"):
+        model(draw(BATCH, 6)).square().sum().backward()
+    found = ghost.take()
+    for i, name in enumerate(weights):
+        torch.testing.assert_close(found[name], torch.stack([row[i].square().sum() for row in rows]))

@@ -389,7 +389,7 @@ class GhostNorms:
         rule = rule_of(module, names)
         inputs = list(tensors_in((call.args, call.kwargs)))
         if rule is None:
-            refuse_random(module, self._path(module))
+            refuse_random(module, self._paths[module])
             return parts_by_func(
                 module,
                 self._path(module),
@@ -560,14 +560,18 @@ class GhostNorms:
         grads = {weight: weight.grad for weight in self._names if weight.grad is not None}
         together, sums = self._norms2(totals=True)
         alone = one_at_a_time(root, cut, args, kwargs, rows, slopes, layouts, self._names, bring_back)
-        if alone.drawn:
+        finite = all(bool(grad.isfinite().all()) for grad in grads.values())
+        if alone.drawn or not finite:
+            why = "draws random numbers other than dropout's" if finite else "has gradients that are not finite"
             self.unchecked = (
-                f"{self._path(root)} draws random numbers other than dropout's, so that the gradients of examples in a "
-                "batch could not be compared with those of examples passed alone."
+                f"{self._path(root)} {why}, so that the gradients of examples in a batch could not be compared with "
+                "those of examples passed alone."
             )
             warnings.warn(self.unchecked, stacklevel=6)
             return ""
-        self._compare(grads, sums, together, alone, tolerance_of(list(self._names), outputs), proportional=single)
+        between = [slope for call in three for slope in call.slopes if slope is not None]
+        tolerance = tolerance_of([*self._names, *outputs, *between])
+        self._compare(grads, sums, together, alone, tolerance, proportional=single)
         return ""
 
     def _backward(self, calls: list[_Call], outputs: list[Tensor], slopes: list[Tensor | None]) -> None:
@@ -602,14 +606,16 @@ class GhostNorms:
                 if not _agree(alone.sums.get(self._names[weight]), grad, tolerance, floor):
                     raise UserError(
                         f"The model mixes examples behind {self._names[weight]}: the gradient there of a batch is not "
-                        "the sum of those of its examples passed alone; use micro-batches instead."
+                        "the sum of those of its examples passed alone. If the examples are not on the first axis of "
+                        "what the model is called with, put them there; else use micro-batches instead."
                     )
         self._check(grads, sums)
         if bad := differences(together, alone.norms2, tolerance=tolerance, proportional=proportional):
             name, in_batch, by_itself = bad
             raise UserError(
                 f"The gradient of {name} for one example has norm {by_itself:.3g} when the example is passed alone and "
-                f"{in_batch:.3g} in a batch, so the model mixes examples there: use micro-batches instead."
+                f"{in_batch:.3g} in a batch, so the model mixes examples there, or does not keep what belongs to one "
+                "example side by side: use micro-batches instead."
             )
 
     def _run(

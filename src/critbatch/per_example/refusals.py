@@ -78,9 +78,10 @@ def _refuse_unit(module: nn.Module, path: str, kind: str) -> None:
 def refuse_random(module: nn.Module, path: str) -> None:
     """Raise UserError for a module that would have to be run again, and would then drop other things out."""
     if _has_random(module):
+        kind = type(module).__name__
         raise UserError(
-            f"{path} is a {type(module).__name__} with weights of its own and dropout: its examples' gradients would "
-            f"be those of another draw: set its dropout to 0, or {MICRO_BATCHES}."
+            f"{path if path == kind else f'{path} (a {kind})'} has weights of its own and dropout, and its examples' "
+            f"gradients would be those of another draw of it: set its dropout to 0, or {MICRO_BATCHES}."
         )
 
 

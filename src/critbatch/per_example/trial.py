@@ -92,6 +92,7 @@ def random_slopes(outputs: list[Tensor], layouts: tuple[Layout | None, ...]) -> 
     for output, layout in zip(outputs, layouts, strict=True):
         if layout not in (None, UNCLEAR):
             drawn = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+            drawn /= max(1.0, math.sqrt(drawn.numel() / 3))  # of norm one for each example: float16 ends at 65,504
             found.append(drawn.to(device=output.device, dtype=output.dtype))
         else:
             found.append(None if own or output.ndim else torch.ones_like(output))
@@ -206,7 +207,6 @@ def negligible(grads: Iterable[Tensor], tolerance: float) -> float:
     return _NEGLIGIBLE * tolerance * math.sqrt(sum(float(_norm2(grad)) for grad in grads))
 
 
-def tolerance_of(weights: list[Tensor], outputs: list[Tensor]) -> float:
-    """How far norms may differ that were computed in these precisions."""
-    kinds = {tensor.dtype.to_real() for tensor in (*weights, *outputs)}
-    return max(_TOLERANCES.get(kind, _COARSE) for kind in kinds)
+def tolerance_of(tensors: Iterable[Tensor]) -> float:
+    """How far norms may differ that were computed by these: weights, outputs, and gradients on the way."""
+    return max(_TOLERANCES.get(kind, _COARSE) for kind in {tensor.dtype.to_real() for tensor in tensors})
