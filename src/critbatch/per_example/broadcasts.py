@@ -69,7 +69,8 @@ def _is_passed(node: Any) -> bool:
     Where one of them mixes the examples after all, they are not seen to be spread above it.
     """
     kind: str = node.name()
-    return kind[-1:].isdigit() and (len(node._input_metadata) == 1 or kind in _WITH_ONE_OUTPUT_OF_INTEREST)
+    outputs = getattr(node, "_input_metadata", ())  # they are the inputs of the backward pass
+    return kind[-1:].isdigit() and (len(outputs) == 1 or (len(outputs) > 1 and kind in _WITH_ONE_OUTPUT_OF_INTEREST))
 
 
 def consumers_below(tensors: Iterable[Tensor]) -> Consumers:
