@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -220,6 +221,38 @@ def test_no_option_takes_a_number_that_is_not_finite(
     last = capsys.readouterr().err.strip().splitlines()[-1]
     shown = value.replace("1e400", "inf")
     assert re.match(rf"critbatch: --\S+ {shown} is not possible: use a finite number\.|Error: Invalid value", last)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (
+            OSError(errno.EMFILE, os.strerror(errno.EMFILE), "x.py"),
+            r"may open no more than \d+ files: raise that limit",
+        ),
+        (ImportError("libtorch.so: cannot open shared object file: Too many open files"), r"may open no more than"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x"), r"The disk is full \(.*'x'\): make room there"),
+    ],
+    ids=["handles", "handles of an import", "disk"],
+)
+def test_a_shortage_anywhere_is_one_sentence(
+    error: Exception, sentence: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(as_json: bool) -> None:
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("of a library") from cause
+
+    monkeypatch.setattr("critbatch.cli.doing.list_tasks", fail)
+    assert critbatch("tasks", monkeypatch=monkeypatch) == 2
+    assert re.search(rf"^critbatch: .*{sentence}", capsys.readouterr().err)
+
+
+def test_another_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("critbatch.cli.doing.list_tasks", lambda as_json: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        critbatch("tasks", monkeypatch=monkeypatch)
 
 
 def test_ctrl_c_is_one_sentence_and_exit_code_130(

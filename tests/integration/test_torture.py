@@ -164,7 +164,7 @@ def clock_set_back(commands: Commands, words: list[str], random: Random) -> set[
 
 
 def without_file_handles(commands: Commands, words: list[str], random: Random) -> set[int]:
-    code = (command := commands.start(*words, open_files=random.randint(4, 40))).end()
+    code = (command := commands.start(*words, open_files=random.randint(4, 14))).end()
     assert code in (0, 2), command.said()
     assert code == 0 or command.said().splitlines()[-1].startswith("critbatch: "), command.said()
     return {code}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import os
+import resource
 import signal
 import sys
 import threading
@@ -47,9 +49,28 @@ def _run() -> int:
     except UserError as error:
         _say(str(error))
         return 2
+    except Exception as error:
+        if (reason := _shortage(error)) is None:
+            raise
+        _say(reason)
+        return 2
     except SystemExit as end:  # Typer makes one of a KeyboardInterrupt, and says nothing
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     return 0
+
+
+def _shortage(error: BaseException) -> str | None:
+    """What the system has none left of, where that is what the error comes from; it may happen at any import."""
+    chain: BaseException | None = error
+    while chain is not None:
+        number = chain.errno if isinstance(chain, OSError) else None
+        if number in (errno.EMFILE, errno.ENFILE) or os.strerror(errno.EMFILE) in str(chain):
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            return f"This process may open no more than {limit} files: raise that limit, as by `ulimit -n 1024`."
+        if number in (errno.ENOSPC, errno.EDQUOT):
+            return f"The disk is full ({chain}): make room there, or give another --out."
+        chain = chain.__cause__ or chain.__context__
+    return None
 
 
 def _say(sentence: str) -> None:
