@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from critbatch.errors import UserError
 from critbatch.examples import Tree, leaves
 from critbatch.measure.differences import Differences
-from critbatch.measure.surface import Surface
+from critbatch.measure.surface import Surface, needs_backward
 
 KEEP_BYTES = 1 << 30
 
@@ -32,8 +33,9 @@ class _Product:
         held: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            held[storage.data_ptr()] = storage.nbytes()
+            if tensor.layout is torch.strided:
+                storage = tensor.untyped_storage()
+                held[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -90,8 +92,10 @@ class HessianProduct(_Product):
                 self.count = 0
                 return
             except (RuntimeError, NotImplementedError) as error:
-                if by == "autograd" or not _lacks_derivative(error):
+                if not _lacks_derivative(error):
                     raise
+                if by == "autograd":
+                    raise UserError(f"{_obstacle(error)}: use by='differences', or leave `by` out.") from error
         self.surface = surface.twin(weights, double=True)
         self.size, self.count, self.by, self._kept = surface.size, 0, "differences", None
         self.differences = Differences(self.surface)
@@ -136,7 +140,17 @@ class GaussNewtonProduct(_Product):
     """
 
     def __init__(self, surface: Surface, weights: Tensor | None = None, *, keep_bytes: int = KEEP_BYTES) -> None:
-        super().__init__(surface, weights, keep_bytes)
+        try:
+            super().__init__(surface, weights, keep_bytes)
+            self(torch.zeros_like(surface.weights))
+        except (RuntimeError, NotImplementedError) as error:
+            if not _lacks_derivative(error):
+                raise
+            raise UserError(
+                f"{_obstacle(error)}, which the Gauss-Newton matrix needs: use matrix='hessian', whose products are "
+                "then differences of gradients."
+            ) from error
+        self.count = 0
 
     def _graph(self, inputs: Tree, targets: Tree) -> tuple[list[Tensor], list[Tensor], list[Tensor], Any, Any]:
         surface = self.surface
@@ -204,8 +218,17 @@ def _refuse_dead_ends(graph: Any) -> None:
                 nodes.append(behind)
 
 
+def _obstacle(error: Exception) -> str:
+    if needs_backward(error):
+        return (
+            "The model checkpoints activations with use_reentrant=True, so it has no second derivative "
+            "(use_reentrant=False has)"
+        )
+    return f"An operation of the model has no second derivative ({str(error).splitlines()[0].rstrip('.')})"
+
+
 def _lacks_derivative(error: Exception) -> bool:
     words = str(error)
-    return any(
+    return needs_backward(error) or any(
         sign in words for sign in ("not implemented", "not differentiable", "once_differentiable", "double backward")
     )

@@ -70,17 +70,20 @@ class Surface:
         self.indices = sample(count(self._source.data), examples)
         self.examples = len(self.indices)
         self.model = copy.deepcopy(model).to(self.device)
+        _make_dense(self.model)
         if double:
-            self.model.double()
+            _make_double(self.model)
         moved = norms_in_training(self.model)
         self._moved_norms = [name for name, module in self.model.named_modules() if module in moved]
         self.model.eval()
         for layer in self.norms:
             layer.training = self.mode is Mode.BATCH
         self.parameters: list[Tensor] = [weight for weight in self.model.parameters() if weight.requires_grad]
-        if not self.parameters:
+        if not any(weight.numel() for weight in self.parameters):
             raise UserError("The model has no weight that needs a gradient: there is nothing to move.")
-        self.dtype = self.parameters[0].dtype
+        _refuse_complex(self.model)
+        self._set_dtype()
+        self._by_backward = False
         self.size = sum(weight.numel() for weight in self.parameters)
         self.weights = self.flat(self.parameters).clone()
 
@@ -89,9 +92,9 @@ class Surface:
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         if double:
-            other.model.double()
+            _make_double(other.model)
         other.parameters = [weight for weight in other.model.parameters() if weight.requires_grad]
-        other.dtype = other.parameters[0].dtype
+        other._set_dtype()
         other.weights = (self.weights if weights is None else weights).detach().to(other.dtype, copy=True)
         other.move()
         return other
@@ -127,7 +130,15 @@ class Surface:
 
     def outputs(self, inputs: Tree) -> Any:
         with sdpa_kernel(SDPBackend.MATH):
-            return apply(self.model, inputs)
+            try:
+                return apply(self.model, inputs)
+            except RuntimeError as error:
+                if self._input_dtype is not torch.float64 or "dtype" not in str(error):
+                    raise
+                raise UserError(
+                    f"The model does not compute in float64, since its forward pass fixes another type ({error}): use "
+                    "double=False, or let its layers take the type of their weights."
+                ) from error
 
     def move(self, weights: Tensor | None = None) -> None:
         """Stand at these weights, shape (size,); at those of the model that was given, where there are none."""
@@ -165,21 +176,47 @@ class Surface:
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
         total, seen = torch.zeros_like(self.weights), 0
         for inputs, targets in self.chunks(indices):
-            losses = self.losses(inputs, targets)
-            grads = torch.autograd.grad(losses.sum(), self.parameters, allow_unused=True, materialize_grads=True)
-            total += self.flat(grads)
-            loss += losses.detach().double().sum()
+            losses, gradient = self._gradient(inputs, targets)
+            total += gradient
+            loss += losses.double().sum()
             seen += len(losses)
         return loss.item() / seen, total / seen
 
+    def _gradient(self, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensor]:
+        """The loss of each example of a chunk, and the gradient of their sum, shape (size,)."""
+        losses = self.losses(inputs, targets)
+        if not self._by_backward:
+            try:
+                grads = torch.autograd.grad(losses.sum(), self.parameters, allow_unused=True, materialize_grads=True)
+                return losses.detach(), self.flat(grads)
+            except RuntimeError as error:
+                if not needs_backward(error):
+                    raise
+            # The failed pass has freed parts of the graph.
+            self._by_backward, losses = True, self.losses(inputs, targets)
+        for weight in self.parameters:
+            weight.grad = None
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        grads = tuple(torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in self.parameters)
+        for weight in self.parameters:
+            weight.grad = None
+        return losses.detach(), self.flat(grads)
+
     def flat(self, tensors: Any) -> Tensor:
         """One tensor for each weight, as a vector, shape (size,)."""
-        return torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+        dense = [tensor.detach().to_dense() if tensor.is_sparse else tensor.detach() for tensor in tensors]
+        return torch.cat([tensor.reshape(-1).to(self.dtype) for tensor in dense])
+
+    def _set_dtype(self) -> None:
+        """That of the vectors, the widest of all weights, and that of inputs, that of the first weight."""
+        self._input_dtype = self.dtype = self.parameters[0].dtype
+        for weight in self.parameters:
+            self.dtype = torch.promote_types(self.dtype, weight.dtype)
 
     def parts(self, vector: Tensor) -> list[Tensor]:
         """A vector of shape (size,) as views with the shapes of the weights."""
         pieces = torch.split(vector.to(self.device, self.dtype), [weight.numel() for weight in self.parameters])
-        return [piece.view_as(weight) for piece, weight in zip(pieces, self.parameters, strict=True)]
+        return [piece.view_as(weight).to(weight.dtype) for piece, weight in zip(pieces, self.parameters, strict=True)]
 
     @contextmanager
     def at(self, weights: Tensor | None) -> Iterator[None]:
@@ -191,7 +228,33 @@ class Surface:
             self.move()
 
     def _cast(self, leaf: Tensor) -> Tensor:
-        return leaf.to(self.dtype) if leaf.is_floating_point() else leaf
+        return leaf.to(self._input_dtype) if leaf.is_floating_point() else leaf
+
+
+def needs_backward(error: Exception) -> bool:
+    """Whether gradients come from `backward()` alone: activation checkpointing with use_reentrant=True."""
+    return "checkpoint" in str(error).lower() and "inputs" in str(error)
+
+
+def _make_dense(model: nn.Module) -> None:
+    """The gradient of a sparse embedding has the same values; a dense one can be differentiated once more."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False
+
+
+def _make_double(model: nn.Module) -> None:
+    model.double()
+    model._apply(lambda tensor: tensor.to(torch.complex128) if tensor.is_complex() else tensor)  # type: ignore[no-untyped-call]
+
+
+def _refuse_complex(model: nn.Module) -> None:
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and weight.is_complex():
+            raise UserError(
+                f"The weight {name} is complex, and the loss around complex weights is not measured: hold "
+                "torch.view_as_real of it and use torch.view_as_complex in the forward pass, or freeze it."
+            )
 
 
 def _data_of(task: Task, data: str | GivenData) -> Data:
