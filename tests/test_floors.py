@@ -31,6 +31,7 @@ FLOORS = [
         "device",
         "distributed",
         "examples",
+        "dataset_batches",
         "augmentation",
         "task_checks",
         "fingerprints",

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from critbatch.augmentation import Augmentation
+from critbatch.dataset_batches import fetch
 from critbatch.errors import UserError
-from critbatch.examples import Examples, as_data, fetch
+from critbatch.examples import Examples, as_data
 from critbatch.fingerprints import short_hash
 from critbatch.records import Quantity, Target
 from critbatch.task import Task, accuracy, cross_entropy
@@ -159,7 +160,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "NaN in a Dataset": (
         {"train": Rows([(replaced(x, 0, math.nan), 0) for x in X])},
-        "3 of 3 training inputs that were tried hold NaN",
+        "Item 0 of the training Dataset holds NaN or infinity in its input: remove or repair it",
     ),
     "a factory that returns the same object": ({"model": lambda: SHARED}, "`model` gave the same weights twice"),
     "a factory that shares its weights": (
@@ -229,11 +230,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no tokens": ({"tokens_per_example": 0}, "tokens_per_example=0 is not possible: use 1 or more"),
     "a dict in place of a Dataset": (
         {"train": {"x": X, "y": Y}},
-        r"the training data gave no batch of 3 examples \(KeyError",
+        r"Item 0 of the training Dataset raises KeyError: 0: mend it, or leave it out\.",
     ),
     "a Dataset of items of several shapes": (
         {"train": Rows([(torch.zeros(size), 0) for size in (4, 5, 6)])},
-        r"the training data gave no batch of 3 examples \(RuntimeError: stack expects each tensor to be equal size",
+        r"Item 1 of the training Dataset has an input of shape \(5,\), and others have an input of shape \(4,\): make",
     ),
 }
 
@@ -259,10 +260,10 @@ DATA_FAULTS: dict[str, tuple[Any, str]] = {
     "a scalar": ((torch.tensor(1.0), torch.tensor(1)), "have 0 examples|have no example"),
     "a number": (3, "The training data are int: give"),
     "an iterable Dataset": (Stream(), "The training data are Stream: give"),
-    "items that are no pairs": (Rows([X, X]), "An item of the Dataset is Tensor: return the pair"),
+    "items that are no pairs": (Rows([X, X]), "Item 0 of the training Dataset is Tensor: return the pair"),
     "items with text": (
         Rows([("words", 1)] * 3),
-        "A Dataset's input is tuple of str, str, str: return tensors or numbers",
+        "Item 0 of the training Dataset has str for its input: return tensors or numbers",
     ),
 }
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+import signal
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -11,12 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from critbatch.augmentation import Augmentation, epoch_draws
+from critbatch.dataset_batches import DatasetBatches, Fault, Form, Row, differing, form_of
+from critbatch.device import placed_on
 from critbatch.distributed import Shard
-from critbatch.errors import UserError
+from critbatch.errors import UserError, first_line
 from critbatch.examples import Data, Examples, Tree, as_tuples, map_tree
+from critbatch.task import Task
+
+# The seed of what a Dataset's items draw outside of training. Those of runs are not below 0.
+EVALUATION = -1
 
 
 class Order(StrEnum):
@@ -117,43 +126,137 @@ class Cursor:
 class Source:
     """Batches of a data set on a device, given their indices.
 
-    Tensors (`Examples`) are moved to the device once and gathered there. Any other Dataset goes through torch's
-    DataLoader, in the same order. If it has a method `item_at(index, epoch)`, that gives the examples of training: so
-    augmentation is a function of (index, epoch) and a resumed run sees what the unbroken one saw.
+    Tensors (`Examples`) are moved to the device once and gathered there. Of any other Dataset the items are asked for
+    in the same order, by the workers of torch's DataLoader if there are any. If it has a method
+    `item_at(index, epoch)`, that gives the examples of training: so augmentation is a function of (index, epoch) and a
+    resumed run sees what the unbroken one saw.
 
     Args:
         data: the data set.
         device: where batches are wanted.
         workers: of the DataLoader; not used for tensors.
+        part: of the task, for sentences.
+        classes: that the labels of a Dataset may be of; None where they are not checked.
+
+    Raises:
+        UserError: if `workers` is below 0, or tensors do not fit on the device; later, by its index, if an item of a
+            Dataset cannot be used.
     """
 
-    def __init__(self, data: Data, device: torch.device, *, workers: int = 0) -> None:
-        self.data = data.to(device) if isinstance(data, Examples) else data
-        self.by_epoch = not isinstance(data, Examples) and callable(getattr(data, "item_at", None))
-        self.device, self.workers = device, workers
+    def __init__(
+        self,
+        data: Data,
+        device: torch.device,
+        *,
+        workers: int = 0,
+        part: str = "training",
+        classes: int | None = None,
+    ) -> None:
+        if workers < 0:
+            raise UserError(f"workers={workers} is not possible: use 0 or more.")
+        self.data = data
+        if isinstance(data, Examples):
+            with placed_on(device, f"{part} data"):
+                self.data = data.to(device)
+        self.device, self.workers, self.part, self.classes = device, workers, part, classes
+        # Of the first batch and of the last one, where items come from a Dataset.
+        self._first: Form | None = None
+        self._last: tuple[Row, Form] | None = None
 
     def stream(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tree, Tree]]:
-        """The batch of each row of indices, shape (batch,), as it is asked for."""
+        """The batch of each row of indices, shape (batch,), as it is asked for. What items draw is always the same."""
         if isinstance(self.data, Examples):
-            yield from map(self.take, batches)
-            return
-        loader = DataLoader(
-            _ByEpoch(self.data) if self.by_epoch else self.data,
-            batch_sampler=_Rows(batches),
-            num_workers=self.workers,
-            pin_memory=self.device.type == "cuda",
-        )
-        for inputs, targets in loader:
-            yield self._moved(inputs), self._moved(targets)
+            return map(self.take, batches)
+        return self._made(((0, rows.tolist()) for rows in batches), seed=EVALUATION, workers=self.workers)
+
+    def training_stream(self, rows: Iterator[Row], *, seed: int) -> Generator[tuple[Tree, Tree]]:
+        """Of a Dataset: the batch of each row, as its epoch sees it. Items draw by (seed, epoch, indices)."""
+        return self._made(rows, seed=seed, workers=self.workers)
 
     def take(self, indices: Tensor) -> tuple[Tree, Tree]:
         """One batch."""
         if isinstance(self.data, Examples):
             return self.data.take(indices.to(self.device))
-        return next(self.stream(iter([indices])))
+        return next(self._made(iter([(0, indices.tolist())]), seed=EVALUATION, workers=0))
+
+    @property
+    def odd_batch(self) -> str:
+        """How the items of the last batch differ from those of the first, for a model that fails on them; or ""."""
+        if self._first is None or self._last is None or self._first == self._last[1]:
+            return ""
+        (_, indices), form = self._last
+        return (
+            f"item {indices[0]} of the {self.part} Dataset has {differing(form, self._first)}, and others have "
+            f"{differing(self._first, form)}"
+        )
+
+    def _made(self, rows: Iterator[Row], *, seed: int, workers: int) -> Generator[tuple[Tree, Tree]]:
+        maker = DatasetBatches(self.data, part=self.part, classes=self.classes, seed=seed)
+        asked: deque[Row] = deque()
+        rows = _noted(rows, asked)
+        if not workers:
+            made: Iterator[tuple[Tree, Tree] | Fault] = map(maker.batch, rows)
+        else:
+            made = _by_workers(maker, rows, workers, self.device)
+        for batch in made:
+            if isinstance(batch, Fault):
+                raise UserError(batch.sentence)
+            self._last = asked.popleft(), form_of(batch)
+            self._first = self._first or self._last[1]
+            yield self._moved(batch[0]), self._moved(batch[1])
 
     def _moved(self, tree: Tree) -> Tree:
+        if self.device.type == "cuda" and not self.workers:
+            tree = map_tree(Tensor.pin_memory, tree)
         return map_tree(lambda leaf: leaf.to(self.device, non_blocking=True), as_tuples(tree))
+
+
+def _by_workers(
+    maker: DatasetBatches, rows: Iterator[Row], workers: int, device: torch.device
+) -> Iterator[tuple[Tree, Tree] | Fault]:
+    loader = DataLoader(
+        maker,
+        batch_sampler=_Rows(rows),  # type: ignore[arg-type]  # `DatasetBatches` takes its rows
+        collate_fn=_only,
+        num_workers=workers,
+        worker_init_fn=_begin_worker,
+        pin_memory=device.type == "cuda",
+        # Workers are seeded from it. Without one of its own it is torch's, from which the model draws.
+        generator=torch.Generator().manual_seed(0),
+    )
+    iterator = iter(loader)
+    try:
+        yield from iterator
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"A worker of the DataLoader has ended ({first_line(error)}): use fewer workers, or none."
+        ) from error
+    finally:
+        # Now, and not when the garbage is collected: by then a worker of another DataLoader may hold a copy.
+        if (shut_down := getattr(iterator, "_shutdown_workers", None)) is not None:
+            shut_down()
+
+
+def _noted(rows: Iterator[Row], asked: deque[Row]) -> Iterator[Row]:
+    for row in rows:
+        asked.append(row)
+        yield row
+
+
+def _only(batches: list[Any]) -> Any:
+    (batch,) = batches
+    return batch
+
+
+def _begin_worker(worker: int) -> None:
+    """In a new process of a DataLoader."""
+    # Ctrl-C goes to all processes of a terminal, and the run decides when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A forked process has copies of the other DataLoaders. Collected as garbage here, they would shut down processes
+    # that are not theirs, and say so on standard error: "can only test a child process".
+    gc.freeze()
 
 
 class Feed:
@@ -182,17 +285,26 @@ class Feed:
         self.augment = augment
         self._given = 0
         self._draws: tuple[int, Tensor] | None = None
-        # A DataLoader with workers asks for indices long before their batch is used: it has a cursor of its own.
-        self._stream = None if isinstance(source.data, Examples) else source.stream(self._rows(cursor.copy()))
+        self._stream: Generator[tuple[Tree, Tree]] | None = None
 
     def __next__(self) -> tuple[int, Iterable[tuple[Tree, Tree]]]:
         """The size of the next batch over all processes, and this process's micro-batches."""
+        if self._stream is None and not isinstance(self.source.data, Examples):
+            # Workers ask for indices long before their batch is used: they have a cursor of their own.
+            rows = self._rows(self.cursor.copy(), self._given)
+            self._stream = self.source.training_stream(rows, seed=self.cursor.seed)
         indices = self.cursor.take(self.batch_size)
-        rows = self._cut(indices, self._given)
+        rows_of_batch = self._cut(indices, self._given)
         self._given += 1
         if self._stream is not None:
-            return len(indices), itertools.islice(self._stream, len(rows))
-        return len(indices), map(self._gather(), rows)
+            return len(indices), itertools.islice(self._stream, len(rows_of_batch))
+        return len(indices), map(self._gather(), rows_of_batch)
+
+    def close(self) -> None:
+        """End the workers of the DataLoader. The next batch starts new ones."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
 
     def _gather(self) -> Callable[[Tensor], tuple[Tree, Tree]]:
         """What gives the examples of a row of indices, as the epoch of the cursor sees them."""
@@ -215,30 +327,28 @@ class Feed:
             return ()
         return (share,) if piece is None or len(share) <= piece else torch.split(share, piece)
 
-    def _rows(self, ahead: Cursor) -> Iterator[Tensor]:
-        for n in itertools.count():
+    def _rows(self, ahead: Cursor, first: int) -> Iterator[Row]:
+        for n in itertools.count(first):
             rows = self._cut(ahead.take(self.batch_size), n)
-            # The epoch goes with the index: workers ask for examples long before their epoch begins.
-            shift = ahead.epoch * ahead.examples if self.source.by_epoch else 0
-            yield from (row + shift for row in rows)
-
-
-class _ByEpoch(Dataset[Any]):
-    """Items that are a function of (index, epoch), asked for by ``index + epoch * examples``."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __getitem__(self, place: int) -> Any:
-        epoch, index = divmod(place, len(self.data))
-        return self.data.item_at(index, epoch)
+            # The epoch goes with the indices: workers ask for examples long before their epoch begins.
+            yield from ((ahead.epoch, row.tolist()) for row in rows)
 
 
 class _Rows:
-    """An iterator of index tensors as the DataLoader's batch sampler."""
+    """Rows as the DataLoader's batch sampler."""
 
-    def __init__(self, rows: Iterator[Tensor]) -> None:
+    def __init__(self, rows: Iterator[Row]) -> None:
         self.rows = rows
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return (row.tolist() for row in self.rows)
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows
+
+
+def training_source(task: Task, device: torch.device, *, workers: int = 0) -> Source:
+    """Batches of the task's training set."""
+    return Source(task.train, device, workers=workers, classes=task.classes("training"))
+
+
+def validation_source(task: Task, device: torch.device, *, workers: int = 0) -> Source:
+    """Batches of the task's validation set."""
+    return Source(task.validation, device, workers=workers, part="validation", classes=task.classes("validation"))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from critbatch.errors import UserError
+from critbatch.errors import UserError, first_line
 from critbatch.machine import describe_host, host_memory_bytes
 from critbatch.records import Machine
 
@@ -69,10 +72,65 @@ def wait_for(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+# How libraries say that memory has run out, in errors of a general type.
+_OUT_OF_MEMORY = re.compile(
+    r"""
+    \b(CUDA|HIP|XPU|MPS|NPU|MUSA|HPU|MLU|TPU|GPU|ROCm|SYCL|device|host)\b[^\n]{0,80}\bout\ of\ memory\b(?![ ]+[a-z])
+    | \bout\ of\ (device|host|GPU|CUDA)\ memory\b
+    | \bFailed\ to\ CUDA\ [cm]alloc\b
+    | \b(cudaError|hipError)(MemoryAllocation|OutOfMemory)\b
+    | \bCUDA_ERROR_OUT_OF_MEMORY\b
+    | \b(CUBLAS|CUDNN|CUSOLVER|CUSPARSE|CURAND|HIPBLAS|HIPSPARSE|HIPSOLVER)_STATUS_(ALLOC|ALLOCATION)_FAILED\b
+    | \b(CUFFT|HIPFFT)_ALLOC_FAILED\b
+    | \bmiopenStatusAllocFailed\b
+    | \brocblas_status_memory_error\b
+    | \bUR_RESULT_ERROR_OUT_OF_(DEVICE|HOST)_MEMORY\b
+    | \bRESOURCE_EXHAUSTED\b[^\n]*\bout\ of\ memory\b
+    | \bUnable\ to\ find\ a\ valid\ cuDNN\ algorithm\b  # after no algorithm got its working memory
+    | \bInvalid\ buffer\ size:\ [\d.]+\ [KMGT]i?B  # MPS, for a tensor above what it can hold
+    | (DefaultCPUAllocator|alloc_cpu)[^\n]*(can't\ allocate|not\ enough)\ memory
+    | \bcan(not|'t)\ allocate\ memory\b
+    | \bstd::bad_alloc\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_CAUSES = 5
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    """Whether memory has run out, of a device or of the host, in the words of any library that torch computes with.
+
+    The error itself counts, and what it was raised from. A value that is out of range, a full disk, and the shared
+    memory of DataLoader workers or of a GPU's block are other things: a smaller batch does not help there.
+    """
+    cause: BaseException | None = error
+    for _ in range(_CAUSES):
+        if isinstance(cause, (MemoryError, torch.OutOfMemoryError)):
+            return True
+        if isinstance(cause, OSError) and cause.errno == errno.ENOMEM:
+            return True
+        if isinstance(cause, RuntimeError) and _OUT_OF_MEMORY.search(str(cause)):
+            return True
+        cause = cause.__cause__ if cause is not None else None
+    return False
+
+
+@contextmanager
+def placed_on(device: torch.device, what: str) -> Iterator[None]:
+    """Within, `what` goes to the device. Running out of memory is a sentence: no batch size is small enough then.
+
+    Raises:
+        UserError: if it does not fit.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"The {what} does not fit into the memory of {device} ({first_line(error)}): use a smaller one, or another "
+            "device."
+        ) from error
 
 
 def memory_bytes(device: torch.device) -> int:

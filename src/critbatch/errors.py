@@ -9,3 +9,8 @@ class UserError(ValueError):
 
 class DataMissing(UserError):  # noqa: N818
     """A data set that is in none of the places where it is looked for."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error as its type and the first line of its message."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"

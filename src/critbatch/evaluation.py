@@ -13,6 +13,7 @@ from critbatch.batches import Source
 from critbatch.distributed import Shard, sum_over_processes
 from critbatch.errors import UserError
 from critbatch.examples import count
+from critbatch.random_state import seeded
 from critbatch.task import Task
 
 CHUNK = 1024
@@ -60,23 +61,27 @@ def evaluate(
     """Mean loss and mean metric over the examples with these indices; NaN where there are none.
 
     The model is in eval mode meanwhile: dropout is off, batch norm uses its running statistics. Processes share the
-    work, and get the same numbers.
+    work, and get the same numbers. What a model draws at random in eval mode is the same each time, and training draws
+    the same as without the evaluation.
     """
     if len(indices) == 0:
         return float("nan"), float("nan")
-    was_training = model.training
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         sums = torch.zeros(2, dtype=torch.float64, device=source.device)
         # As many chunks in all processes: with sharded weights each forward pass is made by all of them.
         share = -(-len(indices) // shard.world_size)
         chunks = [rows for rows in torch.tensor_split(shard.of(indices), -(-share // CHUNK)) if len(rows)]
-        for inputs, targets in source.stream(iter(chunks)):
-            outputs = task.forward(model, inputs)
-            sums[0] += task.loss(outputs, targets).double().sum()
-            sums[1] += task.metric(outputs, targets).double().sum()
+        with seeded(0, [source.device]):
+            for inputs, targets in source.stream(iter(chunks)):
+                outputs = task.forward(model, inputs)
+                sums[0] += task.loss(outputs, targets).double().sum()
+                sums[1] += task.metric(outputs, targets).double().sum()
     finally:
-        model.train(was_training)
+        # One by one: `model.train()` would also put layers in train mode that training holds in eval mode.
+        for module, was_training in modes:
+            module.training = was_training
     if shard.world_size > 1:
         sum_over_processes(sums)
     loss, metric = (sums / len(indices)).tolist()

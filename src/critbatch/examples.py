@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset, default_collate
+from torch.utils.data import Dataset, TensorDataset
 
 from critbatch.errors import UserError
 
@@ -54,7 +54,7 @@ class Examples:
         for name, tree in (("inputs", inputs), ("targets", targets)):
             if not is_tree(tree):
                 raise UserError(
-                    f"The {name} are {_type_of(tree)}: give a torch tensor, or a tuple or dict of tensors "
+                    f"The {name} are {type_of(tree)}: give a torch tensor, or a tuple or dict of tensors "
                     "(torch.as_tensor makes one of a NumPy array)."
                 )
         self.inputs, self.targets = inputs, targets
@@ -136,24 +136,6 @@ def count(data: Data) -> int:
     return len(data)  # type: ignore[arg-type]
 
 
-def fetch(data: Data, indices: list[int]) -> tuple[Tree, Tree]:
-    """A few examples, from either kind of data.
-
-    Raises:
-        UserError: if an item of a Dataset is not the pair (input, target), or holds what no tensor can be made of.
-    """
-    if isinstance(data, Examples):
-        return data.take(torch.tensor(indices, device=data.device))
-    items = [data[index] for index in indices]
-    if not all(isinstance(item, (tuple, list)) and len(item) == 2 for item in items):
-        raise UserError(f"An item of the Dataset is {type(items[0]).__name__}: return the pair (input, target).")
-    inputs, targets = (as_tuples(tree) for tree in default_collate([tuple(item) for item in items]))
-    for name, tree in (("input", inputs), ("target", targets)):
-        if not is_tree(tree):
-            raise UserError(f"A Dataset's {name} is {_type_of(tree)}: return tensors or numbers.")
-    return inputs, targets
-
-
 def as_tuples(tree: Tree) -> Tree:
     """`default_collate` makes lists of tuples: make tuples of them again."""
     if isinstance(tree, dict):
@@ -161,8 +143,8 @@ def as_tuples(tree: Tree) -> Tree:
     return tuple(as_tuples(part) for part in tree) if isinstance(tree, (list, tuple)) else tree
 
 
-def _type_of(given: object) -> str:
-    """Its type, and of a tuple or dict also the types within."""
+def type_of(given: object) -> str:
+    """In words: its type, and of a tuple or dict also the types within."""
     parts = tuple(given.values()) if isinstance(given, dict) else given
     inner = f" of {', '.join(type(part).__name__ for part in parts)}" if isinstance(parts, tuple) else ""
-    return type(given).__name__ + inner
+    return "None" if given is None else type(given).__name__ + inner

@@ -25,6 +25,8 @@ class PlanWalk:
         noise_every: at every n-th step the batch is cut into `noise_pieces` micro-batches for the noise; 0 for never.
     """
 
+    feed: Feed
+
     def __init__(
         self,
         plan: Plan,
@@ -55,6 +57,8 @@ class PlanWalk:
     def resize(self, batch_size: int, rate_factor: float, *, step: int) -> None:
         """Go on with another batch size, and with the learning rate of the phase times a factor."""
         self.batch_size, self.rate_factor = batch_size, rate_factor
+        if hasattr(self, "feed"):
+            self.feed.close()
         self.feed = Feed(
             self.source,
             self.cursor,
@@ -63,6 +67,10 @@ class PlanWalk:
             piece=lambda n: self._piece_size(step + n),
             augment=self.augment,
         )
+
+    def close(self) -> None:
+        """End the workers that make batches. The next batch starts new ones."""
+        self.feed.close()
 
     @property
     def phase_is_over(self) -> bool:

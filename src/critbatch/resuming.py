@@ -91,9 +91,7 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
     put_back(run.model, run.optimizer, state["model"], state["optimizer"])
     run.meter.pairs = list(state["meter"])
     if run.shard.rank < len(state["random"]):
-        kept = [tensor.cpu() for tensor in state["random"][run.shard.rank]]
-        # Where the run was on another kind of device, what that one drew from has no place here, or is missing.
-        run.random.states = [*kept, *run.random.states[len(kept) :]][: len(run.random.states)]
+        run.random.restore(state["random"][run.shard.rank])
     run.fast_path.wanted = state["compiled"]
 
 

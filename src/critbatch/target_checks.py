@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from critbatch.batches import Source
+from critbatch.batches import validation_source
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, sample
 from critbatch.examples import Tree, count
@@ -43,7 +43,7 @@ def check_target_on_data(
         UserError: if the target cannot be reached.
     """
     task.check_target(target)
-    source = Source(task.validation, device)
+    source = validation_source(task, device)
     rows = sample(count(task.validation), evaluation.validation_examples)[:EXAMPLES]
     with torch.random.fork_rng(devices=()):  # a loader of a Dataset draws from it
         inputs, targets = source.take(rows)

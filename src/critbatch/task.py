@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any
@@ -13,12 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from critbatch.augmentation import Augmentation
+from critbatch.dataset_batches import IGNORED
+from critbatch.device import placed_on
 from critbatch.errors import UserError
 from critbatch.examples import Data, Tree, as_data, count
 from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
+from critbatch.random_state import seeded
 from critbatch.records import Quantity, Target
 from critbatch.task_checks import (
-    IGNORED,
     check_augmentation,
     check_finite,
     check_fit,
@@ -124,14 +125,16 @@ class Task:
             raise UserError(f"tokens_per_example={self.tokens_per_example} is not possible: use 1 or more.")
         check_model(self.model, self.new_model)
         model = self.new_model(0).eval()
-        with _random_state_kept():
+        classes: dict[str, int | None] = {}
+        with seeded(0, _awake_gpus()):
             for data, part in ((self.train, "training"), (self.validation, "validation")):
                 check_finite(data, part)
-                check_fit(model, self.forward, data, part, loss=self.loss, metric=self.metric)
+                classes[part] = check_fit(model, self.forward, data, part, loss=self.loss, metric=self.metric)
             if self.augment is not None:
                 check_augmentation(self.augment, self.train)
                 forward, part = self._augmented_forward, "augmented training"
                 check_fit(model, forward, self.train, part, loss=self.loss, metric=self.metric)
+        object.__setattr__(self, "_classes", classes)
 
     @property
     def examples(self) -> int:
@@ -162,14 +165,19 @@ class Task:
                 "target above 0."
             )
 
+    def classes(self, part: str) -> int | None:
+        """How many classes labels of the "training" or "validation" set may be of; None where targets are no labels."""
+        found: dict[str, int | None] = self.__dict__["_classes"]
+        return found[part]
+
     def new_model(self, seed: int, device: torch.device | None = None) -> nn.Module:
         """The model with the weights that belong to `seed`. The caller's random state stays as it is."""
-        with _random_state_kept():
-            torch.default_generator.manual_seed(seed)
-            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-                torch.cuda.manual_seed_all(seed)
+        with seeded(seed, _awake_gpus()):
             model = self.model()
-        return model.to(device) if device is not None else model
+        if device is None:
+            return model
+        with placed_on(device, "model"):
+            return model.to(device)
 
     def inputs(self, batch: Tree) -> Tree:
         """A batch of inputs as the model takes it."""
@@ -210,7 +218,7 @@ def apply(model: Callable[..., Any], inputs: Tree) -> Any:
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)
 
 
-def _random_state_kept() -> AbstractContextManager[None]:
-    """The caller's random state stays as it is, also that of GPUs, which are not woken for it."""
+def _awake_gpus() -> list[torch.device]:
+    """Their random state is the caller's too. GPUs that were not used yet are not woken for it."""
     awake = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return torch.random.fork_rng(devices=range(torch.cuda.device_count()) if awake else ())
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if awake else []

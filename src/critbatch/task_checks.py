@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from critbatch.augmentation import Augmentation
+from critbatch.dataset_batches import IGNORED, fetch
 from critbatch.errors import UserError
-from critbatch.examples import Data, Examples, Tree, count, fetch, is_tree, leaves, map_tree
+from critbatch.errors import first_line as first_line
+from critbatch.examples import Data, Examples, Tree, count, is_tree, leaves, map_tree
 
-IGNORED = -100  # the target that torch leaves out of a cross-entropy
 _TRIED = 3  # examples
 _PIECE = 4096
+_SHOWN = 4  # shapes, in a sentence
 
 
 def check_model(make: object, new_model: Callable[[int], Any]) -> None:
@@ -57,7 +59,7 @@ def check_finite(data: Data, part: str) -> None:
 
 def _check_finite(tree: Tree, what: str) -> None:
     for leaf in leaves(tree):
-        if not leaf.is_floating_point():
+        if not (leaf.is_floating_point() or leaf.is_complex()):
             continue
         # In pieces, since the mask of a whole set is a quarter of its size again.
         pieces = (leaf[first : first + _PIECE] for first in range(0, len(leaf), _PIECE))
@@ -74,11 +76,15 @@ def check_fit(
     *,
     loss: Callable[[Any, Any], Any],
     metric: Callable[[Any, Any], Any],
-) -> None:
-    """The model must take the data, and loss and metric must give one value for each example."""
+) -> int | None:
+    """The model must take the data, and loss and metric must give one value for each example.
+
+    Returns:
+        How many classes the labels may be of; None where targets are no labels.
+    """
     size = count(data)
     try:
-        batch = fetch(data, [i % size for i in range(_TRIED)])
+        batch = fetch(data, [i % size for i in range(_TRIED)], part)
     except UserError:
         raise
     except Exception as error:
@@ -92,16 +98,18 @@ def check_fit(
         with torch.no_grad():
             plain_outputs = forward(model, inputs)
     except Exception as error:
-        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves(inputs))
+        parts = [str(tuple(leaf.shape)) for leaf in leaves(inputs)]
+        shapes = ", ".join(parts if len(parts) <= _SHOWN else [*parts[:_SHOWN], f"and {len(parts) - _SHOWN} more"])
         raise UserError(
             f"the model does not take a batch of {_TRIED} {part} inputs of shape {shapes} ({first_line(error)})."
         ) from error
-    _check_labels(data, part, outputs, targets)
+    classes = _check_labels(data, part, outputs, targets)
     losses = _values("loss", part, loss, outputs, targets)
     if not losses.requires_grad:
         raise UserError("the loss has no gradient: compute it from the model's outputs with torch.")
     with torch.no_grad():
         _values("metric", part, metric, plain_outputs, targets)
+    return classes
 
 
 def draws_to_try(augment: Augmentation, batch: Tree) -> Tensor:
@@ -206,19 +214,27 @@ def _call(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: An
     return values
 
 
-def _check_labels(data: Data, part: str, outputs: Any, targets: Tree) -> None:
-    """Class labels must be classes of the model. Other targets are the loss's own affair."""
-    if not isinstance(data, Examples) or not isinstance(targets, Tensor) or not isinstance(outputs, Tensor):
-        return
-    if targets.is_floating_point() or targets.dtype == torch.bool or outputs.shape[:-1] != targets.shape:
-        return
-    classes = outputs.shape[-1]
-    if classes < 2:
-        return
-    labels = data.targets
+def _check_labels(data: Data, part: str, outputs: Any, targets: Tree) -> int | None:
+    """Class labels must be classes of the model. Other targets are the loss's own affair.
+
+    Of a Dataset the labels that are tried are seen here, the others when their batches are made.
+
+    Returns:
+        How many classes; None where the targets are no labels.
+    """
+    if not isinstance(targets, Tensor) or not isinstance(outputs, Tensor):
+        return None
+    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+        return None
+    classes = outputs.shape[-1] if outputs.ndim else 0
+    if outputs.shape[:-1] != targets.shape or classes < 2:
+        return None
+    labels = data.targets if isinstance(data, Examples) else targets
     if labels.ndim > 1:  # a sequence may leave out some of its tokens, an example alone may not be left out
         labels = labels[labels != IGNORED]
     if not labels.numel():
+        if not isinstance(data, Examples):
+            return classes
         raise UserError(f"all {part} labels are {IGNORED}, which are left out: give some from 0 to {classes - 1}.")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
@@ -226,8 +242,4 @@ def _check_labels(data: Data, part: str, outputs: Any, targets: Tree) -> None:
             f"the {part} labels run from {low} to {high}, but the model has {classes} outputs: labels must be 0 to "
             f"{classes - 1}."
         )
-
-
-def first_line(error: BaseException) -> str:
-    """An error as its type and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    return classes

@@ -75,7 +75,7 @@ class Member:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.walk.cursor.epoch, self.walk.cursor.offset = state["epoch"], state["offset"]
-        self.random.states = [tensor.cpu() for tensor in state["random"]]
+        self.random.restore(state["random"])
         self.steps, self.examples, self.seconds = state["counts"]
 
 
@@ -161,6 +161,11 @@ class Team:
             if stopped:
                 return
 
+    def close(self) -> None:
+        """End the workers that make the batches of copies."""
+        for member in self.members:
+            member.walk.close()
+
     def ends(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[MemberEnd]:
         """How good each copy is, of all processes, where the phase is over.
 
@@ -199,8 +204,8 @@ class Team:
     def _take_statistics_anew(self) -> None:
         source, size = self.walk.source, self.phase.batch_size
         with taken_anew(self.model):
-            for rows in pieces_of(torch.arange(self.task.examples), size):
-                self.task.forward(self.model, source.take(rows)[0])
+            for inputs, _ in source.stream(iter(pieces_of(torch.arange(self.task.examples), size))):
+                self.task.forward(self.model, inputs)
 
     @torch.no_grad()
     def _mean(self) -> dict[str, Tensor]:

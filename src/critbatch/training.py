@@ -11,12 +11,12 @@ import torch
 from torch.optim import Optimizer
 
 from critbatch.arguments import as_path, checked_arguments, checked_call
-from critbatch.batches import Cursor, Source
+from critbatch.batches import Cursor, training_source, validation_source
 from critbatch.budget import NO_BUDGET, Budget, Progress
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.device import as_device, is_out_of_memory, pick_device, wait_for
 from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
-from critbatch.errors import UserError
+from critbatch.errors import UserError, first_line
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
 from critbatch.fresh_model import fresh_model, refuse_misfits
@@ -28,7 +28,7 @@ from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
-from critbatch.random_state import RandomState
+from critbatch.random_state import RandomState, seeded
 from critbatch.records import Outcome, Run, Target
 from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
@@ -126,8 +126,8 @@ class Training:
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
         self._removes_checkpoint = not keeps_checkpoint and self.shard.rank == 0
-        self.source = Source(task.train, self.device, workers=workers)
-        validation = Source(task.validation, self.device, workers=workers)
+        self.source = training_source(task, self.device, workers=workers)
+        validation = validation_source(task, self.device, workers=workers)
         self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
         # Of a model that does not fit on the device, only parts may go there.
         built_on = torch.device("cpu") if shard_weights else self.device
@@ -180,23 +180,16 @@ class Training:
             pause_at: a value of `time.monotonic()` at which it stops as it does at Ctrl-C: to go on later.
         """
         ledger = self.ledger
-        with Interruption(pause_at) as stop, self.random.in_place():
+        with Interruption(pause_at) as stop:
             try:
                 while ledger.outcome is None and not self._stops(until, stop, always=True):
                     self._one_segment(until, stop)
-            except (RuntimeError, MemoryError) as error:
-                if self.shard.world_size > 1 and is_lost_process(error):
-                    raise UserError(self._lost_process()) from error
-                if not is_out_of_memory(error):
-                    raise
-                ledger.outcome = Outcome.OUT_OF_MEMORY
-            except ValueError as error:
-                if "more than 1 value per channel" not in str(error):
-                    raise
-                raise UserError(
-                    f"Batch norm cannot train on a batch of one example (step {ledger.step + 1} of batch size "
-                    f"{self.walk.batch_size}): use a batch size above 1, and drop_last if one is left over."
-                ) from error
+            except Exception as error:
+                ledger.outcome = self._outcome_of(error)
+            finally:
+                self.walk.close()
+                if self.team is not None:
+                    self.team.close()
             self.interrupted = ledger.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
@@ -229,13 +222,17 @@ class Training:
                 return None
             self.enter_phase(self.walk.index + 1, start=min(self.walk.end, self.cursor.position))
         if self.team is None:
-            ledger.compile_seconds += self.fast_path.consider(
-                steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
-            )
+            with seeded(self.seed, [self.device]):
+                ledger.compile_seconds += self.fast_path.consider(
+                    steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
+                )
         wait_for(self.device)
         self.clock.start()
         if self.team is None:
-            self._steps(until, stop)
+            # Only while weights move: evaluations and the caller's `progress` draw nothing from it, and a checkpoint
+            # that is written in between holds the state of now.
+            with self.random.in_place():
+                self._steps(until, stop)
         else:
             self.team.round(self._losses, lambda step: self._stops(until, stop, step=step))
         wait_for(self.device)
@@ -246,7 +243,8 @@ class Training:
             if self.team is not None:
                 ledger.members = self.team.ends(self.examiner.alone().examine) or ledger.members
                 self.clock.start()
-                self.team.join(ledger)
+                with self.random.in_place():
+                    self.team.join(ledger)
                 ledger.seconds = self.clock.look(step=ledger.step, asked=False, always=True)
                 self.clock.pause()
             self._examine()
@@ -282,6 +280,27 @@ class Training:
         if self._losses.is_due:
             self._check_losses()
         return ledger.outcome is not None or self.clock.stop or self._spent(until)
+
+    def _outcome_of(self, error: Exception) -> Outcome:
+        """How the run has ended by this error, where that is a result. Otherwise it is raised, as a sentence if it is
+        one that has a known reason."""
+        if isinstance(error, UserError):
+            raise error
+        if self.shard.world_size > 1 and is_lost_process(error):
+            raise UserError(self._lost_process()) from error
+        if is_out_of_memory(error):
+            return Outcome.OUT_OF_MEMORY
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            raise UserError(
+                f"Batch norm cannot train on a batch of one example (step {self.ledger.step + 1} of batch size "
+                f"{self.walk.batch_size}): use a batch size above 1, and drop_last if one is left over."
+            ) from error
+        for source in (self.source, self.examiner.validation):
+            if source.odd_batch:
+                raise UserError(
+                    f"The model fails ({first_line(error)}) where {source.odd_batch}: make all items alike."
+                ) from error
+        raise error
 
     def _lost_process(self) -> str:
         kept = f"it goes on from {self.checkpoint}" if self.checkpoint is not None else "it has no checkpoint"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from critbatch.batches import Cursor, Source
+from critbatch.batches import Cursor, training_source
 from critbatch.errors import UserError
 from critbatch.examples import Tree, map_tree
 from critbatch.norm_statistics import has_batch_norm
@@ -36,7 +36,7 @@ class Herd:
         self._shape = models[0]
         self._weights, self._buffers = stack_module_state(models)
         self._weights = {name: weight.detach() for name, weight in self._weights.items()}
-        self._source = Source(task.train, device)
+        self._source = training_source(task, device)
         self._cursors = [Cursor(task.examples, seed=seed + n) for n in range(starts)]
         self._slopes = vmap(grad(self._mean_loss), in_dims=(0, 0, 0, 0))
         self._shared_slopes = vmap(grad(self._mean_loss), in_dims=(0, 0, None, None))

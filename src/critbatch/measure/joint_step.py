@@ -8,7 +8,7 @@ from statistics import median
 
 import torch
 
-from critbatch.batches import Cursor, Feed, Source
+from critbatch.batches import Cursor, Feed, training_source
 from critbatch.device import wait_for
 from critbatch.distributed import largest_over_processes, this_shard
 from critbatch.errors import UserError
@@ -65,7 +65,7 @@ def joint_step(
     model = task.new_model(seed, device).train()
     step = Step(task, model, plan.phases[0].optimizer(model.parameters()), replica=Replica(model, shard))
     feed = Feed(
-        Source(task.train, device),
+        training_source(task, device),
         Cursor(task.examples, seed=seed, drop_last=True),
         batch_size=batch_size,
         shard=shard,

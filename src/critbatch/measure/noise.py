@@ -16,6 +16,7 @@ from critbatch.evaluation import Evaluation
 from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
 from critbatch.phases import NOISE_PIECES
 from critbatch.provenance import Stopwatch
+from critbatch.random_state import seeded
 from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records import Noise, NoiseScale
 from critbatch.task import Task
@@ -94,7 +95,8 @@ def noise(
     def at_each_point(at: Progress) -> None:
         found = training.ledger.noise
         if curvature and found and found[-1].step == at.step:
-            found[-1] = replace(found[-1], by_curvature=_by_curvature(task, training, seed=seed, device=device))
+            with seeded(seed + at.step, [device]):
+                found[-1] = replace(found[-1], by_curvature=_by_curvature(task, training, seed=seed, device=device))
         if progress is not None:
             progress(at)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from critbatch.batches import Cursor, Feed, Source
+from critbatch.batches import Cursor, Feed, training_source
 from critbatch.device import wait_for
 from critbatch.distributed import Shard
 from critbatch.examples import Tree
@@ -66,7 +66,7 @@ class TimedSteps:
         seed: int,
     ) -> None:
         self.task, self.plan_of, self.micro_batch_size, self.device = task, plan_of, micro_batch_size, device
-        self.source = Source(task.train, device)
+        self.source = training_source(task, device)
         self.model = task.new_model(seed, device).train()
         self.cursor = Cursor(task.examples, seed=seed, drop_last=True)
 

@@ -13,9 +13,9 @@ import torch
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from critbatch.dataset_batches import IGNORED
 from critbatch.errors import UserError
 from critbatch.examples import Examples
-from critbatch.task_checks import IGNORED
 from critbatch.zoo.words import CLS, MASK, PAD, SEP, SPECIAL
 
 MASKED_SHARE = 0.15

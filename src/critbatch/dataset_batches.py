@@ -1,0 +1,239 @@
+"""The batches of a map-style Dataset: what its items draw at random, and what is wrong with an item, by its index."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+
+from critbatch.device import is_out_of_memory
+from critbatch.errors import UserError, first_line
+from critbatch.examples import Data, Examples, Tree, as_tuples, is_tree, leaves, type_of
+from critbatch.random_state import seeded_on_cpu
+
+IGNORED = -100  # the target that torch leaves out of a cross-entropy
+
+# An epoch and the indices of a batch.
+Row = tuple[int, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why there is no batch, in a sentence. It comes back from a DataLoader's worker as a value: an error of a worker
+    would come back with the worker's traceback as its message."""
+
+    sentence: str
+
+
+class DatasetBatches(Dataset[Any]):
+    """Makes batches of the items of a Dataset, and finds the item that does not fit.
+
+    Items draw from torch's, NumPy's and Python's generators as seeded by (seed, epoch, indices of the batch), so that
+    they are the same in a resumed run and with any number of workers, and change nothing for others.
+
+    Args:
+        data: has `__getitem__`; or `item_at(index, epoch)`, which is then used; or `__getitems__` for many at once.
+        part: of the task, for sentences: "training" or "validation".
+        classes: that a label of one number may be, or a label of each token; None where targets are no labels.
+        seed: of what items draw.
+    """
+
+    def __init__(self, data: Any, *, part: str, classes: int | None = None, seed: int = 0) -> None:
+        self.data, self.part, self.classes, self.seed = data, part, classes, seed
+        self._form: Form | None = None
+
+    def __getitems__(self, row: Row) -> list[Any]:
+        """The batch, as the only one of a list: how a DataLoader asks for it."""
+        return [self.batch(row)]
+
+    def batch(self, row: Row) -> tuple[Tree, Tree] | Fault:
+        """Inputs and targets of the items with these indices in this epoch, or why there are none."""
+        epoch, indices = row
+        with seeded_on_cpu(_hash(self.seed, epoch, *indices)):
+            items = self._items(epoch, indices)
+        if isinstance(items, Fault):
+            return items
+        try:
+            return self._checked(items, indices)
+        except _Misfit as misfit:
+            return Fault(str(misfit))
+
+    def _items(self, epoch: int, indices: Sequence[int]) -> list[Any] | Fault:
+        data, items = self.data, []
+        by_epoch = callable(getattr(data, "item_at", None))
+        if not by_epoch and callable(getattr(data, "__getitems__", None)):
+            try:
+                return list(data.__getitems__(list(indices)))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                failure = f"{first_line(error)} for items {_listed(indices)}"
+        else:
+            failure = ""
+        for index in indices:
+            try:
+                items.append(data.item_at(index, epoch) if by_epoch else data[index])
+            except UserError as error:
+                return Fault(str(error))
+            except Exception as error:
+                if is_out_of_memory(error):
+                    raise
+                return Fault(str(self._misfit(index, f"raises {first_line(error)}: mend it, or leave it out")))
+        return Fault(f"The {self.part} Dataset raises {failure}: mend its __getitems__.") if failure else items
+
+    def _checked(self, items: list[Any], indices: Sequence[int]) -> tuple[Tree, Tree]:
+        for index, item in zip(indices, items, strict=True):
+            if not isinstance(item, (tuple, list)) or len(item) != 2:
+                found = f"{len(item)} values" if isinstance(item, (tuple, list)) else type_of(item)
+                raise self._misfit(index, f"is {found}: return the pair (input, target)")
+        try:
+            batch = _collated(items)
+        except Exception as error:
+            self._refuse_odd_one(items, indices)
+            raise _Misfit(
+                f"Items {_listed(indices)} of the {self.part} Dataset make no batch ({first_line(error)}): return "
+                "tensors or numbers of one shape."
+            ) from error
+        for name, tree, own in zip(("input", "target"), batch, items[0], strict=True):
+            if not is_tree(tree):
+                raise self._misfit(indices[0], f"has {type_of(own)} for its {name}: return tensors or numbers")
+        form = form_of(batch)
+        if self._form is None or not _alike(form, self._form):
+            self._refuse_odd_one(items, indices, form)
+        self._form = self._form or form
+        self._refuse_values(batch, indices)
+        return batch
+
+    def _refuse_odd_one(self, items: list[Any], indices: Sequence[int], batch: Form | None = None) -> None:
+        """Raise for the first item that differs from the others.
+
+        Args:
+            batch: what the items made together; None where they made no batch.
+        """
+        forms = []
+        for index, item in zip(indices, items, strict=True):
+            try:
+                made = _collated([item])
+                if not is_tree(made):
+                    raise TypeError("text is no tensor")
+                forms.append(form_of(made))
+            except Exception as error:
+                what = ", ".join(map(type_of, item))
+                raise self._misfit(
+                    index,
+                    f"is ({what}), of which no tensor can be made ({first_line(error)}): return tensors or numbers",
+                ) from error
+        usual = self._form or dict(Counter(tuple(form.items()) for form in forms).most_common(1)[0][0])
+        if batch is not None and _alike(batch, usual):
+            return
+        # Where a batch was made, lengths may differ from those of another batch.
+        odd = [i for i, form in enumerate(forms) if not _alike(form, usual)]
+        if not odd and self._form is not None:
+            usual = dict(Counter(tuple(form.items()) for form in forms).most_common(1)[0][0])
+        odd = odd or [i for i, form in enumerate(forms) if form != usual]
+        if odd:
+            form = forms[odd[0]]
+            raise self._misfit(
+                indices[odd[0]],
+                f"has {differing(form, usual)}, and others have {differing(usual, form)}: make all items alike",
+            )
+
+    def _refuse_values(self, batch: tuple[Tree, Tree], indices: Sequence[int]) -> None:
+        for name, tree in zip(("input", "target"), batch, strict=True):
+            for leaf in leaves(tree):
+                # The sum is quicker than a mask, and not finite wherever a summand is not.
+                if (leaf.is_floating_point() or leaf.is_complex()) and not leaf.detach().sum().isfinite():
+                    bad = (~leaf.reshape(len(leaf), -1).isfinite().all(1)).nonzero()
+                    if len(bad):
+                        index = indices[int(bad[0])]
+                        raise self._misfit(index, f"holds NaN or infinity in its {name}: remove or repair it")
+        labels = batch[1]
+        if self.classes is None or not isinstance(labels, Tensor):
+            return
+        outside = (labels < 0) | (labels >= self.classes)
+        if labels.ndim > 1:
+            outside &= labels != IGNORED
+        if outside.any():
+            place = outside.nonzero()[0]
+            raise self._misfit(
+                indices[int(place[0])],
+                f"has the label {int(labels[tuple(place)])}, but the model has {self.classes} outputs: labels must be "
+                f"0 to {self.classes - 1}",
+            )
+
+    def _misfit(self, index: int, what: str) -> _Misfit:
+        return _Misfit(f"Item {index} of the {self.part} Dataset {what}.")
+
+
+class _Misfit(ValueError):  # noqa: N818
+    """Becomes a `Fault`."""
+
+
+# Of each tensor of a batch: where it lies, its type, and its shape without the batch.
+Form = dict[str, tuple[torch.dtype, tuple[int, ...]]]
+
+
+def form_of(tree: Tree, path: str = "") -> Form:
+    if isinstance(tree, Tensor):
+        return {path: (tree.dtype, tuple(tree.shape[1:]))}
+    parts = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {name: form for key, part in parts for name, form in form_of(part, f"{path}/{key}").items()}
+
+
+def _alike(one: Form, other: Form) -> bool:
+    """But for lengths: batches may be of different lengths, as long as each is of one."""
+    return {name: (form[0], len(form[1])) for name, form in one.items()} == {
+        name: (form[0], len(form[1])) for name, form in other.items()
+    }
+
+
+def differing(form: Form, other: Form) -> str:
+    """What of `form` is not in `other`, in words."""
+    parts = []
+    for path, (dtype, shape) in form.items():
+        other_dtype, other_shape = other.get(path, (None, None))
+        words = [f"type {str(dtype).removeprefix('torch.')}"] if dtype != other_dtype else []
+        words += [f"shape {shape}"] if shape != other_shape else []
+        root, _, key = path.removeprefix("/").partition("/")
+        if words:
+            where = ("an input", "a target")[int(root)] + (f" {key!r}" if key else "")
+            parts.append(f"{where} of {' and '.join(words)}")
+    return " and ".join(parts) or "no other"
+
+
+def _collated(items: list[Any]) -> tuple[Tree, Tree]:
+    inputs, targets = (as_tuples(tree) for tree in default_collate([tuple(item) for item in items]))
+    return inputs, targets
+
+
+def _listed(indices: Sequence[int]) -> str:
+    shown = ", ".join(map(str, indices[:3]))
+    return shown if len(indices) <= 3 else f"{shown} … {indices[-1]}"
+
+
+def _hash(*numbers: int) -> int:
+    """Python's own hash of numbers is no secret, but differs between versions."""
+    raw = b"".join(number.to_bytes(16, "little", signed=True) for number in numbers[:2])
+    raw += struct.pack(f"<{len(numbers) - 2}q", *numbers[2:])
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little") >> 1
+
+
+def fetch(data: Data, indices: list[int], part: str = "") -> tuple[Tree, Tree]:
+    """A few examples, from either kind of data.
+
+    Raises:
+        UserError: if an item of a Dataset is not the pair (input, target), or holds what no tensor can be made of.
+    """
+    if isinstance(data, Examples):
+        return data.take(torch.tensor(indices, device=data.device))
+    batch = DatasetBatches(data, part=part).batch((0, indices))
+    if isinstance(batch, Fault):
+        raise UserError(batch.sentence)
+    return batch
