@@ -163,6 +163,15 @@ def test_without_the_kept_ends_a_harder_target_begins_anew(easy: Told, tmp_path:
     assert campaign(folder, target=HARD).run().answered
 
 
+def test_from_a_damaged_end_a_harder_target_begins_anew(easy: Told, tmp_path: Path) -> None:
+    folder = copy_of(easy, tmp_path)
+    for end in (folder / ENDS).iterdir():
+        raw = bytearray(end.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        end.write_bytes(raw)
+    assert campaign(folder, target=HARD).run().answered
+
+
 def test_another_machine_takes_the_steps_and_its_own_clock(easy: Told, tmp_path: Path) -> None:
     fast = campaign(copy_of(easy, tmp_path), speed=clock(knee=1000)).run()
     assert easy.advice.best is not None and fast.best is not None

@@ -82,7 +82,7 @@ FLOORS = [
         "solutions",
         "zoo",
     ],
-    ["fast_path", "resuming", "recipes", "fresh_model", "run_record"],
+    ["fast_path", "resuming", "recipes", "fresh_model", "plan_checks", "run_record"],
     ["training"],
     ["measure", "elsewhere"],
     ["campaigns"],

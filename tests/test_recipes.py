@@ -157,11 +157,13 @@ def test_a_batch_does_not_grow_on_noise_that_is_not_known() -> None:
         scale = NoiseScale(gradient_norm2=signal, covariance_trace=noise, pairs=16)
         return NoisePoint(step=1, epoch=0.1, scale=scale)
 
-    assert growth.next_size(8, [point(1, 99)]) == 8
-    assert growth.next_size(8, [point(1, 15), point(1, 15)]) == 8
-    assert growth.next_size(8, [point(1, 16), point(1, 16)]) == 16
-    assert growth.next_size(8, [point(-1, 99), point(0.5, 99)]) == 8
-    assert growth.next_size(600, [point(1, 1e6)] * 2) == 600
+    assert growth.next_size(8, [point(1, 99)], examples=10_000) == 8
+    assert growth.next_size(8, [point(1, 15), point(1, 15)], examples=10_000) == 8
+    assert growth.next_size(8, [point(1, 16), point(1, 16)], examples=10_000) == 16
+    assert growth.next_size(8, [point(-1, 99), point(0.5, 99)], examples=10_000) == 8
+    assert growth.next_size(600, [point(1, 1e6)] * 2, examples=10_000) == 600
+    assert growth.next_size(8, [point(1, 1e6)] * 2, examples=16) == 16
+    assert growth.next_size(8, [point(1, 1e6)] * 2, examples=15) == 8
     with pytest.raises(UserError, match="factor=1, largest=8"):
         Growth(largest=8, factor=1)
 

@@ -19,7 +19,7 @@ class Growth:
     Args:
         share: of the noise scale, that the batch shall have.
         factor: by which it grows at once.
-        largest: it never grows beyond.
+        largest: it never grows beyond, nor beyond the training set.
         exponent: of the rule for the learning rate, ``1 / (1 + B_noise / B)^exponent``: 1 for SGD, 0.5 for Adam; 0
             leaves the rate as it is.
         points: so many points of the noise are averaged, since one alone is noisy.
@@ -48,8 +48,8 @@ class Growth:
         noise = sum(scale.covariance_trace for scale in last)
         return noise / signal if signal > 0 < noise else None
 
-    def next_size(self, size: int, points: Sequence[NoisePoint]) -> int:
-        """The batch size to go on with."""
+    def next_size(self, size: int, points: Sequence[NoisePoint], *, examples: int) -> int:
+        """The batch size to go on with, never above the number of `examples` in the training set."""
         scale = self.noise_scale(points)
         grown = size * self.factor
-        return grown if scale is not None and grown <= min(self.largest, self.share * scale) else size
+        return grown if scale is not None and grown <= min(self.largest, examples, self.share * scale) else size

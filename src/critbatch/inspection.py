@@ -69,7 +69,8 @@ def _grow(ledger: Ledger, walk: PlanWalk) -> None:
     growth = walk.phase.growth
     if growth is None:
         return
-    size, scale = growth.next_size(walk.batch_size, ledger.noise), growth.noise_scale(ledger.noise)
+    size = growth.next_size(walk.batch_size, ledger.noise, examples=walk.cursor.examples)
+    scale = growth.noise_scale(ledger.noise)
     if scale is None or size == walk.batch_size:
         return
     factor = scale_saturating(

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from critbatch.batches import Cursor
 from critbatch.distributed import Shard, averaged_statistics, gathered
-from critbatch.errors import UserError
+from critbatch.errors import UserError, first_line
 from critbatch.fast_path import FastPath
 from critbatch.ledger import Ledger
 from critbatch.noise_meter import NoiseMeter
@@ -70,9 +70,20 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
     """Put a new run where the one was whose state this is.
 
     Raises:
-        UserError: if that was another run: other data, another model, other settings.
+        UserError: if that was another run: other data, another model, other settings; or if it is no such state.
     """
-    found, here = state.get("identity", {}), _identity(run)
+    try:
+        _restore(run, state)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"{run.checkpoint} holds no run that can go on ({first_line(error)}): remove it to start afresh."
+        ) from error
+
+
+def _restore(run: Resumable, state: dict[str, Any]) -> None:
+    found, here = state["identity"], _identity(run)
     other = [
         f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value
     ]

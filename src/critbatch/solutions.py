@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from critbatch.arguments import as_path, checked_call
-from critbatch.checkpoint import load_checkpoint, save_checkpoint
+from critbatch.checkpoint import load_file, save_checkpoint
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Solution
@@ -54,25 +54,50 @@ def load_solution(path: Path, device: torch.device) -> tuple[str, Solution, dict
         raise UserError(
             f"There is no {file}: give the {SUFFIX} file, or the run-….json beside it, that `critbatch train` wrote."
         )
-    state = load_checkpoint(file, device)
-    if state.keys() != {"task", "solution", "model"}:
-        raise UserError(f"{file} holds no weights of a run: give a {SUFFIX} file that `critbatch train` wrote.")
-    return state["task"], Solution.from_json(state["solution"]), state["model"]
+    remedy = f"give a {SUFFIX} file that `critbatch train` wrote"
+    state = load_file(file, device, remedy=remedy)
+    name, solution, weights = (state.get(key) for key in ("task", "solution", "model"))
+    if len(state) != 3 or not isinstance(name, str) or not isinstance(solution, str) or not _is_state(weights):
+        raise UserError(f"{file} holds no weights of a run: {remedy}.")
+    return name, _solution(solution, file, remedy), weights
+
+
+def _is_state(weights: object) -> TypeGuard[dict[str, Any]]:
+    """Whether it is a dict of tensors by name. A module's own extra state may be anything."""
+    return isinstance(weights, dict) and all(
+        isinstance(name, str) and (isinstance(part, Tensor) or name.endswith("_extra_state"))
+        for name, part in weights.items()
+    )
+
+
+def _solution(text: str, file: Path, remedy: str) -> Solution:
+    try:
+        return Solution.from_json(text)
+    except ValueError as error:
+        raise UserError(f"{file} does not say which run its weights are of: {remedy}.") from error
 
 
 def model_with(task: Task, weights: dict[str, Any], device: torch.device) -> nn.Module:
     """A model of the task with these weights.
 
     Raises:
-        UserError: if they belong to another model.
+        UserError: if they belong to another model, or are not finite.
     """
     model = task.new_model(0, device)
     try:
         model.load_state_dict(weights)
-    except RuntimeError as error:
+    except Exception as error:
         raise UserError(
             f"The weights do not fit the model of task {task.name!r}: use the task that the run was made with."
         ) from error
+    for name, weight in model.named_parameters():
+        if not weight.detach().isfinite().all():
+            raise UserError(
+                f"The weights of {name} hold NaN or infinity, as those of a run that diverged do: use another run."
+            )
+    for name, buffer in model.named_buffers():
+        if buffer.isnan().any():  # infinity may be meant, in a mask of attention
+            raise UserError(f"The buffer {name} beside the weights holds NaN: use another run.")
     return model
 
 

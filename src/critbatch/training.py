@@ -13,13 +13,13 @@ from torch.optim import Optimizer
 from critbatch.arguments import as_path, checked_arguments, checked_call
 from critbatch.batches import Cursor, training_source, validation_source
 from critbatch.budget import NO_BUDGET, Budget, Progress
-from critbatch.checkpoint import load_checkpoint, save_checkpoint
+from critbatch.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from critbatch.device import as_device, is_out_of_memory, pick_device, wait_for
 from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.errors import UserError, first_line
 from critbatch.evaluation import Evaluation, Examiner
 from critbatch.fast_path import FastPath
-from critbatch.fresh_model import fresh_model, refuse_misfits
+from critbatch.fresh_model import fresh_model
 from critbatch.inspection import Inspection
 from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
@@ -28,6 +28,7 @@ from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
+from critbatch.plan_checks import refuse_misfits, refuse_single_examples
 from critbatch.random_state import RandomState, seeded
 from critbatch.records import Outcome, Run, Target
 from critbatch.replica import Replica
@@ -59,7 +60,7 @@ def train(
         settings: those of `Training`; a device also by its name, a checkpoint also as text.
 
     Raises:
-        UserError: if plan and task do not fit together, or the checkpoint belongs to another run.
+        UserError: if plan and task do not fit together, or the checkpoint belongs to another run or is damaged.
     """
     for name, convert in (("device", as_device), ("checkpoint", as_path)):
         if isinstance(settings.get(name), str):
@@ -83,7 +84,8 @@ class Training:
         noise_every: measure the gradient noise scale at every n-th step; 0 for never.
         noise_by: "micro_batches" or "examples": what the gradient of the batch is compared with.
         checkpoint: a file. If it is there the run goes on from it, and ends, on a CPU, bit for bit where the unbroken
-            run ends. It is written now and then and on Ctrl-C, and removed when the run has ended.
+            run ends. It is written now and then and on Ctrl-C, and removed when the run has ended. The one before it
+            stays beside it, and takes its place if it is damaged.
         keeps_checkpoint: it stays then, for whoever keeps the record to remove: a process that is killed in between
             does not lose the run.
         compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
@@ -151,6 +153,15 @@ class Training:
         )
         self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
         pieces = NOISE_PIECES if noise_by == "micro_batches" else 1
+        refuse_single_examples(
+            task,
+            plan,
+            self.model,
+            self.source,
+            processes=self.shard.world_size,
+            noise_pieces=pieces,
+            noise_every=noise_every,
+        )
         self.walk = PlanWalk(
             plan,
             self.source,
@@ -168,6 +179,8 @@ class Training:
         self._saved = 0.0
         self.optimizer: Optimizer
         self.enter_phase(0)
+        if checkpoint is not None and checkpoint.is_dir():
+            raise UserError(f"The checkpoint {checkpoint} is a folder: give the path of a file.")
         if checkpoint is not None and seen_by_all(checkpoint, self.shard):
             restore(self, load_checkpoint(checkpoint, self.device))
             self.clock.seconds = self._saved = self.ledger.seconds
@@ -194,7 +207,7 @@ class Training:
         if self.interrupted:
             self.save()
         elif ledger.outcome is not None and self.checkpoint is not None and self._removes_checkpoint:
-            self.checkpoint.unlink(missing_ok=True)
+            remove_checkpoint(self.checkpoint)
         return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
 
     def save(self) -> None:
@@ -202,7 +215,7 @@ class Training:
         if self.checkpoint is not None and self.ledger.outcome is None:
             state = state_of(self)
             if self.shard.rank == 0:
-                save_checkpoint(self.checkpoint, state)
+                save_checkpoint(self.checkpoint, state, keeps_previous=True)
             gathered(None, self.shard)  # nobody goes on before it is written
             self._saved = self.ledger.seconds
 

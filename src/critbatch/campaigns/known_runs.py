@@ -14,7 +14,7 @@ from pathlib import Path
 
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key
-from critbatch.checkpoint import save_checkpoint
+from critbatch.checkpoint import fault_of, remove_checkpoint, save_checkpoint
 from critbatch.predict.judged import judged
 from critbatch.records import AdviceCost, Outcome, Run, Setting, Target
 from critbatch.resuming import state_of
@@ -70,14 +70,14 @@ class KnownRuns:
         run = self._furthest(stages)
         if run.outcome is not Outcome.INTERRUPTED:
             return run
-        goes_on = self.end_of(key).is_file() or self.store.checkpoint(key).is_file()
+        goes_on = _is_whole(self.end_of(key)) or self.store.checkpoint(key).is_file()
         came = any(other.outcome is Outcome.REACHED for other in stages.values())
         return None if goes_on or came else run
 
     def enter(self, key: Key, noise_every: int) -> Training:
         """Begin the run of this key, or go on where it was broken off, or where another target ended it."""
         checkpoint, end = self.store.checkpoint(key), self.end_of(key)
-        if not checkpoint.is_file() and end.is_file():
+        if not checkpoint.is_file() and _is_whole(end):
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(end, checkpoint)
         return self.start(key, checkpoint, noise_every)
@@ -85,7 +85,7 @@ class KnownRuns:
     def keep(self, key: Key, training: Training) -> Run:
         """Keep the run that is over as far as this target goes, and where it ended."""
         run = self.store.run(key, lambda path: training.record())
-        self.store.checkpoint(key).unlink(missing_ok=True)
+        remove_checkpoint(self.store.checkpoint(key))
         self._stored.setdefault(_place(key), {})[key.stage] = run
         end = self.end_of(key)
         if run.outcome in LOST or (key.options and run.outcome is Outcome.FINISHED):  # at the end of its plan
@@ -147,6 +147,11 @@ def added(first: AdviceCost, second: AdviceCost) -> AdviceCost:
         evaluation_seconds=first.evaluation_seconds + second.evaluation_seconds,
         kept_bytes=max(first.kept_bytes, second.kept_bytes),
     )
+
+
+def _is_whole(end: Path) -> bool:
+    """Whether a run can go on from there. It is begun anew from the start where its end is damaged."""
+    return end.is_file() and not fault_of(end)
 
 
 def _place(key: Key) -> tuple[int, float, int, tuple[tuple[str, Setting], ...]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import product
 
-from critbatch.campaigns.settings import check_options
+from critbatch.campaigns.settings import check_options, planned
 from critbatch.errors import UserError
+from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import find_recipe
 from critbatch.records import Setting, Target
 from critbatch.study_records import Question, Search
@@ -72,6 +74,11 @@ def pose(
     if twice := sorted(set(fixed or {}) & set(several)):
         raise UserError(f"{twice[0]} is both fixed and varied: give it once.")
     check_options(recipe, task.examples, fixed=fixed or {}, varied=several)
+    for options in product(*(values for values in several.values())):
+        own = {**(fixed or {}), **dict(zip(several, options, strict=True))}
+        for size in sizes:
+            plan = planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=own)
+            refuse_misfits(task, plan, seed=0, processes=1)
     return Question(
         task=task.name,
         fingerprint=task.fingerprint(),

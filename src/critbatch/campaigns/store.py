@@ -25,6 +25,7 @@ from critbatch.campaigns.shelf import STUDY, Shelf
 from critbatch.campaigns.stock import BEAT, BRIEF, KEY, OWNER, Row, Stock
 from critbatch.campaigns.terms import Key, Terms, brief_of
 from critbatch.campaigns.trials import new_trial, study_of, trial_states, write_record
+from critbatch.checkpoint import remove_checkpoint
 from critbatch.errors import UserError
 from critbatch.records import Outcome, Run
 from critbatch.study_records import Study
@@ -120,7 +121,7 @@ class Store(Shelf):
             storage.set_trial_state_values(claim.trial, state, [brief.score])
             self._mine.discard(claim.trial)
         self._records[claim.key] = run
-        self.checkpoint(claim.key).unlink(missing_ok=True)
+        remove_checkpoint(self.checkpoint(claim.key))
         return True
 
     def release(self, claim: Claim) -> None:

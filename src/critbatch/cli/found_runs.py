@@ -13,6 +13,7 @@ from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.loss_records import Solution
 from critbatch.solutions import load_solution, model_with
+from critbatch.zoo.tasks import TASKS
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -28,7 +29,8 @@ class RunsSetting(Setting):
     """As `Setting`, for the task that some runs were made with. Records go beside the first run unless told otherwise.
 
     Raises:
-        UserError: if a file holds no weights, or the runs are of different tasks.
+        UserError: if a file holds no weights, or the runs are of different tasks, or of one that is not built in and
+            not given.
     """
 
     def __init__(
@@ -46,6 +48,12 @@ class RunsSetting(Setting):
         names = {name for name, _, _ in found} if task is None else {task}
         if len(names) > 1:
             raise UserError(f"The runs are of different tasks ({', '.join(sorted(names))}): give runs of one task.")
+        # The file may be anybody's: it does not decide which code runs here.
+        if task is None and (foreign := names - TASKS.keys()):
+            raise UserError(
+                f"{runs[0]} is of the task {foreign.pop()!r}, which is not built in: give your task with --task, as in "
+                "--task path/to/file.py:task."
+            )
         super().__init__(
             names.pop(), out=out or runs[0].parent, device=device, threads=threads, language=language, as_json=as_json
         )

@@ -15,7 +15,7 @@ OneRun = Annotated[
     Path, typer.Argument(metavar="RUN", help="A file that `critbatch train` wrote: run-….json, or its .weights.pt.")
 ]
 OtherTask = Annotated[
-    str | None, typer.Option("--task", metavar="TASK", help="Where the runs' task is now, if it was moved.")
+    str | None, typer.Option("--task", metavar="TASK", help="The runs' task, where it is not built in.")
 ]
 Examples = Annotated[
     int | None, typer.Option("--examples", min=1, help="Of the training set, always the same.  [default: all]")

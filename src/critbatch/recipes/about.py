@@ -14,6 +14,7 @@ class About:
         paper: where it is from.
         changes: what it does otherwise than plain SGD.
         needs: what it asks for: memory, time, processes.
+        later_batches: the option that sets or bounds the batches of later phases; "" where there is none.
         usual_rate: a learning rate to begin with, of a batch size; tuned to no task.
     """
 
@@ -21,3 +22,4 @@ class About:
     changes: str
     needs: str
     usual_rate: Callable[[int], float]
+    later_batches: str = ""

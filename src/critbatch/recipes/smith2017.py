@@ -74,4 +74,5 @@ ABOUT = About(
     changes="the batch grows where the learning rate would fall",
     needs="data for the largest batch",
     usual_rate=usual_rate,
+    later_batches="largest_batch",
 )

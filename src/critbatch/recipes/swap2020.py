@@ -89,4 +89,5 @@ ABOUT = About(
     changes="large batches, then copies with small ones, each alone, then their mean",
     needs="weights and optimizer of each copy; a process for each copy to be fast",
     usual_rate=usual_rate,
+    later_batches="small_batch_size",
 )
