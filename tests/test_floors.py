@@ -64,6 +64,8 @@ FLOORS = [
         "gradient_noise",
         "squared_norms",
         "noise_meter",
+        "monitor_sizes",
+        "monitor_step",
         "monitor_hooks",
         "monitor_window",
         "monitor",

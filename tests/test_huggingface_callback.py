@@ -50,7 +50,12 @@ class Model(nn.Module):
 
 
 def trained(
-    folder: Path, *callbacks: Any, resume: bool = False, model: Model | None = None, **settings: Any
+    folder: Path,
+    *callbacks: Any,
+    resume: bool = False,
+    model: Model | None = None,
+    collate: Any = None,
+    **settings: Any,
 ) -> tuple[Model, Any]:
     given = {
         "max_grad_norm": 0.0,
@@ -75,6 +80,7 @@ def trained(
         train_dataset=ROWS,
         optimizer_cls_and_kwargs=(torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
         callbacks=list(callbacks),
+        data_collator=collate,
     )
     trainer._get_train_sampler = lambda *_: torch.utils.data.SequentialSampler(ROWS)  # type: ignore[arg-type]
     trainer.train(resume_from_checkpoint=resume)
@@ -152,9 +158,49 @@ def test_it_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
 
 def test_what_it_cannot_watch_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="accumulate gradients"):
-        trained(tmp_path, BatchSizeMonitor(by="micro_batches"))
+        trained(tmp_path, BatchSizeMonitor(by="micro_batches", strict=True))
     with pytest.raises(UserError, match="Training has not begun"):
         BatchSizeMonitor().advice()
+
+
+class Reshaped(Model):
+    """Its layers see another number of examples than there are."""
+
+    def forward(self, inputs: Tensor, labels: Tensor, epoch: Tensor | None = None) -> dict[str, Tensor]:
+        logits = self.net(inputs.view(-1, 2, 4).repeat(1, 2, 1).flatten(0, 1)).view(len(inputs), 2, 3).mean(1)
+        return {"loss": functional.cross_entropy(logits, labels), "logits": logits}
+
+
+@pytest.mark.parametrize("settings", [{}, {"gradient_accumulation_steps": 2}], ids=str)
+def test_what_it_cannot_watch_does_not_end_the_training(
+    tmp_path: Path, settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    callback = BatchSizeMonitor(language=None, by="examples")
+    watched, _ = trained(tmp_path, callback, model=Reshaped(), **settings)
+    alone, _ = trained(tmp_path, model=Reshaped(), **settings)
+    assert all(map(torch.equal, watched.parameters(), alone.parameters()))
+    assert callback.noise_scale().reason == "not_measurable"
+    assert "The log" not in callback.advice().text() and "the log says why" in callback.advice().text()
+    assert sum("examples" in record.message for record in caplog.records) == 1
+    with pytest.raises(UserError, match="examples"):
+        trained(tmp_path, BatchSizeMonitor(language=None, by="examples", strict=True), model=Reshaped(), **settings)
+
+
+def test_the_trainer_s_batch_size_tells_which_tensors_hold_examples(tmp_path: Path) -> None:
+    class Dated(Model):
+        def forward(self, epoch: Tensor, inputs: Tensor, labels: Tensor) -> Tensor:  # type: ignore[override]
+            return super().forward(inputs, labels)["loss"][None]
+
+    def collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = {key: torch.stack([row[key] for row in rows]) for key in ("inputs", "labels")}
+        return {"epoch": torch.zeros(2), **batch}
+
+    callback, usual = BatchSizeMonitor(language=None), BatchSizeMonitor(language=None)
+    settings = {"gradient_accumulation_steps": 3, "remove_unused_columns": False}
+    trained(tmp_path, callback, model=Dated(), collate=collate, **settings)
+    trained(tmp_path, usual, **settings)
+    assert callback.noise_scale().examples == pytest.approx(usual.noise_scale().examples, rel=1e-5)
+    assert callback.advice().batch_size == 24
 
 
 WORKER = """

@@ -13,7 +13,6 @@ from torch import nn
 import processes
 from critbatch.errors import UserError
 from critbatch.integrations.after_backward import AfterBackward
-from critbatch.integrations.watch import Watch, examples_in
 
 
 @pytest.mark.parametrize(
@@ -39,13 +38,6 @@ def test_without_the_package_it_says_what_to_install(
     monkeypatch.delitem(sys.modules, f"critbatch.integrations.{module}", raising=False)
     with pytest.raises(UserError, match=sentence):
         importlib.import_module(f"critbatch.integrations.{module}")
-
-
-def test_a_batch_has_as_many_examples_as_its_first_tensor() -> None:
-    rows = torch.zeros(5, 2)
-    assert examples_in(rows) == examples_in([rows, torch.zeros(3)]) == examples_in({"text": "abc", "x": rows}) == 5
-    assert examples_in((torch.tensor(1.0), [{"x": rows}])) == 5
-    assert examples_in("abc") == examples_in(None) == 0
 
 
 def test_a_call_after_backward_sees_all_gradients() -> None:
@@ -79,10 +71,3 @@ def test_in_two_processes_it_sees_their_mean(tmp_path: Path) -> None:
     processes.run(WORKER, tmp_path)
     for rank in range(2):
         assert torch.equal(*torch.load(tmp_path / f"{rank}.pt", weights_only=True), torch.full((1, 2), 0.5))
-
-
-def test_several_processes_need_their_own_way() -> None:
-    model = nn.Linear(2, 1)
-    watch = Watch(by="examples", examples=10, window=10, language=None)
-    with pytest.raises(UserError, match="use by='processes'"):
-        watch.begin(model, torch.optim.SGD(model.parameters()), accumulation=1, processes=2)

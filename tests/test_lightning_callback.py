@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
-def loader(batch_size: int = 8) -> DataLoader[Any]:
-    return DataLoader(TensorDataset(INPUTS, LABELS), batch_size=batch_size)
+def loader(batch_size: int = 8, collate: Any = None) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(INPUTS, LABELS), batch_size=batch_size, collate_fn=collate)
 
 
 class Module(lightning.LightningModule):  # type: ignore[misc,name-defined]
@@ -66,6 +67,7 @@ def fitted(
     module: Module | None = None,
     batch_size: int = 8,
     checkpoint: Path | None = None,
+    collate: Any = None,
     **settings: Any,
 ) -> tuple[Module, Any]:
     module = module or Module()
@@ -81,7 +83,7 @@ def fitted(
             callbacks=list(callbacks),
             **given,
         )
-        trainer.fit(module, loader(batch_size), ckpt_path=checkpoint)
+        trainer.fit(module, loader(batch_size, collate), ckpt_path=checkpoint)
     return module, trainer
 
 
@@ -184,13 +186,83 @@ def test_what_it_cannot_watch_is_one_sentence(tmp_path: Path) -> None:
             return [torch.optim.SGD(self.net.parameters(), lr=0.1) for _ in range(2)]
 
     with pytest.raises(UserError, match="one optimizer, but this one has 2"):
-        fitted(tmp_path, BatchSizeMonitor(), module=Two())
+        fitted(tmp_path, BatchSizeMonitor(strict=True), module=Two())
     with pytest.raises(UserError, match="accumulate gradients"):
-        fitted(tmp_path, BatchSizeMonitor(by="micro_batches"))
+        fitted(tmp_path, BatchSizeMonitor(by="micro_batches", strict=True))
     with pytest.raises(UserError, match="Training has not begun"):
         BatchSizeMonitor().advice()
     with pytest.raises(UserError, match="every=0"):
         BatchSizeMonitor(every=0)
+
+
+@dataclasses.dataclass
+class Graphs:
+    inputs: Tensor
+    labels: Tensor
+
+    def to(self, *args: Any, **kwargs: Any) -> Graphs:
+        return self
+
+
+def as_graphs(rows: list[Any]) -> Any:
+    return Graphs(*map(torch.stack, zip(*rows, strict=True)))
+
+
+def with_an_epoch(rows: list[Any]) -> Any:
+    inputs, labels = map(torch.stack, zip(*rows, strict=True))
+    return {"epoch": torch.zeros(2), "inputs": inputs, "labels": labels}
+
+
+class Unpacking(Module):
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        parts = batch if isinstance(batch, dict) else vars(batch)
+        return super().training_step((parts["inputs"], parts["labels"]), index)
+
+
+@pytest.mark.parametrize("collate", [as_graphs, with_an_epoch])
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_batches_of_any_kind_tell_the_same(tmp_path: Path, collate: Any, accumulation: int) -> None:
+    usual, other = BatchSizeMonitor(language=None), BatchSizeMonitor(language=None)
+    fitted(tmp_path, usual, accumulate_grad_batches=accumulation)
+    fitted(tmp_path, other, module=Unpacking(), collate=collate, accumulate_grad_batches=accumulation)
+    assert other.noise_scale() == usual.noise_scale()
+    assert other.advice().batch_size == usual.advice().batch_size == 8 * accumulation
+
+
+def test_what_it_cannot_watch_does_not_end_the_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Two(Module):
+        def __init__(self) -> None:
+            super().__init__(manual=1)
+
+        def configure_optimizers(self) -> Any:
+            return [torch.optim.SGD(self.net.parameters(), lr=0.1) for _ in range(2)]
+
+        def optimizers(self, *args: Any, **kwargs: Any) -> Any:
+            return super().optimizers(*args, **kwargs)[0]
+
+    callback = BatchSizeMonitor(language=None)
+    fitted(tmp_path, callback, module=Two())
+    with pytest.raises(UserError, match=r"Nothing was measured.*one optimizer, but this one has 2"):
+        callback.noise_scale()
+    assert sum("one optimizer" in record.message for record in caplog.records) == 1
+
+
+def test_weights_that_another_callback_unfreezes_are_seen(tmp_path: Path) -> None:
+    class Backbone(Module):
+        @property
+        def backbone(self) -> nn.Module:
+            return self.net[0]  # type: ignore[index,no-any-return]
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD([weight for weight in self.parameters() if weight.requires_grad], lr=0.1)
+
+    for accumulation in (1, 2):
+        callback = BatchSizeMonitor(language=None)
+        unfreeze = lightning.callbacks.BackboneFinetuning(unfreeze_backbone_at_epoch=1, verbose=False)
+        fitted(tmp_path, unfreeze, callback, module=Backbone(), accumulate_grad_batches=accumulation, max_epochs=2)
+        assert callback._watch.monitor is not None
+        assert [layer.name for layer in callback._watch.monitor.layers()] == ["net.0", "net.2"]
+        assert callback.noise_scale().pairs == 12 // accumulation
 
 
 WORKER = """

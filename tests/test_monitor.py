@@ -166,7 +166,7 @@ def test_gradients_and_training_are_the_same_with_a_monitor() -> None:
 
 def test_what_it_cannot_compare_is_one_sentence() -> None:
     model = TASK.new_model(0)
-    monitor = Monitor(model, by="micro_batches")
+    monitor = Monitor(model, by="micro_batches", strict=True)
     with pytest.raises(UserError, match="no backward pass since the last"):
         monitor.update()
     accumulate(model, [0, 8])
@@ -181,6 +181,10 @@ def test_what_it_cannot_compare_is_one_sentence() -> None:
         Monitor(model, optimizer=torch.optim.Adam(model.parameters()))
     with pytest.raises(UserError, match="by='magic' is not known"):
         Monitor(model, by="magic")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="weights='most' is not known"):
+        Monitor(model, weights="most")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="batch_size=0 is not possible"):
+        Monitor(model, batch_size=0)
 
 
 def test_a_closed_monitor_leaves_no_hook() -> None:

@@ -95,7 +95,7 @@ def _fieller(
         return None, None
     root = math.sqrt(root2)
     if a > 0 and signal > 0:
-        return max(0.0, (b - root) / a), (b + root) / a
+        return max(0.0, (b - root) / a), max(0.0, (b + root) / a)
     # The signal may be zero, so that any larger ratio is possible.
     above = max((b - root) / a, (b + root) / a) if a else 0.0
     return max(0.0, above), None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -15,37 +17,73 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.examples import leaves
-from critbatch.monitor_hooks import ExampleHooks, MicroBatchHooks, ProcessHooks
+from critbatch.monitor_hooks import (
+    ExampleHooks,
+    GradientHooks,
+    Pass,
+    big_norm2,
+    is_sharded,
+    refuse_other_shards,
+    small_norms2,
+)
 from critbatch.monitor_records import MonitorAdvice
-from critbatch.monitor_window import Waiting, Window
+from critbatch.monitor_sizes import HOW, AmbiguousSizeError, Evidence, ExampleCounter
+from critbatch.monitor_step import (
+    NothingToCompareError,
+    OtherWeightsError,
+    PassesError,
+    Scales,
+    SizeError,
+    Sums,
+    Tally,
+    UnmeasurableError,
+    over_processes,
+)
+from critbatch.monitor_window import BatchSize, Waiting, Weights, Window
 from critbatch.noise_meter import layers, preconditioner
 from critbatch.predict.other_sizes import advise_from_noise
 from critbatch.predict.step_curve import StepSeconds, step_curve
 from critbatch.records import LayerNoise, NoiseScale
-from critbatch.squared_norms import squares
 
 By = Literal["auto", "examples", "micro_batches", "processes"]
+NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's."
+HOPELESS = 10  # steps that cannot be measured, and none that can: measuring ends
+HALF = (torch.float16, torch.bfloat16)
+log = logging.getLogger("critbatch")
 
 
 class Monitor:
     """Watches a model's gradients while a loop of your own trains it, and tells the gradient noise scale.
 
-    ``monitor.update()`` comes after the last ``backward()`` of a step and before anything changes the gradients:
-    clipping, unscaling, the optimizer. Gradients must be None or zero before the first ``backward()`` of a step. The
-    loss is a mean over the examples of a micro-batch, divided by the number of micro-batches or not.
+    ``monitor.update()`` comes after the last ``backward()`` of a step and before the optimizer. ``discard()`` comes in
+    its place after a step that is thrown away. Gradients are None or zero before the first ``backward()`` of a step.
+
+    It works in several processes, with DistributedDataParallel or ``fully_shard``: the gradients of all are compared,
+    and all must call ``update()`` as often.
+
+    Watching does not end a training. A step that cannot be measured is left out, and the log says why, once for each
+    reason; where no step can be measured, measuring ends. `problem` is the last sentence, ``noise_scale().reason``
+    the most common reason. With ``strict=True`` it is an error.
 
     Args:
-        model: in several processes, the DistributedDataParallel model.
+        model: in several processes, the DistributedDataParallel model, or that given to ``fully_shard``.
         by: which small gradients are compared with that of the whole batch. "micro_batches": those of gradient
-            accumulation, two or more a step. "processes": those of each process of a DDP run, before they are averaged.
+            accumulation, two or more a step over all processes. "processes": the same, of a model in several processes.
             "examples": those of single examples, by `critbatch.per_example.GhostNorms`, which takes a
-            part of a backward pass more. "auto" is "processes" for a DDP model of several processes, else "examples".
+            part of a backward pass more; not of a sharded model. "auto" is "processes" for a model in several
+            processes, else "examples".
         examples: how many there are to draw from without replacement; infinite unless given.
+        batch_size: examples in a step, over all processes. Counted from the shapes of what goes into the model and
+            comes out of it unless given; where those disagree it must be.
+        weights: how the micro-batches of a step count in its gradient, where their sizes differ. "equal": the loss of
+            each is a mean over its own examples, divided by their number or not. "by_size": each is a sum over its
+            examples, or their tokens, divided by one number for all. "auto" finds out from the gradients.
         optimizer: also tells the noise scale in the metric of its second moments (Adam and its like); not by examples.
         window: the noise scale is that of the last so many steps.
         timed: whether the seconds between updates are noted, so that `advice` knows those of a step.
-        process_group: by processes, of a model whose DistributedDataParallel wrapper is not at hand.
+        process_group: of a model whose gradients are averaged over processes, but whose DistributedDataParallel wrapper
+            is not at hand.
+        strict: whether a step that cannot be measured raises a UserError.
 
     Raises:
         UserError: if the model cannot be watched this way: a layer whose examples cannot be told apart, say.
@@ -57,74 +95,294 @@ class Monitor:
         *,
         by: By = "auto",
         examples: float = math.inf,
+        batch_size: int | None = None,
+        weights: Weights = "auto",
         optimizer: Optimizer | None = None,
         window: int = 100,
         timed: bool = False,
         process_group: torch.distributed.ProcessGroup | None = None,
+        strict: bool = False,
     ) -> None:
-        if window < 1:
-            raise UserError(f"window={window} is not possible: use 1 or more.")
+        check_arguments(by=by, window=window, batch_size=batch_size, weights=weights)
         parallel = isinstance(model, DistributedDataParallel)
         if by == "auto":
-            by = "processes" if parallel and torch.distributed.get_world_size() > 1 else "examples"
+            shared = parallel or any(map(is_sharded, model.parameters()))
+            by = "processes" if shared and torch.distributed.get_world_size() > 1 else "examples"
         if by == "examples" and optimizer is not None:
             raise UserError("by='examples' has no noise scale in the optimizer's metric: use by='micro_batches'.")
-        named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-        self.names = [name.removeprefix("module.") if parallel else name for name, _ in named]
-        self.parameters = [weight for _, weight in named]
         self.model, self.by, self.examples, self.optimizer = model, by, examples, optimizer
-        self.steps = 0  # seen
+        self.batch_size, self.strict = batch_size, strict
+        self.steps = 0  # updates
+        self.problem = ""  # why the last step that was left out could not be measured
         self.timed, self._last_update = timed, math.nan
-        self._group = process_group
-        self._window = Window(window, examples)
-        self._sizes: list[int] = []
+        self._window = Window(
+            window, examples, by_examples=by == "examples", weights=weights, leave_out=self._leave_out
+        )
         self._factors: list[Tensor] | None = None
         self._batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
-        self._counter = model.register_forward_pre_hook(self._count, with_kwargs=True)
-        try:
-            self._hooks = self._make_hooks()
-        except BaseException:
-            self._counter.remove()
-            raise
+        self._counter = ExampleCounter()
+        self._calls_told = False  # whether `micro_batch` says when a pass begins
+        self._fault: Exception | None = None  # of a hook, to be told at the next update
+        self._stale = False  # whether other weights are trained than those with hooks
+        self._off = False
+        self._logged: set[str] = set()
+        self._examples: ExampleHooks | None = None
+        self._own_handles: list[Any] = []
+        self._make_hooks()
+        self._group = self._find_group(process_group)
+        if by == "processes" and self._group is None:
+            self.close()
+            raise UserError(
+                f"by='processes' needs a DistributedDataParallel model, but got a {type(model).__name__}: wrap it, or "
+                "use by='examples'."
+            )
 
-    def _make_hooks(self) -> ExampleHooks | MicroBatchHooks | ProcessHooks:
-        if self.by == "examples":
-            return ExampleHooks(self.model)
-        if self.by == "micro_batches":
-            return MicroBatchHooks(self.parameters, self._metric)
-        if self.by == "processes":
-            return ProcessHooks(self.model, self.parameters, self._metric, self._group)
-        raise UserError(f"by={self.by!r} is not known: use auto, examples, micro_batches or processes.")
+    def _make_hooks(self) -> None:
+        """On the weights that need a gradient now."""
+        named = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
+        parallel = isinstance(self.model, DistributedDataParallel)
+        self.names = [name.removeprefix("module.") if parallel else name for name, _ in named]
+        self.parameters = [weight for _, weight in named]
+        self._half = any(weight.dtype in HALF for weight in self.parameters)
+        refuse_other_shards(self.model, self.parameters)
+        if any(map(is_sharded, self.parameters)):
+            if self.by == "examples":
+                raise UserError("by='examples' does not see the weights of a sharded model: use by='processes'.")
+            if self.optimizer is not None:
+                raise UserError("A sharded model has no noise scale in the optimizer's metric: leave `optimizer` out.")
+        # The first pre-hook: a step that was thrown away is noticed before the others look, and weights that are cut
+        # into parts are still so.
+        self._own_handles = [self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True, prepend=True)]
+        try:
+            if self.by == "examples":
+                self._examples = ExampleHooks(self.model, [name for name, _ in named])
+            self._gradients = GradientHooks(
+                self.model, self.parameters, self._metric, norms=self.by != "examples", failed=self._failed
+            )
+            self._own_handles.append(self.model.register_forward_hook(self._after_forward))
+        except BaseException:
+            self._take_off_hooks()
+            raise
+        self._trained, self._stale = self._trained_weights(), False
+
+    def _trained_weights(self) -> list[tuple[int, bool]]:
+        """Which weights there are, and which of them are trained. Those of a sharded model change their identity."""
+        sharded = self._gradients.sharded
+        return [(0 if sharded else id(weight), weight.requires_grad) for weight in self.model.parameters()]
+
+    def _find_group(self, given: torch.distributed.ProcessGroup | None) -> torch.distributed.ProcessGroup | None:
+        if given is not None:
+            return given
+        if isinstance(self.model, DistributedDataParallel):
+            return self.model.process_group
+        if self._gradients.sharded:
+            weight: Any = self.parameters[0]
+            return weight.device_mesh.get_group()  # type: ignore[no-any-return]
+        return None
 
     def micro_batch(self, examples: int) -> None:
         """Say how many examples the next backward pass is of, before its forward pass.
 
-        Only where the model itself is not called, but parts of it: from the first call on, its calls are not counted.
+        Where the model itself is not called, but parts of it, or where the tensors do not tell. From the first call on,
+        the model's calls are not counted.
         """
-        self._counter.remove()
-        self._hooks.next_pass()
-        self._sizes.append(examples)
+        self._calls_told = True
+        if not self._off:
+            self._begin_pass(size=int(examples))
 
-    def update(self, *, gradient_scale: float = 1.0, unscaled: bool = False) -> None:
+    def begin_batch(self, batch: Any) -> None:
+        """As `micro_batch`, for a trainer that has the batch, and not its number of examples."""
+        self._calls_told = True
+        if not self._off:
+            evidence = Evidence()
+            evidence.add_inputs((batch,), {})
+            self._begin_pass(evidence=evidence)
+
+    def expect(self, examples: int) -> None:
+        """Say how many examples most passes of this process have: where tensors disagree, those are followed."""
+        self._counter = ExampleCounter(examples)
+
+    def discard(self) -> None:
+        """Forget the backward passes since the last update: those of a step that is thrown away."""
+        self._gradients.passes = []
+        if self._examples is not None:
+            self._examples.discard()
+        self._factors = None
+
+    def update(
+        self,
+        *,
+        batch_size: int | Sequence[int] | None = None,
+        gradient_scale: float = 1.0,
+        unscaled: bool = False,
+    ) -> None:
         """Take over what the step's backward passes showed.
 
         Args:
+            batch_size: examples in the step, over all processes; or one number for each backward pass of this process.
+                As given to the monitor, or else counted, unless given here.
             gradient_scale: what the gradients are multiplied with, such as ``scaler.get_scale()`` of a GradScaler.
             unscaled: whether the scaler has divided them by it since the backward passes.
 
         Raises:
-            NothingToCompareError: a UserError; one micro-batch, or no backward pass since the last call.
-            UserError: if forward and backward passes do not belong together.
+            NothingToCompareError: a UserError; strict alone: one micro-batch, or no backward pass since the last call.
+            UserError: strict alone: if the step cannot be measured.
         """
         now = time.perf_counter()
         seconds, self._last_update = now - self._last_update, now
-        sizes, self._sizes = self._sizes, []
-        seen = self._hooks.take(sizes)
-        big_norm2 = squares([weight.grad for weight in self.parameters], self._metric())
-        asked = seconds if self.timed and not math.isnan(seconds) else None
-        self._window.add(Waiting(seen, big_norm2, gradient_scale, 1.0 if unscaled else gradient_scale, asked))
-        self._factors = None
         self.steps += 1
+        if self._off and self._group is None:
+            return
+        problem: UnmeasurableError | None = None
+        sums: Sums | None = None
+        told: BatchSize | None = None
+        try:
+            told = self._told(batch_size)
+            sums = self._sums(batch_size if isinstance(batch_size, Sequence) else None, counted=told is not None)
+        except UnmeasurableError as error:
+            problem = error
+        except Exception as error:
+            self._fault = self._fault or error
+            problem = UnmeasurableError(in_words(error))
+        self._factors = None
+        world = 1 if self._group is None else torch.distributed.get_world_size(self._group)
+        if problem is not None and world == 1:
+            self._window.skip(problem)
+        else:
+            # Other processes wait for the sums of this one, whatever it has.
+            later = over_processes(sums or self._no_sums(), self._group, sharded=self._gradients.sharded)
+            scales = Scales(gradient_scale, 1.0 if unscaled else gradient_scale, world)
+            timed = seconds if self.timed and not math.isnan(seconds) else None
+            self._window.add(Waiting(later, scales, told, timed, problem, self._half))
+        if self.strict:
+            self._window.settle()
+        self._end_if_hopeless()
+        if self._gradients.sharded:
+            self._stale = self._trained_weights() != self._trained
+        if self._stale and not self._off:
+            self._watch_other_weights()
+
+    def _sums(self, sizes: Sequence[int] | None, *, counted: bool) -> Sums:
+        """What this process saw since the last update.
+
+        Args:
+            sizes: of the passes, where the user says; None to count them.
+            counted: whether the size of the step is known anyway.
+        """
+        passes = self._gradients.take()
+        examples = self._examples
+        if self._fault is not None:
+            raise self._fault
+        if self._off:
+            raise UnmeasurableError(self.problem)
+        if self._stale:
+            raise OtherWeightsError(
+                "Weights were frozen, unfrozen or put in: from the next step on measuring begins anew."
+            )
+        backward = [one for one in passes if one.fired]
+        if not backward:
+            if examples is not None:
+                examples.discard()
+            raise NothingToCompareError(NO_PASS)
+        if any(one.repeated for one in backward):
+            raise PassesError(
+                "Two backward passes went through one forward pass, or parts of it: give one backward pass for each."
+            )
+        if len(passes) > len(backward) and sizes is None and not counted:
+            raise PassesError(
+                f"A step had {len(passes)} forward passes and {len(backward)} backward passes: give one backward pass "
+                "for each, or update(batch_size=...)."
+            )
+        known, ambiguous = self._sizes(backward, sizes)
+        by_pass, small = self._small(backward, known)
+        if known is None and examples is not None and len(by_pass) == len(backward):
+            known = [norms2.shape[1] for norms2 in by_pass]
+        if known is None and ambiguous is not None and not counted:
+            raise SizeError(str(ambiguous))
+        big = big_norm2(self.parameters, self._metric())
+        return _summed(self._gradients, backward, known, by_pass, small, big, by_examples=examples is not None)
+
+    def _small(self, passes: list[Pass], sizes: list[int] | None) -> tuple[list[Tensor], Tensor]:
+        """Squared norms of each pass's small gradients, and their sum over the passes, shape (rows, weights)."""
+        if self._examples is not None:
+            norms2 = self._examples.take(sizes)
+            if not norms2:
+                raise NothingToCompareError(NO_PASS)
+            return norms2, torch.stack([of_pass.sum(1) for of_pass in norms2]).sum(0)[None]
+        every = small_norms2(passes, len(self.parameters))
+        return list(every[:, :, 0]), every.sum(0).T
+
+    def _sizes(
+        self, passes: list[Pass], told: Sequence[int] | None
+    ) -> tuple[list[int] | None, AmbiguousSizeError | None]:
+        """Examples in each pass; None where they are not known, and why, if tensors disagree."""
+        if told is not None:
+            if len(told) != len(passes) or min(told, default=0) < 1:
+                raise SizeError(
+                    f"batch_size={list(told)} does not fit a step of {len(passes)} backward passes: give one number "
+                    "above 0 for each."
+                )
+            return [int(size) for size in told], None
+        if all(one.size is None and one.evidence is None for one in passes):
+            if self._examples is not None:
+                return None, None  # the layers alone say how many there are
+            return None, AmbiguousSizeError(f"The model itself is not called, but parts of it: {HOW}.")
+        sizes = []
+        for one in passes:
+            try:
+                size = one.size if one.size is not None else self._counter.count(one.evidence or Evidence())
+            except AmbiguousSizeError as error:
+                return None, error
+            if size < 1:
+                return None, AmbiguousSizeError(f"A micro-batch has {size} examples: {HOW}.")
+            sizes.append(size)
+        return sizes, None
+
+    def _told(self, batch_size: int | Sequence[int] | None) -> BatchSize | None:
+        if batch_size is None or isinstance(batch_size, Sequence):
+            of_all = self.batch_size if batch_size is None else None
+            return BatchSize(of_all, always=True) if of_all is not None else None
+        if batch_size < 1:
+            raise SizeError(f"batch_size={batch_size} is not possible: use 1 or more.")
+        return BatchSize(int(batch_size), always=False)
+
+    def _no_sums(self) -> Sums:
+        """Of a process that cannot measure a step which others may."""
+        device = self.parameters[0].device if self.parameters else torch.device("cpu")
+        rows = 1 if self.by == "examples" or self._metric() is None else 2
+        nothing = torch.zeros(rows, len(self.parameters), device=device)
+        entries = self._gradients.entries.of_pass(Pass(), nothing)
+        tally = torch.tensor(Tally(problems=1.0), dtype=torch.float64, device=device)
+        return Sums(nothing, nothing, entries, entries, tally)
+
+    def _failed(self, error: Exception) -> None:
+        self._fault = self._fault or error
+
+    def _leave_out(self, error: UnmeasurableError) -> None:
+        self.problem = str(error)
+        if self.strict:
+            raise error
+        if error.reason not in self._logged:
+            self._logged.add(error.reason)
+            log.warning("critbatch.Monitor leaves out a step, and others like it. %s", self.problem)
+
+    def _end_if_hopeless(self) -> None:
+        """Stop measuring where nothing can be measured."""
+        if self._off or self.strict:
+            return
+        if self._fault is not None or (self._group is None and self._hopeless()):
+            self._off = True
+            self._take_off_hooks()
+            log.warning("critbatch.Monitor measures no further steps. Training goes on.")
+
+    def _hopeless(self) -> bool:
+        return not self._window.steps and sum(self._window.left_out.values()) >= HOPELESS
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """Steps that could not be measured, by the reason: a key of reporting/words.py."""
+        self._window.settle()
+        return self._window.left_out
 
     @property
     def skipped(self) -> int:
@@ -204,8 +462,17 @@ class Monitor:
     def close(self) -> None:
         """Take the hooks off."""
         self._window.settle()
-        self._counter.remove()
-        self._hooks.close()
+        self._off = True
+        self._take_off_hooks()
+
+    def _take_off_hooks(self) -> None:
+        for handle in self._own_handles:
+            handle.remove()
+        self._own_handles = []
+        if self._examples is not None:
+            self._examples.close()
+        if hasattr(self, "_gradients"):
+            self._gradients.close()
 
     def __enter__(self) -> Monitor:
         return self
@@ -223,14 +490,101 @@ class Monitor:
             self._factors = preconditioner(self.optimizer, self.parameters)
         return self._factors
 
-    def _count(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if torch.is_grad_enabled() and module.training:
-            found = [leaf for given in (*args, *kwargs.values()) for leaf in _tensors(given) if leaf.ndim]
-            self._sizes.append(len(found[0]) if found else 0)
+    def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._calls_told or self._fault is not None or not torch.is_grad_enabled():
+            return
+        try:
+            evidence = Evidence()
+            evidence.add_inputs(args, kwargs)
+            self._begin_pass(evidence=evidence)
+        except Exception as error:
+            self._failed(error)
+
+    def _after_forward(self, module: nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
+        if self._calls_told or self._fault is not None or not torch.is_grad_enabled():
+            return
+        try:
+            self._gradients.see_outputs(outputs)
+        except Exception as error:
+            self._failed(error)
+
+    def _begin_pass(self, *, size: int | None = None, evidence: Evidence | None = None) -> None:
+        if self._gradients.thrown_away():
+            self.discard()
+        if not self._gradients.passes and not self._gradients.sharded and self._trained_weights() != self._trained:
+            # Hooks cannot be changed while they are called.
+            self._stale = True
+            if self._calls_told:
+                self._watch_other_weights()
+        if self._examples is not None:
+            self._examples.end_pass()
+        self._gradients.begin_pass(size, evidence)
+
+    def _watch_other_weights(self) -> None:
+        """Where weights were frozen, unfrozen or put in, it is another gradient from here on."""
+        self._window.restart()
+        self._take_off_hooks()
+        self._factors = None
+        try:
+            self._make_hooks()
+        except Exception as error:
+            self._off, self.problem = True, in_words(error)
+            log.warning("critbatch.Monitor measures no further steps. Training goes on. %s", self.problem)
 
 
-def _tensors(given: Any) -> list[Tensor]:
-    return leaves(given) if isinstance(given, (Tensor, tuple, dict)) else []
+def in_words(error: Exception) -> str:
+    """The sentence of an error. One with a tensor in it stays unsaid: its memory may be gone."""
+    if isinstance(error, UserError):
+        return str(error)
+    said = all(isinstance(part, (str, int, float)) for part in error.args)
+    return f"Measuring failed with {type(error).__name__}" + (f": {error}" if said and error.args else ".")
+
+
+def check_arguments(*, by: str, window: int, batch_size: int | None, weights: str = "auto") -> None:
+    """Raise a UserError if an argument of a `Monitor` is not possible."""
+    if by not in get_args(By):
+        raise UserError(f"by={by!r} is not known: use auto, examples, micro_batches or processes.")
+    if window < 1:
+        raise UserError(f"window={window} is not possible: use 1 or more.")
+    if batch_size is not None and batch_size < 1:
+        raise UserError(f"batch_size={batch_size} is not possible: use 1 or more.")
+    if weights not in get_args(Weights):
+        raise UserError(f"weights={weights!r} is not known: use auto, equal or by_size.")
+
+
+def _summed(
+    hooks: GradientHooks,
+    passes: list[Pass],
+    sizes: list[int] | None,
+    by_pass: list[Tensor],
+    small: Tensor,
+    big: Tensor,
+    *,
+    by_examples: bool,
+) -> Sums:
+    """The sums of one process."""
+    entries = torch.stack([hooks.entries.of_pass(one, small) for one in passes])
+    device, double = small.device, torch.float64
+    known = Tally(passes=len(passes), unknown=float(len(passes)))
+    trend = trend_logs = torch.zeros((), dtype=double, device=device)
+    if sizes is not None:
+        known = Tally(
+            passes=len(passes),
+            examples=sum(sizes),
+            inverse=sum(1 / size for size in sizes),
+            squares=sum(size**2 for size in sizes),
+            logs=sum(math.log(size) for size in sizes),
+        )
+        if len(by_pass) == len(sizes):
+            factors = torch.tensor([1.0 if by_examples else size**-0.5 for size in sizes], dtype=double, device=device)
+            logs = torch.tensor([math.log(size) for size in sizes], dtype=double, device=device)
+            weights = torch.stack([norms2.sum() for norms2 in by_pass]).to(double) * factors
+            trend, trend_logs = weights.sum(), (weights * logs).sum()
+    tally = torch.tensor(known, dtype=double, device=device)
+    tally[Tally._fields.index("trend")] = trend
+    tally[Tally._fields.index("trend_logs")] = trend_logs
+    tally[Tally._fields.index("magnitude")] = entries.norm(dim=1).sum()
+    return Sums(small, big, entries.sum(0), hooks.entries.of_grads(small), tally)
 
 
 def _kind(optimizer: Optimizer | None) -> str:

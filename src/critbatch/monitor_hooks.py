@@ -1,185 +1,361 @@
-"""The three ways in which a `Monitor` sees small gradients: of examples, of micro-batches, of processes."""
+"""What a `Monitor` sees of each forward and backward pass: shapes, squared norms, a few entries of gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
+from critbatch.monitor_sizes import Evidence, declare_layouts, tensors_in
+from critbatch.monitor_step import UnmeasurableError
 from critbatch.per_example.ghost import GhostNorms
-from critbatch.squared_norms import squares_of
+from critbatch.squared_norms import squares, squares_of
 
-NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's."
 Metric = Callable[[], list[Tensor] | None]
+ENTRIES = 16  # sampled of each weight's gradient
+MOST_SAMPLED = 64  # weights
 
 
-class NothingToCompareError(UserError):
-    """A step that shows nothing of the noise: it had one micro-batch, or no backward pass."""
-
-
-class Seen(NamedTuple):
-    """What one step showed of its small gradients, in the units of the gradient of the whole batch.
+@dataclass(eq=False)
+class Pass:
+    """One forward pass and the backward pass through it.
 
     Args:
-        norms2: mean over the small gradients of their squared norm, shape (rows, weights).
-        small: examples behind one of them; where they differ, the size whose variance is their mean variance.
-        big: examples behind the gradient of the batch, likewise.
+        size: examples, where the user says so before the forward pass.
+        evidence: shapes that tell it otherwise; None where nothing is known of the forward pass.
+        reached: whether a backward pass came through its outputs.
+        repeated: whether a weight got two gradients.
+        norms2: squared norms of the gradient that it gave each weight, by place, shape (rows,).
+        samples: some entries of that gradient, by place.
     """
 
-    norms2: Tensor
-    small: float
-    big: float
+    size: int | None = None
+    evidence: Evidence | None = None
+    reached: bool = False
+    repeated: bool = False
+    fired: set[int] = field(default_factory=set)
+    norms2: dict[int, Tensor] = field(default_factory=dict)
+    samples: dict[int, Tensor] = field(default_factory=dict)
 
 
-Later = Callable[[], Seen]
-"""What was seen, when it is needed: until then other processes are not waited for."""
+class Entries:
+    """A few entries of the gradient of some weights, which every sum of gradients keeps.
 
-
-class MicroBatchHooks:
-    """Notes the squared norm of each weight's gradient at each backward pass, on its way into `.grad`."""
-
-    too_few = "A step had one micro-batch: give two or more backward passes before `update()`, or use by='examples'."
-
-    def __init__(self, parameters: Sequence[Tensor], metric: Metric) -> None:
-        self.metric = metric
-        self._norms2: list[list[Tensor]] = [[] for _ in parameters]  # of each weight, of each pass: shape (rows,)
-        self._handles = [
-            weight.register_hook(lambda grad, i=i: self._see(i, grad))  # type: ignore[no-untyped-call]
-            for i, weight in enumerate(parameters)
-        ]
-
-    def take(self, sizes: list[int]) -> Later:
-        """What the backward passes since the last call showed.
-
-        Args:
-            sizes: examples in each of them.
-
-        Raises:
-            UserError: if there is nothing to compare.
-        """
-        found, passes = self._found(sizes)
-        if passes < 2:
-            raise NothingToCompareError(self.too_few)
-        inverse = sum(1 / size for size in sizes)
-        return lambda: _of_means(_summed(found, passes), small_batches=passes, inverse=inverse)
-
-    def next_pass(self) -> None:
-        """Before a forward pass."""
-
-    def close(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _see(self, i: int, grad: Tensor) -> None:
-        factors = self.metric()
-        self._norms2[i].append(squares_of(grad, None if factors is None else factors[i]))
-
-    def _found(self, sizes: list[int]) -> tuple[list[list[Tensor]], int]:
-        """The squared norms of each weight at each pass, which are forgotten here, and how many passes there were."""
-        found, self._norms2 = self._norms2, [[] for _ in self._norms2]
-        passes = max(map(len, found))
-        if passes == 0:
-            raise NothingToCompareError(NO_PASS)
-        if len(sizes) != passes:
-            raise UserError(
-                f"A step had {len(sizes)} forward passes of the model in train mode and {passes} backward passes: "
-                "give one backward pass for each."
-            )
-        return found, passes
-
-
-def _summed(found: list[list[Tensor]], passes: int) -> Tensor:
-    """Squared norms summed over the passes, shape (rows, weights), in the units of `.grad`.
-
-    Each gradient is of a mean over its micro-batch; `.grad` is their sum, or, divided by the passes, their mean.
-    """
-    none = torch.zeros_like(next(of_weight[0] for of_weight in found if of_weight))
-    all_passes = [seen for of_weight in found for seen in (*of_weight, *[none] * (passes - len(of_weight)))]
-    return torch.stack(all_passes).view(len(found), passes, -1).sum(1).T * passes**2
-
-
-class ProcessHooks(MicroBatchHooks):
-    """Likewise in each process of a DDP run, before the gradients are averaged over the processes.
-
-    The sums over the processes are asked for at once and waited for later, so that what they cost is hidden behind the
-    next step.
+    Args:
+        parameters: of weights that are cut into parts along their first axis, the part of this process.
     """
 
-    too_few = "There is one process: use by='examples' or by='micro_batches'."
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        count = min(len(parameters), MOST_SAMPLED)
+        self.places = sorted({round(i * (len(parameters) - 1) / max(1, count - 1)) for i in range(count)})
+        self._parameters = parameters
+        # An odd stride does not stay in one column.
+        self._strides = {i: max(1, parameters[i].numel() // ENTRIES) | 1 for i in self.places}
+        self._lengths = {i: len(range(0, _numel(parameters[i]), self._strides[i])) for i in self.places}
+
+    def of(self, i: int, grad: Tensor) -> Tensor:
+        """Of one gradient. A copy, since gradients are changed in place."""
+        return grad.reshape(-1)[:: self._strides[i]].clone()
+
+    def of_pass(self, one: Pass, like: Tensor) -> Tensor:
+        """Shape (entries,); zero where a weight had no part in it."""
+        return self._joined(one.samples, like)
+
+    def of_grads(self, like: Tensor) -> Tensor:
+        """What lies in `.grad`; NaN for entries that lie with another process."""
+        grads = {}
+        for i in self.places:
+            weight = self._parameters[i]
+            if weight.grad is not None and not weight.grad.is_sparse:
+                grads[i] = self._of_part(i, weight.grad) if is_sharded(weight.grad) else self.of(i, plain(weight.grad))
+            elif is_sharded(weight):
+                grads[i] = self._of_part(i, torch.zeros_like(weight))
+        return self._joined(grads, like)
+
+    def _joined(self, entries: dict[int, Tensor], like: Tensor) -> Tensor:
+        parts = [entries[i].to(like) if i in entries else like.new_zeros(self._lengths[i]) for i in self.places]
+        return torch.cat(parts) if parts else like.new_zeros(0)
+
+    def _of_part(self, i: int, grad: Any) -> Tensor:
+        """The entries in this process's rows, which are torch's chunk of all rows."""
+        local = plain(grad.to_local())
+        row = _numel(grad) // grad.shape[0]
+        rows = -(-grad.shape[0] // grad.device_mesh.size())
+        positions = torch.arange(0, _numel(grad), self._strides[i], device=local.device)
+        own = positions - min(grad.device_mesh.get_local_rank() * rows, grad.shape[0]) * row
+        inside = (own >= 0) & (own < local.numel())
+        entries = local.new_full((len(positions),), torch.nan)
+        entries[inside] = local.reshape(-1)[own[inside]]
+        return entries
+
+
+class GradientHooks:
+    """Notes what each backward pass adds to the gradients, on its way into `.grad`, before processes average it.
+
+    Args:
+        model: whose weights are watched.
+        parameters: the weights.
+        metric: factors of the optimizer.
+        norms: whether squared norms are noted, besides a few entries.
+        failed: is called with what goes wrong in a hook: a training does not end because of it.
+    """
 
     def __init__(
         self,
         model: nn.Module,
         parameters: Sequence[Tensor],
         metric: Metric,
-        group: torch.distributed.ProcessGroup | None = None,
+        *,
+        norms: bool,
+        failed: Callable[[Exception], None],
     ) -> None:
-        if group is None and not isinstance(model, DistributedDataParallel):
-            raise UserError(
-                f"by='processes' needs a DistributedDataParallel model, but got a {type(model).__name__}: wrap it, or "
-                "use by='examples'."
-            )
-        super().__init__(parameters, metric)
-        self.group = model.process_group if isinstance(model, DistributedDataParallel) else group
+        self.parameters, self.metric, self.norms = parameters, metric, norms
+        self.entries = Entries(parameters)
+        self.passes: list[Pass] = []
+        self.sharded = any(map(is_sharded, parameters))
+        self._active: Pass | None = None
+        self._guarded = Guard(failed)
+        self._sampled = set(self.entries.places)
+        self._watched = range(len(parameters)) if norms else self.entries.places
+        self._unsharded: dict[int, Tensor] = {}
+        self._marks: dict[int, tuple[int, int]] = {}
+        self._handles: list[Any] = declare_layouts(model, self._evidence)
+        if self.sharded:
+            self._watch_unsharded(model)
+        else:
+            for i in self._watched:
+                self._watch(i, parameters[i])
+            for i in {0, len(parameters) - 1} if parameters else ():
+                mark = self._guarded(lambda weight, i=i: self._mark(i))
+                handle = parameters[i].register_post_accumulate_grad_hook(mark)  # type: ignore[no-untyped-call]
+                self._handles.append(handle)
 
-    def take(self, sizes: list[int]) -> Later:
-        if torch.distributed.get_world_size(self.group) < 2:
-            raise NothingToCompareError(self.too_few)
-        found, passes = self._found(sizes)
-        sums = _summed(found, passes)
-        tally = torch.tensor([passes, sum(1 / size for size in sizes)], dtype=torch.float64, device=sums.device)
-        joined = torch.cat([sums.double().flatten(), tally])
-        exchange = torch.distributed.all_reduce(joined, group=self.group, async_op=True)
+    def begin_pass(self, size: int | None = None, evidence: Evidence | None = None) -> Pass:
+        """Before a forward pass."""
+        self._active = None
+        self.passes = [one for one in self.passes if one.fired or one.reached or one.evidence is not None]
+        self.passes.append(Pass(size=size, evidence=evidence))
+        return self.passes[-1]
 
-        def later() -> Seen:
-            assert exchange is not None
-            exchange.wait()
-            count, inverse = joined[-2:].tolist()
-            return _of_means(joined[:-2].view_as(sums), small_batches=count, inverse=inverse)
+    def see_outputs(self, outputs: Any) -> None:
+        """After the model's forward pass: where its backward pass comes by, that belongs to it."""
+        if not self.passes or self.passes[-1].evidence is None:
+            return
+        one = self.passes[-1]
+        assert one.evidence is not None
+        one.evidence.add_outputs(outputs)
 
-        return later
+        def reach(grad: Tensor) -> None:
+            one.reached = True
+            self._active = one
+
+        for output in tensors_in(outputs):
+            if output.requires_grad:
+                output.register_hook(reach)  # type: ignore[no-untyped-call]
+
+    def take(self) -> list[Pass]:
+        """The passes since the last call, of which gradients came by or whose outputs were reached."""
+        passes, self.passes, self._active = self.passes, [], None
+        return [one for one in passes if one.fired or one.reached]
+
+    def thrown_away(self) -> bool:
+        """Whether gradients came by, and have been set to None or to zero since."""
+        if self.sharded or not any(one.fired for one in self.passes):
+            return False
+        grads = [weight.grad for weight in self.parameters]
+        if all(grad is None for grad in grads):
+            return True
+        # Only where a gradient was changed in place since it was added up does its value have to be waited for.
+        marked = {i: grads[i] for i in self._marks}
+        same = [grad is not None and (id(grad), grad._version) == self._marks[i] for i, grad in marked.items()]
+        if same and all(same):
+            return False
+        known = [plain(grad) for i, grad in enumerate(grads) if i in self._sampled and grad is not None]
+        return bool(known) and not any(bool(grad.any()) for grad in known)
+
+    def close(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self.passes, self._active = [], [], None
+
+    def _evidence(self) -> Evidence | None:
+        return self.passes[-1].evidence if self.passes else None
+
+    def _watch(self, i: int, weight: Tensor) -> None:
+        self._handles.append(weight.register_hook(self._guarded(lambda grad: self._see(i, grad))))  # type: ignore[no-untyped-call]
+
+    def _watch_unsharded(self, model: nn.Module) -> None:
+        """`fully_shard` puts whole weights in the place of parts while a layer runs: these get the gradients."""
+        places = {id(weight): i for i, weight in enumerate(self.parameters)}
+        watched = set(self._watched)
+        for module in model.modules():
+            own = {name: places[id(weight)] for name, weight in module._parameters.items() if id(weight) in places}
+            own = {name: i for name, i in own.items() if i in watched}
+            if own:
+                look = self._guarded(lambda module, args, own=own: self._look_at_whole(module, own))
+                self._handles.append(module.register_forward_pre_hook(look))
+
+    def _look_at_whole(self, module: nn.Module, own: dict[str, int]) -> None:
+        for name, i in own.items():
+            weight = module._parameters[name]
+            if weight is not None and not is_sharded(weight) and self._unsharded.get(i) is not weight:
+                self._unsharded[i] = weight
+                self._watch(i, weight)
+
+    def _mark(self, i: int) -> None:
+        grad = self.parameters[i].grad
+        if grad is not None:
+            self._marks[i] = (id(grad), grad._version)
+
+    def _see(self, i: int, grad: Tensor) -> None:
+        one = self._active or (self.passes[-1] if self.passes else self.begin_pass())
+        if i in one.fired:
+            if one.evidence is None and one.size is None:
+                one = self.begin_pass()  # nobody says where a pass begins
+            one.repeated |= i in one.fired
+        one.fired.add(i)
+        if self.norms:
+            factors = self.metric()
+            if factors is not None and grad.is_sparse:
+                raise UserError(
+                    "Sparse gradients have no noise scale in the optimizer's metric: leave `optimizer` out."
+                )
+            one.norms2[i] = squares_of(plain(grad), None if factors is None else factors[i])
+        if i in self._sampled and not grad.is_sparse:
+            one.samples[i] = self.entries.of(i, plain(grad))
 
 
 class ExampleHooks:
-    """Notes the squared norm of every example's gradient, without that gradient."""
+    """Notes the squared norm of every example's gradient, without that gradient.
 
-    too_few = "A step had one example: use two or more."
+    Args:
+        model: whose weights are watched.
+        names: of the weights, as the model has them.
+    """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
+        self.names = names
         self.ghost = GhostNorms(model)
-        self.names = [name for name, weight in model.named_parameters() if weight.requires_grad]
 
-    def take(self, sizes: list[int]) -> Later:
-        found = self.ghost.take()
-        if not found:
-            raise NothingToCompareError(NO_PASS)
-        norms2 = [found[name] for name in self.names]
-        count = len(norms2[0])
-        if count < 2:
-            raise NothingToCompareError(self.too_few)
-        # What was seen of an example is its gradient divided by how many there are.
-        return lambda: Seen(torch.stack(norms2).mean(1)[None] * count**2, 1, count)
+    def take(self, sizes: list[int] | None) -> list[Tensor]:
+        """The squared norms of the examples of each backward pass since the last call, shape (weights, examples).
 
-    def next_pass(self) -> None:
+        Args:
+            sizes: how many examples there are in each pass. None: as many as the layers had, if these were compared
+                with examples passed alone.
+
+        Raises:
+            UnmeasurableError: if the layers had another number of examples in this step.
+            UserError: if the examples cannot be told apart, in this step or in any other.
+        """
         self.ghost.end_pass()
+        if sizes is None and not self.ghost.unchecked:
+            sizes = self.ghost.sizes
+        try:
+            norms2 = self.ghost.take(sizes)
+        except UserError as error:
+            if self.ghost.failure:
+                raise
+            raise UnmeasurableError(str(error)) from error
+        if not norms2:
+            return []
+        whole = torch.stack([norms2[name] for name in self.names])
+        return list(torch.split(whole, sizes, dim=1)) if sizes is not None else [whole]
+
+    def end_pass(self) -> None:
+        """Say that a backward pass is over, before the next forward pass."""
+        self.ghost.end_pass()
+
+    def discard(self) -> None:
+        self.ghost.discard()
 
     def close(self) -> None:
         self.ghost.close()
 
 
-def _of_means(sums: Tensor, *, small_batches: float, inverse: float) -> Seen:
-    """Of gradients that are means over their own examples, and a whole that is the mean of those, whatever their sizes.
+class Guard:
+    """Wraps hooks: the first exception is kept, and from then on they do nothing."""
 
-    The variance of the mean of k means over b_1 ... b_k examples is tr(Sigma) / k^2 times the sum of 1 / b_i.
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self.failed = failed
+        self.first: Exception | None = None
 
-    Args:
-        sums: over the small batches, of the squared norms.
-        small_batches: k.
-        inverse: the sum of 1 / b_i.
-    """
-    small = small_batches / inverse
-    return Seen(sums / small_batches, small, small * small_batches)
+    def __call__(self, hook: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if self.first is not None:
+                return None
+            try:
+                return hook(*args, **kwargs)
+            except Exception as error:
+                self.first = error
+                self.failed(error)
+                return None
+
+        return guarded
+
+
+def small_norms2(passes: Sequence[Pass], weights: int) -> Tensor:
+    """Squared norms of what each pass adds to each weight's gradient, shape (passes, weights, rows)."""
+    first = next(iter(next(one for one in passes if one.norms2).norms2.values()))
+    none = torch.zeros_like(first)
+    every = [one.norms2.get(i, none).to(first.device) for one in passes for i in range(weights)]
+    return torch.stack(every).view(len(passes), weights, -1)
+
+
+def big_norm2(parameters: Sequence[Tensor], metric: list[Tensor] | None) -> Tensor:
+    """Squared norms of what lies in `.grad`, shape (rows, weights); of parts of gradients those of this process."""
+    grads = [weight.grad for weight in parameters]
+    local = [grad.to_local() if grad is not None and is_sharded(grad) else grad for grad in grads]  # type: ignore[attr-defined]
+    if metric is not None and any(grad is not None and grad.is_sparse for grad in local):
+        raise UserError("Sparse gradients have no noise scale in the optimizer's metric: leave `optimizer` out.")
+    return squares([None if grad is None else plain(grad) for grad in local], metric)
+
+
+def plain(grad: Tensor) -> Tensor:
+    """With the same norm, real and dense: of a sparse gradient the values that it has."""
+    if grad.is_sparse:
+        grad = grad.coalesce().values()
+    return torch.view_as_real(grad.resolve_conj()) if grad.is_complex() else grad
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a part of a tensor that several processes have together."""
+    kind = _part_of_tensor()
+    return kind is not None and isinstance(tensor, kind)
+
+
+@cache
+def _part_of_tensor() -> type[Tensor] | None:
+    if not torch.distributed.is_available():
+        return None
+    from torch.distributed.tensor import DTensor
+
+    return DTensor
+
+
+def refuse_other_shards(model: nn.Module, parameters: Sequence[Any]) -> None:
+    """Raise an error if the weights are cut into parts in a way whose gradients cannot be added up."""
+    if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
+        raise UnmeasurableError(
+            "The gradients of a FullyShardedDataParallel model (FSDP1) cannot be measured: use torch's `fully_shard` "
+            "(FSDP2) or DistributedDataParallel."
+        )
+    sharded = [weight for weight in parameters if is_sharded(weight)]
+    if not sharded:
+        return
+    meshes = {weight.device_mesh for weight in sharded}
+    first = all(len(weight.placements) == 1 and weight.placements[0].is_shard(0) for weight in sharded)
+    if len(sharded) < len(parameters) or len(meshes) > 1 or not first:
+        raise UnmeasurableError(
+            "The gradients of this model cannot be measured, since its weights are cut into parts in several ways: "
+            "use `fully_shard` over one mesh of one dimension, along the first axis of all weights."
+        )
+
+
+def _numel(tensor: Tensor) -> int:
+    return tensor.numel() * (2 if tensor.is_complex() else 1)

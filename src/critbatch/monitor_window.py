@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise import average_pairs, separate
-from critbatch.monitor_hooks import Later
+from critbatch.gradient_noise import FEWEST_PAIRS, average_pairs
+from critbatch.monitor_step import (
+    Later,
+    Measured,
+    Scales,
+    SizeError,
+    Tally,
+    UnmeasurableError,
+    measure,
+    tally_with_size,
+)
 from critbatch.records import NoiseScale
 
+Weights = Literal["auto", "equal", "by_size"]
 STEPS_AT_ONCE = 32
+FEWEST_CONTRASTS = 4
+LEVEL = 0.999  # at which contrasts tell how micro-batches are weighted
+CLOSE = 0.05  # relative difference of two noise scales that need not be told apart
+
+
+class BatchSize(NamedTuple):
+    """Examples in a step, as the user says.
+
+    Args:
+        examples: over all processes.
+        always: whether that was said once, for all steps.
+    """
+
+    examples: int
+    always: bool
 
 
 class Waiting(NamedTuple):
-    """A step whose numbers may still be on their way from a device.
+    """A step whose numbers may still be on their way from a device or from other processes.
 
     Args:
-        seen: its small gradients.
-        big_norm2: of the whole batch's gradient, shape (rows, weights).
-        small_scale: what the small gradients were multiplied with.
-        big_scale: what the batch's gradient was.
+        sums: what it shows.
+        scales: what its numbers were multiplied with.
+        batch_size: as the user says; None where nobody does.
         seconds: since the update before; None for the first, or where nobody asked.
+        problem: why this process cannot measure it.
+        half: whether gradients are float16 or bfloat16.
     """
 
-    seen: Later
-    big_norm2: Tensor
-    small_scale: float
-    big_scale: float
+    sums: Later
+    scales: Scales
+    batch_size: BatchSize | None
     seconds: float | None
+    problem: UnmeasurableError | None
+    half: bool
 
 
 class Window:
@@ -42,12 +71,27 @@ class Window:
     Args:
         length: how many steps it holds.
         examples: N, what the batches are drawn from without replacement.
+        by_examples: whether the small gradients are those of single examples.
+        weights: of micro-batches in the gradient of a step; "auto" to find them out.
+        leave_out: is called with the reason why a step cannot be measured.
     """
 
-    def __init__(self, length: int, examples: float) -> None:
-        self.examples, self.skipped = examples, 0
-        self.pairs: deque[NDArray[np.float64]] = deque(maxlen=length)  # each (noise or signal, rows, weights)
+    def __init__(
+        self,
+        length: int,
+        examples: float,
+        *,
+        by_examples: bool,
+        weights: Weights,
+        leave_out: Callable[[UnmeasurableError], None],
+    ) -> None:
+        self.examples, self.by_examples, self.weights, self.leave_out = examples, by_examples, weights, leave_out
+        self.skipped = 0
+        self.left_out: Counter[str] = Counter()  # steps, by the reason
+        self.steps: deque[Measured] = deque(maxlen=length)
         self.times: deque[tuple[int, float | None]] = deque(maxlen=length)  # batch size and seconds of each step
+        self._recent: deque[str] = deque(maxlen=length)  # reasons of the last steps; "" for one that is measured
+        self._counted = False  # whether the tensors had as many examples as the user said, in some step
         self._waiting: list[Waiting] = []
 
     def add(self, step: Waiting) -> None:
@@ -59,17 +103,59 @@ class Window:
         """Turn what the last steps showed into signal and noise, all at once: no step waits for a device."""
         waiting, self._waiting = self._waiting, []
         for step in waiting:
-            norms2, small, big = step.seen()
-            # A few numbers: arrays take a tenth of the time that tensors do.
-            small_norm2 = norms2.detach().cpu().double().numpy() / step.small_scale**2
-            big_norm2 = step.big_norm2.detach().cpu().double().numpy() / step.big_scale**2
-            with np.errstate(invalid="ignore"):  # gradients may have overflowed
-                pair = np.stack(separate(small_norm2, big_norm2, small=small, big=big, examples=self.examples))
-            if np.isfinite(pair).all():
-                self.pairs.append(pair)
-            else:
+            sums = step.sums()
+            try:
+                tally = self._with_sizes(Tally(*sums.tally.tolist()), step)
+                measured = measure(
+                    sums,
+                    tally,
+                    step.scales,
+                    by_examples=self.by_examples,
+                    examples=self.examples,
+                    half=step.half,
+                )
+            except UnmeasurableError as error:
+                self.skip(error)
+                continue
+            if measured is None:
                 self.skipped += 1
-            self.times.append((round(big), step.seconds))
+            else:
+                self.steps.append(measured)
+                self._recent.append("")
+            self.times.append((round(tally.examples), step.seconds))
+
+    def skip(self, error: UnmeasurableError) -> None:
+        """Leave out a step that cannot be measured."""
+        self.left_out[error.reason] += 1
+        self._recent.append(error.reason)
+        self.leave_out(error)
+
+    def restart(self) -> None:
+        """Forget the steps: they were of other weights."""
+        self.settle()
+        self.steps.clear()
+        self._recent.clear()
+
+    def _with_sizes(self, tally: Tally, step: Waiting) -> Tally:
+        if tally.problems:
+            raise step.problem or UnmeasurableError("Another process could not measure this step.")
+        told = step.batch_size
+        if told is None:
+            if tally.unknown:
+                raise SizeError("Another process could not count its examples.")
+            return tally
+        counted = not tally.unknown and tally.examples > 0
+        if counted and round(tally.examples) == told.examples:
+            self._counted = True
+            return tally
+        if counted and told.always and self._counted:
+            return tally  # a step that is short
+        if counted and tally.unequal:
+            raise SizeError(
+                f"batch_size={told.examples} was given for a step whose micro-batches have {tally.examples:.0f} "
+                "examples in all, not the same number each: give one number for each, update(batch_size=[...])."
+            )
+        return tally_with_size(tally, told.examples)
 
     @property
     def batch_size(self) -> int | None:
@@ -82,17 +168,60 @@ class Window:
 
     def noise_scale(self, *, row: int = 0, places: list[int] | None = None) -> NoiseScale:
         """Over the steps that have this row; of these weights, or of all."""
-        pairs = [pair[:, row] for pair in self.pairs if pair.shape[1] > row]
-        if not pairs:
-            return average_pairs(torch.zeros(0), torch.zeros(0))
-        both = np.stack(pairs)
-        sums = torch.from_numpy((both if places is None else both[:, :, places]).sum(-1))
-        return average_pairs(sums[:, 0], sums[:, 1])
+        steps = [step for step in self.steps if step.equal.shape[1] > row]
+        scale = self._told(steps, row, places)
+        refused = Counter(reason for reason in self._recent if reason)
+        if refused and sum(refused.values()) > len(steps):
+            return replace(scale, low=None, high=None, reason=refused.most_common(1)[0][0])
+        return scale
+
+    def _told(self, steps: list[Measured], row: int, places: list[int] | None) -> NoiseScale:
+        by_size = [step.by_size is not None for step in steps]
+        if not any(by_size):
+            return _average([step.equal for step in steps], row, places)
+        equal = _average([step.equal for step in steps], row, places)
+        sized = _average([step.equal if step.by_size is None else step.by_size for step in steps], row, places)
+        known = self.weights_found()
+        if self.weights != "auto":
+            chosen = equal if self.weights == "equal" else sized
+            contradicted = known not in ("auto", self.weights)
+            return replace(chosen, low=None, high=None, reason="micro_batch_weights_wrong") if contradicted else chosen
+        if known != "auto":
+            return equal if known == "equal" else sized
+        likely = sized if sum(step.contrast for step in steps) > 0 else equal
+        if abs(equal.examples - sized.examples) < CLOSE * equal.examples < math.inf:
+            if equal.low is None or sized.low is None:
+                return likely
+            high = None if equal.high is None or sized.high is None else max(equal.high, sized.high)
+            return replace(likely, low=min(equal.low, sized.low), high=high)
+        same = [step.equal for step, unequal in zip(steps, by_size, strict=True) if not unequal]
+        if len(same) >= FEWEST_PAIRS:
+            return _average(same, row, places)
+        if len(steps) < FEWEST_PAIRS:
+            return likely
+        return replace(likely, low=None, high=None, reason="micro_batch_weights_unknown")
+
+    def weights_found(self) -> Weights:
+        """How micro-batches are weighted, where steps with unequal ones are enough to tell; else "auto"."""
+        from scipy.special import stdtrit
+
+        contrasts = np.array([step.contrast for step in self.steps if step.by_size is not None])
+        if len(contrasts) < FEWEST_CONTRASTS:
+            return "auto"
+        error = float(contrasts.std(ddof=1)) / math.sqrt(len(contrasts))
+        mean = float(contrasts.mean())
+        if abs(mean) <= float(stdtrit(len(contrasts) - 1, (1 + LEVEL) / 2)) * error:
+            return "auto"
+        return "equal" if mean < 0 else "by_size"
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "skipped": self.skipped,
-            "pairs": [torch.from_numpy(pair) for pair in self.pairs],
+            "left_out": dict(self.left_out),
+            "pairs": [torch.from_numpy(step.equal) for step in self.steps],
+            "by_size": [None if step.by_size is None else torch.from_numpy(step.by_size) for step in self.steps],
+            "contrasts": [step.contrast for step in self.steps],
+            "batch_sizes": [step.batch_size for step in self.steps],
             "times": list(self.times),
         }
 
@@ -102,13 +231,29 @@ class Window:
         Raises:
             UserError: if it is of a model with another number of weights.
         """
-        if any(pair.shape[-1] != weights for pair in state["pairs"]):
+        pairs = state["pairs"]
+        if any(pair.shape[-1] != weights for pair in pairs):
             raise UserError(
-                f"The state is of a model with {state['pairs'][0].shape[-1]} weights and this one has {weights}: use "
+                f"The state is of a model with {pairs[0].shape[-1]} weights and this one has {weights}: use "
                 "the model that was monitored."
             )
         self.skipped, self._waiting = state["skipped"], []
-        self.pairs.clear()
-        self.pairs.extend(pair.double().numpy() for pair in state["pairs"])
+        self.left_out = Counter(state.get("left_out", {}))
+        self._recent.clear()
+        self.steps.clear()
+        by_size = state.get("by_size", [None] * len(pairs))
+        contrasts = state.get("contrasts", [0.0] * len(pairs))
+        batch_sizes = state.get("batch_sizes", [0] * len(pairs))
+        for equal, sized, contrast, size in zip(pairs, by_size, contrasts, batch_sizes, strict=False):
+            other = None if sized is None else sized.double().numpy()
+            self.steps.append(Measured(equal=equal.double().numpy(), by_size=other, contrast=contrast, batch_size=size))
         self.times.clear()
         self.times.extend((size, seconds) for size, seconds in state.get("times", []))
+
+
+def _average(pairs: list[NDArray[np.float64]], row: int, places: list[int] | None) -> NoiseScale:
+    if not pairs:
+        return average_pairs(torch.zeros(0), torch.zeros(0))
+    both = np.stack([pair[:, row] for pair in pairs])
+    sums = torch.from_numpy((both if places is None else both[:, :, places]).sum(-1))
+    return average_pairs(sums[:, 0], sums[:, 1])

@@ -213,8 +213,11 @@ class NoiseScale(Record):
 
     @property
     def examples(self) -> float:
-        """The batch size at which noise and signal are equal (B_simple). Infinite where no signal was found."""
-        return self.covariance_trace / self.gradient_norm2 if self.gradient_norm2 > 0 else float("inf")
+        """The batch size at which noise and signal are equal (B_simple). Infinite where no signal was found.
+
+        An estimate of the noise below 0, which it may be where there is next to none, counts as 0.
+        """
+        return max(0.0, self.covariance_trace) / self.gradient_norm2 if self.gradient_norm2 > 0 else float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
 from critbatch.integrations.after_backward import AfterBackward
 from critbatch.integrations.watch import Watch
-from critbatch.monitor import By
+from critbatch.monitor import By, log
 from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.step_curve import StepSeconds
 from critbatch.records import NoiseScale
@@ -38,21 +38,36 @@ class BatchSizeMonitor(TrainerCallback):
     ``trainer.callback_handler.callbacks.insert(0, BatchSizeMonitor())``. What was seen lies in the checkpoints, and is
     gone on from where they are in ``output_dir``.
 
+    It never ends a training: what cannot be watched is said in the log, once.
+
     Args:
         by: whose gradients are compared: "processes" with DDP, else "micro_batches" where gradients are accumulated,
             else "examples", unless given. See `critbatch.Monitor`.
         examples: in the training set, drawn without replacement; infinite unless given.
         window: the noise scale is that of the last so many steps.
         language: of the advice that is printed at the end, "en" or "zh"; None for no print.
+        batch_size: examples in a step, over all processes; counted unless given, with the help of
+            ``per_device_train_batch_size``.
+        strict: whether that which cannot be watched raises a UserError.
 
     Raises:
-        UserError: when training begins, if the model cannot be watched, or is shared out over devices in another way.
+        UserError: if an argument is not possible; strict alone: when training begins, if the model cannot be watched,
+            or is shared out over devices in another way, and at a step that cannot be measured.
     """
 
     def __init__(
-        self, *, by: By = "auto", examples: float = math.inf, window: int = 100, language: str | None = "en"
+        self,
+        *,
+        by: By = "auto",
+        examples: float = math.inf,
+        window: int = 100,
+        language: str | None = "en",
+        batch_size: int | None = None,
+        strict: bool = False,
     ) -> None:
-        self._watch = Watch(by=by, examples=examples, window=window, language=language)
+        self._watch = Watch(
+            by=by, examples=examples, window=window, language=language, batch_size=batch_size, strict=strict
+        )
         self._after: AfterBackward | None = None
         self._scaler: Any = None
 
@@ -67,25 +82,33 @@ class BatchSizeMonitor(TrainerCallback):
         return self._watch.advice(batch_sizes, step_seconds=step_seconds)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self._end()
         kind = str(getattr(AcceleratorState().distributed_type, "value", "NO"))
         if kind in ("DEEPSPEED", "FSDP", "MEGATRON_LM") or getattr(args, "n_gpu", 1) > 1:
             how = kind if kind != "NO" else "DataParallel"
-            raise UserError(f"BatchSizeMonitor cannot see the gradients of {how}: use one device or DDP.")
+            self._watch.give_up(
+                UserError(f"BatchSizeMonitor cannot see the gradients of {how}: use one device or DDP.")
+            )
+            return
         model, optimizer = given["model"], given["optimizer"]
         self._scaler = getattr(optimizer, "scaler", None)
-        self._end()
         saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
-        self._watch.load_state_dict(
-            torch.load(saved, weights_only=True) if state.global_step and saved.is_file() else {}
-        )
+        try:
+            kept = torch.load(saved, weights_only=True) if state.global_step and saved.is_file() else {}
+        except Exception as error:  # a damaged file
+            log.warning("critbatch.Monitor begins anew, since %s cannot be read: %s", saved, error)
+            kept = {}
+        self._watch.load_state_dict(kept)
         self._watch.begin(
             model,
             getattr(optimizer, "optimizer", optimizer),  # accelerate's has torch's inside
             accumulation=args.gradient_accumulation_steps,
             processes=args.world_size,
             group=torch.distributed.group.WORLD if args.world_size > 1 else None,
+            micro_batch_size=state.train_batch_size or args.train_batch_size,
         )
-        self._after = AfterBackward(model, self._step)
+        if self._watch.monitor is not None:
+            self._after = AfterBackward(model, self._step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
         if logs is None or "loss" not in logs:

@@ -11,7 +11,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.integrations.watch import Watch, examples_in
+from critbatch.integrations.watch import Watch
 from critbatch.monitor import By
 from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.step_curve import StepSeconds
@@ -43,6 +43,8 @@ class BatchSizeMonitor(_Callback):
     clipped, and each training step has one backward pass. ``noise_scale`` and ``critical_batch_size`` go to the
     trainer's loggers and into ``trainer.callback_metrics``; what was seen is part of its checkpoints.
 
+    It never ends a training: what cannot be watched is said in the log, once.
+
     Args:
         by: whose gradients are compared: "processes" with DDP, else "micro_batches" where gradients are accumulated,
             else "examples", unless given. See `critbatch.Monitor`.
@@ -50,9 +52,13 @@ class BatchSizeMonitor(_Callback):
         window: the noise scale is that of the last so many steps.
         every: steps from one log entry to the next.
         language: of the advice that is printed at the end, "en" or "zh"; None for no print.
+        batch_size: examples in a step, over all processes; counted unless given, with the help of the DataLoader's
+            ``batch_size``.
+        strict: whether that which cannot be watched raises a UserError.
 
     Raises:
-        UserError: when training begins, if the model or the strategy cannot be watched.
+        UserError: if an argument is not possible; strict alone: when training begins, if the model or the strategy
+            cannot be watched, and at a step that cannot be measured.
     """
 
     def __init__(
@@ -63,12 +69,16 @@ class BatchSizeMonitor(_Callback):
         window: int = 100,
         every: int = 50,
         language: str | None = "en",
+        batch_size: int | None = None,
+        strict: bool = False,
     ) -> None:
         super().__init__()
         if every < 1:
             raise UserError(f"every={every} is not possible: use 1 or more.")
         self.every, self._stepped = every, False
-        self._watch = Watch(by=by, examples=examples, window=window, language=language)
+        self._watch = Watch(
+            by=by, examples=examples, window=window, language=language, batch_size=batch_size, strict=strict
+        )
 
     def noise_scale(self) -> NoiseScale:
         """As `Monitor.noise_scale`, during training and after it."""
@@ -83,25 +93,40 @@ class BatchSizeMonitor(_Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         strategies = _PACKAGE.strategies
         if not isinstance(trainer.strategy, (strategies.SingleDeviceStrategy, strategies.DDPStrategy)):
-            raise UserError(
-                f"BatchSizeMonitor cannot see the gradients of a {type(trainer.strategy).__name__}: use one device or "
-                "DDP."
+            self._watch.give_up(
+                UserError(
+                    f"BatchSizeMonitor cannot see the gradients of a {type(trainer.strategy).__name__}: use one device "
+                    "or DDP."
+                )
             )
+            return
         if len(trainer.optimizers) != 1:
-            raise UserError(
-                f"BatchSizeMonitor watches a model with one optimizer, but this one has {len(trainer.optimizers)}: use "
-                "critbatch.Monitor on the part of each."
+            self._watch.give_up(
+                UserError(
+                    f"BatchSizeMonitor watches a model with one optimizer, but this one has {len(trainer.optimizers)}: "
+                    "use critbatch.Monitor on the part of each."
+                )
             )
+            return
+        size = getattr(trainer.train_dataloader, "batch_size", None)
         self._watch.begin(
             trainer.model,
             trainer.optimizers[0],
-            accumulation=trainer.accumulate_grad_batches if pl_module.automatic_optimization else None,
+            accumulation=self._accumulation(trainer) if pl_module.automatic_optimization else None,
             processes=trainer.world_size,
+            micro_batch_size=size if isinstance(size, int) else None,
         )
 
+    def _accumulation(self, trainer: Any) -> int | None:
+        """Backward passes in a step; None where another callback changes their number along the way."""
+        schedulers = _PACKAGE.callbacks.GradientAccumulationScheduler
+        if any(isinstance(callback, schedulers) for callback in trainer.callbacks):
+            return None
+        return int(trainer.accumulate_grad_batches)
+
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        assert self._watch.monitor is not None
-        self._watch.monitor.micro_batch(examples_in(batch))
+        if self._watch.monitor is not None:
+            self._watch.monitor.begin_batch(batch)
         self._stepped = False
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Optimizer) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,15 +11,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.monitor import By, Monitor
-from critbatch.monitor_hooks import NothingToCompareError
+from critbatch.monitor import By, Monitor, check_arguments, in_words, log
 from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.step_curve import StepSeconds
 from critbatch.records import NoiseScale
 
 
 class Watch:
-    """A `Monitor` inside of a trainer.
+    """A `Monitor` inside of a trainer. It never ends the training: what cannot be watched is said in the log, once.
 
     Args:
         by: as for `Monitor`; "auto" is "processes" in several processes, else "micro_batches" where gradients are
@@ -27,13 +26,29 @@ class Watch:
         examples: as for `Monitor`.
         window: as for `Monitor`.
         language: of the advice that is printed at the end, "en" or "zh"; None for no print.
+        batch_size: as for `Monitor`.
+        strict: whether that which cannot be watched raises a UserError.
+
+    Raises:
+        UserError: if an argument is not possible.
     """
 
-    def __init__(self, *, by: By, examples: float, window: int, language: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        by: By,
+        examples: float,
+        window: int,
+        language: str | None,
+        batch_size: int | None = None,
+        strict: bool = False,
+    ) -> None:
+        check_arguments(by=by, window=window, batch_size=batch_size)
         self.by, self.examples, self.window, self.language = by, examples, window, language
+        self.batch_size, self.strict = batch_size, strict
         self.monitor: Monitor | None = None
         self.optimizer: Optimizer | None = None
-        self.missed = 0  # steps with nothing to compare: the last one of an epoch may have one micro-batch
+        self.problem = ""  # why nothing can be watched
         self._state: dict[str, Any] | None = None
 
     def begin(
@@ -44,6 +59,7 @@ class Watch:
         accumulation: int | None,
         processes: int,
         group: torch.distributed.ProcessGroup | None = None,
+        micro_batch_size: int | None = None,
     ) -> None:
         """Begin to watch.
 
@@ -53,38 +69,67 @@ class Watch:
             accumulation: backward passes in a step; None where nobody knows.
             processes: how many there are.
             group: of the processes.
+            micro_batch_size: examples in most forward passes, where the trainer knows.
 
         Raises:
-            UserError: if the model cannot be watched this way.
+            UserError: strict alone: if the model cannot be watched this way.
         """
         by = self.by
         if by == "auto":
             by = "processes" if processes > 1 else "micro_batches" if (accumulation or 1) > 1 else "examples"
-        if by == "micro_batches" and accumulation == 1:
-            raise UserError("by='micro_batches' needs two or more micro-batches a step: accumulate gradients.")
-        if by != "processes" and processes > 1:
-            raise UserError(f"by={by!r} sees the examples of one process only: use by='processes'.")
         self.end()
-        self.optimizer = optimizer
-        self.monitor = Monitor(
-            model, by=by, examples=self.examples, window=self.window, timed=True, process_group=group
-        )
-        if self._state is not None:
-            self.monitor.load_state_dict(self._state)
+        self.monitor, self.problem, self.optimizer = None, "", optimizer
+        try:
+            if by == "micro_batches" and accumulation == 1 and processes == 1:
+                raise UserError("by='micro_batches' needs two or more micro-batches a step: accumulate gradients.")
+            self.monitor = Monitor(
+                model,
+                by=by,
+                examples=self.examples,
+                batch_size=self.batch_size,
+                window=self.window,
+                timed=True,
+                process_group=group,
+                strict=self.strict,
+            )
+            if micro_batch_size is not None:
+                self.monitor.expect(micro_batch_size)
+        except Exception as error:
+            self.give_up(error)
+        if self.monitor is not None and self._state is not None:
+            try:
+                self.monitor.load_state_dict(self._state)
+            except Exception as error:
+                if self.strict:
+                    raise
+                log.warning("critbatch.Monitor begins anew. %s", error)
+
+    def give_up(self, error: Exception) -> None:
+        """Nothing is watched, because of this error."""
+        if self.strict:
+            raise error
+        self.problem = in_words(error)
+        log.warning("critbatch.Monitor measures nothing in this training, which goes on. %s", self.problem)
 
     def step(self, *, gradient_scale: float = 1.0, unscaled: bool = False) -> None:
         """When the gradients of a step are there, and nothing has changed them."""
-        assert self.monitor is not None
-        try:
+        if self.monitor is not None:
             self.monitor.update(gradient_scale=gradient_scale, unscaled=unscaled)
-        except NothingToCompareError:
-            self.missed += 1
+
+    @property
+    def missed(self) -> int:
+        """Steps with nothing to compare: the last one of an epoch may have one micro-batch."""
+        return self.monitor.left_out["nothing_to_compare"] if self.monitor is not None else 0
 
     def numbers(self) -> dict[str, float]:
         """For a log: what is known by now."""
         if self.monitor is None:
             return {}
-        advice = self.advice()
+        try:
+            advice = self.advice()
+        except Exception as error:
+            self.give_up(error)
+            return {}
         found = {"noise_scale": advice.noise.examples, "critical_batch_size": advice.critical.value}
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
@@ -97,8 +142,12 @@ class Watch:
         return self._seen().advice(batch_sizes, step_seconds=step_seconds, optimizer=self.optimizer)
 
     def tell(self) -> None:
-        if self.language is not None and self.monitor is not None:
+        if self.language is None:
+            return
+        if self.monitor is not None:
             print(self.advice().text(self.language), flush=True)
+        elif self.problem:
+            print(self.problem, flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         return self.monitor.state_dict() if self.monitor is not None else self._state or {}
@@ -115,15 +164,9 @@ class Watch:
 
     def _seen(self) -> Monitor:
         if self.monitor is None:
-            raise UserError("Training has not begun, so nothing was seen yet: ask during or after it.")
+            raise UserError(
+                f"Nothing was measured in this training. {self.problem}"
+                if self.problem
+                else "Training has not begun, so nothing was seen yet: ask during or after it."
+            )
         return self.monitor
-
-
-def examples_in(batch: Any) -> int:
-    """How many examples a batch has: the length of the first tensor in it that has one; 0 where there is none."""
-    if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.ndim else 0
-    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, Sequence) else ()
-    if isinstance(batch, str):
-        return 0
-    return next((count for count in map(examples_in, parts) if count), 0)

@@ -156,16 +156,20 @@ class GhostNorms:
         self.end_pass()
         if self.failure:
             raise UserError(self.failure)
-        done, self._done = self._done, []
+        sizes, done, self._done = self.sizes, self._done, []
         if not done and self._first:
             raise UserError(
                 f"Gradients arrived, but no layer of the {type(self._inner).__name__} was called: a compiled, scripted "
                 "or replicated model does not call its layers one by one. Use it as it is, or micro-batches instead."
             )
-        sizes = [len(next(iter(norms2.values()))) for norms2 in done]
         if done and examples is not None:
             _compare_sizes(sizes, examples)
         return {name: torch.cat([norms2[name] for norms2 in done]) for name in (done[0] if done else {})}
+
+    @property
+    def sizes(self) -> list[int]:
+        """How many examples there were in each backward pass since the last `take`, up to the last `end_pass`."""
+        return [len(next(iter(norms2.values()))) for norms2 in self._done]
 
     def discard(self) -> None:
         """Forget what the backward passes since the last `take` showed."""

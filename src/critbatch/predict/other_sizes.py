@@ -76,7 +76,7 @@ def advise_from_noise(
         learning_rate=learning_rate,
         step_seconds=now,
         sizes=sizes,
-        reason="no_steps_yet" if batch_size is None else noise.reason,
+        reason="no_steps_yet" if batch_size is None and noise.reason == "too_few_pairs" else noise.reason,
     )
 
 

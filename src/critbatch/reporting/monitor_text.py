@@ -25,7 +25,7 @@ def monitor_text(advice: MonitorAdvice, language: str = "en") -> str:
 
 def _sentences(advice: MonitorAdvice, voice: Voice) -> list[str]:
     if advice.batch_size is None:
-        return [voice.reason("no_steps_yet")]
+        return [voice.reason(advice.reason)]
     if advice.reason == "too_few_pairs":
         return [voice("monitor_too_few", n=advice.noise.pairs, needed=FEWEST_STEPS)]
     told = []

@@ -9,6 +9,45 @@ MONITOR_REASONS = {
         en="No step has been seen yet: call update() after each step's last backward pass.",
         zh="还没有看到任何一步：请在每一步的最后一次反向传播之后调用 update()。",
     ),
+    "not_measurable": Sentence(
+        en="The gradients of these steps could not be measured this way: the log says why.",
+        zh="这些步的梯度无法用这种方式测量：日志中写明了原因。",
+    ),
+    "nothing_to_compare": Sentence(
+        en="Most steps had a single gradient, with nothing to compare it with: accumulate gradients over two or more "
+        "micro-batches, or use by='examples'.",
+        zh="多数步只有一个梯度，没有可比较的：请用两个或更多微批次累积梯度，或使用 by='examples'。",
+    ),
+    "passes_unclear": Sentence(
+        en="Forward and backward passes did not belong together in most steps: give one backward pass for each forward "
+        "pass, or update(batch_size=...).",
+        zh="多数步的前向传播与反向传播无法对应：每次前向传播请做一次反向传播，或使用 update(batch_size=...)。",
+    ),
+    "batch_size_unknown": Sentence(
+        en="How many examples most steps had is not known, since the tensors of a batch disagree: give batch_size to "
+        "the monitor or to update().",
+        zh="多数步的样本数无法确定，因为同一批次的张量互不一致：请把 batch_size 交给监视器或 update()。",
+    ),
+    "gradients_changed": Sentence(
+        en="In most steps the gradients in `.grad` were not those of the step's own backward passes: set gradients to "
+        "zero before each step, and call update() before anything changes them.",
+        zh="多数步中 `.grad` 里的梯度不是该步自己的反向传播所得："
+        "请在每一步之前清零梯度，并在任何改动之前调用 update()。",
+    ),
+    "weights_changed": Sentence(
+        en="Weights were frozen, unfrozen or put in at most steps, so that each had another gradient to measure.",
+        zh="多数步都有权重被冻结、解冻或加入，因此每一步要测量的梯度都不同。",
+    ),
+    "micro_batch_weights_unknown": Sentence(
+        en="The micro-batches differ in size, and the gradients do not tell yet whether the loss weights them equally "
+        "or by size: give weights='equal' or weights='by_size' to the monitor.",
+        zh="微批次大小不同，而梯度还看不出损失是等权还是按大小加权：请给监视器 weights='equal' 或 weights='by_size'。",
+    ),
+    "micro_batch_weights_wrong": Sentence(
+        en="The gradients contradict the `weights` that were given for micro-batches of unequal size: use "
+        "weights='auto'.",
+        zh="梯度与给定的 `weights`（大小不等的微批次的权重）相矛盾：请使用 weights='auto'。",
+    ),
     "few_timings": Sentence(
         en="Too few steps were timed to give an interval.",
         zh="计时的步数太少，给不出区间。",
