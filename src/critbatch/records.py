@@ -46,6 +46,8 @@ class Record:
         """
         from pydantic import ValidationError
 
+        if not isinstance(text, str | bytes):
+            raise UserError(f"This is not a {cls.__name__} record but a {type(text).__name__}: write it again.")
         try:
             return _adapter(cls).validate_json(text)
         except ValidationError as error:

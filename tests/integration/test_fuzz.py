@@ -10,9 +10,12 @@ import gzip
 import json
 import math
 import os
+import shutil
+import sqlite3
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +32,7 @@ import sample_loss_records
 import sample_records
 import sample_scale
 import sample_studies
+from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.cli import main, showing
 from critbatch.cli.app import app
 from critbatch.errors import UserError
@@ -41,7 +45,7 @@ from critbatch.zoo.readers import read_characters, read_cifar10, read_cifar100, 
 from tiny import tiny_task
 
 INPUTS = int(os.environ.get("CRITBATCH_FUZZ_INPUTS", "500"))
-KINDS_OF_INPUT = 8
+KINDS_OF_INPUT = 9
 fuzzed = settings(
     max_examples=max(1, INPUTS // KINDS_OF_INPUT),
     deadline=None,
@@ -316,6 +320,80 @@ def run_file(folder: Path) -> bytes:
     path = folder / "tiny.weights.pt"
     save_solution(path, task.new_model(0).state_dict(), task_name="tiny", solution=solution_of(run))
     return path.read_bytes()
+
+
+@fuzzed
+@given(randoms)
+def test_weights(folder: Path, run_file: bytes, random: Random) -> None:
+    path = folder / "run.weights.pt"
+    path.write_bytes(damaged(run_file, random))
+    model = refused(lambda: critbatch.load_model(path, tiny_task()))
+    if model is not None:
+        for name, weight in tiny_task().new_model(0).state_dict().items():
+            assert torch.equal(model.state_dict()[name], weight)
+
+
+STATE = {"step": 7, "name": "批大小", "weights": torch.arange(64.0), "nested": {"a": [1, 2.5, None, True]}}
+
+
+@fuzzed
+@given(randoms)
+def test_checkpoints(folder: Path, random: Random) -> None:
+    path = folder / "run.pt"
+    save_checkpoint(path, STATE)
+    path.write_bytes(damaged(path.read_bytes(), random))
+    state = refused(lambda: load_checkpoint(path, torch.device("cpu")))
+    if state is not None:
+        assert torch.equal(state.pop("weights"), STATE["weights"])
+        assert state == {name: value for name, value in STATE.items() if name != "weights"}
+    for other in folder.glob("run.pt*"):
+        other.unlink()
+
+
+# --- stores ----------------------------------------------------------------------------------------------------------
+
+QUESTION: dict[str, Any] = {"batch_sizes": [48], "learning_rates": [0.1], "seeds": [0, 1], "epochs": 1}
+ODD_CELLS: list[Any] = [None, "", -1, "x", 1e300, "{}", "[]", "null", '{"a": 1}', 10**15, "NaN"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A store with two runs."""
+    out = tmp_path_factory.mktemp("store")
+    critbatch.sweep(tiny_task(), out=out, **QUESTION, compiled=False)
+    return (out / "store.sqlite").read_bytes()
+
+
+def with_odd_cells(path: Path, random: Random) -> None:
+    """Write values that critbatch does not write, into tables that have rows."""
+    with closing(sqlite3.connect(path)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        rows = {name: [row for (row,) in database.execute(f"SELECT rowid FROM {name}")] for name in tables}
+        for _ in range(random.randint(1, 2)):
+            table = random.choice([name for name in tables if rows[name]])
+            column = random.choice([column[1] for column in database.execute(f"PRAGMA table_info({table})")])
+            cell, row = random.choice(ODD_CELLS), random.choice(rows[table])
+            with suppress(sqlite3.Error):  # which keeps what may not be empty or double
+                database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (cell, row))
+        database.commit()
+
+
+@fuzzed
+@given(randoms)
+def test_stores(folder: Path, store: bytes, random: Random) -> None:
+    place = folder / "stores"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    path = place / "store.sqlite"
+    if random.random() < 0.5:
+        path.write_bytes(damaged(store, random))
+    else:
+        path.write_bytes(store)
+        with_odd_cells(path, random)
+    refused(lambda: critbatch.export(place))
+    refused(lambda: critbatch.report(place, format="json"))
+    if random.random() < 0.3:
+        refused(lambda: critbatch.sweep(tiny_task(), out=place, **QUESTION, compiled=False))
 
 
 # --- options ---------------------------------------------------------------------------------------------------------

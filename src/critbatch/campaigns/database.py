@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # A reader such as optuna-dashboard may hold the file for a moment.
 SECONDS_TO_WAIT = 60.0
 JOURNAL = "journal://"
+LONGEST_SAID = 80
+# Where the attributes of studies and trials are read.
+READERS = ("terms.py", "stock.py", "trials.py", "rows.py", "shelf.py")
 FORMS = "postgresql+psycopg://user@host/name, sqlite:///path/file.sqlite, or journal:///path/file.log on a shared disk"
 
 
@@ -180,3 +184,20 @@ def explained(where: str) -> Iterator[None]:
             f"The store {where} cannot be used ({str(reason).splitlines()[0]}): put that right, or give another --out. "
             "The runs that it held are still in it."
         ) from error
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UserError) or not _is_of_content(error):
+            raise
+        said = " ".join(str(error).split())[:LONGEST_SAID]
+        raise UserError(
+            f"The store {where} holds what critbatch does not write ({type(error).__name__}: {said}): it was damaged "
+            "or changed, give another --out."
+        ) from error
+
+
+def _is_of_content(error: BaseException) -> bool:
+    """Whether what was read from the database could not be understood: the error arose where it is read."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and (
+        any(f"/{package}/" in frames[-1].filename for package in ("sqlalchemy", "optuna", "json"))
+        or Path(frames[-1].filename).name in READERS
+    )

@@ -47,11 +47,12 @@ def shelves(store: Path | str) -> Iterator[list[Shelf]]:
     try:
         with explained(database.where):
             found = database.storage.get_all_studies()
-        yield [
-            Shelf(database, study._study_id, Terms.from_json(study.user_attrs[TERMS]))
-            for study in sorted(found, key=lambda study: -study._study_id)
-            if TERMS in study.user_attrs
-        ]
+            shelves = [
+                Shelf(database, study._study_id, Terms.from_json(study.user_attrs[TERMS]))
+                for study in sorted(found, key=lambda study: -study._study_id)
+                if TERMS in study.user_attrs
+            ]
+        yield shelves
     finally:
         database.close()
 
