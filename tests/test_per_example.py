@@ -467,10 +467,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: nn.Sequential(nn.Embedding(4, 2, scale_grad_by_freq=True)),
         "0 is an Embedding with scale_grad_by_freq=True",
     ),
-    "dropout in attention": (
-        lambda: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True),
-        r"self_attn \(a MultiheadAttention\) has weights of its own and dropout",
-    ),
     "dropout in a recurrent layer": (
         lambda: nn.Sequential(nn.GRU(4, 2, num_layers=2, dropout=0.1)),
         r"0 \(a GRU\) has weights of its own and dropout",
@@ -564,18 +560,55 @@ def test_a_loss_that_the_model_makes_itself_gives_each_example_its_share() -> No
         torch.testing.assert_close(norms2, expected[name])
 
 
-def test_dropout_is_that_of_the_step_and_random_numbers_are_as_without_watching() -> None:
-    model = nn.Sequential(LookedUp(4, 6), nn.Dropout(0.5), Scaled((6,)), nn.Linear(6, 2)).double()
+class Decoder(nn.Module):
+    """Attention to other things than the inputs themselves, whose weights are cut into parts."""
+
+    def __init__(self, *, batch_first: bool) -> None:
+        super().__init__()
+        self.layer = nn.TransformerDecoderLayer(6, 2, 8, dropout=0.3, batch_first=batch_first)
+        self.batch_first = batch_first
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        ready = inputs if self.batch_first else inputs.transpose(0, 1)
+        outputs: Tensor = self.layer(ready, torch.sin(ready[:2] if not self.batch_first else ready[:, :2]))
+        return outputs if self.batch_first else outputs.transpose(0, 1)
+
+
+DROPPING: dict[str, Callable[[], nn.Module]] = {
+    "positions and a scale": lambda: nn.Sequential(LookedUp(BATCH, 6), nn.Dropout(0.5), Scaled((6,)), nn.Linear(6, 2)),
+    "a matrix of its own": lambda: nn.Sequential(nn.Dropout(0.5), Matrix(), nn.Dropout(0.5)),
+    "attention": lambda: nn.TransformerEncoderLayer(6, 2, 8, dropout=0.3, batch_first=True),
+    "attention over time on the first axis": lambda: TimeFirst(nn.TransformerEncoderLayer(6, 2, 8, dropout=0.3)),
+    "attention to others": lambda: Decoder(batch_first=True),
+    "attention to others over time on the first axis": lambda: Decoder(batch_first=False),
+    "dropout by function": lambda: nn.Sequential(nn.Linear(6, 6), Dropped(), nn.Linear(6, 2)),
+}
+
+
+class Dropped(nn.Module):
+    def forward(self, inputs: Tensor) -> Tensor:
+        heads = inputs[:, None]
+        attended = F.scaled_dot_product_attention(heads, heads, heads, dropout_p=0.3)[:, 0]
+        return F.dropout(attended, 0.5, self.training)
+
+
+@pytest.mark.parametrize("length", [4, BATCH])
+@pytest.mark.parametrize("make", DROPPING.values(), ids=list(DROPPING))
+def test_dropout_is_that_of_the_step_and_random_numbers_are_as_without_watching(
+    make: Callable[[], nn.Module], length: int
+) -> None:
+    model = nn.Sequential(nn.Linear(6, 6), make()).double()
     weights, names = list(model.parameters()), [name for name, _ in model.named_parameters()]
     torch.manual_seed(3)
-    losses = model(draw(BATCH, 4, 6)).square().sum((1, 2))
+    losses = model(draw(BATCH, length, 6)).sin().square().sum((1, 2))
     rows = [torch.autograd.grad(loss, weights, retain_graph=True) for loss in losses]
     after = torch.get_rng_state()
     ghost = GhostNorms(model)
     torch.manual_seed(3)
-    model(draw(BATCH, 4, 6)).square().sum().backward()
+    model(draw(BATCH, length, 6)).sin().square().sum().backward()
     assert torch.equal(torch.get_rng_state(), after)
     found = ghost.take(BATCH)
+    assert ghost.unchecked == ""
     for i, name in enumerate(names):
         torch.testing.assert_close(found[name], torch.stack([row[i].square().sum() for row in rows]))
 

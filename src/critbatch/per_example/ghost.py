@@ -14,8 +14,16 @@ from torch.autograd.graph import get_gradient_edge
 from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
-from critbatch.per_example.broadcasts import Consumers, Ways, consumers_below, learn_ways, watch, without_tensors
-from critbatch.per_example.factors import row_norms2
+from critbatch.per_example.broadcasts import (
+    Consumers,
+    Ways,
+    consumers_below,
+    is_product,
+    learn_ways,
+    watch,
+    without_tensors,
+)
+from critbatch.per_example.factors import Factors, in_float32, row_norms2
 from critbatch.per_example.fallback import floats_in, parts_by_func
 from critbatch.per_example.layers import Part, Parts, by_example, held, rule_of
 from critbatch.per_example.layout import (
@@ -117,6 +125,7 @@ class GhostNorms:
         self._calls: list[_Call] = []
         self._shared: list[_Call] = []  # those of the forward pass whose outputs all examples share
         self._by_example: dict[Tensor, Tensor] = {}  # gradients that were taken from where a weight is spread
+        self._products: dict[Tensor, list[Factors]] = {}  # likewise, of matrices that multiply activations
         self._not_followed: set[Tensor] = set()
         self._done: list[dict[str, Tensor]] = []
         self._resting = self._on_trial = False
@@ -174,7 +183,7 @@ class GhostNorms:
     def discard(self) -> None:
         """Forget what the backward passes since the last `take` showed."""
         self._calls, self._shared, self._done = [], [], []
-        self._by_example, self._not_followed = {}, set()
+        self._by_example, self._products, self._not_followed = {}, {}, set()
         if self._first is not None:
             self._first = {}
 
@@ -294,12 +303,21 @@ class GhostNorms:
 
     def _spread(self) -> list[Tensor | _Call]:
         """What is spread over the examples in this forward pass, as far as memory allows to keep its gradients."""
-        large = {weight for weight in self._weight_ways if weight.numel() * self._batch > NUMBERS_AT_ONCE}
+        large = {
+            weight
+            for weight, alternatives in self._weight_ways.items()
+            if weight.numel() * self._batch > NUMBERS_AT_ONCE and not all(map(is_product, alternatives))
+        }
         self._not_followed |= large
         shared, self._shared = self._shared, []
         return [*(weight for weight in self._weight_ways if weight not in large), *shared]
 
-    def _receive(self, what: Tensor | _Call, slopes: Tensor) -> None:
+    def _receive(self, what: Tensor | _Call, slopes: Tensor | Factors) -> None:
+        if isinstance(slopes, Factors):
+            if isinstance(what, Tensor):
+                self._products.setdefault(what, []).append(slopes)
+                return
+            slopes = slopes.gradients()
         if isinstance(what, Tensor):
             known = self._by_example.get(what)
             self._by_example[what] = slopes if known is None else known + slopes
@@ -328,8 +346,10 @@ class GhostNorms:
         """The norms of the examples of a pass, and, if `totals` are asked for, the sums of their gradients."""
         calls, self._calls = self._calls, []
         spread, self._by_example = self._by_example, {}
+        products, self._products = self._products, {}
         for weight in self._not_followed:
             spread.pop(weight, None)
+            products.pop(weight, None)
         self._not_followed = set()
         batch = max(call.batch for call in calls)
         if other := next((call for call in calls if call.batch != batch), None):
@@ -343,12 +363,18 @@ class GhostNorms:
                 uses.setdefault(call.module.get_parameter(local), []).append((call, local))
         groups: dict[tuple[_Call, ...], list[Tensor]] = {}
         for weight, of_weight in uses.items():
-            if weight not in spread:
+            if weight not in spread and weight not in products:
                 groups.setdefault(tuple(call for call, _ in of_weight), []).append(weight)
         found: dict[Tensor, tuple[Tensor, Tensor]] = {}  # the examples' norms, and the sum of their gradients
         for weight, gradients in spread.items():
-            part = held(gradients)
+            whole = gradients.to(in_float32(gradients).dtype)
+            for factors in products.pop(weight, []):
+                whole = whole + factors.gradients().view_as(whole)
+            part = held(whole)
             found[weight] = part.norms2(), part.total()
+        for weight, factors_of_weight in products.items():
+            joined = _joined_factors(factors_of_weight)
+            found[weight] = _norms2_in_slices(joined, NUMBERS_AT_ONCE), joined.total()
         for weights in groups.values():
             of_group = {weight: uses[weight] for weight in weights}
             found.update(self._of_group(of_group, batch, totals=totals))
@@ -482,8 +508,8 @@ class GhostNorms:
     def _study(self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Find out where the examples are in each layer, and compare examples together with examples alone."""
         resting, calls, shared, batch = self._resting, self._calls, self._shared, self._batch
-        spread, not_followed = self._by_example, self._not_followed
-        self._resting, self._by_example, self._not_followed = True, {}, set()
+        spread, products, not_followed = self._by_example, self._products, self._not_followed
+        self._resting, self._by_example, self._products, self._not_followed = True, {}, {}, set()
         self._calls, self._shared = [], []
         self._studies += 1
         try:
@@ -493,7 +519,7 @@ class GhostNorms:
         finally:
             self._resting, self._on_trial, self._records = resting, False, None
             self._calls, self._shared, self._batch = calls, shared, batch
-            self._by_example, self._not_followed = spread, not_followed
+            self._by_example, self._products, self._not_followed = spread, products, not_followed
 
     def _learn(
         self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bring_back: Callable[[], None]
@@ -704,10 +730,24 @@ def _compare_sizes(sizes: list[int], examples: int | Sequence[int]) -> None:
         )
 
 
+def _joined_factors(all_factors: Sequence[Factors]) -> Factors:
+    joined = all_factors[0]
+    for factors in all_factors[1:]:
+        joined = joined.joined(factors)
+    return joined
+
+
+def _norms2_in_slices(factors: Factors, numbers: int) -> Tensor:
+    """Of so many numbers of gradients at a time."""
+    batch = len(factors.left)
+    at_once = max(1, numbers // (factors.left.shape[2] * factors.right.shape[2]))
+    found = [
+        Factors(factors.left[begin : begin + at_once], factors.right[begin : begin + at_once]).norms2()
+        for begin in range(0, batch, at_once)
+    ]
+    return torch.cat(found)
+
+
 def _joined(pieces: list[Part]) -> Part:
-    factors = pieces[0].factors
-    assert factors is not None
-    for piece in pieces[1:]:
-        assert piece.factors is not None
-        factors = factors.joined(piece.factors)
+    factors = _joined_factors([piece.factors for piece in pieces if piece.factors is not None])
     return Part(factors.norms2, factors.gradients, factors.total, factors)

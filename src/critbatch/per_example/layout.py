@@ -21,10 +21,12 @@ class Layout(NamedTuple):
     Args:
         axis: on which they are; -1 if no single axis grows with the number of examples.
         folded: whether the axis has several places for each example, those of one example side by side.
+        apart: if folded, whether the first places of all examples come first, then their second ones, and so on.
     """
 
     axis: int
     folded: bool = False
+    apart: bool = False
 
 
 UNCLEAR = Layout(-1)
@@ -81,6 +83,8 @@ def to_front(tensor: Tensor, layout: Layout | None, batch: int) -> Tensor:
     if layout is None:
         return tensor.expand(batch, *tensor.shape)
     moved = tensor.movedim(layout.axis, 0)
+    if layout.apart:
+        return moved.reshape(-1, batch, *moved.shape[1:]).transpose(0, 1)
     return moved.reshape(batch, -1, *moved.shape[1:]) if layout.folded else moved
 
 

@@ -70,8 +70,7 @@ def _refuse_unit(module: nn.Module, path: str, kind: str) -> None:
                 f"{path} is an {kind} with scale_grad_by_freq=True, by which an example's gradient depends on the "
                 "others: make it with scale_grad_by_freq=False."
             )
-    random = isinstance(module, nn.RNNBase) and module.training and module.dropout > 0 and module.num_layers > 1
-    if random or _is_random(module) or (parametrize.is_parametrized(module) and _has_random(module)):
+    if isinstance(module, nn.RNNBase) or (parametrize.is_parametrized(module) and _has_random(module)):
         refuse_random(module, path)
 
 
