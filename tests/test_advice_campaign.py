@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from critbatch.campaigns.known_runs import ENDS, KnownRuns
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.store import Store
 from critbatch.errors import UserError
+from critbatch.predict.clock_check import with_check
 from critbatch.progress import Display
 from critbatch.records import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
 from critbatch.reporting import summary
@@ -235,6 +236,54 @@ def test_a_target_above_where_runs_level_off_is_said_to_be(tmp_path: Path) -> No
     advice = campaign(tmp_path, task=task, target=target, epochs=20.0).run()
     assert not advice.answered
     assert "levels_off" in advice.cautions and "learns_nothing" not in advice.cautions
+
+
+def swinging(factor: float) -> Speed:
+    """The same clock, one size of which took that many times as long at one moment as at another."""
+    points = tuple(
+        replace(point, swing=factor, signs=("clock_visits",)) if point.batch_size == 64 else point
+        for point in clock().points
+    )
+    return with_check(replace(clock(), points=points))
+
+
+def test_a_clock_that_swings_too_far_gives_no_answer_and_a_quiet_one_needs_no_more_runs(
+    easy: Told, tmp_path: Path
+) -> None:
+    folder = copy_of(easy, tmp_path)
+    busy = tell(folder, target=EASY, speed=swinging(5.0)).advice
+    assert not busy.answered and busy.best is None and busy.points == () and busy.within_ten_percent is None
+    assert "clock_unusable" in busy.cautions and "no_run_reached_target" not in busy.cautions
+    for language, words in (("en", "cannot be ranked"), ("zh", "无法比较批次大小")):
+        assert words in summary(busy, language) and "Warning" not in summary(busy, language)
+    assert any(run.crossing is not None for run in busy.runs)
+    quiet = tell(folder, target=EASY)
+    assert quiet.advice.answered and quiet.steps == 0
+
+
+def test_a_clock_that_swings_less_is_told_once_and_leaves_more_sizes_open(easy: Told, tmp_path: Path) -> None:
+    busy = tell(copy_of(easy, tmp_path), target=EASY, speed=swinging(2.0)).advice
+    assert busy.answered and busy.best is not None and easy.advice.best is not None
+    assert summary(busy).count("Warning: ") == 1 and "may come within 10 %" in summary(busy)
+    assert busy.within_ten_percent is not None and easy.advice.within_ten_percent is not None
+    assert busy.within_ten_percent[0] < easy.advice.within_ten_percent[0]
+    widths = [point.seconds.high / point.seconds.low for point in (busy.best, easy.advice.best)]  # type: ignore[operator]
+    assert widths[0] > widths[1]
+
+
+def test_a_clock_that_the_steps_of_training_contradict_is_taken_again_and_goes_into_the_answer(tmp_path: Path) -> None:
+    compared: list[int] = []
+
+    def compare(speed: Speed, runs: Sequence[Run]) -> Speed:
+        compared.append(len(runs))
+        return clock(knee=64) if len(compared) == 1 else speed
+
+    advice = campaign(tmp_path, target=EASY, compare=compare).run()
+    assert compared[0] > 0 and len(compared) >= 3  # held against it, then again, then for the answer
+    assert advice.speed.points == clock(knee=64).points
+    compared.clear()
+    campaign(tmp_path, target=EASY, compare=compare).run()
+    assert compared[0] == 0  # runs of another call may be another machine's
 
 
 def test_a_law_that_does_not_fit_is_said_and_what_would_help(tmp_path: Path) -> None:

@@ -43,6 +43,18 @@ class Budget:
 
 NO_BUDGET = Budget()
 
+# Of a budget of wall clock, what is kept for the answer and its report; and what they take on a busy machine.
+SHARE_TO_TELL, LEAST_TO_TELL, MOST_TO_TELL = 0.02, 0.15, 10.0
+
+
+def seconds_to_tell(budget: float) -> float:
+    """Of a budget of wall clock, the seconds at its end in which nothing is begun: for the answer and its report.
+
+    >>> seconds_to_tell(30), seconds_to_tell(300), seconds_to_tell(3600)
+    (4.5, 10.0, 72.0)
+    """
+    return max(SHARE_TO_TELL * budget, min(MOST_TO_TELL, LEAST_TO_TELL * budget))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:

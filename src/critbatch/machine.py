@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from critbatch.records import Machine
@@ -46,3 +47,24 @@ def processor() -> str:
     ):
         return found.group(1).strip()
     return platform.processor() or platform.machine()
+
+
+def processor_seconds() -> tuple[float, float] | None:
+    """Seconds that the threads of this process ran, and that they were ready to run while a processor did other work.
+
+    As Linux counts them in `/proc/self/task/*/schedstat`. None on other systems.
+    """
+    ran = waited = 0
+    try:
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+                first, second, _ = (task / "schedstat").read_text().split()
+                ran, waited = ran + int(first), waited + int(second)
+    except (OSError, ValueError):
+        return None
+    return (ran / 1e9, waited / 1e9) if ran else None
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

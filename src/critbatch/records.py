@@ -155,6 +155,10 @@ class SpeedPoint(Record):
     compute_seconds: float | None = None  # forward and backward; median
     optimizer_seconds: float | None = None  # median
     peak_bytes: int | None = None  # held in tensors at the peak of a step, the data set left out
+    swing: float = 1.0  # factor by which its own times differ that should agree; 1 where they do
+    waited: float | None = None  # share of a step in which it could run and another process ran; None if not known
+    widened: float = 1.0  # factor by which the interval of `step_seconds` was widened, for a clock that swings
+    signs: tuple[str, ...] = ()  # of other work on the machine, in its own times: as in `ClockCheck`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +175,26 @@ class SpeedFit(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClockCheck(Record):
+    """Whether the step times of different batch sizes can be compared.
+
+    `signs` are keys of reporting/words.py, empty where nothing speaks against it: "clock_visits" (times of one size,
+    taken at different moments, differ), "clock_steps" (so do its steps, one after the other), "clock_sizes" (a size
+    took longer than its neighbours allow), "clock_waited" (other processes had the processor), "clock_runs" (steps of
+    training took another time than those that were timed).
+    """
+
+    signs: tuple[str, ...] = ()
+    swing: float = 1.0  # largest factor by which times differ that should agree: intervals are widened by it
+    waited: float | None = None  # share of a step in which another process ran, at the quarter of sizes with the most
+    runs_factor: float = 1.0  # seconds of a step in training over those that were timed, where they disagree
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.signs)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Speed(Record):
     """Seconds per step against batch size on one machine."""
 
@@ -181,6 +205,7 @@ class Speed(Record):
     fit: SpeedFit | None = None
     recipe: str = ""  # whose optimizer was used; empty where it was none of a recipe
     micro_batch_size: int | None = None  # examples in one forward pass; None for a whole batch
+    check: ClockCheck | None = None  # None in records of versions that did not check
     provenance: Provenance
 
     @property

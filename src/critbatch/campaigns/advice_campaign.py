@@ -15,7 +15,7 @@ from critbatch.campaigns.answering import Asked, answered
 from critbatch.campaigns.known_runs import TO_THE_END, KnownRuns, added
 from critbatch.campaigns.planned_search import PlannedSearch
 from critbatch.campaigns.race import Race
-from critbatch.campaigns.rate_search import Found, RateSearch, TimeAgain
+from critbatch.campaigns.rate_search import Compare, Found, RateSearch, TimeAgain
 from critbatch.campaigns.schedule import checked_plan, decays, least_epochs, without_decay
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.store import Store
@@ -56,6 +56,7 @@ class AdviceCampaign:
         device: the accelerator where there is one, unless given.
         deadline: a value of `time.monotonic()`, when the campaign stops with what it knows by then.
         time_again: times the sizes around one anew, as `Clock.take_again`; None to leave the clock as it is.
+        compare: holds the clock against the steps of runs, as `Clock.compare`; None to leave it as it is.
         show: where to show how far it is.
         command: as the user gave it, for the record.
         watch: started when the work began.
@@ -79,6 +80,7 @@ class AdviceCampaign:
     device: torch.device | None = None
     deadline: float | None = None
     time_again: TimeAgain | None = None
+    compare: Compare | None = None
     show: Display = field(default_factory=Display)
     command: str = ""
     watch: Stopwatch = field(default_factory=Stopwatch)
@@ -149,6 +151,7 @@ class AdviceCampaign:
             checks=() if self._decays else self.checks,
             objective=self.objective,
             time_again=self.time_again,
+            compare=self.compare,
             show=show,
         )
 

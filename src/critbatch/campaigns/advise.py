@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from critbatch.arguments import checked_call, output_folder
+from critbatch.budget import seconds_to_tell
 from critbatch.campaigns.advice_campaign import EPOCHS, EVALUATION, AdviceCampaign
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
@@ -49,6 +50,10 @@ def advise(
     moved. Runs with other seeds at the recommendation check it. How well such advice does is measured in
     `benchmarks/advisor.py`; the law is in `critbatch.records.Law`.
 
+    Where other work on the machine disturbs the clock, sizes are timed again. If they still swing, the answer says so
+    in its first sentences and its intervals are wider; from a factor of 4 on no batch size is recommended. The runs are
+    kept, and the same call on a quiet machine takes the clock anew.
+
     Everything it ran is in the folder. The same call again goes on where the last one ended, with what it has of its
     budget; one with another target uses all the runs, and goes on with those that an easier target ended; on another
     machine the steps are those that are known, and the clock is taken anew.
@@ -87,7 +92,7 @@ def advise(
     asked = checked_objective(objective or Objective())
     plan = checked_plan(name, given, examples=task.examples, epochs=EPOCHS)
     check_target_on_data(task, target or task.target, evaluation=EVALUATION, device=device, seed=seed)
-    deadline = watch.began + budget
+    deadline = watch.began + budget - seconds_to_tell(budget)
     clock = Clock(
         task,
         recipe=name,
@@ -96,6 +101,7 @@ def advise(
         seed=seed,
         folder=out,
         budget=budget,
+        deadline=deadline,
         show=show,
         command=command,
     )
@@ -112,6 +118,7 @@ def advise(
         device=device,
         deadline=deadline,
         time_again=clock.take_again,
+        compare=clock.compare,
         show=show,
         command=command,
         watch=watch,

@@ -12,6 +12,7 @@ from critbatch.campaigns.rate_search import Found
 from critbatch.evaluation import Evaluation
 from critbatch.examples import count
 from critbatch.predict.choice import best_size, within
+from critbatch.predict.clock_check import is_usable, leeway
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.objectives import SURE, allowed, chance_within_examples, chance_within_seconds
 from critbatch.predict.recommend import advise_record
@@ -73,7 +74,7 @@ def answered(
     """
     posterior = found.posterior
     clock = allowed(found.speed, asked.objective, posterior, accuracy)
-    chosen = best_size(posterior, clock) if posterior.reached else None
+    chosen = best_size(posterior, clock) if posterior.reached and is_usable(found.speed) else None
     micro = asked.options.get("micro_batch_size")
     micro = micro if isinstance(micro, int) and chosen is not None and micro < chosen else chosen
     advice = advise_record(
@@ -92,7 +93,7 @@ def answered(
     met, chance = _kept(found, asked.objective, chosen, accuracy)
     return replace(
         advice,
-        within_ten_percent=within(near, advice.best) if advice.best is not None else None,
+        within_ten_percent=within(near, advice.best, leeway(found.speed)) if advice.best is not None else None,
         accumulation=math.ceil(chosen / micro) if chosen is not None and micro is not None else 1,
         objective=asked.objective,
         met=met,

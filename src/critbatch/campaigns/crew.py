@@ -24,6 +24,8 @@ from critbatch.interruption import Interruption
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STOP = 60.0
+# Where there is a budget: of what is left of it when the workers start.
+SHARE_TO_STOP = 0.05
 # A run that ends its worker so often would do it for ever.
 MOST_DEATHS = 10
 
@@ -57,6 +59,10 @@ class Crew:
         self.order, self.count, self.store = order, count, store
         self.pause_at, self.tell = pause_at, tell
         self.deaths: Counter[Key] = Counter()
+        # Workers have the same deadline, so they are at their ends when it comes, but for one that is evaluating.
+        self.seconds_to_stop = SECONDS_TO_STOP
+        if pause_at is not None:
+            self.seconds_to_stop = min(SECONDS_TO_STOP, max(2.0, SHARE_TO_STOP * (pause_at - time.monotonic())))
 
     def work(self) -> None:
         """Until nothing is left, Ctrl-C, or `pause_at`. A worker that is killed is replaced.
@@ -73,7 +79,7 @@ class Crew:
                     left = self.tell()
                     members[:] = [new for member in members if (new := self._look_after(member, left)) is not None]
             finally:
-                _stop(members)
+                _stop(members, self.seconds_to_stop)
                 self.tell()
 
     def start(self, number: int) -> Member:
@@ -128,11 +134,11 @@ def _failure(end: End) -> str:
     return f"A worker has failed ({end.said}): mend that and give the command again. All it said is in {end.log}."
 
 
-def _stop(members: list[Member]) -> None:
+def _stop(members: list[Member], seconds: float) -> None:
     """Let all write their checkpoints and end; kill one that does not."""
     for member in members:
         member.stop()
-    limit = time.monotonic() + SECONDS_TO_STOP
+    limit = time.monotonic() + seconds
     try:
         while time.monotonic() < limit and any(member.ended() is None and not member.waits() for member in members):
             time.sleep(0.02)

@@ -40,6 +40,9 @@ class KnownRuns:
     def __init__(self, store: Store, start: Start, *, target: Target, folder: Path) -> None:
         self.store, self.start, self.target = store, start, target
         self._ends = folder / ENDS
+        # Begun and ended by this process: their seconds are of this machine, and of now.
+        self.made_here: list[Run] = []
+        self._begun_here: set[Key] = set()
         self._stored: dict[tuple[int, float, int, tuple[tuple[str, Setting], ...]], dict[str, Run]] = {}
         for key, run in store.keyed_runs():
             self._stored.setdefault(_place(key), {})[key.stage] = run
@@ -77,6 +80,8 @@ class KnownRuns:
     def enter(self, key: Key, noise_every: int) -> Training:
         """Begin the run of this key, or go on where it was broken off, or where another target ended it."""
         checkpoint, end = self.store.checkpoint(key), self.end_of(key)
+        if not checkpoint.is_file() and not end.is_file():
+            self._begun_here.add(key)
         if not checkpoint.is_file() and _is_whole(end):
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(end, checkpoint)
@@ -86,6 +91,8 @@ class KnownRuns:
         """Keep the run that is over as far as this target goes, and where it ended."""
         run = self.store.run(key, lambda path: training.record())
         remove_checkpoint(self.store.checkpoint(key))
+        if key in self._begun_here:
+            self.made_here.append(run)
         self._stored.setdefault(_place(key), {})[key.stage] = run
         end = self.end_of(key)
         if run.outcome in LOST or (key.options and run.outcome is Outcome.FINISHED):  # at the end of its plan

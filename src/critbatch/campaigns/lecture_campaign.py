@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from critbatch.budget import seconds_to_tell
 from critbatch.campaigns.advise import advise
 from critbatch.campaigns.lecture_clock import clocks, fastest
 from critbatch.campaigns.lecture_escapes import escapes
@@ -34,6 +35,8 @@ from critbatch.task import Task
 # Of the planned time: the clock with one number of threads, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2
 LEAST_OF_CLOCK = 6.0
+# Times what an answer of one chapter is given.
+SHARE_TO_TELL = 1.5
 DRAWS = 20
 
 C = ClaimName
@@ -71,7 +74,10 @@ class LectureCampaign:
         self.seeds, self.small, self.large = tuple(range(seeds)), small, large
         self.named_networks = networks
         self.planned = planned
-        self.deadline = None if budget is None else self.watch.began + budget
+        # For verdicts and report, whose figures are many; half of it is left to jobs that are about to end.
+        to_tell = 0.0 if budget is None else SHARE_TO_TELL * seconds_to_tell(budget)
+        self.deadline = None if budget is None else self.watch.began + budget - to_tell
+        self.grace = to_tell / 2
         self.missing: dict[ClaimName, str] = {}
         self.found: dict[str, Any] = {}
 
@@ -85,6 +91,7 @@ class LectureCampaign:
             folder=self.parts,
             key=self.key,
             seconds=max(LEAST_OF_CLOCK, SHARE_OF_CLOCK * self.planned),
+            deadline=self.deadline,
             show=self.show,
             command=self.command,
         )
@@ -156,7 +163,7 @@ class LectureCampaign:
         if self.asked & STUDY_FOR and self._has_time(*STUDY_FOR):
             # What is timed while others work would be their time too.
             save_record(self.found["speeds"][0], writable(self.folder / "study"))
-            whole: dict[str, Any] = {"seeds": self.seeds, "budget": self._left(), "command": self.command}
+            whole: dict[str, Any] = {"seeds": self.seeds, "until": self.deadline, "command": self.command}
             study = study_of_sizes(self.part, sizes, recipe=self.here.recipe, folder=self.folder / "study", **whole)
             jobs += [("study", study)] * self.workers
         self.networks: list[Network] = []
@@ -164,7 +171,7 @@ class LectureCampaign:
             self.networks = self._networks(sizes)
             jobs += [(each.name, job) for each in self.networks for job in each.runs(self.seeds, self.deadline)]
         if C.BOTH in self.asked and self._has_time(C.BOTH):
-            jobs.append(("baseline", self.contest.baseline(self._left())))
+            jobs.append(("baseline", self.contest.baseline(self.deadline)))
         if C.NOISE in self.asked and self._has_time(C.NOISE):
             told_of = escapes(
                 self.part,
@@ -182,7 +189,7 @@ class LectureCampaign:
         if C.PATHS in self.asked:
             given = {"folder": self.parts, "draws": max(2, DRAWS), "seed": 0, "command": self.command}
             jobs.append(("paths", Job("two weights", make_paths, given)))
-        results = pool.do([job for _, job in jobs], stage=f"lecture on {self.here.name}: runs")
+        results = self._done(pool, jobs, "runs")
         for (name, _), result in zip(jobs, results, strict=True):
             self.found.setdefault(name, []).append(result)
 
@@ -218,19 +225,28 @@ class LectureCampaign:
                 jobs += [("shifts", minima[0]), ("lines", minima[1])]
         study = self._one("study")
         if C.BATCHES in self.asked and isinstance(study, Study) and self._has_time(C.BATCHES):
-            whole: dict[str, Any] = {"seeds": self.seeds, "budget": self._left(), "command": self.command}
+            whole: dict[str, Any] = {"seeds": self.seeds, "until": self.deadline, "command": self.command}
             orders = study_of_orders(self.part, sizes, study, folder=self.folder / "orders", **whole)
             jobs += [("orders", orders)] * min(2, self.workers)
         baseline = self._one("baseline")
         if isinstance(baseline, Study):
-            jobs += [("others", job) for job in self.contest.others(baseline, self._left())]
-        results = pool.do([job for _, job in jobs], stage=f"lecture on {self.here.name}: minima and recipes")
+            jobs += [("others", job) for job in self.contest.others(baseline, self.deadline)]
+        results = self._done(pool, jobs, "minima and recipes")
         for (name, _), result in zip(jobs, results, strict=True):
             self.found.setdefault(name, []).append(result)
 
+    def _done(self, pool: Pool, jobs: Sequence[tuple[str, Job]], what: str) -> list[Any]:
+        return pool.do(
+            [job for _, job in jobs],
+            stage=f"lecture on {self.here.name}: {what}",
+            until=self.deadline,
+            grace=self.grace,
+        )
+
     def _one(self, name: str) -> Any:
         """The last of the results of this name: of several that share the work, the one that saw all of it."""
-        return (self.found.get(name) or [None])[-1]
+        results = [each for each in self.found.get(name, ()) if each is not None]
+        return (results or [None])[-1]
 
     def _missing(self) -> dict[ClaimName, str]:
         """Why nothing was measured for a claim, should it be so."""
@@ -240,9 +256,6 @@ class LectureCampaign:
         if any(isinstance(each, UserError) for each in self.found.get("escapes", ())):
             reasons[C.NOISE] = "lecture_cannot_vectorize"
         return reasons | self.missing
-
-    def _left(self) -> float | None:
-        return None if self.deadline is None else max(1.0, self.deadline - time.monotonic())
 
     def _has_time(self, *claims: ClaimName) -> bool:
         """Whether there is any left; else that is why nothing was measured for these claims."""

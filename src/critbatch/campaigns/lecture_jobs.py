@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from critbatch.training import Training
 from critbatch.zoo.find import find_task
 
 EVALUATION = Evaluation(growth=1.25, train_examples=2000, validation_examples=5000)
+# Seconds of a study that began too late: it tells what there is.
+LEAST_BUDGET = 0.05
 # What the claims ask for, without the random subspace.
 BOXES = (Box.FULL, Box.ADAPTIVE)
 
@@ -98,10 +101,16 @@ def make_run(
     return run
 
 
-def make_study(part: Part, **settings: Any) -> Study:
-    """A sweep; several processes that make the same one share its runs."""
+def make_study(part: Part, *, until: float | None, **settings: Any) -> Study:
+    """A sweep; several processes that make the same one share its runs.
+
+    Args:
+        until: a value of `time.monotonic()`, which the processes of a machine share. The job may have waited for
+            others: what it has is the time that is left when it begins.
+    """
     whole = part.task if part.examples is None else part.build()
-    return sweep(whole, evaluation=EVALUATION, device=pick_device(part.device), **settings)
+    budget = None if until is None else max(LEAST_BUDGET, until - time.monotonic())
+    return sweep(whole, evaluation=EVALUATION, device=pick_device(part.device), budget=budget, **settings)
 
 
 def make_escape(part: Part, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Escape:

@@ -91,12 +91,12 @@ class Network:
             for size in (self.small, self.large)
         ]
 
-    def pair(self, runs: Sequence[Run]) -> NetworkPair | None:
-        """What the runs say that came to their end, in the order of `runs`."""
+    def pair(self, runs: Sequence[Run | None]) -> NetworkPair | None:
+        """What the runs say that came to their end, in the order of `runs`; None stands for one that was not made."""
         ends = [
             paired_end(small, large)
             for small, large in zip(runs[::2], runs[1::2], strict=True)
-            if small.outcome is large.outcome is Outcome.FINISHED
+            if small is not None and large is not None and small.outcome is large.outcome is Outcome.FINISHED
         ]
         return network_pair(
             [end for end in ends if end is not None],

@@ -40,15 +40,15 @@ class Contest:
     folder: Path
     command: str
 
-    def baseline(self, budget: float | None) -> Job:
+    def baseline(self, until: float | None) -> Job:
         """The small batch."""
-        return self._study(self.plain, self.small, "small", budget, may_fail=False)
+        return self._study(self.plain, self.small, "small", until, may_fail=False)
 
-    def others(self, baseline: Study | UserError, budget: float | None) -> list[Job]:
+    def others(self, baseline: Study | UserError, until: float | None) -> list[Job]:
         """The large batch: plain, also with the rate of the small one, and each recipe."""
         rate = rate_of(baseline)
-        plain = self._study(self.plain, self.large, "large", budget, learning_rates=[rate] if rate else None)
-        return [plain, *(self._study(name, self.large, "large", budget) for name in self.recipes)]
+        plain = self._study(self.plain, self.large, "large", until, learning_rates=[rate] if rate else None)
+        return [plain, *(self._study(name, self.large, "large", until) for name in self.recipes)]
 
     def rows(self, baseline: Study | UserError | None, others: Sequence[Study | UserError]) -> tuple[RecipeRow, ...]:
         """The baseline first; a study that failed has no row."""
@@ -60,7 +60,7 @@ class Contest:
         return tuple(row for row in found if row is not None)
 
     def _study(
-        self, recipe: str, size: int, place: str, budget: float | None, *, may_fail: bool = True, **more: object
+        self, recipe: str, size: int, place: str, until: float | None, *, may_fail: bool = True, **more: object
     ) -> Job:
         settings = {
             "part": self.part,
@@ -72,7 +72,7 @@ class Contest:
             "epochs": self.epochs,
             "stops_at_target": False,
             "fixed": {"largest_batch": self.examples} if "largest_batch" in options_of(recipe) else {},
-            "budget": budget,
+            "until": until,
             "command": self.command,
             **more,
         }

@@ -19,7 +19,7 @@ def study_of_sizes(
     recipe: str,
     seeds: tuple[int, ...],
     folder: Path,
-    budget: float | None,
+    until: float | None,
     command: str,
 ) -> Job:
     """The rate tuned at each size, and the usual one of the smallest at all of them, with all seeds.
@@ -38,7 +38,7 @@ def study_of_sizes(
         "steps": sizes.study_steps,
         "seconds": sizes.study_seconds,
         "stops_at_target": False,
-        "budget": budget,
+        "until": until,
         "command": command,
     }
     return Job("study of batch sizes", make_study, settings)
@@ -51,7 +51,7 @@ def study_of_orders(
     *,
     seeds: tuple[int, ...],
     folder: Path,
-    budget: float | None,
+    until: float | None,
     command: str,
 ) -> Job:
     """Steps to the target with every order, at the size of the study that is nearest to the small one and its rate."""
@@ -65,7 +65,7 @@ def study_of_orders(
         "seeds": seeds,
         "epochs": sizes.order_epochs,
         "varied": {"order": [str(order) for order in Order]},
-        "budget": budget,
+        "until": until,
         "command": command,
     }
     return Job("ways of shuffling", make_study, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend.utils import kill_process_tree
 
 from critbatch.errors import UserError
 from critbatch.progress import Display
@@ -50,9 +52,14 @@ class Pool:
     def __init__(self, workers: int, *, threads: int, show: Display) -> None:
         self.show = show
         self._futures: dict[Future[Any], Job] = {}
-        self._executor = ProcessPoolExecutor(workers, initializer=_begin, initargs=(threads, os.getpid()))
+        self._workers, self._threads = workers, threads
+        self._executor = self._processes()
         self._folder = tempfile.TemporaryDirectory()
         self._stop = Path(self._folder.name) / "stop"
+        self._submitted = 0
+
+    def _processes(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._workers, initializer=_begin, initargs=(self._threads, os.getpid()))
 
     def __enter__(self) -> Self:
         return self
@@ -63,27 +70,61 @@ class Pool:
         if kind is KeyboardInterrupt:
             self._stop.touch()
             until = time.monotonic() + SECONDS_TO_END
-            while any(future.running() for future in self._futures) and time.monotonic() < until:
+            while any(not future.done() for future in self._futures) and time.monotonic() < until:
                 time.sleep(0.1)
         self._executor.shutdown(wait=True, kill_workers=kind is not None)
         self._folder.cleanup()
 
-    def do(self, jobs: Sequence[Job], *, stage: str) -> list[Any]:
+    def do(self, jobs: Sequence[Job], *, stage: str, until: float | None = None, grace: float = 0.0) -> list[Any]:
         """The results of all jobs, in their order; where one may fail, its UserError.
 
+        Args:
+            until: a value of `time.monotonic()` from which on no job is begun; None for none. The result of a job that
+                was not begun, or not ended by then, is None.
+            grace: seconds after `until` in which jobs may come to their end; then their processes are killed.
+
         Raises:
-            UserError: of a job that may not fail, or if a process was killed.
+            UserError: of a job that may not fail, or if a process was killed by others.
         """
-        futures = self._futures = {self._executor.submit(_call, job, self._stop): job for job in jobs}
+        end = math.inf if until is None else until
         self.show.update(stage=stage, done=0, total=len(jobs))
+        if time.monotonic() >= end:
+            return [None] * len(jobs)
+        futures = self._futures = {self._submit(job, end): job for job in jobs}
+        # For the executor a future is "running" when it waits in the queue of its processes: they mark what they begin.
+        marks = dict(zip(futures, self._marks(len(jobs)), strict=True))
         left = set(futures)
-        while left:
-            done, left = wait(left, timeout=1.0, return_when=FIRST_COMPLETED)
-            waiting = [futures[future].name for future in futures if future in left and future.running()]
-            self.show.update(done=len(futures) - len(left), running=len(waiting), trying=", ".join(waiting[:2]))
+        while left and time.monotonic() < end + grace:
+            done, left = wait(
+                left, timeout=max(0.0, min(1.0, end + grace - time.monotonic())), return_when=FIRST_COMPLETED
+            )
+            running = [futures[future].name for future in futures if future in left and marks[future].exists()]
+            self.show.update(done=len(futures) - len(left), running=len(running), trying=", ".join(running[:2]))
             for future in done:
                 _refuse(future, futures[future])
-        return [future.result() for future in futures]
+        if left:
+            self._end_processes(left)
+        return [None if future in left else future.result() for future in futures]
+
+    def _end_processes(self, left: set[Future[Any]]) -> None:
+        """With all that they started. The executor notices that they are gone, and is then of no more use."""
+        for process in list(self._executor._processes.values()):
+            kill_process_tree(process)
+        wait(left)
+        self._executor.shutdown(wait=True)
+        self._executor = self._processes()
+
+    def _submit(self, job: Job, end: float) -> Future[Any]:
+        self._submitted += 1
+        future: Future[Any] = self._executor.submit(_call, job, self._stop, self._mark(self._submitted), end)
+        return future
+
+    def _marks(self, count: int) -> list[Path]:
+        """Those of the last so many jobs."""
+        return [self._mark(number) for number in range(self._submitted - count + 1, self._submitted + 1)]
+
+    def _mark(self, number: int) -> Path:
+        return Path(self._folder.name) / f"begun-{number}"
 
 
 def _refuse(future: Future[Any], job: Job) -> None:
@@ -109,9 +150,12 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _call(job: Job, stop: Path) -> Any:
+def _call(job: Job, stop: Path, mark: Path, end: float) -> Any:
     if stop.exists():
         raise KeyboardInterrupt
+    if time.monotonic() >= end:
+        return None
+    mark.touch()
     try:
         return job.call(**job.settings)
     except UserError as error:

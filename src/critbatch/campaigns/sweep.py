@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal
 import torch
 
 from critbatch.arguments import checked_call, output_folder
+from critbatch.budget import seconds_to_tell
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.conclusion import concluded
 from critbatch.campaigns.crew import Crew
@@ -24,6 +26,7 @@ from critbatch.campaigns.work import tell, work
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
+from critbatch.predict.clock_check import untimed
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
 from critbatch.records import Machine, Setting, Speed, Target
@@ -122,7 +125,7 @@ def sweep(
     watch = Stopwatch()
     device = as_device("cuda" if gpus_per_worker and device is None else device)
     evaluation, show = evaluation or Evaluation(), progress or Display()
-    deadline = None if budget is None else watch.began + budget
+    deadline = None if budget is None else watch.began + budget - seconds_to_tell(budget)
     here = as_task(task)
     out = output_folder(out, here.name)
     question = pose(
@@ -145,7 +148,7 @@ def sweep(
     if question.target is not None:
         at = device if ray is None else torch.device("cpu")  # that of the nodes need not be here
         check_target_on_data(here, question.target, evaluation=evaluation, device=at, seed=question.seeds[0])
-    speed = _clock(here, question, out, device, show, command) if seconds is not None else None
+    speed = _clock(here, question, out, device, deadline, show, command) if seconds is not None else None
     terms = terms_of(here, question, evaluation, device)
     with Store.open(out, terms, url=storage) as store:
         lengths = _agreed_lengths(store, question, here.examples, speed)
@@ -203,18 +206,34 @@ def terms_of(task: Task, question: Question, evaluation: Evaluation, device: tor
     )
 
 
-def _clock(task: Task, question: Question, out: Path, device: torch.device, show: Display, command: str) -> Speed:
+def _clock(
+    task: Task,
+    question: Question,
+    out: Path,
+    device: torch.device,
+    deadline: float | None,
+    show: Display,
+    command: str,
+) -> Speed:
+    left = CLOCK_BUDGET if deadline is None else min(CLOCK_BUDGET, max(1e-3, deadline - time.monotonic()))
     clock = Clock(
         task,
         recipe=question.recipe,
         device=as_device(str(device)),
         seed=question.seeds[0],
         folder=out,
-        budget=CLOCK_BUDGET,
+        budget=left,
+        deadline=deadline,
         show=show,
         command=command,
     )
-    return clock.take()
+    speed = clock.take(question.batch_sizes)
+    if lacking := untimed(speed, question.batch_sizes):
+        raise UserError(
+            f"The budget ended before a step of batch size {lacking[0]} was timed: give the same command again, which "
+            "goes on from there, or more time with --budget."
+        )
+    return speed
 
 
 def _agreed_lengths(store: Store, question: Question, examples: int, speed: Speed | None) -> dict[int, float]:

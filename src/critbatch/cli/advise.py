@@ -94,7 +94,7 @@ def advise(
             out=setting.out,
             seed=seed,
             device=setting.device,
-            budget=budget,
+            budget=o.seconds_left(budget),
             progress=display,
             command=setting.command,
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -45,11 +47,15 @@ app = App(
     """,
 )
 
+# When the command began: budgets count from here, not from when torch is loaded.
+BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
+
 
 @app.callback(invoke_without_command=True)
 def version(
     context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False
 ) -> None:
+    BEGAN.set(time.monotonic())
     if version:
         from critbatch.version import __version__
 

@@ -46,7 +46,7 @@ def speed(
             micro_batch_size=micro_batch_size,
             seed=seed,
             device=setting.device,
-            budget=budget,
+            budget=o.seconds_left(budget),
             progress=lambda at: display.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total),
             command=setting.command,
         )
@@ -105,7 +105,7 @@ def noise(
             curvature=curvature,
             seed=seed,
             device=setting.device,
-            budget=budget,
+            budget=o.seconds_left(budget),
             progress=display.watch,
             command=setting.command,
         )

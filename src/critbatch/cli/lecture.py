@@ -71,7 +71,7 @@ def lecture(
             full=full,
             workers=workers,
             device=setting.device,
-            budget=budget,
+            budget=o.seconds_left(budget),
             progress=display,
             command=setting.command,
         )

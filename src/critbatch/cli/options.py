@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from critbatch.cli.app import BEGAN
 from critbatch.errors import UserError
 
 TaskName = Annotated[
@@ -44,6 +46,17 @@ TargetValue = Annotated[
     typer.Option("--target", help="Another value for the task's target, a validation metric or a validation loss."),
 ]
 Language = Annotated[str, typer.Option("--language", help="en or zh: what the report shows first.")]
+
+
+def seconds_left(budget: float | None) -> float | None:
+    """What is left of `--budget` by now: starting Python and torch takes seconds of it on a busy machine.
+
+    A budget that allows nothing stays as it is, to be refused where it is used.
+    """
+    began = BEGAN.get()
+    if budget is None or not budget > 0 or began is None:
+        return budget
+    return max(1e-3, budget - (time.monotonic() - began))
 
 
 def whole_numbers(text: str | None, option: str) -> list[int] | None:

@@ -120,7 +120,7 @@ def train(
             compiled=compiled,
             workers=workers,
             seed=seed,
-            budget=budget,
+            budget=o.seconds_left(budget),
         )
     show(record, setting)
 

@@ -117,7 +117,7 @@ def sweep(
                 ray=ray,
                 gpus_per_worker=gpus_per_worker,
                 device=setting.device if device is not None or not gpus_per_worker else None,
-                budget=budget,
+                budget=o.seconds_left(budget),
                 compiled=compiled,
                 progress=display,
                 command=setting.command,

@@ -20,6 +20,9 @@ ROUNDS = 6
 """With six visits the quickest and the slowest are a 95 % interval of the median: all fall on one side of it in 1 of 32
 cases."""
 
+AGAIN = 3
+"""Rounds in which sizes whose times are in doubt are visited again."""
+
 LEAST_STEPS = 3
 """Of a size whose step takes no longer than the seconds for a point."""
 
@@ -89,6 +92,24 @@ class Rounds:
                 if size in self.visits and self._in_time(size):
                     self._visit(size, left=(ROUNDS - turn) * len(turns) - place)
 
+    def again(self, sizes: Sequence[int], order: random.Random) -> bool:
+        """Visit these sizes again, in `AGAIN` rounds of random order, or once where a step takes longer than its share.
+
+        Returns:
+            Whether there was time for one visit at least.
+        """
+        before = self._done
+        for turn in range(AGAIN):
+            turns = [size for size in sizes if size in self.visits and (turn == 0 or not self._is_slow(size))]
+            order.shuffle(turns)
+            for place, size in enumerate(turns):
+                if size in self.visits and self._in_time(size):
+                    self._visit(size, left=(AGAIN - turn) * len(turns) - place)
+        return self._done > before
+
+    def _is_slow(self, size: int) -> bool:
+        return min(seconds for visit in self.visits[size] for seconds in visit.steps) > self.seconds_per_point
+
     def _visit(self, size: int, *, left: int) -> None:
         if self.progress is not None:
             self.progress(SpeedProgress(batch_size=size, done=self._done, total=self._done + left))
@@ -150,9 +171,7 @@ class Rounds:
 
     def _enough(self, size: int) -> bool:
         steps = [seconds for visit in self.visits[size] for seconds in visit.steps]
-        return min(steps) > self.seconds_per_point or (
-            len(steps) >= LEAST_STEPS and sum(steps) >= self.seconds_per_point
-        )
+        return self._is_slow(size) or (len(steps) >= LEAST_STEPS and sum(steps) >= self.seconds_per_point)
 
     def _in_time(self, size: int) -> bool:
         if not self.visits:

@@ -16,7 +16,7 @@ from critbatch.errors import UserError
 from critbatch.measure.rounds import Rounds, SpeedProgress
 from critbatch.measure.timed_steps import LEARNING_RATE, TimedSteps, Visit
 from critbatch.plan import Plan
-from critbatch.predict.knee import with_fit
+from critbatch.predict.clock_check import disagreement, quiet_visits, suspects, with_check
 from critbatch.provenance import Stopwatch
 from critbatch.random_state import RandomState
 from critbatch.recipes import find_recipe
@@ -25,6 +25,9 @@ from critbatch.task import Task
 from critbatch.zoo.find import as_task
 
 SECONDS_PER_POINT = 0.5
+
+TIMES_AGAIN = 2
+"""How often sizes whose times are in doubt are timed again before the doubt is said."""
 
 
 @checked_call
@@ -48,9 +51,14 @@ def speed(
     of a shared machine falls on all of them. A visit begins with steps that are not counted: one, or as many as fit
     into a tenth of it. The device has finished before each reading of the clock; steps are never compiled.
 
-    A point's `step_seconds` is the median over all its steps; `n` counts them. Steps of one visit share the machine's
-    mood, so its 95 % interval is that of the median of the visits' medians, by order statistics, and there is none
-    with fewer than six visits. The three parts are medians too, scaled so that they sum to `step_seconds`.
+    A point's `step_seconds` is the median over the steps of its quickest visits, a quarter of them: other work on the
+    machine makes steps slower, never quicker. `n` counts all steps. Steps of one visit have much in common, so its
+    95 % interval is that of the median of the visits' medians, by order statistics, with the point in it, and there is
+    none with fewer than six visits. The three parts are medians too, scaled so that they sum to `step_seconds`.
+
+    Times that should agree are held against each other (`critbatch.predict.clock_check`). Sizes that do not agree are
+    visited again, twice in three rounds, as far as the budget goes. Where they still do not, `Speed.check` has the
+    signs of a busy machine, and all intervals are widened by the factor by which times swing.
 
     A size that does not fit is a point with `fits=False`, and no larger one is tried. On an accelerator it has run out
     of memory. On a CPU that would end the process, so a size is not tried if the memory it needs, extrapolated from the
@@ -102,18 +110,28 @@ def speed(
             progress=progress,
             may_skip_one=batch_sizes is None,
         )
-        rounds.run(random.Random(seed))
-    return with_fit(
+        points = settled(rounds, random.Random(seed))
+    return with_check(
         Speed(
             task=task.name,
             unit=task.unit,
             examples=task.examples,
-            points=_points(rounds),
+            points=points,
             recipe="" if plan_of is not None else recipe or task.recipe,
             micro_batch_size=micro_batch_size,
             provenance=watch.provenance(command=command, seed=seed, device=device),
         )
     )
+
+
+def settled(rounds: Rounds, order: random.Random) -> tuple[SpeedPoint, ...]:
+    """All rounds, and those in which sizes whose times are in doubt are visited again."""
+    rounds.run(order)
+    for _ in range(TIMES_AGAIN):
+        doubtful = suspects(_points(rounds))
+        if not doubtful or not rounds.again(doubtful, order):
+            break
+    return _points(rounds)
 
 
 def doublings(examples: int) -> tuple[int, ...]:
@@ -150,21 +168,29 @@ def _points(rounds: Rounds) -> tuple[SpeedPoint, ...]:
 
 
 def _point(batch_size: int, visits: Sequence[Visit], peak_bytes: int) -> SpeedPoint:
+    quiet = [visits[i] for i in quiet_visits([visit.steps for visit in visits])]
     steps = [seconds for visit in visits for seconds in visit.steps]
-    middle = median(steps)
-    found = median_interval(median(visit.steps) for visit in visits)
-    low, high = found or (None, None)
-    parts = [median(part) for part in zip(*(parts for visit in visits for parts in visit.parts), strict=True)]
+    middle = median(seconds for visit in quiet for seconds in visit.steps)
+    interval = median_interval(median(visit.steps) for visit in visits)
+    low, high = (min(interval[0], middle), max(interval[1], middle)) if interval else (None, None)
+    parts = [median(part) for part in zip(*(parts for visit in quiet for parts in visit.parts), strict=True)]
     data, compute, optimizer = (middle * part / sum(parts) for part in parts)
     quarters = quantiles(steps, n=4, method="inclusive") if len(steps) > 1 else None
+    swing, signs = disagreement([visit.steps for visit in visits])
+    waited = [visit.waited for visit in quiet if visit.waited is not None]
     return SpeedPoint(
         batch_size=batch_size,
-        step_seconds=Estimate(value=middle, n=len(steps), low=low, high=high, reason="" if found else "too_few_visits"),
+        step_seconds=Estimate(
+            value=middle, n=len(steps), low=low, high=high, reason="" if interval else "too_few_visits"
+        ),
         quartiles=(quarters[0], quarters[2]) if quarters else None,
         data_seconds=data,
         compute_seconds=compute,
         optimizer_seconds=optimizer,
         peak_bytes=peak_bytes,
+        swing=swing,
+        waited=median(waited) if waited else None,
+        signs=signs,
     )
 
 

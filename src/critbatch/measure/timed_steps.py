@@ -12,6 +12,7 @@ from critbatch.batches import Cursor, Feed, training_source
 from critbatch.device import wait_for
 from critbatch.distributed import Shard
 from critbatch.examples import Tree
+from critbatch.machine import processor_seconds, usable_cores
 from critbatch.measure.memory import StepMemory, step_memory
 from critbatch.plan import Plan
 from critbatch.step import Step
@@ -39,6 +40,7 @@ class Visit(NamedTuple):
 
     steps: tuple[float, ...]  # seconds of each
     parts: tuple[Parts, ...]  # of these steps on a CPU; of others on an accelerator
+    waited: float | None = None  # share of the time to run in which processors did other work; None if not known
 
 
 class TimedSteps:
@@ -95,6 +97,7 @@ class TimedSteps:
             self._whole(step, feed)
         steps: list[float] = []
         parts: list[Parts] = []
+        before = _processor_seconds()
         began = time.perf_counter()
         # A step is begun only if one like the last one still fits.
         while not steps or time.perf_counter() - began + steps[-1] <= seconds:
@@ -103,7 +106,7 @@ class TimedSteps:
             parts.append(self._in_parts(step, feed))
             if together:
                 steps.append(sum(parts[-1]))
-        return Visit(tuple(steps), tuple(parts))
+        return Visit(tuple(steps), tuple(parts), _share_waited(before, _processor_seconds()))
 
     def _open(self, batch_size: int) -> tuple[Step, Feed]:
         self.model.zero_grad(set_to_none=True)
@@ -143,6 +146,18 @@ class TimedSteps:
             step.update(LEARNING_RATE)
             watch.turn("")
         return Parts(*(watch.seconds[part] for part in Parts._fields))
+
+
+def _processor_seconds() -> tuple[float, float] | None:
+    """Not known where torch has more threads than there are cores: then they wait for each other."""
+    return processor_seconds() if torch.get_num_threads() <= usable_cores() else None
+
+
+def _share_waited(before: tuple[float, float] | None, after: tuple[float, float] | None) -> float | None:
+    if before is None or after is None:
+        return None
+    ran, waited = after[0] - before[0], after[1] - before[1]
+    return waited / (ran + waited) if ran > 0 and waited >= 0 else None
 
 
 class _Watch:

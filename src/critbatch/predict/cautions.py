@@ -17,10 +17,10 @@ UNSTEADY = 2.0
 def find_cautions(posterior: Posterior, speed: Speed, runs: Sequence[Run], best: TimePoint | None) -> list[str]:
     """Each key once, those of the answer first. `best` is None where there is no answer."""
     if best is None:
-        found = ["all_diverged" if {run.outcome for run in runs} == {Outcome.DIVERGED} else "no_run_reached_target"]
+        found = [_why_none(posterior, runs)]
     else:
         found = _of_best(speed, runs, best)
-        if any(_unsteady(point) for point in speed.fitting):
+        if speed.check is None and any(_unsteady(point) for point in speed.fitting):
             found.append("unsteady_times")
         if posterior.reason:
             found.append(posterior.reason)
@@ -28,9 +28,16 @@ def find_cautions(posterior: Posterior, speed: Speed, runs: Sequence[Run], best:
             found.append("one_seed")
         if posterior.noise is None:
             found.append("no_noise_measured")
+    found += speed.check.signs if speed.check is not None else ()
     if len(speed.fitting) < len(speed.points) or any(run.outcome is Outcome.OUT_OF_MEMORY for run in runs):
         found.append("out_of_memory")
     return found
+
+
+def _why_none(posterior: Posterior, runs: Sequence[Run]) -> str:
+    if posterior.reached:
+        return "clock_unusable"
+    return "all_diverged" if {run.outcome for run in runs} == {Outcome.DIVERGED} else "no_run_reached_target"
 
 
 def _of_best(speed: Speed, runs: Sequence[Run], best: TimePoint) -> list[str]:

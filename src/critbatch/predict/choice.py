@@ -117,7 +117,11 @@ def _product(steps: Estimate, step_seconds: Estimate) -> Estimate:
 
 
 def within(points: Sequence[TimePoint], best: TimePoint, fraction: float = 0.10) -> tuple[int, int]:
-    """The smallest and the largest size around the best from which no size between takes `fraction` more time."""
+    """The smallest and the largest size around the best from which no size between takes `fraction` more time.
+
+    Args:
+        fraction: a tenth, and more by `critbatch.predict.clock_check.leeway` where the clock swings.
+    """
     ordered = sorted(points, key=lambda point: point.batch_size)
     good = [point.seconds.value <= best.seconds.value * (1 + fraction) for point in ordered]
     low = high = ordered.index(best)

@@ -20,6 +20,7 @@ from critbatch.predict.choice import (
     two_digits,
     within,
 )
+from critbatch.predict.clock_check import is_usable, leeway
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.law import log_saturation
 from critbatch.predict.prior import Prior
@@ -163,7 +164,7 @@ def advise_record(
     micro_batch_size: int | None = None,
     cautions: Sequence[str] = (),
 ) -> Advice:
-    """The answer from all that is known, or why there is none.
+    """The answer from all that is known, or why there is none: also where the clock swings too far to rank sizes.
 
     Args:
         posterior: fitted to `runs`.
@@ -179,7 +180,7 @@ def advise_record(
         UserError: if no size fits.
     """
     sizes = _sizes(speed)
-    answered = posterior.reached > 0
+    answered = posterior.reached > 0 and is_usable(speed)
     points = time_points(posterior, speed, sizes, runs=runs) if answered else ()
     best = points[sizes.index(chosen or best_size(posterior, speed))] if answered else None
     known = current is not None and sizes[0] <= current <= sizes[-1]
@@ -193,7 +194,7 @@ def advise_record(
         target=target,
         answered=answered,
         best=best,
-        within_ten_percent=within(points, best) if best else None,
+        within_ten_percent=within(points, best, leeway(speed)) if best else None,
         current=next(iter(time_points(posterior, speed, today, runs=runs)), None),
         largest=points[-1] if points else None,
         points=points,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from critbatch.lecture_records import Better, NetworkPair, Statement, SummaryRow
 from critbatch.predict.claims_on_training import METRIC_SHARE
@@ -35,11 +36,13 @@ def summary_table(
     if speeds:
         alone, shared = _two(speeds[0], small, large), _two(speeds[-1], small, large)
         if len(speeds) > 1 and alone is not None:
-            rows.append(_less_is_better("update_alone", "seconds", seconds(alone[0]), seconds(alone[1])))
+            row = _less_is_better("update_alone", "seconds", seconds(alone[0]), seconds(alone[1]))
+            rows.append(_by_clock(row, speeds[0]))
         if shared is not None:
-            rows.append(_less_is_better("update_parallel", "seconds", seconds(shared[0]), seconds(shared[1])))
+            row = _less_is_better("update_parallel", "seconds", seconds(shared[0]), seconds(shared[1]))
+            rows.append(_by_clock(row, speeds[-1]))
             first, last = epoch(speeds[-1], shared[0]), epoch(speeds[-1], shared[1])
-            rows.append(_less_is_better("epoch", "seconds", first, last))
+            rows.append(_by_clock(_less_is_better("epoch", "seconds", first, last), speeds[-1]))
     if noise is not None and (scale := _noise_scale(noise)) is not None:
         rows.append(_less_is_better("gradient", "share", _over(scale, small), _over(scale, large)))
     if study is not None and (both := _trained(study, small, large)) is not None:
@@ -57,6 +60,12 @@ def on_summary(rows: Sequence[SummaryRow]) -> list[Statement]:
         for row in rows
         if row.better is not Better.OPEN
     ]
+
+
+def _by_clock(row: SummaryRow, speed: Speed) -> SummaryRow:
+    """Where the clock swings, intervals that overlap are no sign that two sizes are even."""
+    busy = speed.check is not None and speed.check.is_busy
+    return replace(row, better=Better.OPEN) if busy and row.better is Better.EVEN else row
 
 
 def _two(speed: Speed, small: int, large: int) -> tuple[SpeedPoint, SpeedPoint] | None:

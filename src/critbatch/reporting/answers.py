@@ -10,6 +10,7 @@ from critbatch.lecture_records import Lecture
 from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
 from critbatch.reporting.advice_answers import asked_sentences, cost_sentences, help_sentences
 from critbatch.reporting.blocks import Answer
+from critbatch.reporting.clock_answers import clock_warning, speeds_of
 from critbatch.reporting.findings import findings
 from critbatch.reporting.lecture_answers import lecture_answer
 from critbatch.reporting.loss_answers import loss_answer
@@ -47,7 +48,13 @@ def answer(record: Subject, voice: Voice) -> Answer:
         told = _run(record[0], voice) if len(record) == 1 else _runs(record, voice)
     own = set(record.cautions) if isinstance(record, (Advice, Scale)) else set()
     keys = [key for key in cautions(record) if key in own or key not in NOT_MEASURED]
-    return Answer(told.headline, told.lead, told.more, tuple(voice.reason(key) for key in keys))
+    return Answer(
+        told.headline,
+        told.lead,
+        told.more,
+        tuple(voice.reason(key) for key in keys),
+        clock_warning(speeds_of(record), voice),
+    )
 
 
 def _advice(advice: Advice, voice: Voice) -> Answer:
@@ -64,7 +71,8 @@ def _advice(advice: Advice, voice: Voice) -> Answer:
     lead = [voice("advice_time", target=target, seconds=voice.estimate(best.seconds, voice.seconds))]
     if advice.within_ten_percent is not None:
         low, high = advice.within_ten_percent
-        key = "advice_near_alone" if low == high else "advice_near"
+        busy = advice.speed.check is not None and advice.speed.check.is_busy
+        key = "advice_near_alone" if low == high else "advice_near_busy" if busy else "advice_near"
         lead.append(voice(key, low=voice.count(low), high=voice.count(high)))
     more = [
         _compared(point, best, key, voice)
@@ -95,6 +103,9 @@ def _unanswered(advice: Advice, voice: Voice) -> Answer:
     headline = voice("unanswered_headline", task=advice.task)
     target = voice.target(advice.target, metric_name(advice.runs))
     reached = sum(run.crossing is not None for run in advice.runs)
+    if "clock_unusable" in advice.cautions and advice.speed.check is not None:
+        swing = voice.about(advice.speed.check.swing)
+        return Answer(headline, (voice("unanswered_clock", swing=swing),), (voice("unanswered_clock_help"),))
     if not advice.runs:
         lead = [voice("unanswered_no_run")]
     elif reached:

@@ -141,12 +141,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a record says, in sentences: the answer, the sentence that goes with it, more, and what to distrust."""
+    """What a record says, in sentences: the answer, the sentence that goes with it, more, and what to distrust.
+
+    `warning` says in one or two sentences why the numbers may be wrong, and what would help; it stands under the
+    headline.
+    """
 
     headline: str
     lead: tuple[str, ...]
     more: tuple[str, ...] = ()
     distrust: tuple[str, ...] = ()
+    warning: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Writer:
     def chapter(self, told: Chapter, level: int) -> list[str]:
         joint = " " if self.voice.language == "en" else ""
         rows = [f"{'#' * level} {escaped(told.answer.headline)}", f"**{escaped(told.name)}**"]
+        rows += [f"> {escaped(self.voice('warning', sentence=told.answer.warning))}"] if told.answer.warning else []
         rows += [escaped(joint.join(told.answer.lead))] if told.answer.lead else []
         if told.tiles:
             cells = tuple(Cell(tile.value, tile.note) for tile in told.tiles)

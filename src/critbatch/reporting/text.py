@@ -25,7 +25,8 @@ def summary(record: Record, language: str = "en") -> str:
     (subject,) = subjects([record])
     told = answer(subject, voice)
     joint = " " if language == "en" else ""
-    rows = [joint.join((told.headline, *told.lead)), *told.more, *_sizes(subject, voice)]
+    warning = [voice("warning", sentence=told.warning)] if told.warning else []
+    rows = [joint.join((told.headline, *told.lead)), *warning, *told.more, *_sizes(subject, voice)]
     rows += ["", *lecture_lines(subject, voice)] if isinstance(subject, Lecture) else []
     if told.distrust:
         rows += ["", voice("to_keep_in_mind"), *(f"- {sentence}" for sentence in told.distrust)]

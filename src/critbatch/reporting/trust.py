@@ -69,7 +69,8 @@ def _of_noise(noise: Noise) -> list[str]:
 
 
 def _of_speed(speed: Speed) -> list[str]:
-    found = ["out_of_memory"] if any(not point.fits for point in speed.points) else []
+    found = [*speed.check.signs] if speed.check is not None else []
+    found += ["out_of_memory"] if any(not point.fits for point in speed.points) else []
     if speed.fit is not None and speed.fit.worst_miss > AFFINE_MISS:
         found.append("time_not_affine")
     return found + _without_interval(point.step_seconds for point in speed.fitting)

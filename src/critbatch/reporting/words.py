@@ -9,6 +9,7 @@ from __future__ import annotations
 from critbatch.reporting.sentences import Sentence
 from critbatch.reporting.sentences.advice import ADVICE, ADVICE_REASONS
 from critbatch.reporting.sentences.answers import ANSWERS
+from critbatch.reporting.sentences.clock import CLOCK, CLOCK_REASONS
 from critbatch.reporting.sentences.figures import BUTTONS, FIGURES
 from critbatch.reporting.sentences.formats import FORMATS
 from critbatch.reporting.sentences.lecture import LECTURE
@@ -50,6 +51,7 @@ _TABLES = (
     SCALE_REASONS,
     MONITOR_REASONS,
     LECTURE_REASONS,
+    CLOCK_REASONS,
 )
 REASONS = frozenset(key for table in _TABLES for key in table) - {"unknown_reason"}
 
@@ -57,6 +59,8 @@ WORDS: dict[str, Sentence] = {
     **TERMS,
     **REASON_SENTENCES,
     **ANSWERS,
+    **CLOCK,
+    **CLOCK_REASONS,
     **FIGURES,
     **BUTTONS,
     **PAGE,
