@@ -155,6 +155,17 @@ def test_a_clock_of_a_busy_machine_is_kept_and_taken_anew_by_the_next_call(
     assert more.asked == [doublings(1024)]
 
 
+def test_a_clock_that_the_lengths_of_runs_rest_on_is_extended_and_not_taken_anew(
+    tmp_path: Path, timing: Callable[[Timing], Timing]
+) -> None:
+    timing(Timing(99, swing=3.0))
+    busy = clock_in(tmp_path).take()
+    more = timing(Timing(99))
+    assert clock_in(tmp_path).take([1, 64], anew=False) == busy and more.asked == []
+    clock_in(tmp_path).take([1, 100], anew=False)
+    assert more.asked == [(100,)]
+
+
 def test_a_size_that_does_not_fit_is_not_asked_for_again(tmp_path: Path, timing: Callable[[Timing], Timing]) -> None:
     class NoRoom(Timing):
         def __call__(self, *args: Any, **words: Any) -> Speed:

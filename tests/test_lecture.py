@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,12 +25,13 @@ from critbatch.campaigns.pool import Job, Pool
 from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Holds, Lecture
 from critbatch.measure.paths import paths
+from critbatch.measure.speed import speed
 from critbatch.predict.claims_on_minima import on_minima
 from critbatch.predict.claims_on_training import on_noise, on_optimization
 from critbatch.predict.claims_on_updates import on_batches
 from critbatch.progress import Display
 from critbatch.record_files import load_records, save_record
-from critbatch.records import Quantity, Speed, Target
+from critbatch.records import ClockCheck, Quantity, Speed, Target
 from critbatch.task import Task
 from critbatch.zoo.patients import PATIENTS, START, closeness, patients_line
 from critbatch.zoo.surfaces import squared_error
@@ -289,8 +291,20 @@ def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lecture, Path]:
     folder = tmp_path_factory.mktemp("lecture")
-    task = tiny_task(examples=64)
-    return lecture(task, out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32, budget=40.0), folder
+    with pytest.MonkeyPatch.context() as patch:
+        return small_lecture(folder, patch), folder
+
+
+def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> Lecture:
+    """Planned for 40 seconds, by a clock that is done and quiet whatever else this machine does meanwhile."""
+
+    def timed(task: Task, sizes: Sequence[int], **words: Any) -> Speed:
+        return speed(task, sizes, **{**words, "budget": None, "seconds_per_point": 0.02})
+
+    patch.setattr("critbatch.campaigns.lecture_clock.speed", timed)
+    patch.setattr("critbatch.campaigns.lecture.SMALL_SET_SECONDS", 40.0)
+    patch.setattr("critbatch.predict.clock_check.check_clock", lambda points: ClockCheck())
+    return lecture(tiny_task(examples=64), out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32)
 
 
 def test_a_lecture_tells_all_ten_claims_and_measures_those_that_were_asked(told: tuple[Lecture, Path]) -> None:
@@ -318,8 +332,7 @@ def test_the_same_lecture_again_makes_nothing_anew(told: tuple[Lecture, Path], m
     record, folder = told
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("run-*.json")}
     before |= {file: file.stat().st_mtime_ns for file in (folder / "parts").iterdir()}
-    task = tiny_task(examples=64)
-    again = lecture(task, out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32, budget=40.0)
+    again = small_lecture(folder, monkeypatch)
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert again.networks == record.networks and again.paths == record.paths and again.speeds == record.speeds
     assert [claim.holds for claim in again.claims] == [claim.holds for claim in record.claims]

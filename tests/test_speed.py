@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from critbatch.batches import Cursor, Feed, Source
 from critbatch.distributed import Shard
 from critbatch.errors import UserError
+from critbatch.machine import processor_seconds
 from critbatch.measure import rounds as rounds_module
 from critbatch.measure.memory import CountedBytes, StepMemory, step_memory
 from critbatch.measure.rounds import ROUNDS, Rounds, SpeedProgress
@@ -78,6 +79,8 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
     monkeypatch.setattr("time.perf_counter", found)
+    # What other processes really do meanwhile has no part in it.
+    monkeypatch.setattr("critbatch.measure.timed_steps.processor_seconds", lambda: None)
     return found
 
 
@@ -255,6 +258,27 @@ def test_a_visit_makes_as_many_steps_as_fit_and_one_at_least(clock: Clock) -> No
     steps = TimedSteps(task, plan_of, micro_batch_size=None, device=CPU, seed=0)
     assert steps.visit(64, seconds=4.5).steps == (1.0,) * 4
     assert steps.visit(64, seconds=0.5).steps == (1.0,)
+
+
+def test_the_system_counts_what_this_process_ran_and_what_it_waited() -> None:
+    before = processor_seconds()
+    if before is None:
+        pytest.skip("this system does not count it")
+    total = 0.0
+    while (now := processor_seconds()) is not None and now[0] - before[0] < 0.02:
+        total += float(torch.randn(100).sum())
+    after = processor_seconds()
+    assert after is not None and after[0] > before[0] and after[1] >= before[1]
+
+
+def test_a_visit_has_the_share_in_which_processors_did_other_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seconds at work and one of waiting, between the readings before and after the steps."""
+    counts = iter([(10.0, 5.0), (13.0, 6.0)])
+    monkeypatch.setattr("critbatch.measure.timed_steps.processor_seconds", lambda: next(counts))
+    steps = TimedSteps(task_of(), plan_of, micro_batch_size=None, device=CPU, seed=0)
+    assert steps.visit(64, seconds=0.001).waited == 0.25
+    monkeypatch.setattr("critbatch.measure.timed_steps.usable_cores", lambda: torch.get_num_threads() - 1)
+    assert steps.visit(64, seconds=0.001).waited is None  # its own threads wait for each other
 
 
 # Rounds.

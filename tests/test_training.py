@@ -19,7 +19,7 @@ from critbatch.plan import Phase, Plan
 from critbatch.recipes import RECIPES, adam, sgd
 from critbatch.records import Outcome, Quantity, Run, Target
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.task import Task, accuracy, cross_entropy
 from critbatch.training import Training, train
 from tiny import blobs, tiny_plan, tiny_task
 
@@ -196,6 +196,52 @@ def test_a_run_that_is_paused_by_the_clock_goes_on_later(tmp_path: Path) -> None
     assert path.is_file()  # whoever dies before the record is kept does not lose the run
     again = train(tiny_task(), plan, checkpoint=path)
     assert again.steps == 24 and not path.is_file()
+
+
+# A run that stops itself, the step at which it does, and whether it does so within an evaluation.
+STOPPING: list[tuple[Training, int, bool]] = []
+CHUNKS: list[int] = []
+
+
+def stopping_metric(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    for run, step, within in STOPPING:
+        if run.ledger.step == step:
+            CHUNKS.append(len(outputs))
+            if within:
+                os.kill(os.getpid(), signal.SIGINT)
+    return accuracy(outputs, targets)
+
+
+def stopping_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    for run, step, within in STOPPING:
+        if not within and outputs.requires_grad and run.ledger.step == step - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+    return cross_entropy(outputs, targets)
+
+
+@pytest.mark.parametrize(("stopped_at", "within"), [(0, True), (7, True), (24, True), (7, False), (24, False)])
+def test_a_run_stopped_at_an_evaluation_makes_it_when_it_goes_on(
+    stopped_at: int, within: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its first chunk of examples or after it; also at the last evaluation, after which nothing else is due."""
+    monkeypatch.setattr("critbatch.evaluation.CHUNK", 40)
+    task = replace(tiny_task(), metric=stopping_metric, loss=stopping_loss)
+    plan, path = sgd(batch_size=8, learning_rate=0.1, epochs=2), tmp_path / "run.pt"
+    unbroken = Training(task, plan, compiled=False)
+    unbroken.advance()
+    run = Training(task, plan, checkpoint=path, compiled=False)
+    CHUNKS.clear()
+    STOPPING.append((run, stopped_at, within))
+    try:
+        assert run.advance() is Outcome.INTERRUPTED
+    finally:
+        STOPPING.clear()
+    assert run.ledger.step == stopped_at and all(point.step < stopped_at for point in run.ledger.curve)
+    assert len(CHUNKS) == (1 if within else 0)
+    again = Training(task, plan, checkpoint=path, compiled=False)
+    assert again.advance() is Outcome.FINISHED
+    assert torch.equal(weights(again), weights(unbroken))
+    assert same_but_for_the_clock(again.record()) == same_but_for_the_clock(unbroken.record())
 
 
 def test_seconds_of_training_leave_evaluation_out() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,10 @@ from critbatch.task import Task
 
 CHUNK = 1024
 ALONE = Shard()
+
+
+class EvaluationStoppedError(Exception):
+    """An evaluation was asked to stop before it was over: it is made again when the run goes on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,13 +62,25 @@ def sample(examples: int, size: int | None) -> Tensor:
 
 @torch.no_grad()
 def evaluate(
-    task: Task, model: nn.Module, source: Source, indices: Tensor, *, shard: Shard = ALONE
+    task: Task,
+    model: nn.Module,
+    source: Source,
+    indices: Tensor,
+    *,
+    shard: Shard = ALONE,
+    stops: Callable[[], bool] | None = None,
 ) -> tuple[float, float]:
     """Mean loss and mean metric over the examples with these indices; NaN where there are none.
 
     The model is in eval mode meanwhile: dropout is off, batch norm uses its running statistics. Processes share the
     work, and get the same numbers. What a model draws at random in eval mode is the same each time, and training draws
     the same as without the evaluation.
+
+    Args:
+        stops: asked before each chunk of examples where one process does all the work.
+
+    Raises:
+        EvaluationStoppedError: if `stops` said so.
     """
     if len(indices) == 0:
         return float("nan"), float("nan")
@@ -75,6 +93,8 @@ def evaluate(
         chunks = [rows for rows in torch.tensor_split(shard.of(indices), -(-share // CHUNK)) if len(rows)]
         with seeded(0, [source.device]):
             for inputs, targets in source.stream(iter(chunks)):
+                if stops is not None and shard.world_size == 1 and stops():
+                    raise EvaluationStoppedError
                 outputs = task.forward(model, inputs)
                 sums[0] += task.loss(outputs, targets).double().sum()
                 sums[1] += task.metric(outputs, targets).double().sum()
@@ -105,10 +125,11 @@ class Examiner:
         other.shard = ALONE
         return other
 
-    def examine(self, model: nn.Module) -> dict[str, float]:
-        """The four numbers of a `CurvePoint`."""
-        train_loss, train_metric = evaluate(self.task, model, self.train, self.train_indices, shard=self.shard)
-        loss, metric = evaluate(self.task, model, self.validation, self.validation_indices, shard=self.shard)
+    def examine(self, model: nn.Module, stops: Callable[[], bool] | None = None) -> dict[str, float]:
+        """The four numbers of a `CurvePoint`. `stops` is that of `evaluate`."""
+        how: dict[str, Any] = {"shard": self.shard, "stops": stops}
+        train_loss, train_metric = evaluate(self.task, model, self.train, self.train_indices, **how)
+        loss, metric = evaluate(self.task, model, self.validation, self.validation_indices, **how)
         return {
             "train_loss": train_loss,
             "train_metric": train_metric,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from torch import nn
 
@@ -34,13 +35,22 @@ class Inspection:
     def __init__(self, examiner: Examiner, meter: NoiseMeter, target: Target | None, shard: Shard) -> None:
         self.examiner, self.meter, self.target, self.shard = examiner, meter, target, shard
 
-    def look(self, model: nn.Module, ledger: Ledger, walk: PlanWalk) -> CurvePoint:
-        """The point of the curve where the run is now; it is in the ledger then, with what follows from it."""
+    def look(
+        self, model: nn.Module, ledger: Ledger, walk: PlanWalk, stops: Callable[[], bool] | None = None
+    ) -> CurvePoint:
+        """The point of the curve where the run is now; it is in the ledger then, with what follows from it.
+
+        Args:
+            stops: asked on the way where one process does all the work.
+
+        Raises:
+            EvaluationStoppedError: if `stops` said so; the ledger is as it was.
+        """
         started = time.perf_counter()
         buffers = dict(model.named_buffers())
         for name, mean in averaged_statistics(buffers, self.shard).items():
             buffers[name].copy_(mean)
-        numbers = self.examiner.examine(model)
+        numbers = self.examiner.examine(model, stops)
         ledger.evaluation_seconds += time.perf_counter() - started
         point = CurvePoint(
             step=ledger.step,

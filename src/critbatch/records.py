@@ -149,8 +149,8 @@ class SpeedPoint(Record):
 
     batch_size: int
     fits: bool = True
-    step_seconds: Estimate | None = None  # median; the interval is that of the median
-    quartiles: tuple[float, float] | None = None  # of a step's seconds: the spread
+    step_seconds: Estimate | None = None  # median of the quickest visits; the interval is that of the visits' median
+    quartiles: tuple[float, float] | None = None  # of all steps' seconds: the spread, with the median in it
     data_seconds: float | None = None  # gather, copy to the device, prepare; median
     compute_seconds: float | None = None  # forward and backward; median
     optimizer_seconds: float | None = None  # median

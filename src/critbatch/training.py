@@ -17,7 +17,7 @@ from critbatch.checkpoint import load_checkpoint, remove_checkpoint, save_checkp
 from critbatch.device import as_device, is_out_of_memory, pick_device, wait_for
 from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.errors import UserError, first_line
-from critbatch.evaluation import Evaluation, Examiner
+from critbatch.evaluation import Evaluation, EvaluationStoppedError, Examiner
 from critbatch.fast_path import FastPath
 from critbatch.fresh_model import fresh_model
 from critbatch.inspection import Inspection
@@ -227,8 +227,8 @@ class Training:
 
     def _one_segment(self, until: Budget, stop: Interruption) -> None:
         ledger = self.ledger
-        if not ledger.curve:
-            return self._examine()
+        if not ledger.curve or self._evaluation_was_left_out():
+            return self._examine(stop)
         if self._phase_is_over():
             if self.walk.is_last_phase:
                 ledger.outcome = Outcome.FINISHED
@@ -260,10 +260,16 @@ class Training:
                     self.team.join(ledger)
                 ledger.seconds = self.clock.look(step=ledger.step, asked=False, always=True)
                 self.clock.pause()
-            self._examine()
+            self._examine(stop)
             if ledger.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.save()
         return None
+
+    def _evaluation_was_left_out(self) -> bool:
+        """Whether the run was asked to stop when it was about to be evaluated, or meanwhile."""
+        last = self.ledger.curve[-1].step
+        is_due = self.walk.phase_is_over or self.ledger.step >= self.evaluation.step_after(last)
+        return self.team is None and self.ledger.step > last and is_due
 
     def _phase_is_over(self) -> bool:
         bar, last = self.walk.phase.until_train_metric, self.ledger.curve[-1]
@@ -343,9 +349,12 @@ class Training:
         if since is not None:
             self.ledger.outcome, self.ledger.diverged_at = Outcome.DIVERGED, self.ledger.step - since
 
-    def _examine(self) -> None:
+    def _examine(self, stop: Interruption) -> None:
         ledger = self.ledger
-        point = self.inspection.look(self.model, ledger, self.walk)
+        try:
+            point = self.inspection.look(self.model, ledger, self.walk, lambda: stop.asked)
+        except EvaluationStoppedError:
+            return
         if self.progress is not None:
             self.progress(
                 Progress(

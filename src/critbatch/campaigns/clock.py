@@ -63,7 +63,7 @@ class Clock:
         self.folder, self.budget, self.deadline = folder, budget, deadline
         self.show, self.command = show, command
 
-    def take(self, needed: Sequence[int] = ()) -> Speed:
+    def take(self, needed: Sequence[int] = (), *, anew: bool = True) -> Speed:
         """All sizes: from the folder if they are of this task, optimizer and machine, or measured now.
 
         What an earlier call left out, for lack of time or since the machine was busy, is timed now, as far as there is
@@ -71,12 +71,14 @@ class Clock:
 
         Args:
             needed: sizes that must be among them, as far as they fit and the deadline allows.
+            anew: whether what was taken while the machine was busy, or with too few visits, is taken again. Not where
+                something rests on it already.
         """
         seconds = min(SECONDS, SHARE * self.budget)
         clock = self._kept()
         if clock is None:
             clock = self._keep(self._measure(None, self._at_most(seconds)))
-        else:
+        elif anew:
             clock = self._improved(clock, seconds)
         for _ in range(LONGER):
             missing = self._missing(clock, needed)

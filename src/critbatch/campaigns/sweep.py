@@ -148,9 +148,13 @@ def sweep(
     if question.target is not None:
         at = device if ray is None else torch.device("cpu")  # that of the nodes need not be here
         check_target_on_data(here, question.target, evaluation=evaluation, device=at, seed=question.seeds[0])
-    speed = _clock(here, question, out, device, deadline, show, command) if seconds is not None else None
     terms = terms_of(here, question, evaluation, device)
     with Store.open(out, terms, url=storage) as store:
+        speed = None
+        if seconds is not None:
+            # Where the lengths of runs are agreed on, their clock stays what it is.
+            anew = any(store.agreed(f"{LENGTHS} {size}") is None for size in question.batch_sizes)
+            speed = _clock(here, question, out, device, deadline, show, command, anew=anew)
         lengths = _agreed_lengths(store, question, here.examples, speed)
         order = Order(
             task=task,
@@ -214,6 +218,8 @@ def _clock(
     deadline: float | None,
     show: Display,
     command: str,
+    *,
+    anew: bool,
 ) -> Speed:
     left = CLOCK_BUDGET if deadline is None else min(CLOCK_BUDGET, max(1e-3, deadline - time.monotonic()))
     clock = Clock(
@@ -227,7 +233,7 @@ def _clock(
         show=show,
         command=command,
     )
-    speed = clock.take(question.batch_sizes)
+    speed = clock.take(question.batch_sizes, anew=anew)
     if lacking := untimed(speed, question.batch_sizes):
         raise UserError(
             f"The budget ended before a step of batch size {lacking[0]} was timed: give the same command again, which "

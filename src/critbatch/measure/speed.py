@@ -183,7 +183,7 @@ def _point(batch_size: int, visits: Sequence[Visit], peak_bytes: int) -> SpeedPo
         step_seconds=Estimate(
             value=middle, n=len(steps), low=low, high=high, reason="" if interval else "too_few_visits"
         ),
-        quartiles=(quarters[0], quarters[2]) if quarters else None,
+        quartiles=(min(quarters[0], middle), max(quarters[2], middle)) if quarters else None,
         data_seconds=data,
         compute_seconds=compute,
         optimizer_seconds=optimizer,
