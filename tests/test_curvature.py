@@ -379,6 +379,21 @@ def test_with_enough_products_the_trace_is_exact() -> None:
         hutch_plus_plus(lambda vector: matrix @ vector, matrix[0], products=5)
 
 
+def test_curvature_of_many_weights_is_right_to_five_digits_in_single_precision() -> None:
+    """A torch norm of so many numbers is off by 1e-4. The matrix 3 u u^T has eigenvalue and trace 3."""
+    size = 1 << 22
+    like = torch.zeros(size)
+
+    def product(vector: Tensor) -> Tensor:
+        return torch.full_like(vector, 3 * float(vector.double().sum()) / size)
+
+    found = extremes(product, like)
+    assert found.largest[0].value == pytest.approx(3.0, rel=1e-5)
+    assert float(found.largest_vectors[0].double().norm()) == pytest.approx(1.0, rel=1e-6)
+    trace = hutch_plus_plus(product, like, products=12)
+    assert trace.value == pytest.approx(3.0, rel=1e-5)
+
+
 def test_the_density_has_the_spectrum_s_moments() -> None:
     matrix = symmetric(60, 2)
     values = torch.linalg.eigvalsh(matrix)

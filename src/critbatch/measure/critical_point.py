@@ -12,6 +12,7 @@ from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.gradient_noise import average, noise_scale
 from critbatch.loss_records import BatchGradients, CriticalPoint, Mode, Solution
+from critbatch.measure.inner_products import dot, norm
 from critbatch.measure.lanczos import Extremes, extremes
 from critbatch.measure.products import HessianProduct
 from critbatch.measure.standing import TOLERANCE, TRIES, View, standing
@@ -97,7 +98,7 @@ def critical_point(
         loss=loss,
         metric=metric,
         metric_name=task.metric_name,
-        gradient_norm=float(gradient.norm()),
+        gradient_norm=norm(gradient),
         expected_drop=view.expected_drop,
         noise=noise,
         largest=view.largest,
@@ -126,14 +127,14 @@ def look(
         seed=seed,
         progress=None if progress is None else lambda done, total: progress("eigenvalues", done, total),
     )
-    norm2 = float(gradient @ gradient)
+    norm2 = dot(gradient, gradient)
     view = View(
         gradient_norm=norm2**0.5,
-        along=float(gradient @ product(gradient)) / norm2 if norm2 > 0 else 0.0,
+        along=dot(gradient, product(gradient)) / norm2 if norm2 > 0 else 0.0,
         largest=ends.largest[0],
         smallest=ends.smallest[0],
         loss_scale=max(abs(loss), abs(fresh_loss)),
-        weight_scale=max(float(surface.weights.norm()), float(fresh.norm())),
+        weight_scale=max(norm(surface.weights), norm(fresh)),
     )
     return view, ends, gradient
 

@@ -13,6 +13,7 @@ from critbatch.errors import UserError
 from critbatch.examples import GivenData
 from critbatch.loss_records import Curvature, Matrix, Mode, Solution
 from critbatch.measure.density import spectral_density
+from critbatch.measure.inner_products import norm
 from critbatch.measure.lanczos import extremes
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import CHUNK, Surface
@@ -113,7 +114,7 @@ def curvature(
         matrix=matrix,
         by=product.by,
         loss=loss,
-        gradient_norm=float(gradient.norm()),
+        gradient_norm=norm(gradient),
         largest=ends.largest,
         smallest=ends.smallest,
         trace=trace,

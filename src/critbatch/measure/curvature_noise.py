@@ -65,8 +65,8 @@ def curvature_noise(
     for group in order:
         gradients = torch.stack([surface.gradient(indices=rows)[1] for rows in group])
         curved_gradients = torch.stack([product(gradient) for gradient in gradients])
-        small = (gradients * curved_gradients).sum(1).double().mean()
-        big = (gradients.mean(0) * curved_gradients.mean(0)).sum().double()
+        small = (gradients.double() * curved_gradients).sum(1).mean()
+        big = (gradients.double().mean(0) * curved_gradients.double().mean(0)).sum()
         scales.append(
             noise_scale(small, big, small=batch_size, big=BATCHES_IN_PAIR * batch_size, examples=surface.examples)
         )

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from critbatch.errors import UserError
 from critbatch.loss_records import Density
+from critbatch.measure.inner_products import random_direction
 from critbatch.measure.lanczos import Krylov, Product
 
 
@@ -31,8 +32,7 @@ def spectral_density(product: Product, like: Tensor, *, probes: int = 8, steps: 
     steps = min(steps, len(like))
     nodes, weights = [], []
     for _ in range(probes):
-        start = torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
-        krylov = Krylov(product, start, most=steps, generator=generator)
+        krylov = Krylov(product, random_direction(like, generator), most=steps, generator=generator)
         for _ in range(steps):
             krylov.step()
             if krylov.coupling == 0:

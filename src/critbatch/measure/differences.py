@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from critbatch.measure.inner_products import norm
 from critbatch.measure.surface import Surface
 
 # Steps along a unit vector, as multiples of 1 + the norm of the weights.
@@ -30,14 +31,14 @@ class Differences:
         self.error = float("nan")
 
     def __call__(self, vector: Tensor) -> Tensor:
-        norm = vector.norm()
-        if norm == 0:
+        length = norm(vector)
+        if length == 0:
             return torch.zeros_like(vector)
-        unit = (vector / norm).to(self.surface.weights)
+        unit = (vector / length).to(self.surface.weights)
         if self.step is None:
             self._choose(unit)
         assert self.step is not None
-        product: Tensor = self._at(unit, self.step) * norm
+        product: Tensor = self._at(unit, self.step) * length
         return product.to(vector)
 
     def _at(self, unit: Tensor, step: float) -> Tensor:
@@ -47,10 +48,8 @@ class Differences:
         return (ahead - behind) / (2 * step)
 
     def _choose(self, unit: Tensor) -> None:
-        scale = 1 + float(self.surface.weights.norm())
+        scale = 1 + norm(self.surface.weights)
         found = [(step * scale, self._at(unit, step * scale)) for step in LADDER]
-        gaps = [
-            (float((fine - coarse).norm()), step, float(fine.norm())) for (_, coarse), (step, fine) in pairwise(found)
-        ]
+        gaps = [(norm(fine - coarse), step, norm(fine)) for (_, coarse), (step, fine) in pairwise(found)]
         gap, self.step, size = min(gaps)
         self.error = gap / size if size > 0 else gap

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from critbatch.loss_records import Eigenvalue
+from critbatch.measure.inner_products import dot, norm, outside, random_direction, unit
 
 Product = Callable[[Tensor], Tensor]
 BASIS_BYTES = 1 << 30
@@ -46,7 +47,7 @@ class Krylov:
     def __init__(self, product: Product, start: Tensor, *, most: int, generator: torch.Generator) -> None:
         self.product, self.generator = product, generator
         self.basis = torch.empty(most + 1, len(start), dtype=start.dtype, device=start.device)
-        self.basis[0] = start / start.norm()
+        self.basis[0] = unit(start)
         self.matrix = np.zeros((most, most))
         self.steps = 0
         self.coupling = 0.0  # norm of what leads out of the space
@@ -69,12 +70,12 @@ class Krylov:
         column = (overlap + rest).double().cpu().numpy()
         self.matrix[: j + 1, j] = self.matrix[j, : j + 1] = column
         self.steps += 1
-        self.coupling = float(image.norm())
+        self.coupling = norm(image)
         if self.coupling <= self._tiny * max(np.abs(self.matrix).max(), TINY):
             self.coupling = 0.0
         self.run.add(self.matrix[j, j], self.coupling)
         if self.coupling > 0:
-            self.basis[j + 1] = image / image.norm()
+            self.basis[j + 1] = image / self.coupling
 
     def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Ritz values, ascending, their coordinates in the basis, one column each, and bounds of their residuals."""
@@ -107,8 +108,8 @@ class Krylov:
             return False
         vector, _ = self._aside.pop(int(parts.argmax()))
         self._leave()
-        vector = _outside(self.basis[: self.steps], vector)
-        self.coupling = float(vector.norm())
+        vector = outside(self.basis[: self.steps], vector)
+        self.coupling = norm(vector)
         self.basis[self.steps] = vector / self.coupling
         self.run.broken = True
         return True
@@ -121,16 +122,16 @@ class Krylov:
         """
         self.run = Run(known.shape[1] - len(known))
         before = torch.zeros_like(known[0])
-        here = _outside(known, _random(before, self.generator))
-        here, coupling = here / here.norm(), 0.0
+        here = outside(known, random_direction(before, self.generator))
+        here, coupling = unit(here), 0.0
         while True:
-            image = _outside(known, self.product(here)) - coupling * before
-            diagonal = here @ image
+            image = outside(known, self.product(here)) - coupling * before
+            diagonal = dot(here, image)
             image = image - diagonal * here
-            coupling = float(image.norm())
+            coupling = norm(image)
             if coupling <= self._tiny * max(np.abs(self.matrix).max(), TINY):
                 coupling = 0.0
-            self.run.add(float(diagonal), coupling)
+            self.run.add(diagonal, coupling)
             yield self.run
             if coupling == 0:
                 return
@@ -159,8 +160,8 @@ class Krylov:
         self.matrix[range(self.steps), range(self.steps)] = values
 
     def _begin(self) -> None:
-        vector = _outside(self.basis[: self.steps], _random(self.basis[0], self.generator))
-        self.basis[self.steps] = vector / vector.norm()
+        vector = outside(self.basis[: self.steps], random_direction(self.basis[0], self.generator))
+        self.basis[self.steps] = unit(vector)
         self.run = Run(len(vector) - self.steps)
 
 
@@ -291,7 +292,7 @@ def extremes(
     fitting = max(wanted + 8, BASIS_BYTES // (size * like.element_size()))
     most = min(most_products, size, fitting)
     generator = torch.Generator().manual_seed(seed)
-    krylov = Krylov(product, _random(like, generator), most=most, generator=generator)
+    krylov = Krylov(product, random_direction(like, generator), most=most, generator=generator)
     agreed = made = 0
     while True:
         krylov.step()
@@ -346,7 +347,7 @@ def extremes(
         if 0 <= i < len(values)
     ]
     vectors = krylov.vectors(coordinates[:, picked])
-    vectors = vectors / vectors.norm(dim=1, keepdim=True)
+    vectors = vectors / vectors.new_tensor([[norm(vector)] for vector in vectors]).view(-1, 1)
     return Extremes(
         largest=tuple(found[: upper.count]),
         smallest=tuple(found[upper.count :]),
@@ -372,14 +373,3 @@ def _error(i: int, values: np.ndarray, residuals: np.ndarray) -> float:
 
 def _scale(i: int, values: np.ndarray) -> float:
     return float(max(abs(values[i]), np.abs(values).max() / 100, TINY))
-
-
-def _outside(basis: Tensor, vector: Tensor) -> Tensor:
-    """The vector's part outside of the span of orthonormal rows. One pass would leave a part as large as rounding."""
-    for _ in range(2):
-        vector = vector - (basis @ vector) @ basis
-    return vector
-
-
-def _random(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from critbatch.errors import UserError
+from critbatch.measure.inner_products import dot, norm, outside, random_direction
 from critbatch.records import Estimate
 
 Product = Callable[[Tensor], Tensor]
@@ -87,9 +88,8 @@ class _Subspace:
 
     def probe(self) -> Tensor:
         """A random vector outside of the subspace, of length sqrt(codimension), all directions alike: E g g^T = P."""
-        vector = torch.randn(len(self.like), generator=self.generator, dtype=torch.float64).to(self.like)
-        vector = _outside(self.basis, vector)
-        return vector * (math.sqrt(self.codimension) / math.sqrt(dot(vector, vector)))
+        vector = outside(self.basis, random_direction(self.like, self.generator))
+        return vector * (math.sqrt(self.codimension) / norm(vector))
 
     def grow(self, directions: int) -> tuple[int, float]:
         """Add the images of so many random vectors: a product for each, and one more for each direction that is new.
@@ -101,7 +101,7 @@ class _Subspace:
         for _ in range(directions):
             image = self.product(self.probe())
             self._largest2 = max(self._largest2, dot(image, image))
-            images.append(_outside(self.basis, image))
+            images.append(outside(self.basis, image))
         # E |P A g|^2 is the squared Frobenius norm of P A P; its trace is at most sqrt(codimension) times the norm.
         norm2 = sum(dot(image, image) for image in images) / directions
         if math.sqrt(self.codimension * norm2) <= NEGLIGIBLE * self.absolute or norm2 == 0:
@@ -118,19 +118,12 @@ class _Subspace:
             here = dot(direction, image)
             self.trace += here
             self.absolute += abs(here)
-            outside = _outside(before, image)
-            along = self.basis[len(before) :] @ outside
-            gain += 2 * dot(outside, outside) - 2 * dot(along, along) - here**2
+            left = outside(before, image)
+            along = self.basis[len(before) :] @ left
+            gain += 2 * dot(left, left) - 2 * dot(along, along) - here**2
             self.basis = torch.cat([self.basis, direction[None]])
         self.outside2 = max(0.0, norm2 - gain)
         return len(self.basis) - len(before), gain
-
-
-def _outside(basis: Tensor, vector: Tensor) -> Tensor:
-    """The vector's part outside of the span of orthonormal rows. One pass would leave a part as large as rounding."""
-    for _ in range(2):
-        vector = vector - (basis @ vector) @ basis
-    return vector
 
 
 def _new_direction(basis: Tensor, vector: Tensor, shortest: float) -> Tensor | None:
@@ -139,14 +132,14 @@ def _new_direction(basis: Tensor, vector: Tensor, shortest: float) -> Tensor | N
     What is left of a vector that lies almost in the span is mostly rounding, which need not be orthogonal to the rows:
     so it is made orthogonal again after each scaling, until nothing is taken off any more.
     """
-    vector = _outside(basis, vector)
-    length = math.sqrt(dot(vector, vector))
+    vector = outside(basis, vector)
+    length = norm(vector)
     if length <= shortest:
         return None
     vector = vector / length
     for _ in range(5):
-        vector = _outside(basis, vector)
-        length = math.sqrt(dot(vector, vector))
+        vector = outside(basis, vector)
+        length = norm(vector)
         vector = vector / length
         if length > 0.99:
             return vector
@@ -242,11 +235,6 @@ def _quantiles(skewness: float, kurtosis: float, *, probes: int, held: int) -> t
         wider * math.sqrt(degrees / 2) * (1 - degrees / float(chdtri(degrees, 1 - level))) for level in (below, above)
     )
     return (low, high) if skewness > 0 else (-high, -low)
-
-
-def dot(a: Tensor, b: Tensor) -> float:
-    """The scalar product, summed in float64."""
-    return float(a.double() @ b.double())
 
 
 def _exact(product: Product, like: Tensor) -> float:
