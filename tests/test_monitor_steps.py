@@ -286,3 +286,33 @@ def test_backward_passes_in_another_order_than_forward_passes_belong_to_their_ow
         other.backward(size)
     two.update()
     assert one.noise_scale().covariance_trace == pytest.approx(two.noise_scale().covariance_trace, rel=1e-12)
+
+
+def test_by_examples_steps_that_overflow_at_first_are_skipped_and_the_rest_is_measured() -> None:
+    world = World()
+    monitor = Monitor(world.model)
+    for step in range(12):
+        world.step((16,), by_size=False, scale=math.inf if step < 3 else 1.0)
+        monitor.update()
+    assert (monitor.noise_scale().pairs, monitor.skipped, monitor.problem) == (9, 3, "")
+
+
+def test_by_examples_modules_without_weights_may_be_called_by_themselves() -> None:
+    told = []
+    for apart in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.0), nn.Tanh(), nn.Linear(8, 2)).double()
+        monitor = Monitor(model)
+        for _ in range(3):
+            inputs = torch.randn(8, 4, dtype=torch.float64)
+            model.zero_grad()
+            if apart:
+                monitor.micro_batch(8)
+            outputs = inputs
+            for part in model if apart else [model]:
+                outputs = part(outputs)
+            nn.functional.cross_entropy(outputs, (inputs[:, 0] > 0).long()).backward()
+            monitor.update()
+        assert monitor.problem == ""
+        told.append(monitor.noise_scale().covariance_trace)
+    assert told[1] == pytest.approx(told[0], rel=1e-9)

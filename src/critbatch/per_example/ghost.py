@@ -116,6 +116,7 @@ class GhostNorms:
         self._units = dict(units_of(inner))
         refuse(inner, self._units, self._paths)
         self._by_rule = {module: rule_of(module, names) is not None for module, names in self._units.items()}
+        self._empty: dict[nn.Module, bool] = {}  # whether a module, with all in it, has no weights
         self._roots: dict[tuple[nn.Module, int], Cut] = {}  # by how many tensors it is called with
         self._layouts: dict[nn.Module, list[Layouts]] = {}
         self._weight_ways: dict[Tensor, list[Ways]] = {}  # more than one where the model's graph depends on the batch
@@ -214,6 +215,12 @@ class GhostNorms:
         )
         self.discard()
 
+    def _has_no_weights(self, root: nn.Module) -> bool:
+        """Whether nothing is to be measured in a module that is called by itself, such as an activation."""
+        if root not in self._empty:
+            self._empty[root] = not any(module in self._units for module in root.modules())
+        return self._empty[root]
+
     def _rests(self) -> bool:
         """Whether a forward pass is not one of training."""
         return self._resting or bool(self.failure) or not torch.is_grad_enabled() or _in_backward()
@@ -221,7 +228,7 @@ class GhostNorms:
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Before a forward pass of any module; what is not called by another of the model's is a root."""
         self._depth += 1
-        if self._depth > 1 or self._rests():
+        if self._depth > 1 or self._rests() or self._has_no_weights(module):
             return
         try:
             self._reduce()
@@ -235,7 +242,7 @@ class GhostNorms:
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
         self._depth -= 1
-        if self._depth > 0 or self._rests():
+        if self._depth > 0 or self._rests() or self._has_no_weights(module):
             return
         try:
             tensors = floats_in(outputs)
@@ -330,10 +337,15 @@ class GhostNorms:
             return
         self._resting = True
         try:
-            first, self._first = self._first, None
-            for handle in self._checks:
-                handle.remove()
-            self._checks = []
+            first = self._first
+            if first is not None and not all(bool(grad.isfinite().all()) for grad in first.values()):
+                # The first steps with a GradScaler overflow: the check waits for one that does not.
+                self._first, first = {}, None
+            elif first is not None:
+                self._first = None
+                for handle in self._checks:
+                    handle.remove()
+                self._checks = []
             norms2, sums = self._norms2(totals=first is not None)
             if first is not None:
                 self._check(first, sums)
