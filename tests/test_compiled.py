@@ -356,7 +356,7 @@ class Noisy(nn.Module):
         (lambda: nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)), "changes the buffer 0.running_mean"),
         (lambda: with_hook(nn.Sequential(nn.Linear(4, 3))), "module '0' has hooks"),
         (lambda: with_weight_hook(nn.Linear(4, 3)), "the weight weight has hooks"),
-        (lambda: Embedded(), "the gradient of table.weight is sparse"),
+        (lambda: Embedded(), "a gradient is sparse"),
         (lambda: nn.Linear(4, 3).to("meta"), "it runs on meta"),
         (lambda: nn.Linear(4, 3).to(torch.bfloat16), "weights of type torch.bfloat16"),
     ],

@@ -234,7 +234,7 @@ def preconditioner(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[T
         key = next((key for key in ("exp_avg_sq", "square_avg", "sum") if key in state), None)
         if key is None:
             return None
-        second = state[key]
+        second = torch.view_as_real(state[key]) if state[key].is_complex() else state[key]
         if key == "exp_avg_sq" and "betas" in group:
             second = second / (1 - group["betas"][1] ** state["step"]).to(second)
         factors.append((second.sqrt() + group["eps"]).rsqrt())

@@ -62,9 +62,9 @@ def _too_large(plan: Plan, largest: int, examples: int) -> str:
         return f"batch_size={largest} is above the {examples} training examples: use {examples} or less."
     option = ABOUT[plan.recipe].later_batches if plan.recipe in ABOUT else ""
     choices = [f"the option {option}={examples} or less"] if option else []
-    # Later batches of a recipe that bounds them are multiples of the first.
+    # Later batches that are only bounded are multiples of the first.
     fits = plan.batch_size * examples // largest
-    if fits and option != "small_batch_size":
+    if fits and option in ("", "largest_batch"):
         choices.append(f"batch_size={fits} or less")
     return (
         f"Recipe {plan.recipe} goes from batches of {plan.batch_size} to {largest}, above the {examples} training "

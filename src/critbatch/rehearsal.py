@@ -73,8 +73,8 @@ def rehearse(
         obstacle = "a step draws random numbers, as dropout does: a graph would draw others"
     elif changed := [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]:
         obstacle = f"a step changes the buffer {changed[0]}, as batch normalization does"
-    elif sparse := [name for name, gradient in got.items() if gradient.layout is not torch.strided]:
-        obstacle = f"the gradient of {sparse[0]} is sparse"
+    elif step.had_sparse_gradient:
+        obstacle = "a gradient is sparse"
     elif not got:
         obstacle = "no weight of the optimizer gets a gradient"
     return Rehearsal(model, optimizer, torch.stack(losses), list(got), obstacle)

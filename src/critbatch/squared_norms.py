@@ -14,10 +14,10 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
     """The squared norm of each gradient, and below it that in the metric where there is one. Shape (rows, weights).
 
     Float16 and bfloat16 are squared in float32, complex numbers by their absolute value. A gradient that is None
-    counts 0.
+    counts 0, and one of a sparse embedding as the dense one.
     """
-    grads = list(grads)
-    found = {i: grad.float() if grad.dtype in _HALF else grad for i, grad in enumerate(grads) if grad is not None}
+    grads = [grad.to_dense() if grad is not None and grad.is_sparse else grad for grad in grads]
+    found = {i: _wide(grad) for i, grad in enumerate(grads) if grad is not None}
     if not found:
         return torch.zeros(1 if metric is None else 2, len(grads))
     values = list(found.values())
@@ -32,9 +32,16 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
     return whole
 
 
+def _wide(grad: Tensor) -> Tensor:
+    """Float16 and bfloat16 in float32; of complex numbers the real and the imaginary parts, shape (..., 2)."""
+    if grad.is_complex():
+        return torch.view_as_real(grad)
+    return grad.float() if grad.dtype in _HALF else grad
+
+
 def squares_of(grad: Tensor, factors: Tensor | None = None) -> Tensor:
     """The squared norm of one gradient, and behind it that in the metric where there is one. Shape (rows,)."""
-    wide = grad.float() if grad.dtype in _HALF else grad
+    wide = _wide(grad)
     if factors is None:
         return squared_norm(wide)[None]
     return torch.stack([squared_norm(wide), squared_norm(wide * factors)])

@@ -35,6 +35,7 @@ class Step:
         self.task, self.model, self.optimizer, self.sam_rho = task, model, optimizer, sam_rho
         self.replica = replica or Replica(model, Shard())
         self.parameters = self.replica.parameters
+        self.had_sparse_gradient = False
         self._shares_for: tuple[object, ...] = ()
         self._kept_shares = torch.empty(0)
 
@@ -76,14 +77,25 @@ class Step:
                 losses = self.task.loss(self.task.forward(replica.forward, inputs), targets)
                 # As if the losses were summed and divided, which would be four operations more.
                 losses.backward(self._shares(losses, divisor))  # type: ignore[no-untyped-call]
+            if not replica.averages:
+                self._make_dense()
             loss = losses.detach().sum()
             total = loss if total is None else total + loss
             if meter is not None:
                 meter.after_micro_batch(len(losses), divisor)
         replica.end()
+        self._make_dense()
         if meter is not None:
             meter.after_batch(batch_size)
         return total / batch_size if total is not None else self.parameters[0].detach().new_zeros(())
+
+    def _make_dense(self) -> None:
+        """Of embeddings with `sparse=True`: fused optimizers, norms and sums over processes take dense gradients. The
+        update is that of the same embedding without it."""
+        for weight in self.parameters:
+            if weight.grad is not None and weight.grad.is_sparse:
+                weight.grad = weight.grad.to_dense()
+                self.had_sparse_gradient = True
 
     def _shares(self, losses: Tensor, divisor: float) -> Tensor:
         """What each loss counts in the mean over the batch: shape (examples,), the last one made is kept."""

@@ -134,6 +134,7 @@ class Training:
         # Of a model that does not fit on the device, only parts may go there.
         built_on = torch.device("cpu") if shard_weights else self.device
         self.model = fresh_model(task, plan, seed=seed, device=built_on, start=start)
+        self._refuse_optimizers()
         if shard_weights:
             trial = plan.phases[0].optimizer(self.model.parameters())
             refuse_sharding(plan, trial, examples=task.examples, shard=self.shard, noise_every=noise_every)
@@ -390,6 +391,24 @@ class Training:
                 steps=self.ledger.step,
                 examples=self.ledger.examples,
             )
+
+    def _refuse_optimizers(self) -> None:
+        """Make the optimizer of each phase, so that one that does not take the model's weights is found now."""
+        kinds = sorted({str(weight.dtype).removeprefix("torch.") for weight in self.model.parameters()})
+        is_complex = any(weight.is_complex() for weight in self.model.parameters())
+        for phase in self.plan.phases:
+            try:
+                optimizer = phase.optimizer(self.model.parameters())
+                # Torch finds this at the first step.
+                if is_complex and any(group.get("fused") for group in optimizer.param_groups):
+                    raise TypeError("a fused optimizer takes real numbers only")
+            except UserError:
+                raise
+            except Exception as error:
+                raise UserError(
+                    f"The optimizer of recipe {self.plan.recipe} does not take this model, whose weights are "
+                    f"{' and '.join(kinds)} ({first_line(error)}): use floating-point weights, or another recipe."
+                ) from error
 
     def _steps_left(self, until: Budget) -> float:
         ledger = self.ledger

@@ -86,4 +86,5 @@ ABOUT = About(
     changes="Adam's steps scaled to the layers' norms (LAMB), square-root scaling, warm-up of constant steps",
     needs="Adam's two tensors a weight, two norms a tensor and step",
     usual_rate=usual_rate,
+    later_batches="second_batch_size",
 )
