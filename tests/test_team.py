@@ -199,7 +199,7 @@ def test_copies_interrupted_in_the_middle_go_on_bit_for_bit(recipe: str, tmp_pat
     whole.advance()
     path, calls = tmp_path / "run.pt", 0
     first = Training(task, own, checkpoint=path)
-    first.advance(Budget(steps=first.plan.phases[0].epochs * 6 // 1))
+    first.advance(Budget(steps=int(first.plan.phases[0].epochs * 6)))
     stops = first._stops
 
     def interrupt(*args: object, **settings: object) -> bool:
