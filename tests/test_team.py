@@ -77,7 +77,7 @@ def test_copies_see_all_the_data_each_in_an_order_of_its_own_and_end_at_their_me
     training.evaluation = replace(training.evaluation, growth=1e9)
     training.advance(Budget(steps=6))
     seen.clear()
-    training.examiner.examine = lambda model: dict.fromkeys(  # type: ignore[method-assign]
+    training.examiner.examine = lambda *_: dict.fromkeys(  # type: ignore[method-assign]
         ("train_loss", "train_metric", "validation_loss", "validation_metric"), 0.5
     )
     training.advance()
@@ -131,8 +131,11 @@ class FrozenNorm(nn.Sequential):
         super().__init__(
             nn.BatchNorm1d(4), nn.Linear(4, 8), nn.BatchNorm1d(8, momentum=None), nn.ReLU(), nn.Linear(8, 3)
         )
-        self[0].running_mean.fill_(7.0)
+        self.double()
+        self[0].running_mean.fill_(0.1)
         self[0].running_var.fill_(4.0)
+        self[0].requires_grad_(False)
+        nn.init.constant_(self[0].bias, 0.1)
 
     def train(self, mode: bool = True) -> FrozenNorm:
         super().train(mode)
@@ -144,15 +147,16 @@ class FrozenNorm(nn.Sequential):
 def test_the_mean_keeps_batch_norm_statistics_that_training_held(shares_batches: bool) -> None:
     task = Task(
         "frozen",
-        model=lambda: FrozenNorm().double(),
+        model=FrozenNorm,
         train=TASK.train,
         validation=TASK.validation,
         target=TASK.target,
     )
     training = ended(plan(phase(copies=3, shares_batches=shares_batches)), task)
     first, second = training.model[0], training.model[2]
-    assert (first.running_mean == 7).all() and (first.running_var == 4).all() and not first.training
-    normalized = (task.train.span(0, 96)[0] - 7) / (4 + 1e-5) ** 0.5
+    assert (first.running_mean == 0.1).all() and (first.running_var == 4).all() and not first.training
+    assert (first.weight == 1).all() and (first.bias == 0.1).all()
+    normalized = (task.train.span(0, 96)[0] - 0.1) / (4 + 1e-5) ** 0.5
     hidden = training.model[1](normalized * first.weight + first.bias)
     torch.testing.assert_close(second.running_mean, hidden.mean(0), rtol=1e-12, atol=1e-13)
     torch.testing.assert_close(second.running_var, hidden.var(0), rtol=1e-12, atol=1e-13)
