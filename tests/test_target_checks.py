@@ -73,10 +73,16 @@ def tried(task: Task, target: Target) -> None:
     ],
 )
 def test_a_target_outside_of_the_range_of_accuracy_or_cross_entropy_is_refused(target: Target, sentence: str) -> None:
+    task = replace(TASK, target=target)
     with pytest.raises(UserError, match=sentence):
-        replace(TASK, target=target)
+        tried(task, target)
     with pytest.raises(UserError, match=sentence):
         train(TASK, tiny.tiny_plan("sgd"), target=target, device=CPU)
+
+
+def test_a_run_of_a_given_length_does_not_look_at_the_target() -> None:
+    run = train(replace(TASK, target=by_metric(2.0)), tiny.tiny_plan("sgd", epochs=1.0), device=CPU)
+    assert run.outcome is Outcome.FINISHED
 
 
 @pytest.mark.parametrize("target", [by_metric(1.0), by_metric(1e-6), by_loss(0.0), by_loss(50.0)])
@@ -92,12 +98,14 @@ def test_a_loss_of_torch_that_is_never_negative_is_known(loss: Callable[..., Ten
         return partial(loss, reduction="none")(outputs, targets).squeeze(1)
 
     words: dict[str, Any] = {"model": lambda: nn.Linear(1, 1), "train": values, "validation": values}
-    Task("own", **words, loss=one_value, metric=one_value, target=by_loss(-1.0))  # nothing is known of it
+    own = Task("own", **words, loss=one_value, metric=one_value, target=by_loss(-1.0))
+    own.check_target(own.target)  # nothing is known of its loss
     flat = (torch.randn(40, 1), torch.randn(40))
     words |= {"model": lambda: nn.Sequential(nn.Linear(1, 1), nn.Flatten(0)), "train": flat, "validation": flat}
-    own = partial(loss, reduction="none")
+    known = partial(loss, reduction="none")
+    task = Task("torch's", **words, loss=known, metric=known, target=by_loss(-1.0))
     with pytest.raises(UserError, match=f"loss of -1 cannot be reached, since {loss.__name__} is never negative"):
-        Task("torch's", **words, loss=own, metric=own, target=by_loss(-1.0))
+        task.check_target(task.target)
 
 
 # What shows when it is tried.

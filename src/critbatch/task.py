@@ -120,7 +120,6 @@ class Task:
             raise UserError(
                 f"`target` is a {type(self.target).__name__}: give a critbatch.records.Target with quantity and value."
             )
-        self.check_target(self.target)
         if self.tokens_per_example < 1:
             raise UserError(f"tokens_per_example={self.tokens_per_example} is not possible: use 1 or more.")
         check_model(self.model, self.new_model)
@@ -143,6 +142,9 @@ class Task:
 
     def check_target(self, target: Target) -> None:
         """Refuse a target that no model can miss or reach, as far as loss and metric are known.
+
+        Whatever trains towards a target calls this first. A task may have such a target: runs of a given length, and
+        measurements, do not look at it.
 
         Certain are the accuracy of this module, a share from 0 to 1, and losses that are never negative. Of a loss or
         a metric of the user's own nothing is known here: `critbatch.target_checks` tries it on examples.
