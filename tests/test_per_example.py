@@ -404,7 +404,7 @@ def test_frozen_weights_are_left_out() -> None:
 
 @pytest.mark.parametrize("slices", [1 << 26, 64])
 def test_large_weights_are_done_some_examples_at_a_time(slices: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critbatch.per_example.ghost.NUMBERS_AT_ONCE", slices)
+    monkeypatch.setattr("critbatch.per_example.calls.NUMBERS_AT_ONCE", slices)
     torch.manual_seed(0)
     agree(CNN(channels=2, size=8, widths=(3, 4)).double(), draw(BATCH, 2, 8, 8))
     agree(CalledTwice().double(), draw(BATCH, 6))

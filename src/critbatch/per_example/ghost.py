@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch.autograd.graph import get_gradient_edge
 from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
+from critbatch.per_example import calls as of_calls
 from critbatch.per_example.broadcasts import (
     Consumers,
     Ways,
@@ -23,53 +23,23 @@ from critbatch.per_example.broadcasts import (
     watch,
     without_tensors,
 )
-from critbatch.per_example.factors import Factors, in_float32, row_norms2
-from critbatch.per_example.fallback import floats_in, parts_by_func
-from critbatch.per_example.layers import Part, Parts, by_example, held, rule_of
-from critbatch.per_example.layout import (
-    UNCLEAR,
-    Layout,
-    Layouts,
-    Shapes,
-    fits,
-    layouts_of,
-    map_tensors,
-    tensors_in,
-    to_front,
-)
-from critbatch.per_example.refusals import refuse, refuse_random, units_of
+from critbatch.per_example.calls import Call, WatchedLayers, joined_factors, norms2_in_slices
+from critbatch.per_example.factors import Factors, in_float32
+from critbatch.per_example.fallback import floats_in
+from critbatch.per_example.layers import held
+from critbatch.per_example.layout import UNCLEAR, Shapes, layouts_of, map_tensors, tensors_in
 from critbatch.per_example.reruns import NoDropout, nothing_changes, unwatched
 from critbatch.per_example.trial import (
-    Alone,
     Cut,
+    check_alone,
+    check_sums,
     cuts_of,
-    differences,
-    negligible,
     one_at_a_time,
     random_slopes,
     tolerance_of,
 )
 
-# Gradients of examples, where they are needed themselves, are made for so many numbers at a time.
-NUMBERS_AT_ONCE = 1 << 26
-TOLERANCE = 1e-2
-TOLERANCE_IN_HALF = 0.2  # autograd itself adds up in few digits
 MOST_STUDIES = 16  # of a model beside its training
-_HALF = (torch.float16, torch.bfloat16)
-
-
-@dataclass(eq=False)
-class _Call:
-    """One call of one module: what went in, and, once backward came by, the slopes of what came out."""
-
-    module: nn.Module
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    batch: int
-    shapes: Shapes
-    slopes: list[Tensor | None] = field(default_factory=list)
-    node: Any = None  # of the first output, in autograd's graph
-    by_example: Tensor | None = None  # slopes of an output that all examples share, shape (batch, *output)
 
 
 class GhostNorms:
@@ -112,19 +82,15 @@ class GhostNorms:
         self._names: dict[Tensor, str] = {
             weight: name for name, weight in model.named_parameters() if weight.requires_grad
         }
-        self._paths = {module: name or type(module).__name__ for name, module in inner.named_modules()}
-        self._units = dict(units_of(inner))
-        refuse(inner, self._units, self._paths)
-        self._by_rule = {module: rule_of(module, names) is not None for module, names in self._units.items()}
+        self._layers = WatchedLayers(inner)
         self._empty: dict[nn.Module, bool] = {}  # whether a module, with all in it, has no weights
         self._roots: dict[tuple[nn.Module, int], Cut] = {}  # by how many tensors it is called with
-        self._layouts: dict[nn.Module, list[Layouts]] = {}
         self._weight_ways: dict[Tensor, list[Ways]] = {}  # more than one where the model's graph depends on the batch
         self._call_ways: dict[nn.Module, list[Ways]] = {}
         self._batch = self._depth = self._studies = 0
-        self._records: list[_Call] | None = None  # of a run that shows where examples are
-        self._calls: list[_Call] = []
-        self._shared: list[_Call] = []  # those of the forward pass whose outputs all examples share
+        self._records: list[Call] | None = None  # of a run that shows where examples are
+        self._calls: list[Call] = []
+        self._shared: list[Call] = []  # those of the forward pass whose outputs all examples share
         self._by_example: dict[Tensor, Tensor] = {}  # gradients that were taken from where a weight is spread
         self._products: dict[Tensor, list[Factors]] = {}  # likewise, of matrices that multiply activations
         self._not_followed: set[Tensor] = set()
@@ -142,7 +108,7 @@ class GhostNorms:
         for module in self._inner.modules():
             self._handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
             self._handles.append(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True))
-        for module in self._units:
+        for module in self._layers.units:
             self._handles.append(module.register_forward_hook(self._see, with_kwargs=True, prepend=True))
         if self._first is not None:
             self._checks = [
@@ -218,7 +184,7 @@ class GhostNorms:
     def _has_no_weights(self, root: nn.Module) -> bool:
         """Whether nothing is to be measured in a module that is called by itself, such as an activation."""
         if root not in self._empty:
-            self._empty[root] = not any(module in self._units for module in root.modules())
+            self._empty[root] = not any(module in self._layers.units for module in root.modules())
         return self._empty[root]
 
     def _rests(self) -> bool:
@@ -260,7 +226,7 @@ class GhostNorms:
         watching = torch.is_grad_enabled() and (self._on_trial or not self._resting) and not self.failure
         if not recording and not watching:
             return None
-        if not self._by_rule[module] and len(floats_in(outputs)) > 1:
+        if not self._layers.by_rule[module] and len(floats_in(outputs)) > 1:
             # One output may be made of another: the slopes wanted are those from outside of the module.
             outputs = map_tensors(lambda leaf: leaf.view_as(leaf) if leaf.requires_grad else leaf, outputs)
         tensors = floats_in(outputs)
@@ -268,7 +234,7 @@ class GhostNorms:
             tuple(tuple(tensor.shape) for tensor in tensors_in((args, kwargs))),
             tuple(tuple(tensor.shape) for tensor in tensors),
         )
-        call = _Call(module, args, kwargs, self._batch, shapes, [None] * len(tensors))
+        call = Call(module, args, kwargs, self._batch, shapes, [None] * len(tensors))
         call.node = tensors[0].grad_fn if len(tensors) == 1 else None
         if self._records is not None:
             self._records.append(call)
@@ -279,7 +245,7 @@ class GhostNorms:
                 output.register_hook(lambda slope, i=i: self._meet(call, i, slope))  # type: ignore[no-untyped-call]
         return outputs
 
-    def _meet(self, call: _Call, i: int, slope: Tensor) -> None:
+    def _meet(self, call: Call, i: int, slope: Tensor) -> None:
         if self.failure:
             return
         if not any(known is call for known in self._calls[-1:]) and call not in self._calls:
@@ -291,14 +257,14 @@ class GhostNorms:
         if self._first is not None and not self._resting:
             self._first[weight] = self._first[weight] + grad if weight in self._first else grad.clone()
 
-    def _follow(self, outputs: list[Tensor], spread: Sequence[Tensor | _Call]) -> list[Tensor | _Call]:
+    def _follow(self, outputs: list[Tensor], spread: Sequence[Tensor | Call]) -> list[Tensor | Call]:
         """Watch where in the graph of a forward pass something is spread over the examples; what cannot be watched."""
         if not spread:
             return []
         consumers = consumers_below(outputs)
         return [what for what in spread if not self._watch(what, consumers)]
 
-    def _watch(self, what: Tensor | _Call, consumers: Consumers) -> bool:
+    def _watch(self, what: Tensor | Call, consumers: Consumers) -> bool:
         if isinstance(what, Tensor):
             node, shape, alternatives = get_gradient_edge(what).node, tuple(what.shape), self._weight_ways[what]
         else:
@@ -308,18 +274,18 @@ class GhostNorms:
             watch(node, shape, consumers, ways, self._batch, receive, self._fail) for ways in alternatives
         )
 
-    def _spread(self) -> list[Tensor | _Call]:
+    def _spread(self) -> list[Tensor | Call]:
         """What is spread over the examples in this forward pass, as far as memory allows to keep its gradients."""
         large = {
             weight
             for weight, alternatives in self._weight_ways.items()
-            if weight.numel() * self._batch > NUMBERS_AT_ONCE and not all(map(is_product, alternatives))
+            if weight.numel() * self._batch > of_calls.NUMBERS_AT_ONCE and not all(map(is_product, alternatives))
         }
         self._not_followed |= large
         shared, self._shared = self._shared, []
         return [*(weight for weight in self._weight_ways if weight not in large), *shared]
 
-    def _receive(self, what: Tensor | _Call, slopes: Tensor | Factors) -> None:
+    def _receive(self, what: Tensor | Call, slopes: Tensor | Factors) -> None:
         if isinstance(slopes, Factors):
             if isinstance(what, Tensor):
                 self._products.setdefault(what, []).append(slopes)
@@ -348,7 +314,7 @@ class GhostNorms:
                 self._checks = []
             norms2, sums = self._norms2(totals=first is not None)
             if first is not None:
-                self._check(first, sums)
+                check_sums(first, sums, self._names)
             self._done.append(norms2)
         finally:
             self._resting = False
@@ -366,14 +332,14 @@ class GhostNorms:
         batch = max(call.batch for call in calls)
         if other := next((call for call in calls if call.batch != batch), None):
             raise UserError(
-                f"{self._path(other.module)} was called with {other.batch} examples where others had {batch}: call "
-                "the model with the same number throughout a step's forward pass, or use micro-batches instead."
+                f"{self._layers.path(other.module)} was called with {other.batch} examples where others had {batch}: "
+                "call the model with the same number throughout a step's forward pass, or use micro-batches instead."
             )
-        uses: dict[Tensor, list[tuple[_Call, str]]] = {}
+        uses: dict[Tensor, list[tuple[Call, str]]] = {}
         for call in calls:
-            for local in self._units[call.module]:
+            for local in self._layers.units[call.module]:
                 uses.setdefault(call.module.get_parameter(local), []).append((call, local))
-        groups: dict[tuple[_Call, ...], list[Tensor]] = {}
+        groups: dict[tuple[Call, ...], list[Tensor]] = {}
         for weight, of_weight in uses.items():
             if weight not in spread and weight not in products:
                 groups.setdefault(tuple(call for call, _ in of_weight), []).append(weight)
@@ -385,137 +351,14 @@ class GhostNorms:
             part = held(whole)
             found[weight] = part.norms2(), part.total()
         for weight, factors_of_weight in products.items():
-            joined = _joined_factors(factors_of_weight)
-            found[weight] = _norms2_in_slices(joined, NUMBERS_AT_ONCE), joined.total()
+            joined = joined_factors(factors_of_weight)
+            found[weight] = norms2_in_slices(joined), joined.total()
         for weights in groups.values():
             of_group = {weight: uses[weight] for weight in weights}
-            found.update(self._of_group(of_group, batch, totals=totals))
+            found.update(self._layers.norms_and_sums(of_group, batch, totals=totals))
         none = torch.zeros(batch, device=next(iter(self._names)).device)
         norms2 = {name: found[weight][0] if weight in found else none for weight, name in self._names.items()}
         return norms2, {weight: total.view_as(weight) for weight, (_, total) in found.items()} if totals else {}
-
-    def _of_group(
-        self, uses: dict[Tensor, list[tuple[_Call, str]]], batch: int, *, totals: bool
-    ) -> dict[Tensor, tuple[Tensor, Tensor]]:
-        """The norms, and the sums, of weights used in the same calls, as many examples at a time as memory allows."""
-        calls = list(dict.fromkeys(call for of_weight in uses.values() for call, _ in of_weight))
-        by_rule = all(self._by_rule[call.module] for call in calls)
-        sizes = [weight.numel() for weight in uses]
-        at_once = max(1, NUMBERS_AT_ONCE // (max(sizes) if by_rule else sum(sizes)))
-        norms2: dict[Tensor, list[Tensor]] = {weight: [] for weight in uses}
-        sums: dict[Tensor, Tensor] = {}
-        for begin in range(0, batch, at_once):
-            rows = slice(begin, min(batch, begin + at_once))
-            parts = {call: self._parts(call, rows, batch) for call in calls}
-            for weight, of_weight in uses.items():
-                pieces = [parts[call][local] for call, local in of_weight]
-                if len(pieces) > 1 and all(piece.factors is not None for piece in pieces):
-                    pieces = [_joined(pieces)]
-                if len(pieces) == 1:
-                    norms2[weight].append(pieces[0].norms2())
-                else:
-                    whole = torch.stack([piece.gradients().reshape(rows.stop - begin, -1) for piece in pieces]).sum(0)
-                    norms2[weight].append(row_norms2(whole))
-                if totals:
-                    total = torch.stack([piece.total().reshape(weight.shape) for piece in pieces]).sum(0)
-                    sums[weight] = sums[weight] + total if weight in sums else total
-        return {weight: (torch.cat(found), sums.get(weight, weight)) for weight, found in norms2.items()}
-
-    def _parts(self, call: _Call, rows: slice, batch: int) -> Parts:
-        module, names = call.module, self._units[call.module]
-        layouts = self._layouts_of(call)
-        slopes = [
-            None if slope is None else self._slopes(call, slope, layouts, layouts.outputs[i], batch)
-            for i, slope in enumerate(call.slopes)
-        ]
-        rule = rule_of(module, names)
-        inputs = list(tensors_in((call.args, call.kwargs)))
-        if rule is None:
-            refuse_random(module, self._paths[module])
-            return parts_by_func(
-                module,
-                self._path(module),
-                names,
-                call.args,
-                call.kwargs,
-                slopes,
-                layouts,
-                batch=batch,
-                rows=rows,
-            )
-        own = slopes[0]
-        assert own is not None
-        first, given = layouts.inputs[0], inputs[0].detach()
-        own, ready = own[rows], to_front(given, first, batch)[rows]
-        if rule.features is not None:
-            if first is not None and first.axis >= given.ndim - rule.features(module):
-                raise UserError(self._mixed(module))
-            return rule.parts(module, ready, own)
-        if first is not None and first.axis != 0:
-            raise UserError(self._mixed(module))
-        if first is None or not first.folded:
-            return rule.parts(module, ready, own)
-        flat = rule.parts(module, ready.flatten(0, 1), own.flatten(0, 1))
-        return {name: by_example(part, len(ready)) for name, part in flat.items()}
-
-    def _slopes(self, call: _Call, slope: Tensor, layouts: Layouts, layout: Layout | None, batch: int) -> Tensor:
-        """Of one output, shape (batch, ...)."""
-        if layout is not None:
-            return to_front(slope, layout, batch)
-        if batch == 1:
-            return slope[None]
-        if call.by_example is None:
-            if any(inner is not None for inner in layouts.inputs):
-                raise UserError(self._mixed(call.module))
-            raise UserError(
-                f"{self._path(call.module)} computes something that all examples share, and its output is used in a "
-                "way that cannot be followed: give it an input with a row for each example, or use micro-batches "
-                "instead."
-            )
-        return call.by_example
-
-    def _layouts_of(self, call: _Call) -> Layouts:
-        path = self._path(call.module)
-        known = self._layouts.get(call.module)
-        if known is None:
-            raise UserError(
-                f"{path} was not called when the model was first run: watch the model anew from here on, or use "
-                "micro-batches instead."
-            )
-        only = slice(0, 1) if self._by_rule[call.module] else slice(None)
-        fitting = [
-            layouts
-            for layouts in known
-            if len(layouts.inputs[only]) == len(call.shapes.inputs[only])
-            and len(layouts.outputs) == len(call.shapes.outputs)
-            and all(map(fits, call.shapes.inputs[only], layouts.inputs[only], [call.batch] * len(layouts.inputs)))
-            and all(map(fits, call.shapes.outputs, layouts.outputs, [call.batch] * len(layouts.outputs)))
-        ]
-        if not fitting or any(layouts != fitting[0] for layouts in fitting):
-            raise UserError(self._mixed(call.module))
-        return fitting[0]
-
-    def _mixed(self, module: nn.Module) -> str:
-        return (
-            f"No single axis of what goes into {self._path(module)} and comes out belongs to the examples, so they "
-            "cannot be told apart there: keep one axis for them, or use micro-batches instead."
-        )
-
-    def _path(self, module: nn.Module) -> str:
-        path, kind = self._paths[module], type(module).__name__
-        return path if path == kind else f"{path} (a {kind})"
-
-    def _check(self, grads: dict[Tensor, Tensor], sums: dict[Tensor, Tensor]) -> None:
-        """Compare the sums over the examples with the gradients of a backward pass."""
-        floor = negligible(grads.values(), TOLERANCE)
-        for weight, grad in grads.items():
-            unseen = weight not in sums and bool(grad.any())
-            tolerance = TOLERANCE_IN_HALF if grad.dtype in _HALF else TOLERANCE
-            if unseen or not _agree(sums.get(weight), grad, tolerance, floor):
-                raise UserError(
-                    f"The gradient of {self._names[weight]} is not the sum of what its layer's examples give, so it is "
-                    "also used outside of that layer: use micro-batches instead."
-                )
 
     def _study(self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Find out where the examples are in each layer, and compare examples together with examples alone."""
@@ -542,7 +385,7 @@ class GhostNorms:
         for cut in cuts:
             if mixed is not None and cut.size != mixed[1]:
                 break  # another tensor's rows are no examples only because those of the likeliest are mixed
-            known = _copied(self._layouts)
+            known = _copied(self._layers.layouts)
             ways = _copied(self._weight_ways), _copied(self._call_ways)
             try:
                 reason = self._try(root, cut, args, kwargs, bring_back)
@@ -555,13 +398,13 @@ class GhostNorms:
                     self._roots.setdefault(key, cut)
                     return
                 why = reason
-            self._layouts, (self._weight_ways, self._call_ways) = known, ways
+            self._layers.layouts, (self._weight_ways, self._call_ways) = known, ways
             bring_back()
         if mixed is not None:
             raise mixed[0]
         raise UserError(
-            f"The examples of a batch that goes into {self._path(root)} cannot be told apart ({why}): give tensors "
-            "with the examples on the first axis, in tuples, lists or dicts, or use micro-batches instead."
+            f"The examples of a batch that goes into {self._layers.path(root)} cannot be told apart ({why}): give "
+            "tensors with the examples on the first axis, in tuples, lists or dicts, or use micro-batches instead."
         )
 
     def _try(
@@ -582,7 +425,7 @@ class GhostNorms:
         single = all(len(shape) == 0 for shape in shapes[1].outputs)
         if not single and all(layout in (None, UNCLEAR) for layout in layouts):
             return "no axis of its outputs grows with the number of examples"
-        self._keep(two, three)
+        self._layers.keep(two, three)
         self._keep_ways(consumers_below(few), two, consumers_below(outputs), three)
         self._records = None
         slopes = random_slopes(outputs, layouts)
@@ -606,17 +449,17 @@ class GhostNorms:
         if alone.drawn or not finite:
             why = "draws random numbers other than dropout's" if finite else "has gradients that are not finite"
             self.unchecked = (
-                f"{self._path(root)} {why}, so that the gradients of examples in a batch could not be compared with "
-                "those of examples passed alone."
+                f"{self._layers.path(root)} {why}, so that the gradients of examples in a batch could not be compared "
+                "with those of examples passed alone."
             )
             warnings.warn(self.unchecked, stacklevel=6)
             return ""
         between = [slope for call in three for slope in call.slopes if slope is not None]
         tolerance = tolerance_of([*self._names, *outputs, *between])
-        self._compare(grads, sums, together, alone, tolerance, proportional=single)
+        check_alone(grads, sums, together, alone, self._names, tolerance=tolerance, proportional=single)
         return ""
 
-    def _backward(self, calls: list[_Call], outputs: list[Tensor], slopes: list[Tensor | None]) -> None:
+    def _backward(self, calls: list[Call], outputs: list[Tensor], slopes: list[Tensor | None]) -> None:
         """A backward pass through a run of three examples, watched like those of training."""
         self._shared = [call for call in calls if call.module in self._call_ways]
         self._batch = 3
@@ -631,68 +474,27 @@ class GhostNorms:
         finally:
             self._on_trial = False
 
-    def _compare(
-        self,
-        grads: dict[Tensor, Tensor],
-        sums: dict[Tensor, Tensor],
-        together: dict[str, Tensor],
-        alone: Alone,
-        tolerance: float,
-        *,
-        proportional: bool,
-    ) -> None:
-        """Raise UserError if three examples in a batch do not give what they give alone."""
-        floor = negligible(grads.values(), tolerance)
-        if not proportional:
-            for weight, grad in grads.items():
-                if not _agree(alone.sums.get(self._names[weight]), grad, tolerance, floor):
-                    raise UserError(
-                        f"The model mixes examples behind {self._names[weight]}: the gradient there of a batch is not "
-                        "the sum of those of its examples passed alone. If the examples are not on the first axis of "
-                        "what the model is called with, put them there; else use micro-batches instead."
-                    )
-        self._check(grads, sums)
-        if bad := differences(together, alone.norms2, tolerance=tolerance, proportional=proportional):
-            name, in_batch, by_itself = bad
-            raise UserError(
-                f"The gradient of {name} for one example has norm {by_itself:.3g} when the example is passed alone and "
-                f"{in_batch:.3g} in a batch, so the model mixes examples there, or does not keep what belongs to one "
-                "example side by side: use micro-batches instead."
-            )
-
     def _run(
         self, root: nn.Module, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], rows: list[int]
-    ) -> tuple[list[_Call], list[Tensor]]:
+    ) -> tuple[list[Call], list[Tensor]]:
         """Call the root with some of the examples: the calls of its units, and its outputs that have gradients."""
         self._records = []
         again_args, again_kwargs = cut.rows(args, kwargs, rows)
         outputs = [output for output in floats_in(root(*again_args, **again_kwargs)) if output.requires_grad]
         return self._records, outputs
 
-    def _keep(self, two: list[_Call], three: list[_Call]) -> None:
-        """Keep the layouts of each unit's calls."""
-        for module in dict.fromkeys(call.module for call in three):
-            few = [call.shapes for call in two if call.module is module]
-            many = [call.shapes for call in three if call.module is module]
-            if len(few) == len(many):
-                found = [layouts_of(*pair) for pair in zip(few, many, strict=True)]
-            else:
-                found = [layouts_of(Shapes((), ()), shapes) for shapes in many]
-            known = self._layouts.setdefault(module, [])
-            known.extend(layouts for layouts in dict.fromkeys(found) if layouts not in known)
-
-    def _keep_ways(self, in_two: Consumers, two: list[_Call], in_three: Consumers, three: list[_Call]) -> None:
+    def _keep_ways(self, in_two: Consumers, two: list[Call], in_three: Consumers, three: list[Call]) -> None:
         """Keep the ways from what all examples share to where it is spread over them."""
         called = {call.module for call in three}
-        for module, names in self._units.items():
-            if self._by_rule[module] and module in called:
+        for module, names in self._layers.units.items():
+            if self._layers.by_rule[module] and module in called:
                 continue
             for weight in map(module.get_parameter, names):
                 node = get_gradient_edge(weight).node
                 if ways := learn_ways((node, node), weight.shape, (in_two, in_three)):
                     _add_alternative(self._weight_ways.setdefault(weight, []), ways)
         for module in dict.fromkeys(call.module for call in three):
-            if not any(layouts.outputs == (None,) for layouts in self._layouts[module]):
+            if not any(layouts.outputs == (None,) for layouts in self._layers.layouts[module]):
                 continue
             of_two, of_three = ([call for call in calls if call.module is module] for calls in (two, three))
             if len(of_two) != len(of_three) or not all(call.node for call in (*of_two, *of_three)):
@@ -709,13 +511,6 @@ class GhostNorms:
 def _in_backward() -> bool:
     """Whether autograd is at work: a checkpointed module is called again by it."""
     return torch._C._current_graph_task_id() != -1
-
-
-def _agree(total: Tensor | None, grad: Tensor, tolerance: float, floor: float) -> bool:
-    """Whether a sum over examples is the gradient; None for no examples."""
-    wide = grad.float() if grad.dtype in _HALF else grad
-    off = float(wide.norm() if total is None else (total - wide).norm())
-    return off <= tolerance * float(wide.norm()) + floor
 
 
 def _copied(lists: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
@@ -740,26 +535,3 @@ def _compare_sizes(sizes: list[int], examples: int | Sequence[int]) -> None:
             f"The model's layers had {' + '.join(map(str, sizes))} examples, but the batch has {given}: put the "
             "examples on the first dimension of all that goes into the model, or use micro-batches instead."
         )
-
-
-def _joined_factors(all_factors: Sequence[Factors]) -> Factors:
-    joined = all_factors[0]
-    for factors in all_factors[1:]:
-        joined = joined.joined(factors)
-    return joined
-
-
-def _norms2_in_slices(factors: Factors, numbers: int) -> Tensor:
-    """Of so many numbers of gradients at a time."""
-    batch = len(factors.left)
-    at_once = max(1, numbers // (factors.left.shape[2] * factors.right.shape[2]))
-    found = [
-        Factors(factors.left[begin : begin + at_once], factors.right[begin : begin + at_once]).norms2()
-        for begin in range(0, batch, at_once)
-    ]
-    return torch.cat(found)
-
-
-def _joined(pieces: list[Part]) -> Part:
-    factors = _joined_factors([piece.factors for piece in pieces if piece.factors is not None])
-    return Part(factors.norms2, factors.gradients, factors.total, factors)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from critbatch.errors import UserError
 from critbatch.per_example.factors import in_float32, row_norms2
 from critbatch.per_example.fallback import floats_in
 from critbatch.per_example.layout import UNCLEAR, Layout, as_batch_of_one, map_tensors, tensors_in, to_front
@@ -18,6 +19,9 @@ from critbatch.per_example.reruns import random_states
 # How far norms may differ, by the precision of the coarsest weight: with other sizes other kernels are used.
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-2}
 _COARSE = 1e-1
+TOLERANCE = 1e-2  # of sums over examples
+TOLERANCE_IN_HALF = 0.2  # autograd itself adds up in few digits
+_HALF = (torch.float16, torch.bfloat16)
 # Of the whole gradient's norm: what is below is rounding, as in a bias whose gradient is zero.
 _NEGLIGIBLE = 1e-2
 
@@ -210,3 +214,53 @@ def negligible(grads: Iterable[Tensor], tolerance: float) -> float:
 def tolerance_of(tensors: Iterable[Tensor]) -> float:
     """How far norms may differ that were computed by these: weights, outputs, and gradients on the way."""
     return max(_TOLERANCES.get(kind, _COARSE) for kind in {tensor.dtype.to_real() for tensor in tensors})
+
+
+def check_alone(
+    grads: dict[Tensor, Tensor],
+    sums: dict[Tensor, Tensor],
+    together: dict[str, Tensor],
+    alone: Alone,
+    names: dict[Tensor, str],
+    *,
+    tolerance: float,
+    proportional: bool,
+) -> None:
+    """Raise UserError if three examples in a batch do not give what they give alone."""
+    floor = negligible(grads.values(), tolerance)
+    if not proportional:
+        for weight, grad in grads.items():
+            if not _agree(alone.sums.get(names[weight]), grad, tolerance, floor):
+                raise UserError(
+                    f"The model mixes examples behind {names[weight]}: the gradient there of a batch is not "
+                    "the sum of those of its examples passed alone. If the examples are not on the first axis of "
+                    "what the model is called with, put them there; else use micro-batches instead."
+                )
+    check_sums(grads, sums, names)
+    if bad := differences(together, alone.norms2, tolerance=tolerance, proportional=proportional):
+        name, in_batch, by_itself = bad
+        raise UserError(
+            f"The gradient of {name} for one example has norm {by_itself:.3g} when the example is passed alone and "
+            f"{in_batch:.3g} in a batch, so the model mixes examples there, or does not keep what belongs to one "
+            "example side by side: use micro-batches instead."
+        )
+
+
+def check_sums(grads: dict[Tensor, Tensor], sums: dict[Tensor, Tensor], names: dict[Tensor, str]) -> None:
+    """Raise UserError if the sums over the examples are not the gradients of a backward pass."""
+    floor = negligible(grads.values(), TOLERANCE)
+    for weight, grad in grads.items():
+        unseen = weight not in sums and bool(grad.any())
+        tolerance = TOLERANCE_IN_HALF if grad.dtype in _HALF else TOLERANCE
+        if unseen or not _agree(sums.get(weight), grad, tolerance, floor):
+            raise UserError(
+                f"The gradient of {names[weight]} is not the sum of what its layer's examples give, so it is "
+                "also used outside of that layer: use micro-batches instead."
+            )
+
+
+def _agree(total: Tensor | None, grad: Tensor, tolerance: float, floor: float) -> bool:
+    """Whether a sum over examples is the gradient; None for no examples."""
+    wide = grad.float() if grad.dtype in _HALF else grad
+    off = float(wide.norm() if total is None else (total - wide).norm())
+    return off <= tolerance * float(wide.norm()) + floor

@@ -1,0 +1,198 @@
+"""Calls of a model's layers, and what each adds to the gradients of the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from critbatch.errors import UserError
+from critbatch.per_example.factors import Factors, row_norms2
+from critbatch.per_example.fallback import parts_by_func
+from critbatch.per_example.layers import Part, Parts, by_example, rule_of
+from critbatch.per_example.layout import Layout, Layouts, Shapes, fits, layouts_of, tensors_in, to_front
+from critbatch.per_example.refusals import refuse, refuse_random, units_of
+
+# Gradients of examples, where they are needed themselves, are made for so many numbers at a time.
+NUMBERS_AT_ONCE = 1 << 26
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one module: what went in, and, once backward came by, the slopes of what came out."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    batch: int
+    shapes: Shapes
+    slopes: list[Tensor | None] = field(default_factory=list)
+    node: Any = None  # of the first output, in autograd's graph
+    by_example: Tensor | None = None  # slopes of an output that all examples share, shape (batch, *output)
+
+
+class WatchedLayers:
+    """A model's layers with weights, and where the examples are in what goes into them and comes out.
+
+    Args:
+        model: whose layers they are.
+
+    Raises:
+        UserError: if one of them cannot be watched.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.paths = {module: name or type(module).__name__ for name, module in model.named_modules()}
+        self.units = dict(units_of(model))  # each with the names of the weights that it answers for
+        refuse(model, self.units, self.paths)
+        self.by_rule = {module: rule_of(module, names) is not None for module, names in self.units.items()}
+        self.layouts: dict[nn.Module, list[Layouts]] = {}
+
+    def path(self, module: nn.Module) -> str:
+        path, kind = self.paths[module], type(module).__name__
+        return path if path == kind else f"{path} (a {kind})"
+
+    def keep(self, two: list[Call], three: list[Call]) -> None:
+        """Keep the layouts of each unit's calls."""
+        for module in dict.fromkeys(call.module for call in three):
+            few = [call.shapes for call in two if call.module is module]
+            many = [call.shapes for call in three if call.module is module]
+            if len(few) == len(many):
+                found = [layouts_of(*pair) for pair in zip(few, many, strict=True)]
+            else:
+                found = [layouts_of(Shapes((), ()), shapes) for shapes in many]
+            known = self.layouts.setdefault(module, [])
+            known.extend(layouts for layouts in dict.fromkeys(found) if layouts not in known)
+
+    def norms_and_sums(
+        self, uses: dict[Tensor, list[tuple[Call, str]]], batch: int, *, totals: bool
+    ) -> dict[Tensor, tuple[Tensor, Tensor]]:
+        """The norms, and the sums, of weights used in the same calls, as many examples at a time as memory allows."""
+        calls = list(dict.fromkeys(call for of_weight in uses.values() for call, _ in of_weight))
+        by_rule = all(self.by_rule[call.module] for call in calls)
+        sizes = [weight.numel() for weight in uses]
+        at_once = max(1, NUMBERS_AT_ONCE // (max(sizes) if by_rule else sum(sizes)))
+        norms2: dict[Tensor, list[Tensor]] = {weight: [] for weight in uses}
+        sums: dict[Tensor, Tensor] = {}
+        for begin in range(0, batch, at_once):
+            rows = slice(begin, min(batch, begin + at_once))
+            parts = {call: self._parts(call, rows, batch) for call in calls}
+            for weight, of_weight in uses.items():
+                pieces = [parts[call][local] for call, local in of_weight]
+                if len(pieces) > 1 and all(piece.factors is not None for piece in pieces):
+                    pieces = [_joined(pieces)]
+                if len(pieces) == 1:
+                    norms2[weight].append(pieces[0].norms2())
+                else:
+                    whole = torch.stack([piece.gradients().reshape(rows.stop - begin, -1) for piece in pieces]).sum(0)
+                    norms2[weight].append(row_norms2(whole))
+                if totals:
+                    total = torch.stack([piece.total().reshape(weight.shape) for piece in pieces]).sum(0)
+                    sums[weight] = sums[weight] + total if weight in sums else total
+        return {weight: (torch.cat(found), sums.get(weight, weight)) for weight, found in norms2.items()}
+
+    def _parts(self, call: Call, rows: slice, batch: int) -> Parts:
+        module, names = call.module, self.units[call.module]
+        layouts = self._layouts_of(call)
+        slopes = [
+            None if slope is None else self._slopes(call, slope, layouts, layouts.outputs[i], batch)
+            for i, slope in enumerate(call.slopes)
+        ]
+        rule = rule_of(module, names)
+        inputs = list(tensors_in((call.args, call.kwargs)))
+        if rule is None:
+            refuse_random(module, self.paths[module])
+            return parts_by_func(
+                module,
+                self.path(module),
+                names,
+                call.args,
+                call.kwargs,
+                slopes,
+                layouts,
+                batch=batch,
+                rows=rows,
+            )
+        own = slopes[0]
+        assert own is not None
+        first, given = layouts.inputs[0], inputs[0].detach()
+        own, ready = own[rows], to_front(given, first, batch)[rows]
+        if rule.features is not None:
+            if first is not None and first.axis >= given.ndim - rule.features(module):
+                raise UserError(self._mixed(module))
+            return rule.parts(module, ready, own)
+        if first is not None and first.axis != 0:
+            raise UserError(self._mixed(module))
+        if first is None or not first.folded:
+            return rule.parts(module, ready, own)
+        flat = rule.parts(module, ready.flatten(0, 1), own.flatten(0, 1))
+        return {name: by_example(part, len(ready)) for name, part in flat.items()}
+
+    def _slopes(self, call: Call, slope: Tensor, layouts: Layouts, layout: Layout | None, batch: int) -> Tensor:
+        """Of one output, shape (batch, ...)."""
+        if layout is not None:
+            return to_front(slope, layout, batch)
+        if batch == 1:
+            return slope[None]
+        if call.by_example is None:
+            if any(inner is not None for inner in layouts.inputs):
+                raise UserError(self._mixed(call.module))
+            raise UserError(
+                f"{self.path(call.module)} computes something that all examples share, and its output is used in a "
+                "way that cannot be followed: give it an input with a row for each example, or use micro-batches "
+                "instead."
+            )
+        return call.by_example
+
+    def _layouts_of(self, call: Call) -> Layouts:
+        path = self.path(call.module)
+        known = self.layouts.get(call.module)
+        if known is None:
+            raise UserError(
+                f"{path} was not called when the model was first run: watch the model anew from here on, or use "
+                "micro-batches instead."
+            )
+        only = slice(0, 1) if self.by_rule[call.module] else slice(None)
+        fitting = [
+            layouts
+            for layouts in known
+            if len(layouts.inputs[only]) == len(call.shapes.inputs[only])
+            and len(layouts.outputs) == len(call.shapes.outputs)
+            and all(map(fits, call.shapes.inputs[only], layouts.inputs[only], [call.batch] * len(layouts.inputs)))
+            and all(map(fits, call.shapes.outputs, layouts.outputs, [call.batch] * len(layouts.outputs)))
+        ]
+        if not fitting or any(layouts != fitting[0] for layouts in fitting):
+            raise UserError(self._mixed(call.module))
+        return fitting[0]
+
+    def _mixed(self, module: nn.Module) -> str:
+        return (
+            f"No single axis of what goes into {self.path(module)} and comes out belongs to the examples, so they "
+            "cannot be told apart there: keep one axis for them, or use micro-batches instead."
+        )
+
+
+def joined_factors(all_factors: Sequence[Factors]) -> Factors:
+    joined = all_factors[0]
+    for factors in all_factors[1:]:
+        joined = joined.joined(factors)
+    return joined
+
+
+def norms2_in_slices(factors: Factors) -> Tensor:
+    """The squared norms of the examples, some at a time to save memory."""
+    batch = len(factors.left)
+    at_once = max(1, NUMBERS_AT_ONCE // (factors.left.shape[2] * factors.right.shape[2]))
+    found = [
+        Factors(factors.left[begin : begin + at_once], factors.right[begin : begin + at_once]).norms2()
+        for begin in range(0, batch, at_once)
+    ]
+    return torch.cat(found)
+
+
+def _joined(pieces: list[Part]) -> Part:
+    factors = joined_factors([piece.factors for piece in pieces if piece.factors is not None])
+    return Part(factors.norms2, factors.gradients, factors.total, factors)
