@@ -23,7 +23,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Advice]:
     # Whatever else this machine does while its tests run, there is to be an answer.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("critbatch.predict.clock_check.UNUSABLE", math.inf)
-        return out, advise(TASK, out=out, current=8, budget=120)
+        return out, advise(TASK, out=out, current=8, budget=600)
 
 
 def test_the_answer_is_a_size_that_was_timed_with_its_cost_beside_others(answer: tuple[Path, Advice]) -> None:
@@ -57,7 +57,7 @@ def test_asked_again_it_makes_no_run_again(answer: tuple[Path, Advice], monkeypa
     monkeypatch.setattr("critbatch.campaigns.clock.Clock.take", lambda self: advice.speed)
     monkeypatch.setattr("critbatch.campaigns.clock.Clock.compare", lambda self, speed, runs: advice.speed)
     monkeypatch.setattr("critbatch.predict.clock_check.UNUSABLE", math.inf)
-    again = advise(TASK, out=out, current=8, budget=120)
+    again = advise(TASK, out=out, current=8, budget=600)
     known = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.runs}
     shared = [run for run in again.runs if (run.batch_size, run.learning_rate, run.seed) in known]
     assert len(shared) >= 6
@@ -70,7 +70,7 @@ def test_a_target_that_no_rate_reaches_is_said_plainly(tmp_path: Path) -> None:
         metric=lambda outputs, targets: 0.9 * accuracy(outputs, targets),
         target=Target(quantity=Quantity.VALIDATION_METRIC, value=0.95),
     )
-    advice = advise(task, out=tmp_path, budget=120)
+    advice = advise(task, out=tmp_path, budget=600)
     assert not advice.answered
     assert advice.best is None and advice.points == ()
     assert "no_run_reached_target" in advice.cautions and "budget_ended" not in advice.cautions

@@ -277,7 +277,7 @@ def test_what_is_kept_for_the_answer_is_a_small_part_of_any_budget() -> None:
 
 
 def test_a_budget_counts_from_the_start_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Loading torch takes seven seconds here."""
+    """Loading torch takes nine seconds here: four more than usual, which are left to the report as well."""
     budgets: list[float] = []
 
     def timed(*args: Any, budget: float, **words: Any) -> None:
@@ -285,10 +285,10 @@ def test_a_budget_counts_from_the_start_of_the_command(monkeypatch: pytest.Monke
         raise UserError("enough")
 
     monkeypatch.setattr("critbatch.measure.speed.speed", timed)
-    monkeypatch.setattr("critbatch.cli.options.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 7.0))
+    monkeypatch.setattr("critbatch.cli.options.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 9.0))
     for budget in ("60", "5", "-1"):
         CliRunner().invoke(app, ["speed", "digits-mlp", f"--budget={budget}", "--out", str(tmp_path)])
-    assert 0 < budgets[0] <= 53.0 and budgets[1:] == [1e-3, -1.0]
+    assert 0 < budgets[0] <= 47.0 and budgets[1:] == [1e-3, -1.0]
     BEGAN.set(None)
     assert seconds_left(60.0) == 60.0 and seconds_left(None) is None  # outside of a command
 

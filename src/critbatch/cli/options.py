@@ -48,15 +48,21 @@ TargetValue = Annotated[
 Language = Annotated[str, typer.Option("--language", help="en or zh: what the report shows first.")]
 
 
-def seconds_left(budget: float | None) -> float | None:
-    """What is left of `--budget` by now: starting Python and torch takes seconds of it on a busy machine.
+# Seconds: what starting Python and torch takes on a slow machine that has nothing else to do.
+USUAL_START = 5.0
 
-    A budget that allows nothing stays as it is, to be refused where it is used.
+
+def seconds_left(budget: float | None) -> float | None:
+    """What is left of `--budget` by now: starting Python and torch takes seconds of it.
+
+    Where that took longer than it usually does, the machine is busy, and the report will take longer too: as many
+    seconds are kept for it. A budget that allows nothing stays as it is, to be refused where it is used.
     """
     began = BEGAN.get()
     if budget is None or not budget > 0 or began is None:
         return budget
-    return max(1e-3, budget - (time.monotonic() - began))
+    start = time.monotonic() - began
+    return max(1e-3, budget - start - max(0.0, start - USUAL_START))
 
 
 def whole_numbers(text: str | None, option: str) -> list[int] | None:
