@@ -226,6 +226,14 @@ class GhostNorms:
         watching = torch.is_grad_enabled() and (self._on_trial or not self._resting) and not self.failure
         if not recording and not watching:
             return None
+        try:
+            return self._record(module, args, kwargs, outputs)
+        except Exception as error:
+            self._fail(error)
+            return None
+
+    def _record(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
+        """Keep a call, and have the slopes of its outputs noted; the outputs, which others then use."""
         if not self._layers.by_rule[module] and len(floats_in(outputs)) > 1:
             # One output may be made of another: the slopes wanted are those from outside of the module.
             outputs = map_tensors(lambda leaf: leaf.view_as(leaf) if leaf.requires_grad else leaf, outputs)
