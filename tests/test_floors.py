@@ -16,6 +16,7 @@ FLOORS = [
     [
         "version",
         "errors",
+        "limits",
         "arguments",
         "atomic_files",
         "records",

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from critbatch.errors import UserError
+from critbatch.limits import check_counts
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -107,6 +108,7 @@ def checked_arguments(call: str, given: Mapping[str, Any], function: Callable[..
     hints = _hints[function]
     parameters = inspect.signature(function).parameters
     plain = [name for name in given if name in hints and parameters[name].kind is not inspect.Parameter.VAR_KEYWORD]
+    check_counts({name: given[name] for name in plain}, lambda name, value: f"{call}: {name}={value}")
     return {name: _checked(call, name, given[name], hints[name]) for name in plain}
 
 

@@ -22,6 +22,7 @@ from critbatch.device import placed_on
 from critbatch.distributed import Shard
 from critbatch.errors import UserError, first_line
 from critbatch.examples import Data, Examples, Tree, as_tuples, map_tree
+from critbatch.limits import check_count, process_limit
 from critbatch.task import Task
 
 # The seed of what a Dataset's items draw outside of training. Those of runs are not below 0.
@@ -154,6 +155,8 @@ class Source:
     ) -> None:
         if workers < 0:
             raise UserError(f"workers={workers} is not possible: use 0 or more.")
+        if workers:
+            check_count(f"workers={workers}", workers, process_limit())
         self.data = data
         if isinstance(data, Examples):
             with placed_on(device, f"{part} data"):

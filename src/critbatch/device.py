@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from critbatch.errors import UserError, first_line
+from critbatch.limits import check_count, thread_limit
 from critbatch.machine import describe_host, host_memory_bytes
 from critbatch.records import Machine
 
@@ -63,6 +64,7 @@ def use_threads(threads: int | None) -> None:
         return
     if threads < 1:
         raise UserError(f"threads={threads} is not possible: use 1 or more (this machine has {os.cpu_count()} cores).")
+    check_count(f"threads={threads}", threads, thread_limit())
     torch.set_num_threads(threads)
 
 
@@ -153,6 +155,26 @@ def free_bytes(device: torch.device) -> int:
     if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         free = min(free, int(text) - int(used.read_text(encoding="utf-8")))
     return free
+
+
+def check_copies(spelled: str, copies: int, bytes_each: int, device: torch.device) -> None:
+    """Refuse more copies of something than the device's memory can hold at once, before the first is made.
+
+    Args:
+        spelled: the count as the user gave it, such as ``starts=50``.
+        copies: how many.
+        bytes_each: of one.
+        device: that holds them.
+
+    Raises:
+        UserError: if they take more memory than there is.
+    """
+    memory = memory_bytes(device)
+    if copies * bytes_each > memory:
+        raise UserError(
+            f"{spelled} is not possible: each takes {bytes_each:,} bytes of {memory / 2**30:.3g} GiB of memory, so use "
+            f"{memory // bytes_each} at most."
+        )
 
 
 def describe_machine(device: torch.device) -> Machine:

@@ -9,6 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from critbatch.limits import host_memory_bytes as host_memory_bytes
 from critbatch.records import Machine
 
 
@@ -28,15 +29,6 @@ def describe_host() -> Machine:
         torch="",
         critbatch=__version__,
     )
-
-
-def host_memory_bytes() -> int:
-    """Memory of the whole machine, or of this process's control group, in bytes."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = Path("/sys/fs/cgroup/memory.max")
-    if limit.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
-        total = min(total, int(text))
-    return total
 
 
 def processor() -> str:

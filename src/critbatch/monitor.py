@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
+from critbatch.limits import check_counts
 from critbatch.monitor_hooks import (
     ExampleHooks,
     GradientHooks,
@@ -103,6 +104,7 @@ class Monitor:
         process_group: torch.distributed.ProcessGroup | None = None,
         strict: bool = False,
     ) -> None:
+        check_counts({"window": window, "batch_size": batch_size}, lambda name, value: f"{name}={value}")
         check_arguments(by=by, window=window, batch_size=batch_size, weights=weights)
         parallel = isinstance(model, DistributedDataParallel)
         if by == "auto":

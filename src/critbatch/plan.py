@@ -14,6 +14,7 @@ from critbatch.batches import Order
 from critbatch.errors import UserError
 from critbatch.growth import Growth
 from critbatch.learning_rate import Rate
+from critbatch.limits import check_counts
 
 
 class NormStatistics(StrEnum):
@@ -58,6 +59,8 @@ class Phase:
             raise UserError(f"epochs={self.epochs} is not possible: use a number above 0.")
         if self.batch_size < 1:
             raise UserError(f"batch_size={self.batch_size} is not possible: use 1 or more.")
+        counts = {"batch_size": self.batch_size, "copies": self.copies}
+        check_counts(counts, lambda name, value: f"{name}={value}")
         if self.copies < 1 or (self.average_every is not None and self.average_every < 1):
             raise UserError(
                 f"copies={self.copies} with average_every={self.average_every} is not possible: use 1 or more."

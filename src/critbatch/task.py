@@ -17,6 +17,7 @@ from critbatch.device import placed_on
 from critbatch.errors import UserError
 from critbatch.examples import Data, Tree, as_data, count
 from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
+from critbatch.limits import check_counts
 from critbatch.random_state import seeded
 from critbatch.records import Quantity, Target
 from critbatch.task_checks import (
@@ -173,7 +174,12 @@ class Task:
         return found[part]
 
     def new_model(self, seed: int, device: torch.device | None = None) -> nn.Module:
-        """The model with the weights that belong to `seed`. The caller's random state stays as it is."""
+        """The model with the weights that belong to `seed`. The caller's random state stays as it is.
+
+        Raises:
+            UserError: if `seed` is beyond what torch takes.
+        """
+        check_counts({"weights_seed": seed}, lambda _, value: f"seed={value}")
         with seeded(seed, _awake_gpus()):
             model = self.model()
         if device is None:

@@ -21,6 +21,7 @@ from critbatch.campaigns.worker import USER_ERROR
 from critbatch.campaigns.worker_process import End, WorkerProcess
 from critbatch.errors import UserError
 from critbatch.interruption import Interruption
+from critbatch.limits import check_count, process_limit
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STOP = 60.0
@@ -56,6 +57,7 @@ class Crew:
     def __init__(
         self, order: Order, count: int, store: Store, *, pause_at: float | None, tell: Callable[[], int]
     ) -> None:
+        check_count(f"workers={count}", count, process_limit())
         self.order, self.count, self.store = order, count, store
         self.pause_at, self.tell = pause_at, tell
         self.deaths: Counter[Key] = Counter()

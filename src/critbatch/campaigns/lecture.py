@@ -18,6 +18,7 @@ from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Lecture
+from critbatch.limits import process_limit
 from critbatch.progress import Display
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
@@ -80,7 +81,8 @@ def lecture(
     if budget is not None and not budget > 0:
         raise UserError(f"A budget of {budget} seconds allows nothing: use a number above 0.")
     device = as_device(device)
-    workers = workers if workers is not None else (os.cpu_count() or 1) if device.type == "cpu" else 1
+    if workers is None:
+        workers = min(os.cpu_count() or 1, process_limit().most) if device.type == "cpu" else 1
     if workers < 1:
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
     planned = LARGE_SET_SECONDS if here.examples >= LARGE_SET else SMALL_SET_SECONDS

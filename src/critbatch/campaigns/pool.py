@@ -18,6 +18,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend.utils import kill_process_tree
 
 from critbatch.errors import UserError
+from critbatch.limits import check_count, process_limit
 from critbatch.progress import Display
 
 SECONDS_TO_END = 20.0
@@ -50,6 +51,7 @@ class Pool:
     """
 
     def __init__(self, workers: int, *, threads: int, show: Display) -> None:
+        check_count(f"workers={workers}", workers, process_limit())
         self.show = show
         self._futures: dict[Future[Any], Job] = {}
         self._workers, self._threads = workers, threads

@@ -12,16 +12,18 @@ import typer
 from typer.core import TyperCommand
 
 from critbatch.errors import UserError
+from critbatch.limits import check_counts
 
 
 class Command(TyperCommand):
-    """A command whose numbers are finite: NaN passes every comparison with a bound."""
+    """A command whose numbers are finite, as NaN passes any comparison with a bound, and whose counts are possible."""
 
     def invoke(self, ctx: Any) -> Any:
         for name, value in ctx.params.items():
             if isinstance(value, float) and not math.isfinite(value):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option} {value} is not possible: use a finite number.")
+        check_counts(ctx.params, lambda name, value: f"--{name.replace('_', '-')} {value}")
         return super().invoke(ctx)
 
 

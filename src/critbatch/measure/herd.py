@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from critbatch.batches import Cursor, training_source
+from critbatch.device import check_copies
 from critbatch.errors import UserError
 from critbatch.examples import Tree, map_tree
 from critbatch.norm_statistics import has_batch_norm
@@ -30,6 +31,8 @@ class Herd:
 
     def __init__(self, task: Task, *, starts: int, seed: int, device: torch.device) -> None:
         self.task, self.starts, self.device, self.examples = task, starts, device, task.examples
+        weights = sum(weight.nbytes for weight in task.new_model(seed).parameters())
+        check_copies(f"starts={starts}", starts, 2 * weights, device)  # one by one first, then in a stack
         models = [task.new_model(seed + n, device).eval() for n in range(starts)]
         if has_batch_norm(models[0]):
             raise UserError(f"Task {task.name!r} has batch norm, with which several models cannot move as one.")

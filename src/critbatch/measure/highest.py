@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from critbatch.device import check_copies
 from critbatch.loss_records import Box
 from critbatch.measure.surface import Surface
 
@@ -105,6 +106,7 @@ def sharpness_in(
     generator = torch.Generator().manual_seed(seed)
     weights = surface.weights
     if box is Box.RANDOM:
+        check_copies(f"subspace={subspace}", subspace, 2 * weights.nbytes, weights.device)  # A, and its factors
         columns = _columns(surface, subspace, generator)
         inside = torch.linalg.lstsq(columns, weights[:, None]).solution[:, 0]
         half_widths = epsilon * (inside.abs() + 1)

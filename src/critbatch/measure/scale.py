@@ -142,8 +142,9 @@ def scale(
     constants = replace(constants, sources=sources, **given)  # type: ignore[arg-type]
     outlook = Outlook(speed, constants, law=law, price=price, fit=fitted, micro_batch_size=micro_batch_size)
     best = outlook.best(numbers)
-    first = batch_size or _first_size(known, outlook)
-    for name, size in (("batch_size", first), ("share", share or first)):
+    first = _first_size(known, outlook) if batch_size is None else batch_size
+    share = first if share is None else share
+    for name, size in (("batch_size", first), ("share", share)):
         if not 1 <= size <= speed.examples:
             raise UserError(f"{name}={size} is not possible: use 1 to {speed.examples}, the examples of {task.name!r}.")
     record = Scale(
@@ -156,7 +157,7 @@ def scale(
         metric_name=task.metric_name,
         best=best,
         strong=outlook.strong(numbers, first),
-        weak=outlook.weak(numbers, share or first),
+        weak=outlook.weak(numbers, share),
         worth=worth,
         worth_until=worth_until(best, worth),
         price_per_device_hour=price,
@@ -216,7 +217,10 @@ def _constants(
         inside = measured_link(communication)
     elif communication is not None:
         outside = measured_link(communication)
-    here = devices_per_node or (communication.processes if communication is not None and communication.one_node else 1)
+    measured = communication.processes if communication is not None and communication.one_node else 1
+    here = measured if devices_per_node is None else devices_per_node
+    if here < 1:
+        raise UserError(f"devices_per_node={here} is not possible: use 1 or more.")
     within = None if here == 1 else _link(node_link or inside or NODE_LINK)
     between = _link(link or outside or LINK)
     size = gradient_bytes(task)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
 from critbatch.errors import UserError
+from critbatch.limits import check_counts
 from critbatch.plan import Plan
 from critbatch.recipes.about import About
 from critbatch.recipes.adam import ABOUT as _ADAM
@@ -84,6 +85,7 @@ def plan_of(name: str, *, batch_size: int, learning_rate: float | None = None, *
         )
     rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
     fitting = {option: _of_its_type(make, option, value) for option, value in options.items()}
+    check_counts({"batch_size": batch_size, **fitting}, lambda option, value: f"{option}={value}")
     return make(batch_size=batch_size, learning_rate=rate, **fitting)
 
 
