@@ -139,7 +139,7 @@ def test_public_calls_refuse_counts_in_one_sentence() -> None:
         critbatch.sweep(task, workers=HUGE)
     with pytest.raises(UserError, match=r"^speed: seed=-1 is not possible: use 0 to 4294967295"):
         critbatch.speed(task, [4], seed=-1)
-    with pytest.raises(UserError, match=r"^sweep: seeds=4294967296 is not possible: use 4294967295 at most\.$"):
+    with pytest.raises(UserError, match=r"^sweep: seed=4294967296 is not possible: use 4294967295 at most\.$"):
         critbatch.sweep(task, seeds=[0, 2**32])
     with pytest.raises(UserError, match="seed=1e30 is not possible"):
         task.new_model(10**30)

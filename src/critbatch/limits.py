@@ -87,6 +87,9 @@ LISTS: dict[str, Limit] = {
 }
 """Of each number of a list."""
 
+ONE = {"batch_sizes": "batch_size", "claims": "claim", "seeds": "seed"}
+"""What one number of a list is called."""
+
 
 def host_memory_bytes() -> int:
     """Memory of the whole machine, or of this process's control group, in bytes."""
@@ -151,7 +154,7 @@ def check_counts(given: Mapping[str, Any], spell: Callable[[str, str], str]) -> 
                 raise UserError(f"{spell(name, f'of {len(value)} values')} is too long: give {MOST_VALUES} at most.")
             for each in value:
                 if _is_count(each):
-                    check_count(spell(name, _shown(each)), int(each), LISTS[name])
+                    check_count(spell(ONE.get(name, name), _shown(each)), int(each), LISTS[name])
 
 
 def _limit_of(name: str, elsewhere: bool) -> Limit | None:
