@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from critbatch.squared_norms import squares, squares_of
 
 Metric = Callable[[], list[Tensor] | None]
 ENTRIES = 16  # sampled of each weight's gradient
-MOST_SAMPLED = 64  # weights
+MOST_SAMPLED = 16  # weights
 
 
 @dataclass(eq=False)
@@ -219,15 +219,16 @@ class GradientHooks:
                 one = self.begin_pass()  # nobody says where a pass begins
             one.repeated |= i in one.fired
         one.fired.add(i)
+        values = plain(grad)
         if self.norms:
             factors = self.metric()
             if factors is not None and grad.is_sparse:
                 raise UserError(
                     "Sparse gradients have no noise scale in the optimizer's metric: leave `optimizer` out."
                 )
-            one.norms2[i] = squares_of(plain(grad), None if factors is None else factors[i])
+            one.norms2[i] = squares_of(values, None if factors is None else factors[i])
         if i in self._sampled and not grad.is_sparse:
-            one.samples[i] = self.entries.of(i, plain(grad))
+            one.samples[i] = self.entries.of(i, values)
 
 
 class ExampleHooks:
@@ -325,17 +326,9 @@ def plain(grad: Tensor) -> Tensor:
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether it is a part of a tensor that several processes have together."""
-    kind = _part_of_tensor()
-    return kind is not None and isinstance(tensor, kind)
-
-
-@cache
-def _part_of_tensor() -> type[Tensor] | None:
-    if not torch.distributed.is_available():
-        return None
-    from torch.distributed.tensor import DTensor
-
-    return DTensor
+    # To import it takes a second or two, and without it there is no such tensor.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
 
 
 def refuse_other_shards(model: nn.Module, parameters: Sequence[Any]) -> None:
