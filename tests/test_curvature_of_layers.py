@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 import critbatch
 from critbatch.errors import UserError
+from critbatch.measure.herd import Herd
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import Surface
 from critbatch.records import Quantity, Target
@@ -215,6 +216,33 @@ def test_a_sparse_bag_of_words_has_its_hessian_by_differences() -> None:
     assert float((rows(product, surface.size) - truth).norm() / truth.norm()) < 1e-6
     with pytest.raises(UserError, match=r"has no second derivative .* use matrix='hessian'"):
         critbatch.curvature(task, model, matrix="gauss_newton")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sparse function"])
+def test_models_that_are_moved_at_once_go_where_each_goes_alone(kind: str) -> None:
+    task = words(kind)
+    herd = Herd(task, starts=2, seed=3, device=torch.device("cpu"))
+    herd.step(0.5, task.examples, times=3)
+    inputs, targets = task.train.span(0, task.examples)
+    for n in range(2):
+        alone = Words("" if kind.startswith("sparse") else kind)
+        alone.load_state_dict(task.new_model(3 + n).state_dict())
+        optimizer = torch.optim.SGD([weight for weight in alone.parameters() if weight.requires_grad], lr=0.5)
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(alone(inputs), targets).backward()
+            optimizer.step()
+        moved = herd.model(n).state_dict()
+        assert moved.keys() == alone.state_dict().keys()
+        for name, weight in alone.state_dict().items():
+            torch.testing.assert_close(moved[name], weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda: checkpointed(True), lambda: words("sparse function")])
+def test_models_that_cannot_be_moved_at_once_are_one_sentence(make: Callable[[], Task]) -> None:
+    task = make()
+    with pytest.raises(UserError, match=r"Several models of task 'made' cannot be moved at once.*use a model without"):
+        critbatch.escape(task, starts=2)
 
 
 class Typed(nn.Module):

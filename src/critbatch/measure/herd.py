@@ -12,6 +12,7 @@ from critbatch.batches import Cursor, training_source
 from critbatch.device import check_copies
 from critbatch.errors import UserError
 from critbatch.examples import Tree, map_tree
+from critbatch.measure.surface import make_dense
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.task import Task, apply
 
@@ -26,7 +27,7 @@ class Herd:
         device: where.
 
     Raises:
-        UserError: if the model normalizes over the batch.
+        UserError: if the model normalizes over the batch, or torch.func cannot transform it.
     """
 
     def __init__(self, task: Task, *, starts: int, seed: int, device: torch.device) -> None:
@@ -36,7 +37,10 @@ class Herd:
         models = [task.new_model(seed + n, device).eval() for n in range(starts)]
         if has_batch_norm(models[0]):
             raise UserError(f"Task {task.name!r} has batch norm, with which several models cannot move as one.")
+        for model in models:
+            make_dense(model)
         self._shape = models[0]
+        self._moving = {name for name, weight in models[0].named_parameters() if weight.requires_grad}
         self._weights, self._buffers = stack_module_state(models)
         self._weights = {name: weight.detach() for name, weight in self._weights.items()}
         self._source = training_source(task, device)
@@ -45,6 +49,7 @@ class Herd:
         self._shared_slopes = vmap(grad(self._mean_loss), in_dims=(0, 0, None, None))
         self._shared_losses = vmap(self._mean_loss, in_dims=(0, 0, None, None))
         self._all = self._batch(torch.arange(task.examples))
+        self._refuse_untransformable()
 
     def step(self, rate: float, batch_size: int, *, times: int) -> None:
         """So many steps of ``w - rate g``, each model with batches of its own; full ones are the same for all."""
@@ -55,7 +60,10 @@ class Herd:
                 rows = torch.stack([self._rows(cursor, batch_size) for cursor in self._cursors])
                 inputs, targets = self._batch(rows.flatten())
                 slopes = self._slopes(self._weights, self._buffers, self._split(inputs), self._split(targets))
-            self._weights = {name: weight - rate * slopes[name] for name, weight in self._weights.items()}
+            self._weights = {
+                name: weight - rate * slopes[name] if name in self._moving else weight
+                for name, weight in self._weights.items()
+            }
 
     def losses(self) -> Tensor:
         """The mean loss of each model over all examples, shape (starts,), on the CPU."""
@@ -73,9 +81,22 @@ class Herd:
     def model(self, n: int) -> nn.Module:
         """The n-th as a module of its own."""
         made = self.task.new_model(0, self.device)
-        state = {name: weight[n] for name, weight in {**self._weights, **self._buffers}.items()}
-        made.load_state_dict(state)
+        stacks = {**self._weights, **self._buffers}
+        with torch.no_grad():
+            for name, own in (*made.named_parameters(), *made.named_buffers()):
+                own.copy_(stacks[name][n])
         return made
+
+    def _refuse_untransformable(self) -> None:
+        inputs, targets = self._batch(torch.arange(min(2, self.examples)))
+        try:
+            self._shared_slopes(self._weights, self._buffers, inputs, targets)
+        except (RuntimeError, NotImplementedError) as error:
+            raise UserError(
+                f"Several models of task {self.task.name!r} cannot be moved at once, since torch.func does not take "
+                f"them ({str(error).splitlines()[0]}): use a model without checkpointed activations, sparse gradients "
+                "and control flow that depends on the data."
+            ) from error
 
     def _mean_loss(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tree, targets: Tree) -> Tensor:
         def called(*args: Any, **kwargs: Any) -> Any:

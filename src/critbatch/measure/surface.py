@@ -70,7 +70,7 @@ class Surface:
         self.indices = sample(count(self._source.data), examples)
         self.examples = len(self.indices)
         self.model = copy.deepcopy(model).to(self.device)
-        _make_dense(self.model)
+        make_dense(self.model)
         if double:
             _make_double(self.model)
         moved = norms_in_training(self.model)
@@ -236,7 +236,7 @@ def needs_backward(error: Exception) -> bool:
     return "checkpoint" in str(error).lower() and "inputs" in str(error)
 
 
-def _make_dense(model: nn.Module) -> None:
+def make_dense(model: nn.Module) -> None:
     """The gradient of a sparse embedding has the same values; a dense one can be differentiated once more."""
     for module in model.modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
