@@ -215,10 +215,22 @@ def test_a_question_that_cannot_be_asked_is_answered_with_a_sentence_and_leaves_
 @pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("size", [1, 16, 256, 10_000])
 def test_the_rungs_of_every_recipe_are_about_a_factor_2_apart(recipe, size):
-    question = pose(tiny_task(), recipe=recipe, target=None)
+    fits = {"smith2017": {"largest_batch": 96}, "post-local-sgd": {"copies": 4}}.get(recipe)
+    question = pose(tiny_task(), recipe=recipe, target=None, fixed=fits)
     rungs = [rate_of(question, size, rung) for rung in range(-MOST_RUNGS, MOST_RUNGS + 1)]
     assert all(1.8 < high / low < 2.2 for low, high in pairwise(rungs))
     assert rungs[MOST_RUNGS] == pytest.approx(usual_rate(recipe, size), rel=0.05)
+
+
+def test_of_the_usual_batch_sizes_those_are_asked_whose_plans_fit_the_data():
+    task = tiny_task(examples=600)
+    assert pose(task, recipe="sgd", target=None).batch_sizes == (4, 16, 64, 256, 600)
+    assert pose(task, recipe="smith2017", target=None).batch_sizes == (4,)  # 125 times as much is 500
+    assert pose(task, recipe="post-local-sgd", target=None).batch_sizes == (16, 64, 256, 600)
+    with pytest.raises(UserError, match="goes from batches of 16 to 2000, above the 600 training examples: use the"):
+        pose(task, recipe="smith2017", target=None, batch_sizes=(4, 16))
+    with pytest.raises(UserError, match="goes from batches of 4 to 500, above the 96 training examples: use the"):
+        pose(tiny_task(), recipe="smith2017", target=None)
 
 
 @pytest.mark.parametrize("examples", [1, 2, 3, 4, 7, 8, 96, 1437, 10_000, 10_001, 60_000])

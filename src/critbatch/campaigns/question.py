@@ -74,11 +74,12 @@ def pose(
     if twice := sorted(set(fixed or {}) & set(several)):
         raise UserError(f"{twice[0]} is both fixed and varied: give it once.")
     check_options(recipe, task.examples, fixed=fixed or {}, varied=several)
-    for options in product(*(values for values in several.values())):
-        own = {**(fixed or {}), **dict(zip(several, options, strict=True))}
+    fitting = tuple(size for size in sizes if not _misfit(task, recipe, size, fixed=fixed or {}, varied=several))
+    if batch_sizes is not None or not fitting:
         for size in sizes:
-            plan = planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=own)
-            refuse_misfits(task, plan, seed=0, processes=1)
+            if misfit := _misfit(task, recipe, size, fixed=fixed or {}, varied=several):
+                raise misfit
+    sizes = fitting
     return Question(
         task=task.name,
         fingerprint=task.fingerprint(),
@@ -97,6 +98,26 @@ def pose(
         fixed=dict(sorted((fixed or {}).items())),
         varied=dict(sorted(several.items())),
     )
+
+
+def _misfit(
+    task: Task,
+    recipe: str,
+    size: int,
+    *,
+    fixed: Mapping[str, Setting],
+    varied: Mapping[str, tuple[Setting, ...]],
+) -> UserError | None:
+    """Why a plan at this batch size cannot be carried out, for any of the varied options; None where all can."""
+    for options in product(*varied.values()):
+        own = {**fixed, **dict(zip(varied, options, strict=True))}
+        try:
+            refuse_misfits(
+                task, planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=own), seed=0, processes=1
+            )
+        except UserError as error:
+            return error
+    return None
 
 
 def _search(search: str | None, learning_rates: Sequence[float] | None, trials: int | None) -> Search:

@@ -81,7 +81,8 @@ def sweep(
         task: what is trained, or its name.
         out: the study's folder, `critbatch-out/TASK` unless given: its runs lie there, and the checkpoints of those
             that were broken off.
-        batch_sizes: None for steps of a factor 4, from 4 (from 16, above 10,000 examples) to the whole data set.
+        batch_sizes: None for steps of a factor 4, from 4 (from 16, above 10,000 examples) to the whole data set,
+            as far as the recipe fits the data.
         learning_rates: at every batch size; None searches for the best at each. With a search by widening, both.
         search: "widening" (`critbatch.campaigns.widening`), or a sampler of Optuna's: "tpe", "gp", "cmaes", "qmc",
             "random".
