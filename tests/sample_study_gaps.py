@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sample_records as sample
-from critbatch.records import Outcome, Record
+from critbatch.records import Estimate, Outcome, Record
 from critbatch.study_records import GoalPoint, SizeResult
 from sample_studies import (
     BARE,
@@ -41,6 +41,22 @@ MISSING: dict[str, Record] = {
     ),
     "law refuted": study(analysis=with_law(holds=False, p_value=0.003, test="bend", reason="law_misfit")),
     "law not tested": study(analysis=with_law(holds=False, p_value=None, test="", reason="too_few_points")),
+    "law that cannot be told": study(
+        analysis=with_law(
+            holds=False,
+            p_value=0.4,
+            test="bend",
+            reason="little_power",
+            exponent=Estimate(value=0.93, n=7, low=0.7, high=1.2, level=0.95),
+            critical_if_exact=Estimate(value=130.0, n=7, low=110.0, high=150.0, level=0.95),
+        )
+    ),
+    "law that cannot be told with a small misfit": fit(
+        law_holds=False,
+        reason="little_power",
+        analysis=with_law(holds=False, p_value=0.004, test="lack_of_fit", reason="little_power"),
+    ),
+    "rounded repeats": fit(analysis=replace(with_law(rounded=True), cautions=("rounded_repeats",))),
     "law with a small misfit": study(analysis=with_law(p_value=0.004, reason="small_misfit")),
     "perfect scaling all the way": fit(
         analysis=with_law(

@@ -100,12 +100,15 @@ def study(*, seeds: int = 3, scatter: float = 0.05, exponent: float = 1.0, chanc
 
 
 def test_a_study_gives_back_the_law_the_rates_and_the_regimes_it_was_made_with():
-    found = analyse(study(), target=TARGET, examples=EXAMPLES)
+    found = analyse(study(scatter=0.02), target=TARGET, examples=EXAMPLES)
     law, rates = found.trade_off, found.rate_law
     assert law is not None and law.min_steps is not None and law.holds and law.test == "lack_of_fit"
     for estimate, truth in ((law.min_steps, MIN_STEPS), (law.critical_batch_size, CRITICAL)):
         assert estimate.low is not None and estimate.high is not None
-        assert estimate.low < truth < estimate.high < 1.3 * truth
+        assert estimate.low < truth < estimate.high < 2 * truth
+    exact = law.critical_if_exact
+    assert exact is not None and exact.low is not None and exact.high is not None
+    assert exact.low < CRITICAL < exact.high < 1.1 * CRITICAL
     assert rates is not None and rates.linear and not rates.square_root and not rates.bends
     assert rates.n == len(SIZES) and rates.sizes == (SIZES[0], SIZES[-1])
     for size in found.sizes:

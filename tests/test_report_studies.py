@@ -129,6 +129,55 @@ def test_a_law_that_was_not_tested_is_not_called_refuted():
     assert EN.reason("too_few_points") in told
 
 
+def texts_of(record: Study | Fit, voice: Voice) -> str:
+    told = chapter(record, voice)
+    return " ".join(block.text for section in told.sections for block in section.blocks if block.kind == "text")
+
+
+@pytest.mark.parametrize("voice", [EN, ZH], ids=["en", "zh"])
+def test_a_law_that_cannot_be_told_is_called_neither_true_nor_refuted(voice: Voice):
+    record = gaps.MISSING["law that cannot be told"]
+    assert isinstance(record, Study)
+    said = texts_of(record, voice)
+    assert voice("law_test_open", p="0.4") in said and voice.reason("little_power") in said
+    assert voice("law_says_no") not in said
+    assert voice("law_exponent", exponent=voice.estimate(record.analysis.trade_off.exponent, voice.about)) in said
+    exact = voice.bounded(record.analysis.trade_off.critical_if_exact, voice.about)
+    assert voice("law_if_exact", critical=exact) in said
+    critical = voice.bounded(record.analysis.trade_off.critical_batch_size, voice.about)
+    answer = chapter(record, voice).answer
+    assert voice("law_said_open", critical=critical) in answer.more
+    law = next(
+        trace for trace in figure(record, language=voice.language).data if trace.name == voice("legend_law_open")
+    )
+    assert law.line.dash == "dash"
+
+
+def test_a_fit_that_cannot_be_told_has_it_in_its_first_sentence():
+    told = summary(gaps.MISSING["law that cannot be told with a small misfit"])
+    assert "there are not enough points to tell whether it holds" in told.split("\n")[0]
+    assert EN.reason("little_power") in told
+    assert EN.reason("small_misfit") in texts_of(gaps.MISSING["law that cannot be told with a small misfit"], EN)
+
+
+def test_a_law_with_a_small_misfit_holds_to_within_that():
+    told = summary(gaps.MISSING["law with a small misfit"])
+    assert "to within 5 %" in told
+
+
+def test_rounded_repeats_are_among_what_is_to_be_kept_in_mind():
+    assert EN.reason("rounded_repeats") in summary(gaps.MISSING["rounded repeats"])
+
+
+def test_a_table_of_many_batch_sizes_is_shown_in_part_and_counted_whole():
+    sizes = tuple(replace(studies.size_result(64), batch_size=8 + i) for i in range(1000))
+    record = studies.fit(analysis=replace(studies.analysis(), sizes=sizes))
+    told = found(record)
+    assert len(told.sizes) < 400 and told.sizes[0] is sizes[0] and told.sizes[-1] is sizes[-1]
+    assert "at 1000 batch sizes; 1000 sizes reached the target" in " ".join(chapter(record, EN).answer.more)
+    assert f"show {len(told.sizes)} of 1000 batch sizes" in texts_of(record, EN)
+
+
 @pytest.mark.parametrize(
     ("name", "bound"), [("perfect scaling all the way", "at least 900"), ("no perfect scaling", "at most 6")]
 )

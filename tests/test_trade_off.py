@@ -16,6 +16,7 @@ from critbatch.predict.goal_points import completed
 from critbatch.predict.law_fit import fit_law
 from critbatch.predict.predictions import predict_runs
 from critbatch.predict.trade_off import FittedTradeOff, fit_trade_off
+from critbatch.predict.wider_law import DRIFT_SPREAD, EXPONENT_SPREAD, TUNING, fit_wider_law, log_steps
 from critbatch.study_records import GoalPoint
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
@@ -30,6 +31,7 @@ from fit_coverage import (
     the_law,
     untuned_large,
     untuned_small,
+    world,
 )
 
 sys.path.pop(0)
@@ -121,13 +123,133 @@ def test_with_bounds_the_fit_is_that_of_highest_likelihood():
         assert loss(oracle) - best == pytest.approx(law._threshold(0.95) - law.best, abs=1e-2)
 
 
-@pytest.mark.parametrize(("design", "cases"), [(Design(6, 1, 0.1), 1200), (Design(6, 3, 0.2), 1200)])
-def test_95_per_cent_intervals_hold_the_truth_in_93_to_97_per_cent(design: Design, cases: int):
-    """One standard error is 0.6 %. `benchmarks/fit_coverage.py` is the same with more cases and designs."""
+@pytest.mark.parametrize(("design", "cases"), [(Design(6, 1, 0.1), 300), (Design(6, 3, 0.2), 300)])
+def test_95_per_cent_intervals_hold_the_truth_where_the_law_is_exact(design: Design, cases: int):
+    """One standard error is 1.3 %. Those that take the law as exact hold it in 95 %; those of the record, which allow
+    for other exponents, in at least as many. `benchmarks/fit_coverage.py` is the same with more cases and designs."""
     found = coverage(design, cases, seed=1)
+    assert 0.91 <= found["critical_if_exact"] <= 0.985
     for name in ("min_steps", "min_examples", "critical_batch_size"):
-        assert 0.93 <= found[name] <= 0.97, (name, found[name])
-    assert 0.76 <= found["prediction"] <= 0.84
+        assert found[name] >= 0.93, (name, found[name])
+    assert found["prediction"] >= 0.76
+
+
+WORLDS = {
+    # At most this share is said to hold; at least these shares of the intervals hold 256, and a new run. One standard
+    # error of a share of 0.8 is 8 %.
+    "the law": (1.0, 0.9, 0.65),
+    "exponent 0.8": (0.2, 0.9, 0.65),
+    "exponent 1.2": (0.2, 0.9, 0.65),
+    "the law times (B/256)^0.1": (0.2, 0.85, 0.65),
+    "the law times (B/256)^-0.1": (0.2, 0.85, 0.65),
+    "B^-0.5": (0.2, 0.0, 0.65),
+    "hinge": (0.2, 0.9, 0.65),
+    "1.5 times from 2,048": (0.2, 0.9, 0.65),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_law_is_not_said_to_hold_where_it_does_not_and_intervals_hold_the_truth_there_too(name: str):
+    most, critical, new = WORLDS[name]
+    found = world(name, 2, 9, 1, 0.1, 25, seed=2)
+    assert found["holds"] <= most and found["critical"] >= critical
+    assert found["inside"] >= new and found["beyond"] >= new
+
+
+def test_a_law_that_many_precise_points_follow_is_said_to_hold_and_one_with_another_exponent_is_refuted():
+    assert world("the law", 2, 9, 3, 0.03, 20)["holds"] >= 0.7
+    for name in ("exponent 0.8", "exponent 1.2", "B^-0.5"):
+        other = world(name, 2, 9, 3, 0.03, 10)
+        assert other["holds"] == 0 and other["refused"] == 1
+
+
+def test_few_scattered_points_on_the_law_are_not_enough_to_tell():
+    found = world("the law", 4, 5, 1, 0.1, 25)
+    assert found["holds"] <= 0.1 and found["refused"] <= 0.2
+
+
+def test_an_exponent_that_many_points_show_is_in_its_interval_and_one_is_not():
+    chance = np.random.default_rng(0)
+    points = [
+        GoalPoint(batch_size=size, steps=300 * (1 + (200 / size) ** 0.7) * math.exp(0.02 * chance.standard_normal()))
+        for size in SIZES
+        for _ in range(4)
+    ]
+    law = fitted(points).record
+    assert not law.holds and not law.undecided and law.exponent is not None
+    assert law.exponent.low is not None and law.exponent.high is not None
+    assert law.exponent.low < 0.7 < law.exponent.high < 1
+
+
+def test_the_wider_law_is_at_its_best_where_a_general_optimizer_finds_it():
+    points = noisy(3, 0.2, SIZES * 2)
+    x, y = np.log([one.batch_size for one in points]), np.log([one.steps for one in points])
+    bounds = y > math.log(3 * MIN_STEPS * CRITICAL) - x
+    y = np.minimum(y, math.log(3 * MIN_STEPS * CRITICAL) - x)
+    law = fit_wider_law(x, y, bounds, law=fit_law(x, y, bounds))
+    run_variance = law.scatter**2 - TUNING**2
+    sizes = np.unique(x)
+
+    def deviance(noise: float, rest: np.ndarray) -> float:
+        level, log_a, drift = rest
+        middle = x.mean()
+
+        def at(place: np.ndarray) -> np.ndarray:
+            reach, here = math.exp(log_a) * (noise - place), math.exp(log_a) * (noise - middle)
+            return level + np.logaddexp(0, reach) - np.logaddexp(0, here) + drift * (place - middle)
+
+        total = (log_a / EXPONENT_SPREAD) ** 2 + (drift / DRIFT_SPREAD) ** 2
+        for size in sizes:
+            mine = (x == size) & ~bounds
+            if mine.any():
+                total += (y[mine].mean() - at(size)) ** 2 / (run_variance / mine.sum() + TUNING**2)
+        return total - 2 * float(norm.logsf((y[bounds] - at(x[bounds])) / law.scatter).sum())
+
+    precise = {"xatol": 1e-7, "fatol": 1e-7, "maxiter": 3000}
+    least = [
+        minimize(lambda r, at=at: deviance(at + law.middle, r), (6, 0, 0), method="Nelder-Mead", options=precise).fun
+        for at in law.log_noise[::8]
+    ]
+    assert np.array(least) - min(least) == pytest.approx(law.deviance[::8] - law.deviance[::8].min(), abs=0.02)
+
+
+def rounded(step: float, *, repeats: int = 3) -> list[GoalPoint]:
+    """Results of runs that are evaluated every so many steps."""
+    return [
+        GoalPoint(batch_size=size, steps=step * math.ceil(MIN_STEPS * (1 + CRITICAL / size) / step), seed=seed)
+        for size in SIZES
+        for seed in range(repeats)
+    ]
+
+
+def test_repeats_that_rounding_made_equal_count_once_and_scatter_by_the_rounding():
+    law, alone = fitted(rounded(50)).record, fitted(rounded(50, repeats=1)).record
+    assert law.rounded and not alone.rounded
+    assert law.p_value is not None and law.p_value > 0.05
+    critical, exact = law.critical_batch_size, law.critical_if_exact
+    assert critical.low is not None and critical.high is not None and exact is not None and exact.high is not None
+    assert critical.low < CRITICAL < critical.high < 1000
+    assert critical.value == pytest.approx(alone.critical_batch_size.value)
+    # In a few steps more there is more scatter than rounding makes, so that repeats are runs of their own.
+    shaken = [replace(one, steps=(one.steps or 0) * (1 + 0.05 * (one.seed or 0))) for one in rounded(50)]
+    assert not fitted(shaken).record.rounded
+
+
+def test_equal_repeats_without_a_common_step_count_once_too():
+    twice = fitted(noisy() + noisy()).record
+    once = fitted(noisy()).record
+    assert not twice.rounded and fitted(noisy() * 3).record.rounded
+    assert once.critical_batch_size.value == pytest.approx(twice.critical_batch_size.value)
+    assert fitted(noisy() * 3).record.p_value == once.p_value
+
+
+def test_more_batch_sizes_than_are_told_apart_give_the_same_law():
+    chance = np.random.default_rng(0)
+    points = [point(size, factor=math.exp(0.1 * chance.standard_normal())) for size in range(8, 2008)]
+    law = fitted(points).record
+    assert law.sizes == 2000 and law.n == 2000
+    assert law.critical_batch_size.value == pytest.approx(CRITICAL, rel=0.1)
+    assert law.scatter == pytest.approx(0.1, rel=0.1)
 
 
 def test_points_that_missed_the_target_make_the_law_better_than_without_them():
@@ -137,10 +259,10 @@ def test_points_that_missed_the_target_make_the_law_better_than_without_them():
 
 
 def test_a_law_that_holds_is_refused_in_about_five_per_cent():
-    """One standard error is 2 % for the test of a bend, 0.7 % for that of lack of fit."""
+    """One standard error is 2 %."""
     for curve in (the_law, perfect_scaling):
-        assert refused(Design(6, 1, 0.1), curve, 120)["refused"] < 0.11
-        assert 0.02 < refused(Design(6, 3, 0.1), curve, 1000)["refused"] < 0.08
+        assert refused(Design(6, 1, 0.1), curve, 100)["refused"] < 0.11
+        assert refused(Design(6, 3, 0.1), curve, 100)["refused"] < 0.11
 
 
 def test_a_law_that_fails_is_refused_and_told_why():
@@ -148,15 +270,18 @@ def test_a_law_that_fails_is_refused_and_told_why():
     assert rising["refused"] > 0.95 and rising["steps_rise"] > 0.5
     assert falling["refused"] > 0.95 and falling["examples_fall"] > 0.9
     assert refused(Design(6, 3, 0.1), hinge, 100)["refused"] > 0.9
-    assert refused(Design(10, 1, 0.1), untuned_large, 50)["refused"] > 0.9
+    assert refused(Design(10, 1, 0.1), untuned_large, 20)["refused"] > 0.8
 
 
-def test_repeats_that_find_a_misfit_too_small_to_matter_let_the_law_pass():
-    points = [point(size, factor=1 + 0.03 * (-1) ** i) for i, size in enumerate(SIZES)]
+@pytest.mark.parametrize(("off", "reason"), [(0.01, "small_misfit"), (0.03, "little_power"), (0.2, "law_misfit")])
+def test_repeats_that_find_a_misfit_too_small_to_matter_let_the_law_pass_where_they_could_refute_it(
+    off: float, reason: str
+):
+    points = [point(size, factor=1 + off * (-1) ** i) for i, size in enumerate(SIZES)]
     doubled = [replace(one, steps=one.steps * wobble) for one in points if one.steps for wobble in (0.999, 1.001)]
     law = fitted(doubled).record
-    assert law.holds and law.reason == "small_misfit" and law.p_value is not None and law.p_value < 1e-6
-    assert law.test == "lack_of_fit"
+    assert law.holds == (reason == "small_misfit") and law.reason == reason
+    assert law.p_value is not None and law.p_value < 1e-6 and law.test == "lack_of_fit"
 
 
 def test_scatter_beyond_what_seeds_make_is_no_law():
@@ -214,7 +339,8 @@ def test_a_prediction_on_the_law_is_the_law_and_reaches_further_out_than_the_fit
         assert one.epochs == pytest.approx((one.steps or 0) * one.batch_size / 1000)
     found = fitted(noisy())
     (one,) = predict_runs(found, [128])
-    low, high = found.law.ends(found.law.log_steps(128), 0.8)
+    assert found.wider is not None
+    low, high = found.wider.ends(log_steps(128), 0.8)
     assert one.low < math.exp(low) < (one.steps or 0) < math.exp(high) < one.high
 
 

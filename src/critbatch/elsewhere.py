@@ -8,7 +8,7 @@ from pathlib import Path
 from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
 from critbatch.predict.analysis import analyse_with_fit
-from critbatch.predict.point_units import in_one_unit, numbered
+from critbatch.predict.point_units import LARGEST, in_one_unit, numbered, shown, whole_number
 from critbatch.predict.points_file import read_points
 from critbatch.predict.predictions import predict_runs
 from critbatch.provenance import Stopwatch
@@ -38,8 +38,8 @@ def fit(
         UserError: if the points cannot be used.
     """
     watch = Stopwatch()
-    if wrong := [size for size in at if size < 1]:
-        raise UserError(f"A batch size of {wrong[0]} is not possible: use 1 or more.")
+    if wrong := [size for size in at if whole_number(size) is None]:
+        raise UserError(f"A batch size of {shown(wrong[0])} is not possible: use a whole number from 1 to {LARGEST:g}.")
     if isinstance(points, (str, Path)):
         name, told = as_path(points).name, read_points(as_path(points))
     else:

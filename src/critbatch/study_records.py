@@ -121,14 +121,22 @@ class TradeOff(Record):
     min_steps: Estimate | None
     min_examples: Estimate | None
     min_epochs: Estimate | None
-    critical_batch_size: Estimate  # E_min / S_min: there both are twice their least
+    critical_batch_size: Estimate  # E_min / S_min: there both are twice their least; intervals allow for `exponent`
+    critical_if_exact: Estimate | None = None  # the same, with the interval of the law taken as exact
+    exponent: Estimate | None = None  # `a` of `S = S_min (1 + (B_crit / B)^a)`: 1 by the law
     n: int  # points, those that missed the target too
     sizes: int
     scatter: float  # standard deviation of log(measured / fitted)
+    rounded: bool = False  # repeats are equal: each size counts as one point, known to within the rounding
     p_value: float | None  # that scatter alone gives as large a misfit; None where there is nothing to test with
     test: str = ""  # which: "lack_of_fit" against repeated sizes, "bend" against a law with one more number
-    holds: bool
+    holds: bool  # the test did not refute it, and would have refuted exponents of 0.8 and 1.25 and a drift of B^0.1
     reason: str = ""  # why it does not hold, or cannot be tested: a key of reporting/words.py
+
+    @property
+    def undecided(self) -> bool:
+        """The points are too few, or scatter too much, to say whether the law holds."""
+        return not self.holds and self.reason in ("too_few_points", "little_power")
 
 
 @dataclass(frozen=True, kw_only=True)

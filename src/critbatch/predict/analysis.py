@@ -113,6 +113,8 @@ def _cautions(by_size: BySize, sizes: Sequence[SizeResult], fitted: FittedTradeO
         found.append("few_sizes")
     elif fitted.record.reason == "constant_budget":
         found.append("constant_budget")
+    elif fitted.record.rounded:
+        found.append("rounded_repeats")
     if any(not size.reached for size in sizes):
         found.append("censored_sizes")
     if any(size.at_edge for size in sizes):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import median
 
 from critbatch.predict.alike_runs import AlikeRuns, alike_runs
@@ -36,16 +37,16 @@ class Tried:
     diverged: int = 0
     out_of_memory: int = 0
 
-    @property
+    @cached_property
     def reached(self) -> tuple[GoalPoint, ...]:
         return tuple(point for point in self.points if not point.censored)
 
-    @property
+    @cached_property
     def missed_share(self) -> float:
         """Of the runs: how many did not come to the target."""
         return 1 - len(self.reached) / self.runs
 
-    @property
+    @cached_property
     def median_work(self) -> float:
         """Of `work_of`, over the runs that came to the target. Infinite where none did."""
         return median(works) if (works := [work_of(point) for point in self.reached]) else math.inf
@@ -78,6 +79,8 @@ def completed(point: GoalPoint, examples: int | None) -> GoalPoint:
         return point
     steps = point.steps if point.steps is not None else seen / point.batch_size
     epochs = point.epochs if point.epochs is not None or examples is None else seen / examples
+    if (steps, seen, epochs) == (point.steps, point.examples, point.epochs):
+        return point
     return replace(point, steps=steps, examples=seen, epochs=epochs)
 
 

@@ -78,9 +78,9 @@ class LawFit:
         """The logarithm of a quantity, at the highest likelihood."""
         return self.log_level + float(quantity(np.array([self.log_critical]))[0])
 
-    def fitted(self) -> Array:
-        """log(steps) by the law at the batch size of each point, shape (n,)."""
-        return self.log_level + _shape(np.array(self.log_critical), self.log_batch, self.middle)
+    def law_at(self, log_batch: Array) -> Array:
+        """log(steps) by the law, shape as `log_batch`."""
+        return self.log_level + _shape(np.array(self.log_critical), log_batch, self.middle)
 
     def critical_ends(self, level: float) -> tuple[float, float]:
         """The interval of log(B_crit): -LIMIT or LIMIT where the limit lies within."""

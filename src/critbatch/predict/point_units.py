@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
+from typing import Any
+
+import numpy as np
 
 from critbatch.errors import UserError
 from critbatch.predict.goal_points import completed
@@ -12,6 +15,32 @@ from critbatch.study_records import GoalPoint
 
 SLACK = 0.05
 """How far units may disagree: published epochs are rounded, and the last batch of an epoch may be short."""
+
+
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Of steps, epochs, examples, rates and seconds that are possible: beyond these a number is a slip."""
+
+LONGEST_SHOWN = 40
+
+
+def shown(value: object) -> str:
+    """A value as a sentence shows it, cut where it is long.
+
+    >>> shown(10**100)
+    '1000000000000000000000000000000000000000...'
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits.
+        return "a number of thousands of digits"
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
+
+
+def whole_number(value: object, *, least: int = 1) -> int | None:
+    """The value as an int; None where it is no whole number from `least` to LARGEST."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and least <= value <= LARGEST:
+        return int(value)
+    return None
 
 
 def in_one_unit(
@@ -31,14 +60,15 @@ def in_one_unit(
     """
     if not points:
         raise UserError("There are no points: give rows with a batch_size and steps, epochs or examples to the target.")
-    if examples is not None and examples < 1:
-        raise UserError(f"A training set of {examples} examples is not possible: use 1 or more.")
-    for place, point in points.items():
-        _check(place, point)
+    if examples is not None and whole_number(examples) is None:
+        raise UserError(
+            f"A training set of {shown(examples)} examples is not possible: use a whole number from 1 to {LARGEST:g}."
+        )
+    points = {place: _checked(place, point) for place, point in points.items()}
     found = _examples(points, examples)
     complete = {place: completed(point, found) for place, point in points.items()}
     in_steps = [place for place, point in complete.items() if point.steps is not None]
-    in_epochs = [place for place in complete if place not in in_steps]
+    in_epochs = [place for place, point in complete.items() if point.steps is None]
     if in_steps and in_epochs:
         raise UserError(
             f"{in_steps[0]} is in steps or examples, {in_epochs[0]} in epochs alone, and the size of the training set "
@@ -50,17 +80,37 @@ def in_one_unit(
     return tuple(complete.values()), found
 
 
-def _check(place: str, point: GoalPoint) -> None:
-    if point.batch_size < 1:
-        raise UserError(f"{place}: batch_size={point.batch_size} is not possible: use 1 or more.")
+def _checked(place: str, point: GoalPoint) -> GoalPoint:
+    """The point, with numbers of NumPy as those of Python."""
+    if not isinstance(point, GoalPoint):
+        raise UserError(f"{place} is no GoalPoint: give it as GoalPoint(batch_size=64, steps=1000).")
+    plain: dict[str, Any] = {}
+    for name, least in (("batch_size", 1), ("devices", 1), ("seed", 0)):
+        value = getattr(point, name)
+        if value is None and name != "batch_size":
+            continue
+        number = whole_number(value, least=least)
+        if number is None:
+            raise UserError(f"{place}: {name}={shown(value)} is not possible: use a whole number from {least}.")
+        plain[name] = number
     if point.steps is None and point.epochs is None and point.examples is None:
         raise UserError(f"{place} has no steps, epochs or examples to the target: give one of them.")
     for name in ("steps", "epochs", "examples", "learning_rate", "step_seconds"):
         value = getattr(point, name)
-        if value is not None and not 0 < value < math.inf:
-            raise UserError(f"{place}: {name}={value:g} is not possible: use a number above 0.")
-    if point.devices is not None and point.devices < 1:
-        raise UserError(f"{place}: devices={point.devices} is not possible: use 1 or more.")
+        if value is None:
+            continue
+        is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not (is_number and SMALLEST <= value <= LARGEST):
+            raise UserError(
+                f"{place}: {name}={shown(value)} is not possible: use a number from {SMALLEST:g} to {LARGEST:g}."
+            )
+        plain[name] = float(value)
+    _check_units(place, point)
+    same = all(type(getattr(point, name)) in (int, float) for name in plain)
+    return point if same else replace(point, **plain)
+
+
+def _check_units(place: str, point: GoalPoint) -> None:
     if point.steps is not None and point.examples is not None:
         seen = point.steps * point.batch_size
         if not _near(seen, point.examples):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from critbatch.errors import UserError
+from critbatch.predict.point_units import LARGEST, LONGEST_SHOWN, SMALLEST
 from critbatch.study_records import GoalPoint
 
 ALIASES = {
@@ -25,8 +26,6 @@ ALIASES = {
 }
 NAMES = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
-SMALLEST, LARGEST = 1e-15, 1e15
-LONGEST_SHOWN = 40
 
 
 def read_points(path: Path) -> dict[str, GoalPoint]:
@@ -140,7 +139,7 @@ def _number(text: str, place: str) -> float:
         value = None
     if value is None:
         raise UserError(f"{place}: {text[:LONGEST_SHOWN]!r} is no number: write it in digits, such as 8192 or 0.5.")
-    if not abs(value) <= LARGEST or 0 < abs(value) < SMALLEST:
+    if not (value == 0 or SMALLEST <= abs(value) <= LARGEST):
         raise UserError(
             f"{place}: {text[:LONGEST_SHOWN]!r} is not possible: use a number from {SMALLEST:g} to {LARGEST:g}."
         )

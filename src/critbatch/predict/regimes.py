@@ -26,7 +26,7 @@ ROUNDING = 1e-9
 def regimes(steps: Mapping[int, float], trade_off: TradeOff | None) -> dict[int, Regime | None]:
     """The regime of each batch size that came to the target.
 
-    Where the law holds, or is not tested, it gives the slope; None where the interval of B_crit reaches from one outer
+    Where the law holds, or may hold, it gives the slope; None where the interval of B_crit reaches from one outer
     regime to the other. Where it does not hold, or cannot be fitted, the slope is that between neighbouring sizes, made
     to fall with the batch size by isotonic regression, so that scatter mixes no regimes.
 
@@ -36,7 +36,7 @@ def regimes(steps: Mapping[int, float], trade_off: TradeOff | None) -> dict[int,
     """
     if trade_off is not None and trade_off.reason == "constant_budget":
         return dict.fromkeys(steps)
-    if trade_off is not None and (trade_off.holds or trade_off.reason == "too_few_points"):
+    if trade_off is not None and (trade_off.holds or trade_off.undecided):
         return {size: _by_law(size, trade_off) for size in steps}
     return {size: _of_slope(slope) for size, slope in _measured_slopes(steps).items()}
 

@@ -9,18 +9,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
 from critbatch.predict.bounds import Flags
 from critbatch.predict.goal_points import work_of
 from critbatch.predict.law import Array
-from critbatch.predict.law_check import DOUBT, Verdict, check_law, is_budget
+from critbatch.predict.law_check import REPEATS, check_law, is_budget
 from critbatch.predict.law_fit import LEVEL, LawFit, fit_law
+from critbatch.predict.wider_law import WiderLaw, fit_wider_law, log_exponent, log_min_examples, log_min_steps
 from critbatch.records import Estimate
 from critbatch.study_records import GoalPoint, TradeOff
 
 FEWEST_SIZES = 3
+
+MOST_SIZES = 200
+"""Batch sizes that are told apart in a fit."""
+
+ROUNDING = 1e-6
+"""Results of float32 differ by as much, in relation to the largest."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,12 +37,14 @@ class FittedTradeOff:
 
     Args:
         law: the likelihood; where `in_epochs`, its "steps" are epochs per example of the batch.
+        wider: the law with an exponent and a drift, which the intervals are of; None where nothing is bounded.
         in_epochs: whether only epochs are known.
         examples: in the training set, where that is known.
         record: the numbers.
     """
 
     law: LawFit
+    wider: WiderLaw | None
     in_epochs: bool
     examples: int | None
     record: TradeOff
@@ -44,12 +54,15 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
     """Fit the law to points of one target, by likelihood with log-normal scatter.
 
     A point that missed the target counts as a bound. Without such points this is least squares in logarithms. The
-    intervals are those of the profile likelihood at the F-test's threshold, so they hold for few points too; one is
-    open, with a reason, where the points cannot tell the law from its limit: steps in proportion to 1 / B
-    (`all_perfect_scaling`), or the same at every size (`no_perfect_scaling`). In a limit the value is 0 or infinite.
-    Where repeated sizes show that the law is not exact, the intervals are those of the sizes' means. Where all sizes
-    took the same number of epochs, the table tells a budget and not a need: then nothing is bounded
-    (`constant_budget`).
+    values are those of the law; the intervals are those of the wider law of `wider_law.py`, since points seldom tell
+    another exponent from another critical batch size. `critical_if_exact` is the interval of the law taken as exact:
+    that of the profile likelihood at the F-test's threshold. An interval is open, with a reason, where the points
+    cannot tell the law from its limit: steps in proportion to 1 / B (`all_perfect_scaling`), or the same at every size
+    (`no_perfect_scaling`). In a limit the value is 0 or infinite.
+
+    Repeats that are equal at most sizes tell no scatter: results were rounded. Then each size is one point, which the
+    rounding scatters at the least (`rounded`). Where all sizes took the same number of epochs, the table tells a budget
+    and not a need: then nothing is bounded (`constant_budget`).
 
     Args:
         points: after `completed`, all in steps, or all in epochs alone.
@@ -67,38 +80,140 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
     in_epochs = any(point.steps is None for point in points)
     if is_budget((log_batch + log_work)[~censored]):
         law = fit_law(log_batch[~censored], log_work[~censored], censored[~censored])
-        verdict = Verdict(p_value=None, test="", holds=False, reason="constant_budget")
-        spent = math.exp(law.log_level + law.middle)
-        steps, seen, critical = (_unknown(value, len(points), verdict.reason) for value in (0.0, spent, math.inf))
-    else:
-        law = fit_law(log_batch, log_work, censored)
-        verdict = check_law(law, censored)
-        if verdict.test == "lack_of_fit" and verdict.p_value is not None and verdict.p_value < DOUBT:
-            # What misses the law at a size is common to its points: they are not so many independent ones.
-            law = replace(fit_law(*_size_means(log_batch, log_work, censored)), scatter=law.scatter)
-        steps, seen = law.estimate(law.log_min_steps), law.estimate(law.log_min_examples)
-        critical = law.critical_batch_size()
+        return _budget(law, points, in_epochs=in_epochs, examples=examples)
+    rounding = rounding_of(points)
+    sizes = len(np.unique(log_batch))
+    if sizes > MOST_SIZES:
+        log_batch, log_work = _at_fewer_sizes(log_batch, log_work)
+    at, work, bounds = (
+        (log_batch, log_work, censored) if rounding is None else _size_means(log_batch, log_work, censored)
+    )
+    law = fit_law(at, work, bounds)
+    by_rounding = None if rounding is None else rounding / np.exp(work if not in_epochs else work + at)
+    wider = fit_wider_law(at, work, bounds, law=law, rounding=by_rounding)
+    verdict = check_law(law, bounds, rounding=0.0 if by_rounding is None else float(by_rounding.max()))
+    if verdict.common:
+        law = replace(fit_law(*_size_means(at, work, bounds)), scatter=law.scatter)
+    steps = _estimate(law, wider, law.value(law.log_min_steps), wider.ends(log_min_steps, LEVEL), limit=math.inf)
+    seen = _estimate(law, wider, law.value(law.log_min_examples), wider.ends(log_min_examples, LEVEL), limit=-math.inf)
+    # The wider law holds the plain one: its interval is not to be the narrower one, be it by how the scatter is told.
+    exact, wide = law.critical_ends(LEVEL), wider.noise_ends(LEVEL)
+    ends = min(exact[0], wide[0]), max(exact[1], wide[1])
+    record = TradeOff(
+        min_steps=None if in_epochs else steps,
+        min_examples=None if in_epochs else seen,
+        min_epochs=seen if in_epochs else None if examples is None else scaled(seen, 1 / examples),
+        critical_batch_size=_estimate(law, wider, law.log_critical, ends),
+        critical_if_exact=law.critical_batch_size(),
+        exponent=_estimate(law, wider, wider.value(log_exponent), wider.ends(log_exponent, LEVEL)),
+        n=len(points),
+        sizes=sizes,
+        scatter=law.scatter,
+        rounded=rounding is not None,
+        p_value=verdict.p_value,
+        test=verdict.test,
+        holds=verdict.holds,
+        reason=verdict.reason,
+    )
+    return FittedTradeOff(law=law, wider=wider, in_epochs=in_epochs, examples=examples, record=record)
+
+
+def _budget(law: LawFit, points: Sequence[GoalPoint], *, in_epochs: bool, examples: int | None) -> FittedTradeOff:
+    reason = "constant_budget"
+    spent = math.exp(law.log_level + law.middle)
+    steps, seen, critical = (_unknown(value, len(points), reason) for value in (0.0, spent, math.inf))
     record = TradeOff(
         min_steps=None if in_epochs else steps,
         min_examples=None if in_epochs else seen,
         min_epochs=seen if in_epochs else None if examples is None else scaled(seen, 1 / examples),
         critical_batch_size=critical,
         n=len(points),
-        sizes=len(set(log_batch)),
+        sizes=len({point.batch_size for point in points}),
         scatter=law.scatter,
-        p_value=verdict.p_value,
-        test=verdict.test,
-        holds=verdict.holds,
-        reason=verdict.reason,
+        p_value=None,
+        holds=False,
+        reason=reason,
     )
-    return FittedTradeOff(law=law, in_epochs=in_epochs, examples=examples, record=record)
+    return FittedTradeOff(law=law, wider=None, in_epochs=in_epochs, examples=examples, record=record)
+
+
+def _estimate(
+    law: LawFit, wider: WiderLaw, value: float, ends: tuple[float, float], *, limit: float | None = None
+) -> Estimate:
+    """The exponential of a value of the law, in an interval of the wider law.
+
+    Args:
+        value: its logarithm.
+        ends: of the interval, in logarithms.
+        limit: at which limit of B_n the quantity is zero, so that it has no lower end where that is inside.
+    """
+    inside = wider.inside(LEVEL)
+    open_below, open_above = bool(inside[0]), bool(inside[-1])
+    reason = "too_few_points" if open_below and open_above else ""
+    reason = reason or ("all_perfect_scaling" if open_above else "no_perfect_scaling" if open_below else "")
+    low, high = min(ends[0], value), max(ends[1], value)
+    if (limit == math.inf and open_above) or (limit == -math.inf and open_below):
+        low = -math.inf
+    with np.errstate(over="ignore"):
+        middle, first, last = (float(np.exp(one)) for one in (value, low, high))
+    bounded = first > 0 and last < math.inf
+    return Estimate(
+        value=middle,
+        n=len(law.log_batch),
+        low=first if first > 0 else None,
+        high=last if last < math.inf else None,
+        level=LEVEL,
+        reason="" if bounded else reason,
+    )
+
+
+def rounding_of(points: Sequence[GoalPoint]) -> float | None:
+    """The standard deviation that rounding gives to steps, or to epochs where steps are not known; None where repeats
+    scatter by more than rounding makes them, or where there are none.
+
+    Runs that are evaluated every so many steps come to the target at multiples of these, and all repeats of a size at
+    the same one. The largest number that divides all results is how far apart they are. The target was met anywhere in
+    the interval before, which is a standard deviation of 1 / sqrt(3) of it around the result.
+    """
+    came = [point for point in points if not point.censored]
+    results = np.array([point.steps if point.steps is not None else point.epochs or 0.0 for point in came])
+    _, which, counts = np.unique([point.batch_size for point in came], return_inverse=True, return_counts=True)
+    repeats = len(came) - len(counts)
+    different = len(np.unique(np.stack([which, results]), axis=1)[0]) - len(counts)
+    if repeats < REPEATS or different > repeats / 2:
+        return None
+    step = _common_step(results)
+    away = results - (np.bincount(which, results) / counts)[which]
+    # Of a number that is rounded, the standard deviation is 1 / sqrt(12) of a step.
+    if float(np.square(away).sum()) > repeats * max(step**2 / 12, (ROUNDING * results.max()) ** 2):
+        return None
+    return step / math.sqrt(3)
+
+
+def _common_step(results: Array) -> float:
+    """The largest number that divides all of them, as they are written to nine digits. 0 where there is none."""
+    exact = [Fraction(f"{result:.9g}") for result in np.unique(results)]
+    scale = math.lcm(*(one.denominator for one in exact))
+    step = math.gcd(*(int(one * scale) for one in exact)) / scale
+    return step if step > ROUNDING * max(results) else 0.0
+
+
+def _at_fewer_sizes(log_batch: Array, log_work: Array) -> tuple[Array, Array]:
+    """The points moved to the nearest of MOST_SIZES batch sizes, along the slope between these.
+
+    Over so short a way the law is a straight line to within one in ten thousand, on tables over a factor of a million.
+    """
+    edges = np.linspace(log_batch.min(), log_batch.max(), MOST_SIZES)
+    _, which, counts = np.unique(np.searchsorted(edges, log_batch), return_inverse=True, return_counts=True)
+    x, y = (np.bincount(which, values) / counts for values in (log_batch, log_work))
+    return x[which], log_work + np.gradient(y, x)[which] * (x[which] - log_batch)
 
 
 def _size_means(log_batch: Array, log_work: Array, censored: Flags) -> tuple[Array, Array, Flags]:
     """One point for each batch size all of whose points came to the target; the others' as they are."""
     missed = np.isin(log_batch, log_batch[censored])
     sizes, which, counts = np.unique(log_batch[~missed], return_inverse=True, return_counts=True)
-    means = np.bincount(which, log_work[~missed]) / counts
+    means = np.bincount(which, log_work[~missed], minlength=len(sizes)) / counts
     flags = np.concatenate([np.zeros(len(sizes), dtype=bool), censored[missed]])
     return np.concatenate([sizes, log_batch[missed]]), np.concatenate([means, log_work[missed]]), flags
 

@@ -15,6 +15,9 @@ from critbatch.records import Estimate
 LEVEL = 0.95
 DRAWS = 400
 
+MOST_DRAWN = 1000
+"""Runs of one rate that a draw makes anew: with more, their median scatters like one over the square root of them."""
+
 
 class SeedScatter:
     """How runs scatter that differ by their seed alone, in log(steps): pooled over batch sizes and usable rates.
@@ -56,10 +59,11 @@ def tuned_factor(tried: Sequence[Tried], scatter: SeedScatter, generator: np.ran
     medians, missed = [], []
     for one in _contenders(tried):
         came = len(one.reached)
-        moved = np.median(scatter.draw(generator, DRAWS, came), axis=1)
+        drawn = min(came, MOST_DRAWN)
+        moved = np.median(scatter.draw(generator, DRAWS, drawn), axis=1) * math.sqrt(drawn / came)
         medians.append(math.log(one.median_work / best.median_work) + moved)
-        drawn = 1 - generator.binomial(one.runs, came / one.runs, DRAWS) / one.runs
-        missed.append(np.where(drawn == 1, 1e3, drawn))
+        share = 1 - generator.binomial(one.runs, came / one.runs, DRAWS) / one.runs
+        missed.append(np.where(share == 1, 1e3, share))
     # The share of misses decides, the steps only among equals.
     rank = np.round(np.array(missed), 9) * 1e6 + np.array(medians)
     chosen = rank.argmin(0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from critbatch.records import Estimate, Run, Setting
-from critbatch.reporting.readings import MOST_MARKS, metric_name
+from critbatch.reporting.readings import MOST_MARKS, MOST_ROWS, metric_name
 from critbatch.study_records import Analysis, Fit, GoalPoint, Prediction, Regime, SizeResult, Study, TradeOff
 
 # The reason of a law that says what was spent, and not what was needed.
@@ -26,6 +26,8 @@ class Findings:
     predictions: tuple[Prediction, ...] = ()
     law_holds: bool
     law_reason: str = ""
+    left_out: int = 0  # batch sizes that there is no room for, and of these
+    left_out_reached: int = 0  # those that came to the target
 
     @property
     def in_epochs(self) -> bool:
@@ -67,10 +69,13 @@ class Findings:
 
     @property
     def law_state(self) -> str:
-        """'holds', 'fails', 'untested', or 'missing'."""
-        if self.trade_off is None:
+        """'holds', 'nearly', 'fails', 'open', 'untested', or 'missing'. Open: nothing speaks against it, nor for it."""
+        law = self.trade_off
+        if law is None:
             return "missing"
-        return "holds" if self.law_holds else "untested" if self.trade_off.p_value is None else "fails"
+        if self.law_holds:
+            return "nearly" if self.law_reason else "holds"
+        return "untested" if law.p_value is None else "open" if law.undecided else "fails"
 
     @property
     def critical(self) -> Estimate | None:
@@ -113,11 +118,16 @@ class Findings:
 
 def findings(record: Study | Fit) -> Findings | None:
     """None where a study has not been analysed."""
-    analysis = record.analysis
-    if analysis is None:
+    whole = record.analysis
+    if whole is None:
         return None
+    analysis = _with_fewer_sizes(whole)
+    left_out = len(whole.sizes) - len(analysis.sizes)
+    left_out_reached = sum(size.reached > 0 for size in whole.sizes) - sum(size.reached > 0 for size in analysis.sizes)
     if isinstance(record, Fit):
         return Findings(
+            left_out=left_out,
+            left_out_reached=left_out_reached,
             analysis=analysis,
             unit="example",
             dots=_spread(record.points),
@@ -127,6 +137,8 @@ def findings(record: Study | Fit) -> Findings | None:
         )
     law = analysis.trade_off
     return Findings(
+        left_out=left_out,
+        left_out_reached=left_out_reached,
         analysis=analysis,
         unit=record.unit,
         metric_name=metric_name(record.runs),
@@ -134,6 +146,16 @@ def findings(record: Study | Fit) -> Findings | None:
         law_holds=law is not None and law.holds,
         law_reason=law.reason if law is not None else "",
     )
+
+
+def _with_fewer_sizes(analysis: Analysis) -> Analysis:
+    """At most about MOST_ROWS batch sizes, evenly spread, with the ends and the soonest among them."""
+    sizes = analysis.sizes
+    if len(sizes) <= MOST_ROWS:
+        return analysis
+    soonest = min(range(len(sizes)), key=lambda i: math.inf if (seconds := sizes[i].seconds) is None else seconds.value)
+    kept = {*range(0, len(sizes), math.ceil(len(sizes) / MOST_ROWS)), len(sizes) - 1, soonest}
+    return replace(analysis, sizes=tuple(sizes[i] for i in sorted(kept)))
 
 
 def _at_best(runs: Sequence[Run], analysis: Analysis) -> list[GoalPoint]:

@@ -41,12 +41,12 @@ def fit_answer(fit: Fit, voice: Voice) -> Answer:
     found = findings(fit)
     assert found is not None
     critical = voice.about(found.critical_size) if found.critical_size is not None else _bound(found, voice)
-    key = {"holds": "holds", "fails": "fails", "untested": "untested"}.get(found.law_state, "none")
+    key = found.law_state if found.trade_off is not None else "none"
     if not critical and key != "fails":
         key = "none" if found.trade_off is None and found.law_reason != "constant_budget" else "unread"
     at = {"name": fit.name, "critical": critical}
-    reached = len(found.reached)
-    told = voice("fit_points", n=len(fit.points), sizes=len(found.sizes), reached=reached)
+    reached = len(found.reached) + found.left_out_reached
+    told = voice("fit_points", n=len(fit.points), sizes=len(found.sizes) + found.left_out, reached=reached)
     best = found.soonest
     time = best.seconds if best is not None else None
     more = [told, *([] if key == "none" else law_said(found, voice)), *_rates(found, voice)]

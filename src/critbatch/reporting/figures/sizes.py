@@ -209,7 +209,7 @@ def _title(findings: Findings, voice: Voice) -> str:
     if size is not None and findings.in_epochs:
         return voice("title_sizes_epochs", critical=voice.about(size))
     if size is not None:
-        return voice("title_sizes_law" if state == "holds" else "title_sizes_untested", critical=voice.about(size))
+        return voice(f"title_sizes_{state}", critical=voice.about(size))
     return voice("title_sizes", **_ends(findings, voice))
 
 

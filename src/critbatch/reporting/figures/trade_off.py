@@ -51,7 +51,7 @@ def steps_against_examples(findings: Findings, voice: Voice) -> Picture | None:
     critical = findings.critical_size
     title = (
         voice("title_trade_off", critical=voice.about(critical))
-        if critical is not None and findings.law_state == "holds"
+        if critical is not None and findings.law_holds
         else voice("title_trade_off_plain")
     )
     ends = {"low": voice.count(told[0][0].batch_size), "high": voice.count(told[-1][0].batch_size)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from critbatch.predict.law_check import DOUBT
 from critbatch.records import Estimate
 from critbatch.reporting.blocks import Block, Chart, Method, Section, Text
 from critbatch.reporting.figures.trade_off import steps_against_examples
@@ -23,7 +24,8 @@ def law_section(findings: Findings, voice: Voice) -> Section:
     if law is None:
         why = voice.reason(findings.law_reason) if findings.law_reason else voice("law_nothing")
         return Section("law", title, (Text(why), *charts))
-    blocks: list[Block] = [Text(text) for text in (_meaning(findings, voice), *_test(findings, voice)) if text]
+    texts = (_meaning(findings, voice), *_test(findings, voice), *_exponent(findings, voice))
+    blocks: list[Block] = [Text(text) for text in texts if text]
     lines = [voice("method_trade_off")]
     if law.p_value is not None:
         lines.append(voice("method_p_value"))
@@ -47,6 +49,17 @@ def _meaning(findings: Findings, voice: Voice) -> str:
     return ""
 
 
+def _exponent(findings: Findings, voice: Voice) -> list[str]:
+    """What the interval of the critical batch size allows for, and what it would be without that."""
+    law = findings.trade_off
+    assert law is not None
+    if law.exponent is None or law.critical_if_exact is None:
+        return []
+    exponent = voice.estimate(law.exponent, voice.about)
+    exact = voice.bounded(law.critical_if_exact, voice.about)
+    return [voice("law_exponent", exponent=exponent), *([voice("law_if_exact", critical=exact)] if exact else [])]
+
+
 def _told(estimate: Estimate, voice: Voice) -> str:
     return voice.bounded(estimate, voice.about) or voice("not_known")
 
@@ -58,6 +71,11 @@ def _test(findings: Findings, voice: Voice) -> list[str]:
         return [voice("law_test_none"), *([voice.reason(reason)] if reason else [])]
     if findings.law_holds and reason:
         return [voice.reason(reason)]
+    if law.undecided:
+        said = (
+            voice("law_test_open", p=voice.about(law.p_value)) if law.p_value >= DOUBT else voice.reason("small_misfit")
+        )
+        return [said, voice.reason(reason)]
     if reason not in PLAIN:
         return [voice.reason(reason), voice("law_says_no")]
     name = f"test_{law.test}"

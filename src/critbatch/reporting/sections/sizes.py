@@ -16,6 +16,9 @@ def sizes_section(findings: Findings, picture: Picture | None, note: str, voice:
     """The table, and time to target where a picture of it is given."""
     rated = any(size.learning_rate is not None for size in findings.sizes)
     blocks: list[Block] = [Text(voice("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, voice)]
+    if findings.left_out:
+        total = len(findings.sizes) + findings.left_out
+        blocks.append(Text(voice("sizes_left_out", shown=len(findings.sizes), total=total)))
     if picture is not None:
         blocks.append(Chart(picture, note))
     keys = ("method_crossing", "method_sizes", "method_sizes_interval", "method_usable", "method_regimes")

@@ -22,6 +22,15 @@ STUDY_ANSWERS = {
         en="The points of {name} do not follow the law of steps and examples.",
         zh="{name} 中的各点不符合步数与样本数的定律。",
     ),
+    "fit_headline_nearly": Sentence(
+        en="The points of {name} follow one law to within 5 %, with a critical batch size of {critical}.",
+        zh="{name} 中的各点在 5 % 之内符合同一定律，临界批次大小为 {critical}。",
+    ),
+    "fit_headline_open": Sentence(
+        en="The law through the points of {name} has a critical batch size of {critical}; there are not enough points "
+        "to tell whether it holds.",
+        zh="穿过 {name} 中各点的定律给出临界批次大小 {critical}；点不够，无法判断这一定律是否成立。",
+    ),
     "fit_headline_untested": Sentence(
         en="The law through the points of {name} has a critical batch size of {critical}; it could not be tested.",
         zh="穿过 {name} 中各点的定律给出临界批次大小 {critical}；这一定律无法检验。",
@@ -83,6 +92,17 @@ STUDY_ANSWERS = {
         en="Steps S and examples E do not follow (S/S_min − 1)(E/E_min − 1) = 1: take the critical batch size, "
         "{critical}, as a rough place only.",
         zh="步数 S 与样本数 E 不符合 (S/S_min − 1)(E/E_min − 1) = 1：临界批次大小 {critical} 只是大致的位置。",
+    ),
+    "law_said_nearly": Sentence(
+        en="Steps S and examples E follow (S/S_min − 1)(E/E_min − 1) = 1 to within 5 %: at the critical batch size, "
+        "{critical}, both are twice their least.",
+        zh="步数 S 与样本数 E 在 5 % 之内符合 (S/S_min − 1)(E/E_min − 1) = 1：在临界批次大小 {critical}处，"
+        "两者都是各自最小值的两倍。",
+    ),
+    "law_said_open": Sentence(
+        en="By (S/S_min − 1)(E/E_min − 1) = 1 the critical batch size is {critical}; there are not enough points to "
+        "tell whether this law holds.",
+        zh="按 (S/S_min − 1)(E/E_min − 1) = 1，临界批次大小为 {critical}；点不够，无法判断这一定律是否成立。",
     ),
     "law_said_untested": Sentence(
         en="By (S/S_min − 1)(E/E_min − 1) = 1 the critical batch size is {critical}, but whether this law holds could "

@@ -8,9 +8,17 @@ STUDY_FIGURES = {
     "axis_epochs_to_target": Sentence(en="Epochs to target", zh="达到目标的周期（epoch）数"),
     "axis_examples_to_target": Sentence(en="Examples to target ({unit})", zh="达到目标所用样本数（{unit}）"),
     "axis_best_rate": Sentence(en="Best learning rate", zh="最好的学习率"),
-    "title_sizes_law": Sentence(
+    "title_sizes_holds": Sentence(
         en="The law holds, and steps level off beyond a batch size of about {critical}",
         zh="定律成立，批次大小超过约 {critical} 后步数趋于平缓",
+    ),
+    "title_sizes_nearly": Sentence(
+        en="The law holds to within 5 %, and steps level off beyond a batch size of about {critical}",
+        zh="定律在 5 % 之内成立，批次大小超过约 {critical} 后步数趋于平缓",
+    ),
+    "title_sizes_open": Sentence(
+        en="By the law, which may hold or not, steps level off beyond a batch size of about {critical}",
+        zh="按可能成立也可能不成立的定律，批次大小超过约 {critical} 后步数趋于平缓",
     ),
     "title_sizes_untested": Sentence(
         en="By the law, which could not be tested, steps level off beyond a batch size of about {critical}",
@@ -75,6 +83,8 @@ STUDY_FIGURES = {
     "legend_perfect_line": Sentence(en="half the steps for twice the batch", zh="批次加倍，步数减半"),
     "legend_level_line": Sentence(en="the same epochs at every size", zh="各大小周期数相同"),
     "legend_law_holds": Sentence(en="law", zh="定律"),
+    "legend_law_nearly": Sentence(en="law, within 5 %", zh="定律（5 % 之内）"),
+    "legend_law_open": Sentence(en="law, which may hold or not", zh="定律（未定是否成立）"),
     "legend_law_fails": Sentence(en="law, which does not hold", zh="定律（不成立）"),
     "legend_law_untested": Sentence(en="law, not tested", zh="定律（未检验）"),
     "legend_critical": Sentence(en="critical batch size {critical}", zh="临界批次大小 {critical}"),

@@ -30,14 +30,16 @@ STUDY_METHODS = {
     "method_trade_off": Sentence(
         en="The law is fitted by likelihood to the logarithm of the steps of the runs at the best rates; runs that "
         "ended without the target enter as bounds. B_crit = E_min / S_min, and S = S_min (1 + B_crit / B). Intervals "
-        "are those of the profile likelihood.",
+        "are those of the profile likelihood of a wider law, with an exponent and a drift.",
         zh="定律按似然拟合最好学习率下各次训练步数的对数；没有达到目标就结束的训练作为下界计入。"
-        "B_crit = E_min / S_min，S = S_min (1 + B_crit / B)。区间取自剖面似然。",
+        "B_crit = E_min / S_min，S = S_min (1 + B_crit / B)。区间取自带指数与漂移的更宽定律的剖面似然。",
     ),
     "method_p_value": Sentence(
-        en="The law is said not to hold where the p value is below 0.05 and the misfit is not small. A large p value "
-        "does not prove it: few runs refute little.",
-        zh="p 值低于 0.05 且偏差不小时，说定律不成立。p 值大并不证明它成立：训练少，能推翻的也少。",
+        en="The law is said not to hold where the p value is below 0.05 and the misfit is not small. It is said to "
+        "hold only where an exponent of 0.8 or 1.25, or a drift of the steps like the batch size to the power 0.1, "
+        "would have been noticed in four cases of five.",
+        zh="p 值低于 0.05 且偏差不小时，说定律不成立。只有当指数为 0.8 或 1.25、或步数按批次大小的 0.1 次方漂移时"
+        "五次中有四次会被发现，才说定律成立。",
     ),
     "method_exponent": Sentence(
         en="The exponent is the slope of the best rate against batch size on logarithmic axes. A rule is said to fit "

@@ -18,6 +18,21 @@ STUDY_REASONS = {
     "too_few_points": Sentence(
         en="There are too few points, or they scatter too much, to say.", zh="点太少，或离散太大，无法判断。"
     ),
+    "little_power": Sentence(
+        en="There are not enough points to tell whether the law holds: they would look much the same with an "
+        "exponent of 0.8 or 1.25 in place of 1, or with steps that drift like the batch size to the power 0.1. Repeat "
+        "sizes with more seeds, or try sizes further apart.",
+        zh="点不够，无法判断定律是否成立：指数是 0.8 或 1.25 而不是 1，或步数按批次大小的 0.1 次方漂移，"
+        "这些点看起来都差不多。"
+        "请用更多随机种子重复，或试相距更远的大小。",
+    ),
+    "rounded_repeats": Sentence(
+        en="Repeated runs came to the target after the same number of steps or epochs, as results do that are rounded "
+        "to the interval of evaluation: they count as one point for each batch size, and the rounding as the least "
+        "scatter.",
+        zh="重复的训练用了同样的步数或周期数达到目标，像是按评估间隔取整的结果：每个批次大小只算一个点，"
+        "取整的误差作为最小的离散。",
+    ),
     "steps_rise": Sentence(
         en="Steps to the target rise with the batch size, which the law does not allow: "
         "is the learning rate tuned at every size?",

@@ -14,6 +14,10 @@ STUDY_SECTIONS = {
         en="Each row is a batch size, all its points taken together.", zh="每一行是一个批次大小，其各点合在一起。"
     ),
     "sizes_caption": Sentence(en="Batch sizes at their best", zh="各批次大小的最好结果"),
+    "sizes_left_out": Sentence(
+        en="Table and figures show {shown} of {total} batch sizes, evenly spread; the record has all.",
+        zh="表与图中均匀地取 {total} 个批次大小中的 {shown} 个；记录里有全部。",
+    ),
     "sizes_bound": Sentence(en="more than {steps}", zh="超过 {steps}"),
     "sizes_missed": Sentence(en="not reached", zh="没有达到"),
     "sizes_at_edge": Sentence(en="edge", zh="边缘"),
@@ -51,6 +55,21 @@ STUDY_SECTIONS = {
         "only. Trust the sizes that were run, not the curve between them. The test: {test}.",
         zh="定律不成立：仅由离散造成如此大的偏差，概率只有 {p}。"
         "请相信跑过的批次大小，而不是它们之间的曲线。检验方法：{test}。",
+    ),
+    "law_test_open": Sentence(
+        en="Nothing here speaks against the law: by scatter alone, a misfit as large as the one seen comes with "
+        "probability {p}. That does not show that it holds.",
+        zh="这里没有不利于定律的证据：仅由离散造成如此大的偏差，概率为 {p}。这并不表明定律成立。",
+    ),
+    "law_exponent": Sentence(
+        en="With a free exponent, S = S_min (1 + (B_crit/B)^a), and steps that may drift with the batch size, a is "
+        "{exponent}; by the law it is 1. The intervals here allow for both.",
+        zh="若指数可变，S = S_min (1 + (B_crit/B)^a)，且步数可随批次大小漂移，则 a 为 {exponent}；按定律为 1。"
+        "这里的区间已把两者都考虑在内。",
+    ),
+    "law_if_exact": Sentence(
+        en="Were the law exact, the critical batch size would be {critical}.",
+        zh="假如定律完全精确，临界批次大小为 {critical}。",
     ),
     "law_test_none": Sentence(en="Whether the law holds could not be tested.", zh="定律是否成立无法检验。"),
     "law_says_no": Sentence(
@@ -168,8 +187,9 @@ STUDY_SECTIONS = {
         en="What one tuned run at another batch size should take.", zh="在其他批次大小下，一次调好的训练应需要多少。"
     ),
     "predictions_caution": Sentence(
-        en="The law does not hold for these points, or could not be tested: the intervals may be too narrow.",
-        zh="定律对这些点不成立，或无法检验：区间可能太窄。",
+        en="It is not shown that the law holds for these points. The intervals allow for another exponent, not for "
+        "steps that turn where no size was run.",
+        zh="没有证据表明定律对这些点成立。区间已考虑到别的指数，但没有考虑步数在没有跑过的大小处转折。",
     ),
     "predictions_caption": Sentence(en="Predictions of the law", zh="定律的预测"),
     "column_predicted_steps": Sentence(en="Steps", zh="步数"),
