@@ -296,13 +296,13 @@ def test_sizes_and_examples_that_are_not_possible_are_refused(tmp_path: Path):
     with pytest.raises(UserError, match="batch size of 0"):
         critbatch.fit(path, at=[0])
     for at in (10**400, 10**16, 1.5, math.nan, "8"):
-        with pytest.raises(UserError, match=r"A batch size of .* is not possible: use a whole number from 1"):
+        with pytest.raises(UserError, match="whole number"):
             critbatch.fit(path, at=[at])
     for examples in (10**400, 1.5, math.inf):
-        with pytest.raises(UserError, match=r"A training set of .* is not possible: use a whole number from 1"):
+        with pytest.raises(UserError, match="whole number"):
             critbatch.fit(path, examples=examples)
     for name in ("points\0.csv", "a" * 5000):
-        with pytest.raises(UserError, match="cannot be read"):
+        with pytest.raises(UserError, match="cannot be"):
             critbatch.fit(name)
     with pytest.raises(UserError, match="training set of 0"):
         critbatch.fit(path, examples=0)
@@ -329,7 +329,7 @@ def test_sizes_and_examples_that_are_not_possible_are_refused(tmp_path: Path):
         ([GoalPoint(batch_size=8, steps="many")], "point 1: steps='many'"),
         ([GoalPoint(batch_size=8, examples=True)], "point 1: examples=True"),
         ([GoalPoint(batch_size=8, steps=1.0, devices=2.5)], "point 1: devices=2.5"),
-        ([{"batch_size": 8}], "point 1 is no GoalPoint"),
+        ([{"batch_size": 8}], "each part a GoalPoint"),
     ],
 )
 def test_points_in_python_are_checked_as_those_of_files(points: list[GoalPoint], says: str):

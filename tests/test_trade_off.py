@@ -123,43 +123,43 @@ def test_with_bounds_the_fit_is_that_of_highest_likelihood():
         assert loss(oracle) - best == pytest.approx(law._threshold(0.95) - law.best, abs=1e-2)
 
 
-@pytest.mark.parametrize(("design", "cases"), [(Design(6, 1, 0.1), 300), (Design(6, 3, 0.2), 300)])
+@pytest.mark.parametrize(("design", "cases"), [(Design(6, 1, 0.1), 150), (Design(6, 3, 0.2), 150)])
 def test_95_per_cent_intervals_hold_the_truth_where_the_law_is_exact(design: Design, cases: int):
-    """One standard error is 1.3 %. Those that take the law as exact hold it in 95 %; those of the record, which allow
+    """One standard error is 1.8 %. Those that take the law as exact hold it in 95 %; those of the record, which allow
     for other exponents, in at least as many. `benchmarks/fit_coverage.py` is the same with more cases and designs."""
     found = coverage(design, cases, seed=1)
-    assert 0.91 <= found["critical_if_exact"] <= 0.985
+    assert 0.9 <= found["critical_if_exact"] <= 0.99
     for name in ("min_steps", "min_examples", "critical_batch_size"):
-        assert found[name] >= 0.93, (name, found[name])
+        assert found[name] >= 0.92, (name, found[name])
     assert found["prediction"] >= 0.76
 
 
 WORLDS = {
     # At most this share is said to hold; at least these shares of the intervals hold 256, and a new run. One standard
-    # error of a share of 0.8 is 8 %.
-    "the law": (1.0, 0.9, 0.65),
-    "exponent 0.8": (0.2, 0.9, 0.65),
-    "exponent 1.2": (0.2, 0.9, 0.65),
-    "the law times (B/256)^0.1": (0.2, 0.85, 0.65),
-    "the law times (B/256)^-0.1": (0.2, 0.85, 0.65),
-    "B^-0.5": (0.2, 0.0, 0.65),
-    "hinge": (0.2, 0.9, 0.65),
-    "1.5 times from 2,048": (0.2, 0.9, 0.65),
+    # error of a share of 0.8 is 10 %.
+    "the law": (1.0, 0.9, 0.6),
+    "exponent 0.8": (0.2, 0.9, 0.6),
+    "exponent 1.2": (0.2, 0.9, 0.6),
+    "the law times (B/256)^0.1": (0.2, 0.8, 0.6),
+    "the law times (B/256)^-0.1": (0.2, 0.8, 0.6),
+    "B^-0.5": (0.2, 0.0, 0.6),
+    "hinge": (0.2, 0.9, 0.6),
+    "1.5 times from 2,048": (0.2, 0.9, 0.6),
 }
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_the_law_is_not_said_to_hold_where_it_does_not_and_intervals_hold_the_truth_there_too(name: str):
     most, critical, new = WORLDS[name]
-    found = world(name, 2, 9, 1, 0.1, 25, seed=2)
+    found = world(name, 2, 9, 1, 0.1, 16, seed=2)
     assert found["holds"] <= most and found["critical"] >= critical
     assert found["inside"] >= new and found["beyond"] >= new
 
 
 def test_a_law_that_many_precise_points_follow_is_said_to_hold_and_one_with_another_exponent_is_refuted():
-    assert world("the law", 2, 9, 3, 0.03, 20)["holds"] >= 0.7
+    assert world("the law", 2, 9, 3, 0.03, 10)["holds"] >= 0.7
     for name in ("exponent 0.8", "exponent 1.2", "B^-0.5"):
-        other = world(name, 2, 9, 3, 0.03, 10)
+        other = world(name, 2, 9, 3, 0.03, 3)
         assert other["holds"] == 0 and other["refused"] == 1
 
 
@@ -259,17 +259,17 @@ def test_points_that_missed_the_target_make_the_law_better_than_without_them():
 
 
 def test_a_law_that_holds_is_refused_in_about_five_per_cent():
-    """One standard error is 2 %."""
+    """One standard error is 3 %."""
     for curve in (the_law, perfect_scaling):
-        assert refused(Design(6, 1, 0.1), curve, 100)["refused"] < 0.11
-        assert refused(Design(6, 3, 0.1), curve, 100)["refused"] < 0.11
+        assert refused(Design(6, 1, 0.1), curve, 60)["refused"] < 0.14
+        assert refused(Design(6, 3, 0.1), curve, 60)["refused"] < 0.14
 
 
 def test_a_law_that_fails_is_refused_and_told_why():
-    rising, falling = refused(Design(6, 3, 0.1), untuned_large, 100), refused(Design(6, 3, 0.1), untuned_small, 100)
+    rising, falling = refused(Design(6, 3, 0.1), untuned_large, 40), refused(Design(6, 3, 0.1), untuned_small, 40)
     assert rising["refused"] > 0.95 and rising["steps_rise"] > 0.5
     assert falling["refused"] > 0.95 and falling["examples_fall"] > 0.9
-    assert refused(Design(6, 3, 0.1), hinge, 100)["refused"] > 0.9
+    assert refused(Design(6, 3, 0.1), hinge, 40)["refused"] > 0.8
     assert refused(Design(10, 1, 0.1), untuned_large, 20)["refused"] > 0.8
 
 
