@@ -236,11 +236,10 @@ def test_repeats_that_rounding_made_equal_count_once_and_scatter_by_the_rounding
 
 
 def test_equal_repeats_without_a_common_step_count_once_too():
-    twice = fitted(noisy() + noisy()).record
-    once = fitted(noisy()).record
-    assert not twice.rounded and fitted(noisy() * 3).record.rounded
-    assert once.critical_batch_size.value == pytest.approx(twice.critical_batch_size.value)
-    assert fitted(noisy() * 3).record.p_value == once.p_value
+    once, twice = fitted(noisy()).record, fitted(noisy() + noisy()).record
+    assert twice.rounded and not once.rounded
+    assert twice.critical_batch_size.value == pytest.approx(once.critical_batch_size.value)
+    assert twice.p_value == once.p_value
 
 
 def test_more_batch_sizes_than_are_told_apart_give_the_same_law():
@@ -273,7 +272,7 @@ def test_a_law_that_fails_is_refused_and_told_why():
     assert refused(Design(10, 1, 0.1), untuned_large, 20)["refused"] > 0.8
 
 
-@pytest.mark.parametrize(("off", "reason"), [(0.01, "small_misfit"), (0.03, "little_power"), (0.2, "law_misfit")])
+@pytest.mark.parametrize(("off", "reason"), [(0.005, "small_misfit"), (0.03, "little_power"), (0.2, "examples_fall")])
 def test_repeats_that_find_a_misfit_too_small_to_matter_let_the_law_pass_where_they_could_refute_it(
     off: float, reason: str
 ):
@@ -281,7 +280,7 @@ def test_repeats_that_find_a_misfit_too_small_to_matter_let_the_law_pass_where_t
     doubled = [replace(one, steps=one.steps * wobble) for one in points if one.steps for wobble in (0.999, 1.001)]
     law = fitted(doubled).record
     assert law.holds == (reason == "small_misfit") and law.reason == reason
-    assert law.p_value is not None and law.p_value < 1e-6 and law.test == "lack_of_fit"
+    assert law.p_value is not None and law.p_value < 1e-3 and law.test == "lack_of_fit"
 
 
 def test_scatter_beyond_what_seeds_make_is_no_law():
