@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -229,6 +230,8 @@ def test_a_random_state_goes_on_where_it_was_left() -> None:
         with second.in_place():
             drawn.append(draw())
     assert drawn == expected
+    # Processes send each other their states as torch pickles them.
+    assert pickle.loads(pickle.dumps(first.states))["python"] == first.states["python"]
     # Earlier checkpoints hold the state of torch alone, in a list.
     third = RandomState(6, CPU)
     third.restore([second.states["torch"]])

@@ -50,7 +50,7 @@ class RandomState:
             for device in filter(_has_generator, self._devices):
                 _set_device_state(device, self.states[device.type])
             words, place, has_normal, normal = self.states["numpy"]
-            np.random.set_state(("MT19937", words.numpy(), place, has_normal, normal))
+            np.random.set_state(("MT19937", words.numpy().astype(np.uint32), place, has_normal, normal))
             random.setstate(self.states["python"])
             try:
                 yield
@@ -72,10 +72,12 @@ class RandomState:
 
     def _read(self) -> dict[str, Any]:
         numbers: Any = np.random.get_state()
+        # Processes cannot send each other tensors of uint32.
+        words = torch.from_numpy(numbers[1].astype(np.int64))
         states: dict[str, Any] = {
             "torch": torch.get_rng_state(),
             # Plain values and tensors: a checkpoint is loaded without running any code.
-            "numpy": (torch.from_numpy(numbers[1].copy()), int(numbers[2]), int(numbers[3]), float(numbers[4])),
+            "numpy": (words, int(numbers[2]), int(numbers[3]), float(numbers[4])),
             "python": random.getstate(),
         }
         return states | {device.type: _device_state(device) for device in self._devices if _has_generator(device)}
