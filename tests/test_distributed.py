@@ -227,10 +227,11 @@ torch.save({"outcome": str(outcome), "from": began, "to": training.ledger.step, 
 """
 
 
-def wait_until_step(out: Path, step: int) -> None:
+def wait_until_step(out: Path, step: int, workers: list[processes.Worker]) -> None:
     began = time.monotonic()
     while not (out / "step").exists() or int((out / "step").read_text() or 0) < step:
         assert time.monotonic() - began < 240
+        assert all(worker.returncode is None for worker in workers), processes.ends(workers)
         time.sleep(0.02)
 
 
@@ -249,7 +250,7 @@ def hold_that_the_run_goes_on_to_its_end(out: Path, count: int, *, begins: int |
 @pytest.mark.parametrize("count", [1, 3])
 def test_ctrl_c_in_one_of_two_stops_both_and_another_number_goes_on_from_there(count: int, tmp_path: Path) -> None:
     workers = processes.start(LONG, tmp_path)
-    wait_until_step(tmp_path, 20)
+    wait_until_step(tmp_path, 20, workers)
     workers[1].send_signal(signal.SIGINT)
     (tmp_path / "go").touch()
     said = processes.ends(workers)
@@ -263,7 +264,7 @@ def test_ctrl_c_in_one_of_two_stops_both_and_another_number_goes_on_from_there(c
 @pytest.mark.parametrize("dies", [0, 1])
 def test_when_a_process_is_killed_the_other_says_so_and_the_run_goes_on_alone(dies: int, tmp_path: Path) -> None:
     workers = processes.start(LONG, tmp_path)
-    wait_until_step(tmp_path, 20)
+    wait_until_step(tmp_path, 20, workers)
     workers[dies].kill()
     (tmp_path / "go").touch()
     said = processes.ends(workers)

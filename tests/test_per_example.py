@@ -829,3 +829,21 @@ def test_a_model_that_draws_numbers_of_its_own_is_counted_and_said_not_to_be_com
     found = ghost.take()
     for i, name in enumerate(weights):
         torch.testing.assert_close(found[name], torch.stack([row[i].square().sum() for row in rows]))
+
+
+def test_a_weight_without_elements_has_norms_of_zero() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+            self.empty = nn.Parameter(torch.zeros(0, 3))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.layer(inputs)
+            return outputs
+
+    model = Model()
+    norms = GhostNorms(model)
+    model(torch.randn(5, 4)).square().mean().backward()
+    taken = norms.take(5)
+    assert taken["empty"].tolist() == [0.0] * 5 and bool((taken["layer.weight"] > 0).all())

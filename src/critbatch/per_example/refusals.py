@@ -26,7 +26,11 @@ def units_of(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:
         whole = isinstance(module, nn.MultiheadAttention) or parametrize.is_parametrized(module)
         if whole:
             inside.update(module.modules())
-        names = [name for name, weight in module.named_parameters(recurse=whole) if weight.requires_grad]
+        names = [
+            name
+            for name, weight in module.named_parameters(recurse=whole)
+            if weight.requires_grad and weight.numel() > 0
+        ]
         if names:
             yield module, names
 
