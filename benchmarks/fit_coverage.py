@@ -253,7 +253,7 @@ def tuned_tables() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     advisor's study."""
     found = {}
     for path in sorted(RESULT.parent.glob("advisor-truth-*.json")):
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(encoding="utf-8"))
         for column, target in zip((4, 5), record["targets"], strict=True):
             steps: dict[int, dict[int, list[float]]] = {}
             for run in record["runs"]:

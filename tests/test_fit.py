@@ -295,12 +295,17 @@ def test_sizes_and_examples_that_are_not_possible_are_refused(tmp_path: Path):
     path = written(tmp_path, table())
     with pytest.raises(UserError, match="batch size of 0"):
         critbatch.fit(path, at=[0])
-    for at in (10**400, 10**16, 1.5, math.nan, "8"):
+    for at in (1.5, math.nan, "8"):
         with pytest.raises(UserError, match="whole number"):
             critbatch.fit(path, at=[at])
-    for examples in (10**400, 1.5, math.inf):
+    for examples in (1.5, math.inf):
         with pytest.raises(UserError, match="whole number"):
             critbatch.fit(path, examples=examples)
+    for large in (10**400, 10**16):
+        with pytest.raises(UserError, match="at=.* is not possible: use 1000000000000 at most"):
+            critbatch.fit(path, at=[large])
+        with pytest.raises(UserError, match="examples=.* is not possible: use 1000000000000"):
+            critbatch.fit(path, examples=large)
     for name in ("points\0.csv", "a" * 5000):
         with pytest.raises(UserError, match="cannot be"):
             critbatch.fit(name)

@@ -50,7 +50,7 @@ def processor_seconds() -> tuple[float, float] | None:
     try:
         for task in Path("/proc/self/task").iterdir():
             with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
-                first, second, _ = (task / "schedstat").read_text().split()
+                first, second, _ = (task / "schedstat").read_text(encoding="utf-8").split()
                 ran, waited = ran + int(first), waited + int(second)
     except (OSError, ValueError):
         return None
