@@ -302,9 +302,9 @@ def test_sizes_and_examples_that_are_not_possible_are_refused(tmp_path: Path):
         with pytest.raises(UserError, match="whole number"):
             critbatch.fit(path, examples=examples)
     for large in (10**400, 10**16):
-        with pytest.raises(UserError, match="at=.* is not possible: use 1000000000000 at most"):
+        with pytest.raises(UserError, match=r"at=.* is not possible: use 1000000000000 at most"):
             critbatch.fit(path, at=[large])
-        with pytest.raises(UserError, match="examples=.* is not possible: use 1000000000000"):
+        with pytest.raises(UserError, match=r"examples=.* is not possible: use 1000000000000"):
             critbatch.fit(path, examples=large)
     for name in ("points\0.csv", "a" * 5000):
         with pytest.raises(UserError, match="cannot be"):

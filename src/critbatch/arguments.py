@@ -133,7 +133,7 @@ def _checked(call: str, name: str, value: Any, hint: Any) -> Any:
         raise UserError(f"{call}: {name}={shown(value)} is not possible: use a finite number.")
     text = shown(value)
     kind = type(value).__name__
-    what = text if text == kind else f"{text}, a {kind}"
+    what = text if text == kind else f"{text}, {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     raise UserError(f"{call}: {name} is {what}: give {_words(hint)}.")
 
 
