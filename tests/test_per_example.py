@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
+import weakref
 from collections import UserDict
 from collections.abc import Callable
 from typing import Any
@@ -847,3 +849,34 @@ def test_a_weight_without_elements_has_norms_of_zero() -> None:
     model(torch.randn(5, 4)).square().mean().backward()
     taken = norms.take(5)
     assert taken["empty"].tolist() == [0.0] * 5 and bool((taken["layer.weight"] > 0).all())
+
+
+@pytest.mark.parametrize("positions", [False, True])
+@pytest.mark.parametrize("watch", [GhostNorms, Monitor])
+def test_activations_are_freed_with_the_step_without_the_garbage_collector(watch: Any, positions: bool) -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.positions, self.last = nn.Linear(4, 8), nn.Embedding(5, 8), nn.Linear(8, 2)
+            self.activations: list[weakref.ref[Tensor]] = []
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            inner = self.first(inputs)
+            if positions:
+                inner = inner + self.positions(torch.arange(5))
+            self.activations.append(weakref.ref(inner))
+            outputs: Tensor = self.last(inner)
+            return outputs
+
+    model = Model()
+    watcher = watch(model)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            model.zero_grad()
+            model(torch.randn(6, 5, 4)).square().mean().backward()
+            watcher.take() if watch is GhostNorms else watcher.update()
+        assert not [one for one in model.activations[-3:] if one() is not None]
+    finally:
+        gc.enable()

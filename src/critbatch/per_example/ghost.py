@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -211,13 +211,14 @@ class GhostNorms:
         if self._depth > 0 or self._rests() or self._has_no_weights(module):
             return
         try:
-            tensors = floats_in(outputs)
-            failed = self._follow(tensors, self._spread())
+            tensors, spread = floats_in(outputs), self._spread()
+            failed = self._follow(tensors, spread)
             if failed and self._studies < MOST_STUDIES:
                 # The graph depends on the batch, as where a mask is left out that hides nothing.
                 self._study(module, args, kwargs)
                 failed = self._follow(tensors, failed)
             self._not_followed.update(what for what in failed if isinstance(what, Tensor))
+            _let_go(what for what in spread if isinstance(what, Call))
         except Exception as error:
             self._fail(error)
 
@@ -243,11 +244,12 @@ class GhostNorms:
             tuple(tuple(tensor.shape) for tensor in tensors),
         )
         call = Call(module, args, kwargs, self._batch, shapes, [None] * len(tensors))
-        call.node = tensors[0].grad_fn if len(tensors) == 1 else None
-        if self._records is not None:
-            self._records.append(call)
-        elif module in self._call_ways:
-            self._shared.append(call)
+        followed = self._records if self._records is not None else self._shared if module in self._call_ways else None
+        if followed is not None:
+            # A node holds the hooks of its output, which hold this call: whoever asked for it lets it go, since of such
+            # a circle no activation would be freed in time.
+            call.node = tensors[0].grad_fn if len(tensors) == 1 else None
+            followed.append(call)
         for i, output in enumerate(tensors):
             if output.requires_grad:
                 output.register_hook(lambda slope, i=i: self._meet(call, i, slope))  # type: ignore[no-untyped-call]
@@ -395,8 +397,9 @@ class GhostNorms:
                 break  # another tensor's rows are no examples only because those of the likeliest are mixed
             known = _copied(self._layers.layouts)
             ways = _copied(self._weight_ways), _copied(self._call_ways)
+            recorded: list[Call] = []
             try:
-                reason = self._try(root, cut, args, kwargs, bring_back)
+                reason = self._try(root, cut, args, kwargs, bring_back, recorded)
             except UserError as error:
                 mixed = mixed or (error, cut.size)
             except Exception as error:
@@ -406,6 +409,8 @@ class GhostNorms:
                     self._roots.setdefault(key, cut)
                     return
                 why = reason
+            finally:
+                _let_go(recorded)
             self._layers.layouts, (self._weight_ways, self._call_ways) = known, ways
             bring_back()
         if mixed is not None:
@@ -416,9 +421,18 @@ class GhostNorms:
         )
 
     def _try(
-        self, root: nn.Module, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], bring_back: Callable[[], None]
+        self,
+        root: nn.Module,
+        cut: Cut,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        bring_back: Callable[[], None],
+        recorded: list[Call],
     ) -> str:
         """Cut the batch in this way; what is wrong with it, if that can be said before examples are compared.
+
+        Args:
+            recorded: gets the calls of all runs.
 
         Raises:
             UserError: if the gradients of examples in a batch are not those of the same examples alone.
@@ -428,6 +442,7 @@ class GhostNorms:
         two, few = self._run(root, cut, args, kwargs, rows[:2])
         bring_back()
         three, outputs = self._run(root, cut, args, kwargs, rows)
+        recorded += [*two, *three]
         shapes = [Shapes((), tuple(tuple(output.shape) for output in of_run)) for of_run in (few, outputs)]
         layouts = layouts_of(*shapes).outputs
         single = all(len(shape) == 0 for shape in shapes[1].outputs)
@@ -448,6 +463,7 @@ class GhostNorms:
             self._calls = []
             bring_back()
             three, outputs = self._run(root, cut, args, kwargs, rows)
+            recorded += three
             self._records = None
             self._backward(three, outputs, slopes)
         grads = {weight: weight.grad for weight in self._names if weight.grad is not None}
@@ -514,6 +530,12 @@ class GhostNorms:
             ways = learned[0]
             if ways is not None and all(other == ways for other in learned):
                 _add_alternative(self._call_ways.setdefault(module, []), ways)
+
+
+def _let_go(calls: Iterable[Call]) -> None:
+    """Forget where the calls stand in autograd's graph."""
+    for call in calls:
+        call.node = None
 
 
 def _in_backward() -> bool:
