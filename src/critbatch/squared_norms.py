@@ -58,11 +58,13 @@ def squared_norm(tensor: Tensor) -> Tensor:
     A norm of each row costs no more than one scalar product of everything, and sums of rows are short on any CPU.
     """
     flat = (torch.view_as_real(tensor) if tensor.is_complex() else tensor).reshape(-1)
-    if len(flat) <= ROW or tensor.device.type != "cpu":
+    count = flat.numel()
+    if count <= ROW or not flat.is_cpu:
         return torch.dot(flat, flat)
-    whole = len(flat) // ROW * ROW
-    rows, rest = torch.linalg.vector_norm(flat[:whole].view(-1, ROW), dim=1), flat[whole:]
-    return squared_norm(rows) + torch.dot(rest, rest)
+    rest = count % ROW
+    rows = torch.linalg.vector_norm((flat[:-rest] if rest else flat).view(-1, ROW), dim=1)
+    norm2 = torch.dot(rows, rows) if count <= ROW * ROW else squared_norm(rows)
+    return norm2 + torch.dot(flat[-rest:], flat[-rest:]) if rest else norm2
 
 
 def squared_norms(tensors: list[Tensor]) -> Tensor:
