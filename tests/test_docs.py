@@ -78,7 +78,7 @@ def test_the_figures_of_the_evidence_are_those_of_the_records() -> None:
     sweeps = (ROOT / "docs" / "sweep-study.md").read_text(encoding="utf-8")
     for name, table in sweep_study.tables().items():
         assert table in sweeps, name
-    lecture = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
+    lecture = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     for name, table in lecture_tables.tables().items():
         assert table in lecture, name
     study = (ROOT / "docs" / "recipe-study.md").read_text(encoding="utf-8")
