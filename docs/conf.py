@@ -1,4 +1,4 @@
-"""Sphinx: the pages are Markdown, the reference comes from the docstrings."""
+"""Sphinx settings: the pages are Markdown, and the API reference comes from the docstrings."""
 
 from critbatch.version import __version__
 
@@ -11,6 +11,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "critbatch"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
 exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
