@@ -307,7 +307,7 @@ def tables() -> list[str]:
     """Those of `docs/fit.md`, from the record."""
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     rows = [
-        "| batch sizes | seeds | scatter | runs end after | n | S_min | E_min | B_crit | open | were the law exact | "
+        "| batch sizes | seeds | scatter | runs end after | n | S_min | E_min | B_crit | open | if the law is exact | "
         "new runs, 80 % |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
