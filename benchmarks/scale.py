@@ -209,8 +209,8 @@ def _points(points: list[dict[str, Any]]) -> str:
 
 def _families(families: dict[str, Any], before: dict[str, Any]) -> str:
     lines = [
-        "| steps | tables | points | mean miss | 80 % interval holds | holding the last step | nearer than it | "
-        "model before, points | its mean miss | the model's there |",
+        "| steps | tables | points | mean miss | 80 % interval holds | holding the last step | closer than that | "
+        "model before, points | its mean miss | the model on these |",
         "|---" * 10 + "|",
     ]
     for name, each in families.items():
