@@ -1,14 +1,16 @@
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import sample_loss_records
 from critbatch.errors import UserError
 from critbatch.record_files import load_records, save_record
-from critbatch.records import Advice, Record, Run, Speed
+from critbatch.records import SCHEMA_VERSION, Advice, Record, Run, Speed
 from critbatch.reporting import write_report
 from sample_records import advice, noise, run, speed
 
@@ -87,3 +89,58 @@ def test_records_whose_values_do_not_hold_together_are_refused_in_one_sentence(t
     save_record(replace(record, density=replace(record.density, weights=record.density.weights[:-1])), tmp_path)
     with pytest.raises(UserError, match=r"^The records of \S+ do not hold together \(ValueError: .*\): write"):
         write_report(tmp_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part(Record):
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whole(Record):
+    renamed_fields: ClassVar[dict[str, str]] = {"how_many": "count", "bit": "parts"}
+
+    count: int
+    parts: tuple[Part, ...] = ()
+    by_size: dict[int, Part] = field(default_factory=dict)
+
+
+def test_every_record_names_its_version() -> None:
+    for text in (speed().to_json(), speed().to_json(indent=1)):
+        assert next(iter(json.loads(text).items())) == ("schema_version", SCHEMA_VERSION)
+        assert Speed.from_json(text) == speed() and vars(Speed.from_json(text)).keys() == vars(speed()).keys()
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_fields_that_are_not_known_are_kept_wherever_they_are(indent: int | None) -> None:
+    plain = {
+        "schema_version": SCHEMA_VERSION,
+        "count": 2,
+        "parts": [{"size": 1, "colour": {"red": [1, "Infinity"]}}, {"size": 2}],
+        "by_size": {"3": {"size": 3, "名": None}},
+        "later": [0.1],
+    }
+    record = Whole.from_json(json.dumps(plain))
+    assert record == Whole(count=2, parts=(Part(size=1), Part(size=2)), by_size={3: Part(size=3)})
+    assert json.loads(record.to_json(indent=indent)) == plain
+    # Also as a part of a record that is made now.
+    outer = Whole(count=1, parts=record.parts)
+    assert json.loads(outer.to_json())["parts"] == plain["parts"]
+
+
+def test_a_record_of_a_later_version_is_read_with_a_notice() -> None:
+    text = json.dumps({"schema_version": SCHEMA_VERSION + 1, "size": 4, "later": 1})
+    with pytest.warns(UserWarning, match="Part record was written by a later version of critbatch"):
+        record = Part.from_json(text)
+    assert record == Part(size=4) and json.loads(record.to_json())["later"] == 1
+
+
+def test_a_field_is_read_by_the_name_that_it_had_before() -> None:
+    old = '{"how_many": 3, "bit": [{"size": 1}]}'
+    assert Whole.from_json(old) == Whole(count=3, parts=(Part(size=1),))
+    assert Whole.from_json('{"how_many": 3, "count": 4}').count == 4
+
+
+def test_numbers_that_no_record_has_are_refused_also_beside_unknown_fields() -> None:
+    with pytest.raises(UserError, match="count: Field required"):
+        Whole.from_json('{"size": 1}')

@@ -5,7 +5,9 @@ Every record goes to JSON and comes back the same: `record.to_json()`, `Run.from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -21,35 +23,58 @@ T = TypeVar("T")
 Setting = str | int | float | bool | None | tuple[float, ...]
 
 
+# Raised by one where a field is added, renamed or given another meaning.
+SCHEMA_VERSION = 1
+VERSION_FIELD = "schema_version"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A frozen set of numbers, with a way to JSON and back."""
+    """A frozen set of numbers, with a way to JSON and back.
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"ser_json_inf_nan": "strings", "extra": "forbid"}
+    The JSON names the version of the format. Fields that this version does not know, as a later one may write them,
+    are kept: they are in the JSON again when the record is written.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"ser_json_inf_nan": "strings", "extra": "allow"}
     painter: ClassVar[Callable[[Record, str, str], Any] | None] = None
+    # The names that fields had in earlier versions, each with the name of today: they are read as these.
+    renamed_fields: ClassVar[Mapping[str, str]] = {}
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The record as JSON. A character that UTF-8 cannot hold, as in a name of broken bytes, is a question mark."""
         from pydantic_core import PydanticSerializationError
 
         try:
-            return _adapter(type(self)).dump_json(self, indent=indent).decode()
+            text = _adapter(type(self)).dump_json(self, indent=indent).decode()
         except PydanticSerializationError:
-            return _adapter(type(self)).dump_json(_without_surrogates(self), indent=indent).decode()
+            text = _adapter(type(self)).dump_json(_without_surrogates(self), indent=indent).decode()
+        if _has_unknown_fields(self):
+            text = json.dumps(
+                _with_unknown_fields(self, json.loads(text)),
+                indent=indent,
+                separators=(",", ":") if indent is None else None,
+                ensure_ascii=False,
+            )
+        version = f'"{VERSION_FIELD}":{SCHEMA_VERSION}' if indent is None else f'"{VERSION_FIELD}": {SCHEMA_VERSION}'
+        gap = "" if indent is None else "\n" + indent * " "
+        return f"{{{gap}{version},{text[1:]}"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a record that `to_json` wrote.
+        """Read a record that `to_json` wrote, now or in an earlier version.
+
+        One of a later version is read too, with a warning, as far as this version knows its fields.
 
         Raises:
-            UserError: if the text is no such record: cut short, or written by another version.
+            UserError: if the text is no such record: cut short, or of another kind.
         """
         from pydantic import ValidationError
 
         if not isinstance(text, str | bytes):
             raise UserError(f"This is not a {cls.__name__} record but a {type(text).__name__}: write it again.")
         try:
-            return _adapter(cls).validate_json(text)
+            record = _adapter(cls).validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the text"
@@ -57,6 +82,30 @@ class Record:
                 f"This is not a {cls.__name__} record of this version of critbatch ({where}: {first['msg']}): "
                 "write it again with this version."
             ) from None
+        version = vars(record).pop(VERSION_FIELD, 0)
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            warnings.warn(
+                f"This {cls.__name__} record was written by a later version of critbatch (format {version}, known here "
+                f"is {SCHEMA_VERSION}): what is not known here is kept but not shown.",
+                stacklevel=2,
+            )
+        return record
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        schema = handler(source)
+        if not cls.renamed_fields:
+            return schema
+        from pydantic_core.core_schema import no_info_before_validator_function
+
+        return no_info_before_validator_function(cls._with_names_of_today, schema)
+
+    @classmethod
+    def _with_names_of_today(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        renamed = {cls.renamed_fields[name]: part for name, part in value.items() if name in cls.renamed_fields}
+        return {**renamed, **{name: part for name, part in value.items() if name not in cls.renamed_fields}}
 
     def plot(self, style: str = "screen", language: str = "en") -> Any:
         """The record's figure. Raises TypeError where a picture would not help.
@@ -81,6 +130,48 @@ def _without_surrogates(value: Any) -> Any:
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(part) for key, part in value.items()}
     return value
+
+
+_names: dict[type, frozenset[str]] = {}
+
+
+def _field_names(kind: type[Record]) -> frozenset[str]:
+    """Looked up once per kind, since that takes longer than the rest of the look at a record."""
+    if kind not in _names:
+        _names[kind] = frozenset(field.name for field in fields(kind))
+    return _names[kind]
+
+
+def _unknown_fields(record: Record) -> dict[str, Any]:
+    """What was in the JSON of this record and belongs to no field of it."""
+    known, kind = _field_names(type(record)), type(record)
+    return {name: part for name, part in vars(record).items() if name not in known and not hasattr(kind, name)}
+
+
+def _has_unknown_fields(value: Any) -> bool:
+    """Whether this record, or one in it, has a field that this version does not know."""
+    if isinstance(value, Record):
+        if len(vars(value)) > len(_field_names(type(value))) and _unknown_fields(value):
+            return True
+        return any(_has_unknown_fields(part) for part in vars(value).values() if type(part) not in _PLAIN)
+    if isinstance(value, tuple):
+        return any(_has_unknown_fields(part) for part in value if type(part) not in _PLAIN)
+    return isinstance(value, dict) and any(map(_has_unknown_fields, value.values()))
+
+
+_PLAIN = {int, float, str, bool, type(None)}
+
+
+def _with_unknown_fields(value: Any, plain: Any) -> Any:
+    """`plain`, the JSON of `value`, with the fields that its records keep from another version."""
+    if isinstance(value, Record):
+        known = {name: _with_unknown_fields(getattr(value, name), part) for name, part in plain.items()}
+        return {**known, **_unknown_fields(value)}
+    if isinstance(value, tuple):
+        return [_with_unknown_fields(part, other) for part, other in zip(value, plain, strict=True)]
+    if isinstance(value, dict):
+        return {name: _with_unknown_fields(part, plain[name]) for name, part in zip(plain, value.values(), strict=True)}
+    return plain
 
 
 _adapters: dict[type, TypeAdapter[Any]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
+from critbatch.records import SCHEMA_VERSION, VERSION_FIELD
 from critbatch.replica import Replica
 from critbatch.sharded import ShardedReplica, put_back, whole_optimizer_state, whole_state
 from critbatch.task import Task
@@ -50,6 +52,7 @@ def state_of(run: Resumable) -> dict[str, Any]:
     model = whole_state(run.model)
     model.update(averaged_statistics(model, run.shard))
     return {
+        VERSION_FIELD: SCHEMA_VERSION,
         "identity": _identity(run),
         "ledger": run.ledger.to_plain(),
         "phase": run.walk.index,
@@ -83,6 +86,12 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
 
 
 def _restore(run: Resumable, state: dict[str, Any]) -> None:
+    if (version := state.get(VERSION_FIELD, 0)) > SCHEMA_VERSION:
+        warnings.warn(
+            f"{run.checkpoint} was written by a later version of critbatch (format {version}, known here is "
+            f"{SCHEMA_VERSION}): the run goes on with what is known here.",
+            stacklevel=4,
+        )
     found, here = state["identity"], _identity(run)
     other = [
         f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value

@@ -57,7 +57,7 @@ def load_solution(path: Path, device: torch.device) -> tuple[str, Solution, dict
     remedy = f"give a {SUFFIX} file that `critbatch train` wrote"
     state = load_file(file, device, remedy=remedy)
     name, solution, weights = (state.get(key) for key in ("task", "solution", "model"))
-    if len(state) != 3 or not isinstance(name, str) or not isinstance(solution, str) or not _is_state(weights):
+    if not isinstance(name, str) or not isinstance(solution, str) or not _is_state(weights):
         raise UserError(f"{file} holds no weights of a run: {remedy}.")
     return name, _solution(solution, file, remedy), weights
 

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from critbatch.records import Outcome, Record, Run, Setting, Target
+from critbatch.records import VERSION_FIELD, Outcome, Record, Run, Setting, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Terms(Record):
     @property
     def digest(self) -> str:
         told = json.loads(self.to_json())
-        del told["parts"], told["judged_by"]
+        del told["parts"], told["judged_by"], told[VERSION_FIELD]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
