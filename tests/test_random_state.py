@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import critbatch.training
-from critbatch.budget import Budget, Progress
+from critbatch.budget import Budget
 from critbatch.campaigns.sweep import sweep
 from critbatch.evaluation import Evaluation
 from critbatch.measure.noise import noise
 from critbatch.plan import Plan
-from critbatch.progress import Display
+from critbatch.progress import Display, Progress
 from critbatch.random_state import RandomState, seeded, seeded_on_cpu
 from critbatch.recipes import RECIPES
 from critbatch.records import Run

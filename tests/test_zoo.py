@@ -19,7 +19,7 @@ from critbatch.records import Quantity
 from critbatch.zoo.find import find_task
 from critbatch.zoo.image_sets import CIFAR10_SCALE
 from critbatch.zoo.models import CNN, MLP, he_normal
-from critbatch.zoo.resnet import Block, ResNet
+from critbatch.zoo.resnet import ResidualBlock, ResNet
 from critbatch.zoo.sets import SETS
 from critbatch.zoo.standardize import Standardize, to_indices
 from critbatch.zoo.tasks import TASKS, windows
@@ -84,7 +84,7 @@ def test_resnet_20_has_the_size_and_depth_that_the_paper_gives() -> None:
 
 
 def test_a_shortcut_that_halves_takes_every_second_pixel_and_adds_empty_channels() -> None:
-    block = Block(2, 4, stride=2).eval()
+    block = ResidualBlock(2, 4, stride=2).eval()
     nn.init.zeros_(block.second.weight)
     images = torch.rand(1, 2, 6, 6)
     found = block(images)

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 OUTPUT_FOLDER = Path("critbatch-out")
-LONGEST_SHOWN = 60
+MOST_CHARACTERS_SHOWN = 60
 LARGEST_INTEGER = (1 << 63) - 1  # that a tensor or a database holds
 LONGEST_NAME, LONGEST_PATH = 255, 4096  # in bytes, of Linux and macOS
 
@@ -47,7 +47,7 @@ def as_path(place: str | os.PathLike[str]) -> Path:
         if len(raw) >= LONGEST_PATH or max(map(len, raw.split(b"/"))) > LONGEST_NAME:
             raise ValueError("it is too long")
     except ValueError as error:
-        shown = f"{os.fspath(place)!r:.{LONGEST_SHOWN}}"
+        shown = f"{os.fspath(place)!r:.{MOST_CHARACTERS_SHOWN}}"
         raise UserError(f"{shown} cannot be the name of a file ({error}): give another path.") from None
     return Path(place)
 
@@ -64,9 +64,9 @@ def as_file_name(name: str) -> str:
     'my-task-b'
     """
     clean = re.sub(r"[^\w.]+", "-", name).strip("-.") or "task"
-    if len(clean) <= LONGEST_SHOWN:
+    if len(clean) <= MOST_CHARACTERS_SHOWN:
         return clean
-    return f"{clean[:LONGEST_SHOWN]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"{clean[:MOST_CHARACTERS_SHOWN]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def checked_call(function: Callable[P, R]) -> Callable[P, R]:
@@ -143,7 +143,7 @@ def shown(value: Any) -> str:
         text = re.sub(r"\s+", " ", repr(value))
     except Exception:
         return type(value).__name__
-    return text if len(text) <= LONGEST_SHOWN else type(value).__name__
+    return text if len(text) <= MOST_CHARACTERS_SHOWN else type(value).__name__
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

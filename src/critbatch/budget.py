@@ -1,4 +1,4 @@
-"""How far a run may go, and how far it has come."""
+"""How far a run may go."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from critbatch.arguments import check_fields
 from critbatch.errors import UserError
-from critbatch.records import CurvePoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +53,3 @@ def seconds_to_tell(budget: float) -> float:
     (4.5, 10.0, 72.0)
     """
     return max(SHARE_TO_TELL * budget, min(MOST_TO_TELL, LEAST_TO_TELL * budget))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What a display may show of a run: `epochs` is where its plan ends."""
-
-    step: int
-    epoch: float
-    epochs: float
-    seconds: float
-    point: CurvePoint

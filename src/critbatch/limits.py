@@ -29,7 +29,7 @@ MOST_SEED = 2**32 - 1
 MOST_VALUES = 10_000
 """In a list of batch sizes, seeds or devices."""
 
-LONGEST_SHOWN = 30  # digits
+MOST_DIGITS_SHOWN = 30  # digits
 
 
 @dataclass(frozen=True)
@@ -173,4 +173,4 @@ def _is_count(value: Any) -> bool:
 def _shown(value: Any) -> str:
     digits = int(int(value).bit_length() * 0.30103) + 1
     # Python refuses to write numbers of thousands of digits.
-    return f"1e{digits - 1}" if digits > LONGEST_SHOWN else str(int(value))
+    return f"1e{digits - 1}" if digits > MOST_DIGITS_SHOWN else str(int(value))

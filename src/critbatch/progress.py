@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from critbatch.budget import Progress
+    from critbatch.records import CurvePoint
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -27,6 +27,17 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a display may show of a run: `epochs` is where its plan ends."""
+
+    step: int
+    epoch: float
+    epochs: float
+    seconds: float
+    point: CurvePoint
 
 
 @dataclass(frozen=True, kw_only=True)

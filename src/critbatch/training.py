@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from critbatch.arguments import as_path, checked_arguments, checked_call
 from critbatch.batches import Cursor, training_source, validation_source
-from critbatch.budget import NO_BUDGET, Budget, Progress
+from critbatch.budget import NO_BUDGET, Budget
 from critbatch.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from critbatch.device import as_device, is_out_of_memory, pick_device, wait_for
 from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
@@ -29,6 +29,7 @@ from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
 from critbatch.plan_checks import refuse_misfits, refuse_single_examples
+from critbatch.progress import Progress
 from critbatch.random_state import RandomState, seeded
 from critbatch.records import Outcome, Run, Target
 from critbatch.replica import Replica

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
 
 # A reader such as optuna-dashboard may hold the file for a moment.
-SECONDS_TO_WAIT = 60.0
+BUSY_TIMEOUT_SECONDS = 60.0
 JOURNAL = "journal://"
 LONGEST_SAID = 80
 # Where the attributes of studies and trials are read.
@@ -60,7 +60,7 @@ def open_database(folder: Path, file: str, url: str | None) -> Database:
             exclusive = by_file(_beside(path))
             with exclusive():
                 # Given as a function, since not every path can be written as a URL.
-                connect = partial(sqlite3.connect, path, timeout=SECONDS_TO_WAIT, check_same_thread=False)
+                connect = partial(sqlite3.connect, path, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
                 return Database(_open("sqlite:///store.sqlite", {"creator": connect}), where, exclusive)
         if url.startswith(JOURNAL):
             path = Path(url.removeprefix(JOURNAL))
@@ -84,7 +84,7 @@ def open_to_read(place: Path | str) -> Database:
             # What a killed process has left half written is undone by whoever opens the file, if he may write.
             mode = "rw" if os.access(place, os.W_OK) else "ro"
             name = f"{place.absolute().as_uri()}?mode={mode}"
-            connect = partial(sqlite3.connect, name, uri=True, timeout=SECONDS_TO_WAIT, check_same_thread=False)
+            connect = partial(sqlite3.connect, name, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
             return Database(_open("sqlite:///store.sqlite", {"creator": connect}, made=True), where, nullcontext)
         file = Path(place.removeprefix(JOURNAL)) if place.startswith(JOURNAL) else _file_of(place)
         if file is not None and not file.is_file():

@@ -16,7 +16,7 @@ from typing import Any
 Exclusive = Callable[[], AbstractContextManager[None]]
 
 NAME = "critbatch"
-SECONDS_TO_WAIT = 600
+LOCK_TIMEOUT_SECONDS = 600
 _NUMBER = int.from_bytes(hashlib.sha256(NAME.encode()).digest()[:7], "big")
 
 # POSIX locks are those of a process: threads of one are kept apart by this.
@@ -46,7 +46,7 @@ def by_server(url: str) -> Exclusive | None:
 
     words: dict[str, tuple[str, str, dict[str, Any]]] = {
         "postgresql": ("SELECT pg_advisory_lock(:n)", "SELECT pg_advisory_unlock(:n)", {"n": _NUMBER}),
-        "mysql": (f"SELECT GET_LOCK(:n, {SECONDS_TO_WAIT})", "SELECT RELEASE_LOCK(:n)", {"n": NAME}),
+        "mysql": (f"SELECT GET_LOCK(:n, {LOCK_TIMEOUT_SECONDS})", "SELECT RELEASE_LOCK(:n)", {"n": NAME}),
     }
     words["mariadb"] = words["mysql"]
     kind = make_url(url).get_backend_name()

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import torch
 
-from critbatch.budget import Budget, Progress
+from critbatch.budget import Budget
 from critbatch.campaigns.halving import PARTS, WHOLE, Report, standing
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.terms import Key
 from critbatch.evaluation import Evaluation
+from critbatch.progress import Progress
 from critbatch.records import Run
 from critbatch.study_records import Question
 from critbatch.task import Task

@@ -9,12 +9,13 @@ from dataclasses import replace
 import torch
 
 from critbatch.arguments import checked_call
-from critbatch.budget import Budget, Progress
+from critbatch.budget import Budget
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
 from critbatch.phases import NOISE_PIECES
+from critbatch.progress import Progress
 from critbatch.provenance import Stopwatch
 from critbatch.random_state import seeded
 from critbatch.recipes import find_recipe, usual_rate

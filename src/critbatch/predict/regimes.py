@@ -20,7 +20,7 @@ from critbatch.study_records import Regime, TradeOff
 
 PERFECT = 5 / 6
 MAXIMAL = 1 / 6
-ROUNDING = 1e-9
+SLOPE_ROUNDING = 1e-9
 
 
 def regimes(steps: Mapping[int, float], trade_off: TradeOff | None) -> dict[int, Regime | None]:
@@ -71,9 +71,9 @@ def _by_law(size: int, trade_off: TradeOff) -> Regime | None:
 
 
 def _of_slope(slope: float) -> Regime:
-    if slope >= PERFECT - ROUNDING:
+    if slope >= PERFECT - SLOPE_ROUNDING:
         return Regime.PERFECT_SCALING
-    return Regime.MAXIMAL_PARALLELISM if slope <= MAXIMAL + ROUNDING else Regime.DIMINISHING_RETURNS
+    return Regime.MAXIMAL_PARALLELISM if slope <= MAXIMAL + SLOPE_ROUNDING else Regime.DIMINISHING_RETURNS
 
 
 def _measured_slopes(steps: Mapping[int, float]) -> dict[int, float]:

@@ -60,7 +60,7 @@ def plotted(
     end = max(x for line in drawn for x, _ in line.points) or 1.0
     names = {0: write(high), (height - 2) // 2: write(high - (high - low) / 2), height - 2: write(low)}
     margin = max(map(columns_of, names.values()))
-    cells = _cells(drawn, width - margin - 2, height - 1, end=end, low=low, high=high, level=level)
+    cells = _plot_cells(drawn, width - margin - 2, height - 1, end=end, low=low, high=high, level=level)
     rows = []
     for number, row in enumerate(cells):
         name = names.get(number, "")
@@ -73,7 +73,7 @@ def plotted(
     return rows
 
 
-def _cells(
+def _plot_cells(
     lines: Sequence[Line], columns: int, rows: int, *, end: float, low: float, high: float, level: float | None
 ) -> list[list[tuple[str, str]]]:
     def dot_of(y: float) -> int:

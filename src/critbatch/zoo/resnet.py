@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from critbatch.zoo.models import he_normal
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions of 3x3 with batch normalization, and a shortcut without weights (option A).
 
     Where the block halves the image and widens the channels, the shortcut takes every second pixel and sets the new
@@ -52,7 +52,7 @@ class ResNet(nn.Module):
         narrow = 16
         for wide in (16, 32, 64):
             for _ in range(n):
-                blocks.append(Block(narrow, wide, stride=1 if narrow == wide else 2))
+                blocks.append(ResidualBlock(narrow, wide, stride=1 if narrow == wide else 2))
                 narrow = wide
         self.blocks = nn.Sequential(*blocks)
         self.head = he_normal(nn.Linear(narrow, classes), gain=1.0)

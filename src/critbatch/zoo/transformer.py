@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Causal self-attention, then two linear layers with GELU, each after a layer norm and added to its input.
 
     (batch, tokens, width) to the same.
@@ -73,7 +73,7 @@ class GPT(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         self.positions = Positions(context, width)
-        self.blocks = nn.Sequential(*(Block(width, heads=heads) for _ in range(layers)))
+        self.blocks = nn.Sequential(*(TransformerBlock(width, heads=heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, vocabulary, bias=False)
         nn.init.normal_(self.positions.weight, std=0.02)

@@ -38,7 +38,7 @@ def claims_overview(lecture: Lecture, voice: Voice) -> Picture | None:
     named: set[Holds] = set()
     for i, (chosen, log) in enumerate(panels):
         statements = [statement for _, (_, statement) in chosen]
-        _panel(figure, i, len(panels), _across(statements, voice, log=log), names, voice)
+        _effects_panel(figure, i, len(panels), _across(statements, voice, log=log), names, voice)
         _add(figure, i, lecture, statements, [place for place, _ in chosen], voice, named)
     figure.update_layout(
         meta={"narrow": _stacked(len(panels)), "taller": 1.5, "narrow_taller": 1.1 + 0.8 * len(panels)}
@@ -55,7 +55,7 @@ def effects_picture(lecture: Lecture, statements: Sequence[Statement], title: st
     figure = go.Figure(layout={"template": LOOK})
     log = told[0].measure is Measure.RATIO
     names = [subject_name(statement, voice) for statement in told]
-    _panel(figure, 0, 1, _across(told, voice, log=log), names, voice)
+    _effects_panel(figure, 0, 1, _across(told, voice, log=log), names, voice)
     _add(figure, 0, lecture, told, [float(row) for row in range(len(told))], voice, set())
     return Picture(title, voice("alt_effects", n=len(told)), figure)
 
@@ -96,7 +96,9 @@ def _name(axis: str, i: int) -> str:
     return axis if i == 0 else f"{axis}{i + 1}"
 
 
-def _panel(figure: go.Figure, i: int, of: int, across: dict[str, Any], names: Sequence[str], voice: Voice) -> None:
+def _effects_panel(
+    figure: go.Figure, i: int, of: int, across: dict[str, Any], names: Sequence[str], voice: Voice
+) -> None:
     width = (1 - GAP * (of - 1)) / of
     x, y = _name("x", i), _name("y", i)
     # The rows of a panel on the right, or of one claim, are named by their ticks alone.

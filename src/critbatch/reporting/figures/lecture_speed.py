@@ -25,12 +25,12 @@ SYMBOLS = ("circle", "square", "diamond", "star")
 
 def update_and_epoch(speeds: Sequence[Speed], voice: Voice, *, log: bool) -> tuple[Picture, Picture] | None:
     """Both panels on linear axes, as in the lecture, or on logarithmic ones."""
-    update = _panel(speeds, voice, per_epoch=False, log=log)
-    epoch = _panel(speeds, voice, per_epoch=True, log=log)
+    update = _speed_panel(speeds, voice, per_epoch=False, log=log)
+    epoch = _speed_panel(speeds, voice, per_epoch=True, log=log)
     return (update, epoch) if update is not None and epoch is not None else None
 
 
-def _panel(speeds: Sequence[Speed], voice: Voice, *, per_epoch: bool, log: bool) -> Picture | None:
+def _speed_panel(speeds: Sequence[Speed], voice: Voice, *, per_epoch: bool, log: bool) -> Picture | None:
     told = [(speed, timed(speed)) for speed in speeds if timed(speed)]
     if not told:
         return None

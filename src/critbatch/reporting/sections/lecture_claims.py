@@ -82,7 +82,7 @@ PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
 def lecture_section(lecture: Lecture, voice: Voice) -> Section:
     """Every claim with its verdict and its finding, then all effects in one picture."""
     header = tuple(voice(key) for key in ("column_lecture_claim", "column_verdict", "column_finding"))
-    rows = tuple(_row(lecture, claim, voice) for claim in lecture.claims)
+    rows = tuple(_claim_row(lecture, claim, voice) for claim in lecture.claims)
     blocks: list[Block] = [Table(voice("lecture_caption"), header, rows, wraps=True)]
     picture = claims_overview(lecture, voice)
     blocks += [Chart(picture, voice("lecture_overview_note"))] if picture is not None else []
@@ -90,7 +90,7 @@ def lecture_section(lecture: Lecture, voice: Voice) -> Section:
     return Section("lecture", voice("section_lecture"), tuple(blocks))
 
 
-def _row(lecture: Lecture, claim: Claim, voice: Voice) -> tuple[Cell, ...]:
+def _claim_row(lecture: Lecture, claim: Claim, voice: Voice) -> tuple[Cell, ...]:
     name = voice("lecture_number", number=number_of(claim.name), claim=voice(f"lecture_claim_{claim.name}"))
     return (
         Cell(name, target=section_of(claim.name)),

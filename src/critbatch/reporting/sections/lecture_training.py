@@ -67,7 +67,7 @@ def both_blocks(lecture: Lecture, claim: Claim, voice: Voice) -> list[Block]:
         "column_train_metric",
         "column_validation_metric",
     )
-    rows = tuple(_row(row, small, voice) for row in lecture.recipes)
+    rows = tuple(_recipe_row(row, small, voice) for row in lecture.recipes)
     told = [
         estimate
         for row in lecture.recipes
@@ -77,7 +77,7 @@ def both_blocks(lecture: Lecture, claim: Claim, voice: Voice) -> list[Block]:
     return [*blocks, Table(voice("lecture_recipes_caption"), header, rows, notes(told, voice), wraps=True)]
 
 
-def _row(row: RecipeRow, small: int, voice: Voice) -> tuple[Cell, ...]:
+def _recipe_row(row: RecipeRow, small: int, voice: Voice) -> tuple[Cell, ...]:
     marks = (voice("mark_baseline"),) if is_base(row, small) else ()
     rate = row.learning_rate
     return (

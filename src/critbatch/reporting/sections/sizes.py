@@ -51,7 +51,7 @@ def sizes_table(findings: Findings, voice: Voice) -> Table:
         marks = (voice("mark_best"),) if soonest is not None and size.batch_size == soonest.batch_size else ()
         row = [
             Cell(voice.count(size.batch_size), marks=marks),
-            *([_rate(size, voice)] if rated else []),
+            *([_rate_cell(size, voice)] if rated else []),
             *([Cell(voice.options(size.options) or "–")] if chosen else []),
             *([] if findings.in_epochs else [_steps(size, voice)]),
             *([_number(size.epochs, voice.about, voice)] if told["epochs"] else []),
@@ -93,7 +93,7 @@ def brief_table(findings: Findings, voice: Voice) -> Table:
     return Table(voice("sizes_caption"), tuple(voice(key) for key in header), tuple(rows))
 
 
-def _rate(size: SizeResult, voice: Voice) -> Cell:
+def _rate_cell(size: SizeResult, voice: Voice) -> Cell:
     if size.learning_rate is None:
         return Cell("–")
     usable = voice.span(*size.usable_rates, voice.about) if size.usable_rates else ""
