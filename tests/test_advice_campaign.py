@@ -20,7 +20,7 @@ from critbatch.errors import UserError
 from critbatch.predict.clock_check import with_check
 from critbatch.progress import Display
 from critbatch.records import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
-from critbatch.reporting import summary
+from critbatch.reporting.text import summary
 from critbatch.task import Task, accuracy
 from critbatch.training import Training
 from simulated_world import World, affine, made

@@ -32,8 +32,8 @@ from critbatch.predict.clock_check import (
     with_check,
 )
 from critbatch.records import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
-from critbatch.reporting import summary
 from critbatch.reporting.answers import answer
+from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
 from simulated_clock import Disturbance, SimulatedSteps, timed
 

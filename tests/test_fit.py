@@ -19,7 +19,7 @@ from critbatch.errors import UserError
 from critbatch.predict.point_units import in_one_unit
 from critbatch.predict.points_file import read_points
 from critbatch.record_files import load_records
-from critbatch.reporting import summary
+from critbatch.reporting.text import summary
 from critbatch.study_records import Fit, GoalPoint, Regime
 
 TABLES = Path(__file__).parent / "points"

@@ -16,13 +16,14 @@ import pytest
 import torch
 
 import critbatch
-from critbatch import device, limits
+from critbatch import arguments as limits
+from critbatch import device
+from critbatch.arguments import LIMITS, LISTS, MOST_VALUES, check_counts, process_limit, thread_limit
 from critbatch.batches import Source
 from critbatch.campaigns.crew import Crew
 from critbatch.campaigns.pool import Pool
 from critbatch.cli.main import app, main
 from critbatch.errors import UserError
-from critbatch.limits import LIMITS, LISTS, MOST_VALUES, check_counts, process_limit, thread_limit
 from critbatch.measure.herd import Herd
 from critbatch.measure.highest import Box, sharpness_in
 from critbatch.plan import Phase

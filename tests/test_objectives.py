@@ -23,7 +23,7 @@ from critbatch.predict.objectives import (
 )
 from critbatch.predict.time_to_target import Posterior
 from critbatch.records import AccuracyCheck, CurvePoint, Estimate, Goal, Objective, Run
-from critbatch.reporting import summary
+from critbatch.reporting.text import summary
 from critbatch.scale_records import ScalePoint
 from sample_records import advice
 from simulated_world import World, affine, made

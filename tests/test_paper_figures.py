@@ -27,10 +27,10 @@ import sample_records as sample
 import sample_studies
 from critbatch.errors import UserError
 from critbatch.records import Record
-from critbatch.reporting import figure, paper_fonts
+from critbatch.reporting import paper_fonts
 from critbatch.reporting.blocks import Chapter, Chart
 from critbatch.reporting.chapters import chapter
-from critbatch.reporting.figures import FIGURES
+from critbatch.reporting.figures import FIGURES, figure
 from critbatch.reporting.figures.theme import BLUE, INK, LOOK, PAPER, RED
 from critbatch.reporting.paper_figures import paper_figure
 from critbatch.reporting.paper_fonts import Fonts, fonts_for

@@ -9,7 +9,7 @@ import pytest
 
 import sample_records as sample
 from critbatch.records import Estimate, Outcome, Record
-from critbatch.reporting import figure
+from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.runs import learning_curves
 from critbatch.reporting.figures.steps import steps_to_target
 from critbatch.reporting.readings import at_epoch, scores_at_equal_epochs, soonest_settings, thin

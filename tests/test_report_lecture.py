@@ -18,9 +18,10 @@ from critbatch.predict.claims import claims_of
 from critbatch.predict.published_keskar import PUBLISHED
 from critbatch.record_files import load_records, save_record
 from critbatch.records import Record
-from critbatch.reporting import REASONS, WORDS, figure, summary, write_report
+from critbatch.reporting import write_report
 from critbatch.reporting.blocks import Block, Cell, Table, Verdict
 from critbatch.reporting.chapters import chapter
+from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.lecture_partition import batches_of, partition_picture
 from critbatch.reporting.figures.lecture_paths import paths_picture
 from critbatch.reporting.figures.lecture_recipes import recipes_picture
@@ -28,7 +29,9 @@ from critbatch.reporting.figures.lecture_speed import update_and_epoch
 from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.lecture_answers import lecture_lines
 from critbatch.reporting.lecture_readings import STATEMENTS, deciding, effect_text, finding, stated
+from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
+from critbatch.reporting.words import REASONS, WORDS
 from html_page import written
 
 EN, ZH = Voice("en"), Voice("zh")

@@ -15,10 +15,13 @@ from critbatch.loss_records import Eigenvalue, Standing
 from critbatch.measure.standing import TRIES
 from critbatch.record_files import file_part, file_stem, load_records, save_record
 from critbatch.records import Estimate, NoiseScale, Record
-from critbatch.reporting import REASONS, figure, summary, write_report
+from critbatch.reporting import write_report
+from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.noise import noise_by_layer
 from critbatch.reporting.figures.sharp_rise import sharpness_and_rise
+from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
+from critbatch.reporting.words import REASONS
 from html_page import written
 
 EN, ZH = Voice("en"), Voice("zh")

@@ -24,9 +24,10 @@ from critbatch.predict.links import LINKS
 from critbatch.predict.published_clusters import FAMILIES
 from critbatch.record_files import load_records, save_record
 from critbatch.records import Advice, Estimate, Speed
-from critbatch.reporting import figure, summary
+from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.scale import efficiencies, parts_of_step, sync_times
 from critbatch.reporting.sections.scale import SOURCES
+from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
 from critbatch.scale_records import Communication, Scale, StepMeasurement
 from html_page import written

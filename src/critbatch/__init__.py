@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from critbatch.measure.shift import shift
     from critbatch.measure.speed import speed
     from critbatch.monitor import Monitor
-    from critbatch.optimizers import LAMB, LARS
+    from critbatch.optimizers.lamb import LAMB
+    from critbatch.optimizers.lars import LARS
     from critbatch.records import Objective, Quantity, Target
     from critbatch.reporting import write_report as report
     from critbatch.schedulers import EpochScheduler
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
     from critbatch.zoo.flips_and_crops import flips_and_crops
 
 _PLACES = {
-    "LAMB": "optimizers:LAMB",
-    "LARS": "optimizers:LARS",
+    "LAMB": "optimizers.lamb:LAMB",
+    "LARS": "optimizers.lars:LARS",
     "AdaScale": "adascale:AdaScale",
     "Augmentation": "augmentation:Augmentation",
     "Budget": "budget:Budget",

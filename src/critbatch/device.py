@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from critbatch.arguments import check_count, thread_limit
 from critbatch.errors import UserError, first_line
-from critbatch.limits import check_count, thread_limit
 from critbatch.machine import describe_host, host_memory_bytes
 from critbatch.records import Machine
 

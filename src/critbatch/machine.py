@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from critbatch.limits import host_memory_bytes as host_memory_bytes
+from critbatch.arguments import host_memory_bytes as host_memory_bytes
 from critbatch.records import Machine
 
 

@@ -16,8 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.limits import check_counts
 from critbatch.monitor_hooks import (
     ExampleHooks,
     GradientHooks,

@@ -39,7 +39,8 @@ from critbatch.errors import UserError
 from critbatch.recipes import plan_of
 from critbatch.record_files import KINDS, NAMES, load_records, save_record
 from critbatch.records import Advice, Record, Speed
-from critbatch.reporting import summary, write_report
+from critbatch.reporting import write_report
+from critbatch.reporting.text import summary
 from critbatch.solutions import save_solution, solution_of
 from critbatch.zoo.readers import read_characters, read_cifar10, read_cifar100, read_idx, read_text
 from tiny import tiny_task

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import torch
 
+from critbatch.arguments import check_count, process_limit
 from critbatch.campaigns.memory_kills import ran_out_of_memory
 from critbatch.campaigns.order import Order
 from critbatch.campaigns.store import Store
@@ -21,7 +22,6 @@ from critbatch.campaigns.worker import USER_ERROR
 from critbatch.campaigns.worker_process import End, WorkerProcess
 from critbatch.errors import UserError
 from critbatch.interruption import Interruption
-from critbatch.limits import check_count, process_limit
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STOP = 60.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from critbatch.arguments import as_file_name, checked_call, output_folder
+from critbatch.arguments import as_file_name, checked_call, output_folder, process_limit
 from critbatch.campaigns.lecture_campaign import LectureCampaign
 from critbatch.campaigns.lecture_jobs import EVALUATION
 from critbatch.campaigns.lecture_networks import refuse_unknown
@@ -18,7 +18,6 @@ from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.lecture_records import ClaimName, Lecture
-from critbatch.limits import process_limit
 from critbatch.progress import Display
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task

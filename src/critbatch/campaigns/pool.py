@@ -17,8 +17,8 @@ from typing import Any, Self
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend.utils import kill_process_tree
 
+from critbatch.arguments import check_count, process_limit
 from critbatch.errors import UserError
-from critbatch.limits import check_count, process_limit
 from critbatch.progress import Display
 
 SECONDS_TO_END = 20.0

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.limits import check_counts
 
 
 class Command(TyperCommand):

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from critbatch.record_files import blamed_on_records, load_records, save_record
 from critbatch.records import Record
-from critbatch.reporting import summary, write_report
+from critbatch.reporting import write_report
+from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
 
 

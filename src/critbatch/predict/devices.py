@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+from critbatch.arguments import MOST_DEVICES
 from critbatch.errors import UserError
-from critbatch.limits import MOST_DEVICES
 from critbatch.predict.all_reduce import nodes_of, sync_seconds
 from critbatch.predict.cluster import Compute, compute_of, slowdown_seconds, step_seconds_on, waiting_seconds
 from critbatch.predict.cluster_fit import LEVEL, StepFit

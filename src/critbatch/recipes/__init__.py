@@ -7,8 +7,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
+from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.limits import check_counts
 from critbatch.plan import Plan
 from critbatch.recipes.about import About
 from critbatch.recipes.adam import ABOUT as _ADAM

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from critbatch.learning_rate import slow_start
-from critbatch.optimizers import RMSpropWarmUp
+from critbatch.optimizers.rmsprop_warm_up import RMSpropWarmUp
 from critbatch.plan import NormStatistics, Phase, Plan
 from critbatch.recipes.about import About
 from critbatch.scaling import scale_linearly

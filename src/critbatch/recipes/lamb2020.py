@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from critbatch.learning_rate import join, linear_decay, ramp
-from critbatch.optimizers import LAMB
+from critbatch.optimizers.lamb import LAMB
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
 from critbatch.scaling import scale_by_root
