@@ -33,7 +33,7 @@ from critbatch.device import describe_machine
 from critbatch.measure.speed import speed as measure_speed
 from critbatch.predict.knee import step_seconds_at
 from critbatch.provenance import Stopwatch
-from critbatch.records import Advice, Estimate, Speed, SpeedPoint
+from critbatch.records.core import Advice, Estimate, Speed, SpeedPoint
 
 FIXED = (64, 256, 1024)
 # Of the searches, by clock; the checks of an advice take the two that follow.

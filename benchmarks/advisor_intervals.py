@@ -27,7 +27,7 @@ from advisor_tasks import case_of
 from advisor_truth import Runner
 from critbatch.predict import choice, recommend, time_to_target
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import Run, Speed, TimePoint
+from critbatch.records.core import Run, Speed, TimePoint
 
 FACTORS = (1.0, 1.5, 2.0, 2.5, 3.0)
 

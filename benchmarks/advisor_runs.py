@@ -27,7 +27,7 @@ from critbatch.evaluation import Evaluation
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.prior import Prior
 from critbatch.predict.time_to_target import Posterior, fit
-from critbatch.records import Advice, Outcome, Run, Setting, Speed, Target
+from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
 from critbatch.task import Task
 from critbatch.training import Training
 

@@ -16,7 +16,7 @@ from advisor_truth import BASE, PATIENCE, RESULTS
 from critbatch.examples import Examples
 from critbatch.predict.knee import step_seconds_at, throughput_knee
 from critbatch.recipes import usual_rate
-from critbatch.records import Speed
+from critbatch.records.core import Speed
 
 NEVER = math.inf
 GRID_SIZES, GRID_RUNGS = 4, (-4, -2, 0, 2, 4)

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from critbatch.records import Quantity
+from critbatch.records.core import Quantity
 from critbatch.zoo.models import CNN, MLP
 from critbatch.zoo.transformer import GPT
 

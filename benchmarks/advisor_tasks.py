@@ -25,7 +25,7 @@ from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation
 from critbatch.examples import Examples
 from critbatch.recipes import plan_of, usual_rate
-from critbatch.records import Target
+from critbatch.records.core import Target
 from critbatch.task import Task
 from critbatch.training import Training
 from critbatch.zoo.places import data_folder, find_file

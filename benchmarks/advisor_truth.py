@@ -30,7 +30,7 @@ from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation
 from critbatch.predict.choice import two_digits
 from critbatch.recipes import plan_of
-from critbatch.records import CurvePoint, Target
+from critbatch.records.core import CurvePoint, Target
 from critbatch.task import Task
 from critbatch.training import Training
 

@@ -23,7 +23,7 @@ from scipy.optimize import curve_fit
 from critbatch.machine import describe_host
 from critbatch.predict.predictions import predict_runs, run_ends
 from critbatch.predict.trade_off import fit_trade_off
-from critbatch.study_records import GoalPoint
+from critbatch.records.study import GoalPoint
 
 RESULT = Path(__file__).parent / "results" / "fit-coverage.json"
 SMALLEST = 8

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from critbatch.records import Advice, Estimate, Speed, TimePoint
+from critbatch.records.core import Advice, Estimate, Speed, TimePoint
 
 RESULTS = Path(__file__).parent / "results"
 

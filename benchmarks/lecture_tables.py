@@ -10,9 +10,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from critbatch.lecture_records import Holds, Lecture
 from critbatch.predict.published_keskar import PUBLISHED
-from critbatch.records import Estimate
+from critbatch.records.claims import Holds, Lecture
+from critbatch.records.core import Estimate
 from critbatch.reporting.lecture_readings import found, network_name, number_of, open_reasons, verdict
 from critbatch.reporting.voice import Voice
 

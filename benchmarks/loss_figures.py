@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from critbatch.loss_records import Escape, Shift, SolutionSharpness
-from critbatch.records import Noise, NoiseScale
+from critbatch.records.core import Noise, NoiseScale
+from critbatch.records.loss_surface import Escape, Shift, SolutionSharpness
 from critbatch.reporting.voice import significant
 
 RESULTS = Path(__file__).parent / "results"

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from critbatch.loss_records import Sharpness, Shift
 from critbatch.measure.landscape import landscape
 from critbatch.measure.shift import shift
+from critbatch.records.loss_surface import Sharpness, Shift
 from critbatch.solutions import SUFFIX, load_solution, model_with
 from critbatch.zoo.find import find_task
 

@@ -30,7 +30,7 @@ import sample_records as sample  # noqa: E402
 import sample_scale as scale  # noqa: E402
 import sample_studies as studies  # noqa: E402
 from critbatch.device import describe_machine  # noqa: E402
-from critbatch.records import Record  # noqa: E402
+from critbatch.records.core import Record  # noqa: E402
 from critbatch.reporting import page, write_report  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"

@@ -37,7 +37,7 @@ from critbatch.predict.cluster_fit import fit_constants
 from critbatch.predict.links import measured_link
 from critbatch.predict.published_clusters import FAMILIES, GOYAL, PUBLISHED, PublishedCluster
 from critbatch.provenance import Stopwatch
-from critbatch.scale_records import Algorithm, Communication, Constants, StepMeasurement
+from critbatch.records.scaling import Algorithm, Communication, Constants, StepMeasurement
 from overhead import Spread
 
 CPU = torch.device("cpu")

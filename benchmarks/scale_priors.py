@@ -27,8 +27,8 @@ from critbatch.predict.cluster import Compute
 from critbatch.predict.links import LINKS
 from critbatch.predict.published_clusters import FAMILIES, PublishedCluster
 from critbatch.provenance import Stopwatch
-from critbatch.records import Estimate
-from critbatch.scale_records import Constants, Link, StepMeasurement
+from critbatch.records.core import Estimate
+from critbatch.records.scaling import Constants, Link, StepMeasurement
 from scale import published
 
 PRIORS = ("EFFICIENCY", "JOINING", "DELAY", "SLOWDOWN")

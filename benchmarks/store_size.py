@@ -37,8 +37,8 @@ from critbatch.campaigns.trials import PIECE, new_trial, trial_states
 from critbatch.device import describe_machine
 from critbatch.evaluation import Evaluation
 from critbatch.provenance import Stopwatch
-from critbatch.records import CurvePoint, Outcome, Run
-from critbatch.study_records import Question, Study
+from critbatch.records.core import CurvePoint, Outcome, Run
+from critbatch.records.study import Question, Study
 from critbatch.zoo.find import find_task
 
 HERE = Path(__file__).parent

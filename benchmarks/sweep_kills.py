@@ -30,8 +30,8 @@ import torch
 
 from critbatch.campaigns.stored_studies import shelves, stored_studies
 from critbatch.device import describe_machine
-from critbatch.records import Run
-from critbatch.study_records import Study
+from critbatch.records.core import Run
+from critbatch.records.study import Study
 from postgres_server import postgres
 from sweep_kill_shots import OF_JOURNAL, OF_SQL
 

@@ -10,8 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from critbatch.records import Estimate
-from critbatch.study_records import BudgetPoint, BudgetReading, Spent, Study
+from critbatch.records.core import Estimate
+from critbatch.records.study import BudgetPoint, BudgetReading, Spent, Study
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("digits-mlp", "mnist-mlp", "fashion-cnn")

@@ -6,7 +6,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 
-from critbatch.records import Record
+from critbatch.records.core import Record
 from critbatch.reporting import write_report
 
 

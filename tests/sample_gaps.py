@@ -11,7 +11,7 @@ import sample_records as sample
 import sample_scale
 import sample_studies
 import sample_study_gaps
-from critbatch.records import Advice, Outcome, Record, SpeedPoint
+from critbatch.records.core import Advice, Outcome, Record, SpeedPoint
 
 RECORDS: dict[str, Record] = {
     "advice": sample.advice(),

@@ -9,7 +9,7 @@ from random import Random
 import sample_loss_records as losses
 import sample_records as sample
 import sample_studies as studies
-from critbatch.lecture_records import (
+from critbatch.records.claims import (
     Better,
     Claim,
     ClaimName,
@@ -26,7 +26,7 @@ from critbatch.lecture_records import (
     Statement,
     SummaryRow,
 )
-from critbatch.records import Estimate, Outcome, Record
+from critbatch.records.core import Estimate, Outcome, Record
 
 TASK, SMALL, LARGE = "digits-mlp", 16, 1437
 EPOCHS = {

@@ -6,7 +6,8 @@ import math
 from dataclasses import replace
 
 import sample_records as sample
-from critbatch.loss_records import (
+from critbatch.records.core import Estimate, LayerNoise, Noise, NoiseScale, Record
+from critbatch.records.loss_surface import (
     BatchGradients,
     Box,
     CriticalPoint,
@@ -29,7 +30,6 @@ from critbatch.loss_records import (
     SolutionSharpness,
     Standing,
 )
-from critbatch.records import Estimate, LayerNoise, Noise, NoiseScale, Record
 
 SMALL = Solution(
     label="sgd, B=64, lr=0.025, seed 0", recipe="sgd", batch_size=64, learning_rate=0.025, seed=0, steps=900

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from critbatch.monitor_records import MonitorAdvice
+
 from critbatch.predict.other_sizes import advise_from_noise
 from critbatch.predict.step_curve import step_curve
 from critbatch.records import NoiseScale

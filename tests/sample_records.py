@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from critbatch.records import (
+from critbatch.records.core import (
     Advice,
     Crossing,
     CurvePoint,
@@ -28,7 +28,7 @@ from critbatch.records import (
     Target,
     TimePoint,
 )
-from critbatch.study_records import Question, Study
+from critbatch.records.study import Question, Study
 
 HOSTILE = "<script>alert(1)</script><b>bold</b> \"quoted\" %{x} </script> #{7*7} {{ 7*7 }} & 'more'"
 EXAMPLES = 1437

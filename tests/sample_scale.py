@@ -8,15 +8,8 @@ import sample_records as sample
 from critbatch.predict.devices import WORTH, Outlook, worth_until
 from critbatch.predict.links import LINKS, measured_link
 from critbatch.predict.steps_law import law_of
-from critbatch.records import Estimate, Record, Speed
-from critbatch.scale_records import (
-    Communication,
-    CommunicationPoint,
-    Constants,
-    Scale,
-    StepMeasurement,
-    StepsLaw,
-)
+from critbatch.records.core import Estimate, Record, Speed
+from critbatch.records.scaling import Communication, CommunicationPoint, Constants, Scale, StepMeasurement, StepsLaw
 
 LAW = law_of(sample.advice())
 DEVICES = (1, 2, 4, 8, 16, 32, 64)

@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 
 import sample_records as sample
-from critbatch.records import Estimate, Outcome, Record
-from critbatch.study_records import (
+from critbatch.records.core import Estimate, Outcome, Record
+from critbatch.records.study import (
     Analysis,
     BudgetPoint,
     BudgetReading,

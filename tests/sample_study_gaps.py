@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sample_records as sample
-from critbatch.records import Estimate, Outcome, Record
-from critbatch.study_records import GoalPoint, SizeResult
+from critbatch.records.core import Estimate, Outcome, Record
+from critbatch.records.study import GoalPoint, SizeResult
 from sample_studies import (
     BARE,
     BARE_FIT,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from critbatch.predict.prior import Prior
 from critbatch.predict.recommend import Proposal, advise_record, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import fit
-from critbatch.records import Advice, Outcome, Run
+from critbatch.records.core import Advice, Outcome, Run
 from simulated_world import FIRST_LOSS, PROVENANCE, TARGET, World
 
 DRAWS = 256

@@ -18,7 +18,7 @@ from critbatch.measure.rounds import Rounds
 from critbatch.measure.speed import settled
 from critbatch.measure.timed_steps import Parts, Visit
 from critbatch.predict.clock_check import with_check
-from critbatch.records import Speed
+from critbatch.records.core import Speed
 from sample_records import PROVENANCE
 from tiny import tiny_task
 

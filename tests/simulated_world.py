@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from critbatch.predict.law import Array
-from critbatch.records import (
+from critbatch.records.core import (
     Crossing,
     CurvePoint,
     Estimate,

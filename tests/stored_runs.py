@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from critbatch.campaigns.terms import Key
-from critbatch.records import CurvePoint, Outcome, Quantity, Run, Target
+from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
 
 TARGET = Target(quantity=Quantity.VALIDATION_LOSS, value=0.5)
 

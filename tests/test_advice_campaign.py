@@ -19,7 +19,7 @@ from critbatch.campaigns.store import Store
 from critbatch.errors import UserError
 from critbatch.predict.clock_check import with_check
 from critbatch.progress import Display
-from critbatch.records import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
+from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
 from critbatch.reporting.text import summary
 from critbatch.task import Task, accuracy
 from critbatch.training import Training

@@ -10,7 +10,7 @@ from critbatch.campaigns import race
 from critbatch.campaigns.advise import advise
 from critbatch.errors import UserError
 from critbatch.progress import Display
-from critbatch.records import Advice, Outcome, Quantity, Target
+from critbatch.records.core import Advice, Outcome, Quantity, Target
 from critbatch.task import accuracy
 from tiny import tiny_task
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from critbatch.records import Outcome, Quantity, Speed, Target
+from critbatch.records.core import Outcome, Quantity, Speed, Target
 from simulated_world import TARGET, World
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from critbatch.errors import UserError
 from critbatch.predict.all_reduce import Traffic, all_reduce_seconds, halving_doubling, nodes_of, ring, sync_seconds
 from critbatch.predict.links import LINKS, OTHER_NAMES, find_link
 from critbatch.predict.published_clusters import GOYAL
-from critbatch.scale_records import Algorithm, Constants, Link
+from critbatch.records.scaling import Algorithm, Constants, Link
 
 LINK = Link(name="test", latency_seconds=1e-5, bytes_per_second=1e9, latency_source="given", bandwidth_source="given")
 BYTES = 1_000_000.0

@@ -12,8 +12,8 @@ from critbatch.predict.analysis import analyse, analyse_points
 from critbatch.predict.goal_points import tried_by_runs, usable_rates
 from critbatch.predict.regimes import perfect_until, regimes, useful_until
 from critbatch.predict.trade_off import fit_trade_off
-from critbatch.records import CurvePoint, Outcome, Quantity, Run, Target
-from critbatch.study_records import BudgetReading, GoalPoint, Regime, Spent
+from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
+from critbatch.records.study import BudgetReading, GoalPoint, Regime, Spent
 
 TARGET = Target(quantity=Quantity.VALIDATION_METRIC, value=0.9)
 EXAMPLES = 50_000

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.atomic_files import STALE_SECONDS, atomic_replacement, write_file
 from critbatch.errors import UserError
+from critbatch.records.io import STALE_SECONDS, atomic_replacement, write_file
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,7 +35,7 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
 def test_a_process_killed_in_the_middle_leaves_the_old_file(tmp_path: Path, kind: signal.Signals) -> None:
     path = write_file(tmp_path / "record.json", "old")
     code = (
-        "import os, sys; from pathlib import Path; from critbatch.atomic_files import atomic_replacement\n"
+        "import os, sys; from pathlib import Path; from critbatch.records.io import atomic_replacement\n"
         f"with atomic_replacement(Path({str(path)!r})) as part:\n"
         f"    part.write_bytes(b'ne'); os.kill(os.getpid(), {int(kind)})"
     )
@@ -78,7 +78,7 @@ def test_content_and_folder_are_synced_before_and_after_the_file_takes_its_place
 
 def test_a_file_has_the_rights_that_other_new_files_have(tmp_path: Path) -> None:
     code = (
-        "import os; from pathlib import Path; from critbatch.atomic_files import write_file\n"
+        "import os; from pathlib import Path; from critbatch.records.io import write_file\n"
         f"os.umask(0o027); write_file(Path({str(tmp_path / 'record.json')!r}), 'text')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -124,7 +124,7 @@ def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path) 
 def test_text_is_utf_8_whatever_the_locale(tmp_path: Path) -> None:
     text = "批大小 \ud800"
     code = (
-        "from pathlib import Path; from critbatch.atomic_files import write_file; import locale\n"
+        "from pathlib import Path; from critbatch.records.io import write_file; import locale\n"
         "assert 'utf' not in locale.getpreferredencoding(False).lower()\n"
         f"write_file(Path({str(tmp_path / 'record.json')!r}), {text!a})"
     )

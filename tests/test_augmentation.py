@@ -27,7 +27,7 @@ from critbatch.gradient_noise import noise_scale
 from critbatch.learning_rate import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import sgd
-from critbatch.records import Outcome
+from critbatch.records.core import Outcome
 from critbatch.task import Task
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task

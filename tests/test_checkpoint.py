@@ -18,8 +18,8 @@ from critbatch.budget import Budget
 from critbatch.checkpoint import load_checkpoint, load_file, previous_of, remove_checkpoint, save_checkpoint
 from critbatch.cli.main import main
 from critbatch.errors import UserError
-from critbatch.loss_records import Solution
 from critbatch.recipes import sgd
+from critbatch.records.loss_surface import Solution
 from critbatch.solutions import load_model, load_solution, save_solution
 from critbatch.task import Task
 from critbatch.training import Training

@@ -12,7 +12,15 @@ import pytest
 
 import sample_records
 import sample_studies
-from critbatch.lecture_records import (
+from critbatch.predict.claims import claims_of, joined
+from critbatch.predict.claims_on_minima import on_generalization
+from critbatch.predict.claims_on_training import on_both, on_choice, on_noise, on_optimization
+from critbatch.predict.claims_on_updates import on_batches, on_paths, on_time
+from critbatch.predict.effects import difference, judged, judged_even, mean, mean_ratio, ratio
+from critbatch.predict.paired import network_pair, paired_end, validation_at
+from critbatch.predict.recipe_rows import recipe_row, untuned_row
+from critbatch.predict.summary_table import on_summary, summary_table
+from critbatch.records.claims import (
     Better,
     ClaimName,
     DirectionSpread,
@@ -23,16 +31,8 @@ from critbatch.lecture_records import (
     Paths,
     RecipeRow,
 )
-from critbatch.loss_records import Escape, EscapeCount
-from critbatch.predict.claims import claims_of, joined
-from critbatch.predict.claims_on_minima import on_generalization
-from critbatch.predict.claims_on_training import on_both, on_choice, on_noise, on_optimization
-from critbatch.predict.claims_on_updates import on_batches, on_paths, on_time
-from critbatch.predict.effects import difference, judged, judged_even, mean, mean_ratio, ratio
-from critbatch.predict.paired import network_pair, paired_end, validation_at
-from critbatch.predict.recipe_rows import recipe_row, untuned_row
-from critbatch.predict.summary_table import on_summary, summary_table
-from critbatch.records import Estimate, Outcome, Run
+from critbatch.records.core import Estimate, Outcome, Run
+from critbatch.records.loss_surface import Escape, EscapeCount
 
 HELD, NOT_HELD, UNDECIDED = Holds.HELD, Holds.NOT_HELD, Holds.UNDECIDED
 

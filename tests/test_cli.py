@@ -15,8 +15,8 @@ import pytest
 from critbatch.cli.main import app, main
 from critbatch.cli.options import whole_numbers
 from critbatch.errors import UserError
-from critbatch.records import Noise, Outcome, Run, Speed
-from critbatch.study_records import Study
+from critbatch.records.core import Noise, Outcome, Run, Speed
+from critbatch.records.study import Study
 
 TASK_FILE = """
 import torch

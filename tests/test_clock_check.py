@@ -31,7 +31,7 @@ from critbatch.predict.clock_check import (
     untimed,
     with_check,
 )
-from critbatch.records import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
+from critbatch.records.core import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
 from critbatch.reporting.answers import answer
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice

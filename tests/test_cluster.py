@@ -26,8 +26,8 @@ from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.links import LINKS
 from critbatch.predict.published_clusters import FAMILIES, GOYAL, LAMB, PUBLISHED, PublishedCluster
 from critbatch.predict.steps_law import given_law, law_of, steps_at
-from critbatch.records import Estimate, Speed, SpeedPoint
-from critbatch.scale_records import Algorithm, Constants, ScalePoint, StepMeasurement
+from critbatch.records.core import Estimate, Speed, SpeedPoint
+from critbatch.records.scaling import Algorithm, Constants, ScalePoint, StepMeasurement
 from sample_scale import CONSTANTS
 
 SPEED = sample.speed()

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.loss_records import CriticalPoint, Eigenvalue, Escape, Standing
 from critbatch.measure.critical_point import look
 from critbatch.measure.escape import binomial
 from critbatch.measure.herd import Herd
 from critbatch.measure.standing import View, standing
 from critbatch.measure.surface import Surface
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
+from critbatch.records.loss_surface import CriticalPoint, Eigenvalue, Escape, Standing
 from critbatch.task import Task
 from critbatch.zoo.surfaces import Place
 from tiny import tiny_task

@@ -15,13 +15,13 @@ from torch.autograd.function import once_differentiable
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.loss_records import Curvature, Mode
 from critbatch.measure.density import spectral_density
 from critbatch.measure.lanczos import Krylov, extremes
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import Surface
 from critbatch.measure.trace import hutch_plus_plus
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
+from critbatch.records.loss_surface import Curvature, Mode
 from critbatch.task import Task
 from critbatch.zoo.transformer import GPT
 from tiny import tiny_task

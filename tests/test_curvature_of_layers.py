@@ -14,7 +14,7 @@ from critbatch.errors import UserError
 from critbatch.measure.herd import Herd
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import Surface
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 
 WORDS, WIDTH = 6, 4

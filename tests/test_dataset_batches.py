@@ -21,7 +21,7 @@ from critbatch.dataset_batches import DatasetBatches, Fault
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.recipes import sgd
-from critbatch.records import Outcome
+from critbatch.records.core import Outcome
 from critbatch.task import Task
 from critbatch.training import train
 from tiny import blobs, tiny_task

@@ -14,7 +14,7 @@ from critbatch.device import is_out_of_memory
 from critbatch.errors import UserError
 from critbatch.measure.speed import speed
 from critbatch.recipes import sgd
-from critbatch.records import Outcome
+from critbatch.records.core import Outcome
 from critbatch.task import Task
 from critbatch.training import train
 from tiny import tiny_task

@@ -20,7 +20,7 @@ from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.plan import Plan
 from critbatch.recipes import RECIPES, sgd
-from critbatch.records import Run
+from critbatch.records.core import Run
 from critbatch.replica import with_last
 from critbatch.run_clock import RunClock
 from critbatch.task import Task

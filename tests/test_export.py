@@ -17,10 +17,10 @@ from critbatch.campaigns.store import Store
 from critbatch.campaigns.stored_studies import stored_studies
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
-from critbatch.record_files import save_record
-from critbatch.records import Outcome, Run
+from critbatch.records.core import Outcome, Run
+from critbatch.records.io import save_record
+from critbatch.records.study import Study
 from critbatch.reporting import write_report
-from critbatch.study_records import Study
 from stored_runs import run_of
 from test_store import KEY, TERMS
 from tiny import tiny_task

@@ -18,9 +18,9 @@ from critbatch.cli.main import main
 from critbatch.errors import UserError
 from critbatch.predict.point_units import in_one_unit
 from critbatch.predict.points_file import read_points
-from critbatch.record_files import load_records
+from critbatch.records.io import load_records
+from critbatch.records.study import Fit, GoalPoint, Regime
 from critbatch.reporting.text import summary
-from critbatch.study_records import Fit, GoalPoint, Regime
 
 TABLES = Path(__file__).parent / "points"
 MIN_STEPS, CRITICAL = 300.0, 200.0

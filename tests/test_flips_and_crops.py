@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from critbatch import flips_and_crops
 from critbatch.augmentation import epoch_draws
 from critbatch.errors import UserError
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 from critbatch.zoo.find import find_task
 from critbatch.zoo.image_sets import CIFAR10_SCALE

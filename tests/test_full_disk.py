@@ -13,7 +13,7 @@ from critbatch.campaigns.export import export
 from critbatch.campaigns.sweep import sweep
 from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.errors import UserError
-from critbatch.record_files import save_record
+from critbatch.records.io import save_record
 from critbatch.reporting import write_report
 from stored_runs import states_in
 from test_sweep import Watcher, numbers, unbroken  # noqa: F401

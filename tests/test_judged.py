@@ -10,7 +10,7 @@ from critbatch.predict.judged import judged, seen_until
 from critbatch.predict.planned import prior_from, rung_near, told_by, with_decay
 from critbatch.predict.time_to_target import fit
 from critbatch.predict.way import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
-from critbatch.records import CurvePoint, Outcome, Quantity, Run, Target
+from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
 from simulated_world import TARGET, World, made
 
 EASIER = Target(quantity=Quantity.VALIDATION_LOSS, value=0.6)

@@ -32,7 +32,7 @@ from critbatch.errors import UserError
 from critbatch.measure.speed import doublings
 from critbatch.predict.clock_check import with_check
 from critbatch.progress import Display
-from critbatch.records import Estimate, Speed, SpeedPoint
+from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.task import Task
 from tiny import tiny_task
 

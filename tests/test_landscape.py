@@ -11,11 +11,11 @@ from torch import nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.loss_records import Landscape, Mode, Shift
 from critbatch.measure.landscape import filter_normalized
 from critbatch.measure.recomputed import recompute_batch_norm
 from critbatch.measure.shifted import changes_for
 from critbatch.measure.surface import Surface
+from critbatch.records.loss_surface import Landscape, Mode, Shift
 from tiny import blobs, tiny_task
 
 TASK = tiny_task(dtype=torch.float64)

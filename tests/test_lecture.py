@@ -23,15 +23,15 @@ from critbatch.campaigns.lecture_size import LONG_EPOCHS, sizes_for, two_sizes
 from critbatch.campaigns.lecture_told import partitions
 from critbatch.campaigns.pool import Job, Pool
 from critbatch.errors import UserError
-from critbatch.lecture_records import ClaimName, Holds, Lecture
 from critbatch.measure.paths import paths
 from critbatch.measure.speed import speed
 from critbatch.predict.claims_on_minima import on_minima
 from critbatch.predict.claims_on_training import on_noise, on_optimization
 from critbatch.predict.claims_on_updates import on_batches
 from critbatch.progress import Display
-from critbatch.record_files import load_records, save_record
-from critbatch.records import ClockCheck, Quantity, Speed, Target
+from critbatch.records.claims import ClaimName, Holds, Lecture
+from critbatch.records.core import ClockCheck, Quantity, Speed, Target
+from critbatch.records.io import load_records, save_record
 from critbatch.task import Task
 from critbatch.zoo.patients import PATIENTS, START, closeness, patients_line
 from critbatch.zoo.surfaces import squared_error

@@ -15,7 +15,7 @@ import processes
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.monitor import Monitor
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
 from tiny import tiny_task
 
 TASK = tiny_task(dtype=torch.float64)

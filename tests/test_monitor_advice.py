@@ -13,10 +13,10 @@ from torch import Tensor, nn
 import sample_records as sample
 from critbatch.errors import UserError
 from critbatch.monitor import Monitor
-from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.other_sizes import advise_from_noise, critical_batch_size
 from critbatch.predict.step_curve import step_curve
-from critbatch.records import Estimate, NoiseScale
+from critbatch.records.core import Estimate, NoiseScale
+from critbatch.records.monitor import MonitorAdvice
 from critbatch.reporting.voice import Voice
 
 NOISE = NoiseScale(gradient_norm2=1.0, covariance_trace=400.0, pairs=100, low=350.0, high=460.0)

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from critbatch.errors import UserError
 from critbatch.monitor import Monitor
 from critbatch.monitor_sizes import AmbiguousSizeError, Evidence, ExampleCounter, agreed_size
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
 
 B, T = 8, 5
 ROWS, STEPS = torch.zeros(B, T, 3), torch.zeros(T, B, 3)

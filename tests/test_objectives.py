@@ -22,9 +22,9 @@ from critbatch.predict.objectives import (
     up_to,
 )
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import AccuracyCheck, CurvePoint, Estimate, Goal, Objective, Run
+from critbatch.records.core import AccuracyCheck, CurvePoint, Estimate, Goal, Objective, Run
+from critbatch.records.scaling import ScalePoint
 from critbatch.reporting.text import summary
-from critbatch.scale_records import ScalePoint
 from sample_records import advice
 from simulated_world import World, affine, made
 

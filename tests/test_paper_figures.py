@@ -26,7 +26,7 @@ import sample_loss_records as sample_loss
 import sample_records as sample
 import sample_studies
 from critbatch.errors import UserError
-from critbatch.records import Record
+from critbatch.records.core import Record
 from critbatch.reporting import paper_fonts
 from critbatch.reporting.blocks import Chapter, Chart
 from critbatch.reporting.chapters import chapter

@@ -9,7 +9,7 @@ import pytest
 from critbatch.predict.law import failure_probability
 from critbatch.predict.prior import PRIORS, Prior, average_noise, measured_noise, prior_for
 from critbatch.predict.time_to_target import fit
-from critbatch.records import NoisePoint, NoiseScale, Run
+from critbatch.records.core import NoisePoint, NoiseScale, Run
 from simulated_world import made
 
 

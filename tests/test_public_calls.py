@@ -21,8 +21,8 @@ from critbatch.cli import main
 from critbatch.cli import options as o
 from critbatch.cli.app import app
 from critbatch.errors import UserError
-from critbatch.loss_records import Mode
 from critbatch.recipes import RECIPES, plan_of
+from critbatch.records.loss_surface import Mode
 from critbatch.training import Training
 from tiny import tiny_task
 

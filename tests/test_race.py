@@ -14,7 +14,7 @@ from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
 from critbatch.predict.way import part_of_the_way
 from critbatch.recipes import sgd
-from critbatch.records import CurvePoint, Outcome, Quantity, Target
+from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
 from critbatch.training import Training
 from tiny import tiny_task
 

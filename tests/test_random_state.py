@@ -27,8 +27,8 @@ from critbatch.plan import Plan
 from critbatch.progress import Display, Progress
 from critbatch.random_state import RandomState, seeded, seeded_on_cpu
 from critbatch.recipes import RECIPES
-from critbatch.records import Run
-from critbatch.study_records import Study
+from critbatch.records.core import Run
+from critbatch.records.study import Study
 from critbatch.task import Task
 from critbatch.training import Training, train
 from tiny import blobs, tiny_plan, tiny_task

@@ -14,7 +14,7 @@ from critbatch.fresh_model import fresh_model
 from critbatch.growth import Growth
 from critbatch.plan import NormStatistics, Plan
 from critbatch.recipes import ABOUT, RECIPES, goyal2017, lamb2020, lars2017, plan_of, settings_from, sgd, smith2017
-from critbatch.records import NoisePoint, NoiseScale
+from critbatch.records.core import NoisePoint, NoiseScale
 from critbatch.step import Step
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task

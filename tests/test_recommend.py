@@ -12,7 +12,7 @@ from critbatch.errors import UserError
 from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, time_points, within
 from critbatch.predict.recommend import advise_record, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import fit
-from critbatch.records import Advice, Estimate, Outcome, Run, SpeedPoint, TimePoint
+from critbatch.records.core import Advice, Estimate, Outcome, Run, SpeedPoint, TimePoint
 from simulated_world import PROVENANCE, TARGET, World, affine, made
 
 

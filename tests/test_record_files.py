@@ -9,8 +9,8 @@ import pytest
 
 import sample_loss_records
 from critbatch.errors import UserError
-from critbatch.record_files import load_records, save_record
-from critbatch.records import SCHEMA_VERSION, Advice, Record, Run, Speed
+from critbatch.records.core import SCHEMA_VERSION, Advice, Record, Run, Speed
+from critbatch.records.io import load_records, save_record
 from critbatch.reporting import write_report
 from sample_records import advice, noise, run, speed
 

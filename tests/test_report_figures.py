@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 import sample_records as sample
-from critbatch.records import Estimate, Outcome, Record
+from critbatch.records.core import Estimate, Outcome, Record
 from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.runs import learning_curves
 from critbatch.reporting.figures.steps import steps_to_target

@@ -25,8 +25,8 @@ import sample_records as sample
 import sample_studies
 from critbatch.cli.main import main
 from critbatch.errors import UserError
-from critbatch.record_files import KINDS, save_record
-from critbatch.records import Record
+from critbatch.records.core import Record
+from critbatch.records.io import KINDS, save_record
 from critbatch.reporting import pdf, write_report
 from critbatch.reporting.blocks import Block, Chart, Charts, Facts, Table
 from critbatch.reporting.chapters import chapter

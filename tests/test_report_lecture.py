@@ -13,11 +13,11 @@ import pytest
 
 import sample_lectures as lectures
 import sample_records as sample
-from critbatch.lecture_records import Better, Claim, ClaimName, Holds, Lecture, Partition
 from critbatch.predict.claims import claims_of
 from critbatch.predict.published_keskar import PUBLISHED
-from critbatch.record_files import load_records, save_record
-from critbatch.records import Record
+from critbatch.records.claims import Better, Claim, ClaimName, Holds, Lecture, Partition
+from critbatch.records.core import Record
+from critbatch.records.io import load_records, save_record
 from critbatch.reporting import write_report
 from critbatch.reporting.blocks import Block, Cell, Table, Verdict
 from critbatch.reporting.chapters import chapter

@@ -10,7 +10,7 @@ import pytest
 
 import sample_lectures
 import sample_records as sample
-from critbatch.lecture_records import Holds
+from critbatch.records.claims import Holds
 from critbatch.reporting import write_report
 from critbatch.reporting.lecture_readings import counted, verdict
 from critbatch.reporting.voice import Voice

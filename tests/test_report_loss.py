@@ -11,10 +11,10 @@ import pytest
 
 import sample_loss_records as sample
 from critbatch.errors import UserError
-from critbatch.loss_records import Eigenvalue, Standing
 from critbatch.measure.standing import TRIES
-from critbatch.record_files import file_part, file_stem, load_records, save_record
-from critbatch.records import Estimate, NoiseScale, Record
+from critbatch.records.core import Estimate, NoiseScale, Record
+from critbatch.records.io import file_part, file_stem, load_records, save_record
+from critbatch.records.loss_surface import Eigenvalue, Standing
 from critbatch.reporting import write_report
 from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.noise import noise_by_layer

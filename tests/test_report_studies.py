@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import sample_records as sample
 import sample_studies as studies
 import sample_study_gaps as gaps
-from critbatch.records import Estimate, Outcome, Record
+from critbatch.records.core import Estimate, Outcome, Record
+from critbatch.records.study import Analysis, Fit, Regime, SizeResult, Spent, Study, TradeOff
 from critbatch.reporting import write_report
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.claims import Trend, claim, lag, trend
@@ -24,7 +25,6 @@ from critbatch.reporting.findings import findings
 from critbatch.reporting.plain_table import width
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Analysis, Fit, Regime, SizeResult, Spent, Study, TradeOff
 from html_page import written
 
 EN, ZH = Voice("en"), Voice("zh")

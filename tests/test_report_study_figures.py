@@ -9,6 +9,7 @@ import pytest
 
 import sample_records as sample
 import sample_studies as studies
+from critbatch.records.study import Fit, Regime, Study
 from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.budgets import three_budgets
 from critbatch.reporting.figures.rates import best_rates
@@ -16,7 +17,6 @@ from critbatch.reporting.figures.trade_off import steps_against_examples
 from critbatch.reporting.findings import Findings, findings
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Fit, Regime, Study
 
 EN = Voice("en")
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 import sample_records as sample
-from critbatch.lecture_records import ClaimName, Holds
-from critbatch.loss_records import Box, Mode, Standing
-from critbatch.records import Estimate, Goal, NoiseScale, Outcome, Record
+from critbatch.records.claims import ClaimName, Holds
+from critbatch.records.core import Estimate, Goal, NoiseScale, Outcome, Record
+from critbatch.records.loss_surface import Box, Mode, Standing
+from critbatch.records.study import Regime, Search, Spent
 from critbatch.reporting import words
 from critbatch.reporting.claims import Trend
 from critbatch.reporting.sentences.figures import BUTTONS
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice, significant
 from critbatch.reporting.words import REASONS, WORDS
-from critbatch.study_records import Regime, Search, Spent
 from sample_gaps import MISSING, RECORDS, bare_advice, hostile
 
 SOURCE = Path(__file__).parents[1] / "src" / "critbatch"

@@ -22,14 +22,14 @@ from critbatch.measure.joint_step import joint_step
 from critbatch.measure.scale import BUCKET, FIRST_BUCKET, buckets_of, gradient_bytes
 from critbatch.predict.links import LINKS
 from critbatch.predict.published_clusters import FAMILIES
-from critbatch.record_files import load_records, save_record
-from critbatch.records import Advice, Estimate, Speed
+from critbatch.records.core import Advice, Estimate, Speed
+from critbatch.records.io import load_records, save_record
+from critbatch.records.scaling import Communication, Scale, StepMeasurement
 from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.scale import efficiencies, parts_of_step, sync_times
 from critbatch.reporting.sections.scale import SOURCES
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Communication, Scale, StepMeasurement
 from html_page import written
 from processes import run
 from tiny import tiny_task

@@ -10,7 +10,7 @@ from critbatch.predict import prior
 from critbatch.predict.knee import throughput_knee
 from critbatch.predict.recommend import advise_record
 from critbatch.predict.time_to_target import fit
-from critbatch.records import Advice, Run
+from critbatch.records.core import Advice, Run
 from simulated_campaign import Campaign, campaign
 from simulated_world import PROVENANCE, TARGET, any_world
 

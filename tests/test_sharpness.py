@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.loss_records import Box, Mode, Sharpness
 from critbatch.measure.highest import _columns, sharpness_in
 from critbatch.measure.surface import Surface
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
+from critbatch.records.loss_surface import Box, Mode, Sharpness
 from critbatch.task import Task
 from critbatch.zoo.surfaces import Place
 from tiny import tiny_task

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 import sample_records as sample
 from critbatch.predict.snippets import snippets
 from critbatch.recipes import plan_of
-from critbatch.records import Advice, Setting, TimePoint
+from critbatch.records.core import Advice, Setting, TimePoint
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.voice import Voice
 from tiny import blobs, tiny_task

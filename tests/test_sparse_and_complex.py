@@ -15,7 +15,7 @@ from critbatch.measure.speed import speed
 from critbatch.noise_meter import NoiseMeter
 from critbatch.plan import Plan
 from critbatch.recipes import sgd
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.squared_norms import squares
 from critbatch.step import Step
 from critbatch.task import Task

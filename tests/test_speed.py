@@ -26,7 +26,7 @@ from critbatch.measure.speed import doublings, median_interval, speed
 from critbatch.measure.timed_steps import Parts, TimedSteps, Visit
 from critbatch.plan import Plan
 from critbatch.recipes import adam, sgd
-from critbatch.records import Estimate, Quantity, Speed, Target
+from critbatch.records.core import Estimate, Quantity, Speed, Target
 from critbatch.step import Step
 from critbatch.task import Task
 

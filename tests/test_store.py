@@ -19,7 +19,7 @@ from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Brief, Key, Terms, score
 from critbatch.campaigns.trials import PIECE
 from critbatch.errors import UserError
-from critbatch.records import Crossing, Outcome, Run
+from critbatch.records.core import Crossing, Outcome, Run
 from stored_runs import TARGET, point, run_of, states_in
 
 TERMS = Terms(

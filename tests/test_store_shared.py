@@ -15,7 +15,7 @@ from critbatch.campaigns import presence
 from critbatch.campaigns.journal import open_journal
 from critbatch.campaigns.presence import Presence, new_name
 from critbatch.campaigns.store import Store
-from critbatch.records import Run
+from critbatch.records.core import Run
 from stored_runs import run_of
 from test_store import KEY, TERMS
 

@@ -18,8 +18,8 @@ from critbatch.campaigns.widening import MOST_RUNGS, rate_of
 from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, usual_rate
-from critbatch.records import Outcome, Run
-from critbatch.study_records import Study
+from critbatch.records.core import Outcome, Run
+from critbatch.records.study import Study
 from stored_runs import states_in
 from tiny import tiny_task
 

@@ -16,8 +16,8 @@ from critbatch.campaigns import worker_process
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.progress import Display
-from critbatch.records import Outcome, Run
-from critbatch.study_records import Study
+from critbatch.records.core import Outcome, Run
+from critbatch.records.study import Study
 from stored_runs import states_in
 from test_sweep import numbers
 from tiny import tiny_task

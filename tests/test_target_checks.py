@@ -19,7 +19,7 @@ from critbatch.campaigns.lecture import lecture
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.records import Outcome, Quantity, Target
+from critbatch.records.core import Outcome, Quantity, Target
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task, accuracy
 from critbatch.training import train

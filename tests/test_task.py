@@ -20,7 +20,7 @@ from critbatch.dataset_batches import fetch
 from critbatch.errors import UserError
 from critbatch.examples import Examples, as_data
 from critbatch.fingerprints import short_hash
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task, accuracy, cross_entropy
 from critbatch.zoo.standardize import Standardize
 

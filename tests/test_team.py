@@ -19,7 +19,7 @@ from critbatch.errors import UserError
 from critbatch.learning_rate import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import plan_of, sgd
-from critbatch.records import Outcome, Run
+from critbatch.records.core import Outcome, Run
 from critbatch.task import Task
 from critbatch.training import Training, train
 from tiny import tiny_plan, tiny_task

@@ -10,7 +10,7 @@ from critbatch.errors import UserError
 from critbatch.predict.law import failure_probability, log_saturation, log_slowdown
 from critbatch.predict.prior import PRIORS
 from critbatch.predict.time_to_target import SLOW_SIDE, Posterior, fit
-from critbatch.records import Law, Outcome, Run
+from critbatch.records.core import Law, Outcome, Run
 from simulated_world import TARGET, World, made
 
 

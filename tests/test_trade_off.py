@@ -17,7 +17,7 @@ from critbatch.predict.law_fit import fit_law
 from critbatch.predict.predictions import predict_runs
 from critbatch.predict.trade_off import FittedTradeOff, fit_trade_off
 from critbatch.predict.wider_law import DRIFT_SPREAD, EXPONENT_SPREAD, TUNING, fit_wider_law, log_steps
-from critbatch.study_records import GoalPoint
+from critbatch.records.study import GoalPoint
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 from fit_coverage import (

@@ -17,7 +17,7 @@ from critbatch.evaluation import Evaluation
 from critbatch.learning_rate import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import RECIPES, adam, sgd
-from critbatch.records import Outcome, Quantity, Run, Target
+from critbatch.records.core import Outcome, Quantity, Run, Target
 from critbatch.step import Step
 from critbatch.task import Task, accuracy, cross_entropy
 from critbatch.training import Training, train

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from critbatch.record_files import load_records
 
 from critbatch import Target, find_task, load_model
 from critbatch.budget import Budget
@@ -16,7 +17,6 @@ from critbatch.campaigns.advice_campaign import AdviceCampaign
 from critbatch.campaigns.sweep import sweep
 from critbatch.evaluation import Evaluation
 from critbatch.recipes import plan_of
-from critbatch.record_files import load_records
 from critbatch.records import Advice, Outcome, Quantity, Run, Speed
 from critbatch.reporting import write_report
 from critbatch.training import Training

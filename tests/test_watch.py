@@ -20,17 +20,17 @@ import pytest
 from rich.console import Console
 
 from critbatch.campaigns.held import is_held
-from critbatch.campaigns.look_records import Look
 from critbatch.campaigns.looking import Watch
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key
 from critbatch.cli.main import main
-from critbatch.records import Outcome
+from critbatch.records.core import Outcome
+from critbatch.records.monitor import Look
+from critbatch.records.study import Question, Study
 from critbatch.reporting.plain_table import width as columns_of
 from critbatch.reporting.terminal_plot import BRAILLE, Line, plotted
 from critbatch.reporting.voice import Voice
 from critbatch.reporting.watching import view
-from critbatch.study_records import Question, Study
 from sample_records import speed
 from stored_runs import TARGET, run_of
 from test_cli import TASK_FILE

@@ -17,8 +17,8 @@ from critbatch.campaigns.stock import Stock
 from critbatch.campaigns.terms import Brief, Key
 from critbatch.campaigns.widening import rate_of
 from critbatch.errors import UserError
-from critbatch.records import Outcome, Quantity, Target
-from critbatch.study_records import Question
+from critbatch.records.core import Outcome, Quantity, Target
+from critbatch.records.study import Question
 from tiny import tiny_task
 
 TASK = tiny_task()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.records import Quantity
+from critbatch.records.core import Quantity
 from critbatch.zoo.find import find_task
 from critbatch.zoo.image_sets import CIFAR10_SCALE
 from critbatch.zoo.models import CNN, MLP, he_normal

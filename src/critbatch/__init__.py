@@ -11,8 +11,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from critbatch.monitor_records import MonitorAdvice
-from critbatch.records import Record
 from critbatch.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from critbatch.monitor import Monitor
     from critbatch.optimizers.lamb import LAMB
     from critbatch.optimizers.lars import LARS
-    from critbatch.records import Objective, Quantity, Target
+    from critbatch.records.core import Objective, Quantity, Target
     from critbatch.reporting import write_report as report
     from critbatch.schedulers import EpochScheduler
     from critbatch.solutions import load_model
@@ -59,10 +57,10 @@ _PLACES = {
     "Evaluation": "evaluation:Evaluation",
     "Examples": "examples:Examples",
     "Monitor": "monitor:Monitor",
-    "Objective": "records:Objective",
+    "Objective": "records.core:Objective",
     "Order": "batches:Order",
-    "Quantity": "records:Quantity",
-    "Target": "records:Target",
+    "Quantity": "records.core:Quantity",
+    "Target": "records.core:Target",
     "Task": "task:Task",
     "UserError": "errors:UserError",
     "accuracy": "task:accuracy",
@@ -141,15 +139,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, *_ROOMS])
-
-
-def _paint(record: Record, style: str, language: str) -> Any:
-    return import_module("critbatch.reporting.paper_door").painted(record, style, language)
-
-
-def _tell(advice: MonitorAdvice, language: str) -> str:
-    return str(import_module("critbatch.reporting.monitor_text").monitor_text(advice, language))
-
-
-Record.painter = _paint
-MonitorAdvice.teller = _tell

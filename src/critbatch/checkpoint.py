@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError, first_line
+from critbatch.records.io import atomic_replacement
 
 _MARK = b"critbatch sha256 "
 _COMMENT_BYTES = len(_MARK) + 64

@@ -15,7 +15,7 @@ import torch
 from critbatch.arguments import check_count, thread_limit
 from critbatch.errors import UserError, first_line
 from critbatch.machine import describe_host, host_memory_bytes
-from critbatch.records import Machine
+from critbatch.records.core import Machine
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -12,7 +12,7 @@ from critbatch.predict.point_units import LARGEST, in_one_unit, numbered, shown,
 from critbatch.predict.points_file import read_points
 from critbatch.predict.predictions import predict_runs
 from critbatch.provenance import Stopwatch
-from critbatch.study_records import Fit, GoalPoint
+from critbatch.records.study import Fit, GoalPoint
 
 
 @checked_call

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
 
 FEWEST_PAIRS = 8
 

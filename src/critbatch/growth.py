@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from critbatch.errors import UserError
-from critbatch.records import NoisePoint
+from critbatch.records.core import NoisePoint
 
 
 @dataclass(frozen=True, kw_only=True)

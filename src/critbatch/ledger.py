@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from critbatch.records import CurvePoint, MemberEnd, NoisePoint, Outcome
+from critbatch.records.core import CurvePoint, MemberEnd, NoisePoint, Outcome
 
 
 @dataclass

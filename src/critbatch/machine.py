@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from critbatch.arguments import host_memory_bytes as host_memory_bytes
-from critbatch.records import Machine
+from critbatch.records.core import Machine
 
 
 def describe_host() -> Machine:

@@ -27,7 +27,6 @@ from critbatch.monitor_hooks import (
     refuse_other_shards,
     small_norms2,
 )
-from critbatch.monitor_records import MonitorAdvice
 from critbatch.monitor_sizes import HOW, AmbiguousSizeError, Evidence, ExampleCounter
 from critbatch.monitor_step import (
     NothingToCompareError,
@@ -44,7 +43,8 @@ from critbatch.monitor_window import BatchSize, Waiting, Weights, Window
 from critbatch.noise_meter import layers, preconditioner
 from critbatch.predict.other_sizes import advise_from_noise
 from critbatch.predict.step_curve import StepSeconds, step_curve
-from critbatch.records import LayerNoise, NoiseScale
+from critbatch.records.core import LayerNoise, NoiseScale
+from critbatch.records.monitor import MonitorAdvice
 
 By = Literal["auto", "examples", "micro_batches", "processes"]
 NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's."

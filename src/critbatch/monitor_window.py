@@ -24,7 +24,7 @@ from critbatch.monitor_step import (
     measure,
     tally_with_size,
 )
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
 
 Weights = Literal["auto", "equal", "by_size"]
 STEPS_AT_ONCE = 32

@@ -18,7 +18,7 @@ from critbatch.examples import map_tree
 from critbatch.gradient_noise import average_pairs, separate
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.reruns import nothing_changes
-from critbatch.records import LayerNoise, NoisePoint, NoiseScale
+from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
 from critbatch.squared_norms import squares
 from critbatch.task import Task, apply
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from critbatch.records import CurvePoint
+    from critbatch.records.core import CurvePoint
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from critbatch.machine import describe_host
-from critbatch.records import Machine, Provenance
+from critbatch.records.core import Machine, Provenance
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from typing import Protocol
 from critbatch.batches import Cursor
 from critbatch.ledger import Ledger
 from critbatch.plan import Plan
-from critbatch.records import Outcome, Run, Target
+from critbatch.records.core import Outcome, Run, Target
 from critbatch.task import Task
 
 

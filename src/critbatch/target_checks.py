@@ -16,7 +16,7 @@ from critbatch.batches import validation_source
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, sample
 from critbatch.examples import Tree, count
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 
 EXAMPLES = 256

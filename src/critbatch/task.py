@@ -19,7 +19,7 @@ from critbatch.errors import UserError
 from critbatch.examples import Data, Tree, as_data, count
 from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
 from critbatch.random_state import seeded
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task_checks import (
     check_augmentation,
     check_finite,

@@ -21,7 +21,7 @@ from critbatch.norm_statistics import norms_in_training, pieces_of, taken_anew
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.random_state import RandomState
-from critbatch.records import MemberEnd
+from critbatch.records.core import MemberEnd
 from critbatch.replica import Replica
 from critbatch.step import Step
 from critbatch.task import Task

@@ -31,7 +31,7 @@ from critbatch.plan import Plan
 from critbatch.plan_checks import refuse_misfits, refuse_single_examples
 from critbatch.progress import Progress
 from critbatch.random_state import RandomState, seeded
-from critbatch.records import Outcome, Run, Target
+from critbatch.records.core import Outcome, Run, Target
 from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
 from critbatch.run_clock import RunClock

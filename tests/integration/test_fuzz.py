@@ -37,8 +37,8 @@ from critbatch.cli import main, showing
 from critbatch.cli.app import app
 from critbatch.errors import UserError
 from critbatch.recipes import plan_of
-from critbatch.record_files import KINDS, NAMES, load_records, save_record
-from critbatch.records import Advice, Record, Speed
+from critbatch.records.core import Advice, Record, Speed
+from critbatch.records.io import KINDS, NAMES, load_records, save_record
 from critbatch.reporting import write_report
 from critbatch.reporting.text import summary
 from critbatch.solutions import save_solution, solution_of

@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from critbatch.campaigns.stored_studies import shelves, stored_studies
-from critbatch.records import Advice
+from critbatch.records.core import Advice
 from stored_runs import states_in
 from test_full_disk import Disk, disk  # noqa: F401
 from test_sweep import numbers

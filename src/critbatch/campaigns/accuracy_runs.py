@@ -16,7 +16,7 @@ from critbatch.predict.choice import best_size, candidate_sizes, recommended_rat
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.objectives import allowed
 from critbatch.progress import Display
-from critbatch.records import AccuracyCheck, Objective, Outcome, Run
+from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.task import Task
 
 SEEDS = (3, 5)  # pairs of runs, and as many where those do not tell

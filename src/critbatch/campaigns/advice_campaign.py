@@ -25,7 +25,7 @@ from critbatch.evaluation import Evaluation
 from critbatch.predict.objectives import checked_objective
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
-from critbatch.records import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
+from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
 from critbatch.task import Task
 from critbatch.training import Training
 

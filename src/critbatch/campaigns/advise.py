@@ -18,7 +18,7 @@ from critbatch.errors import UserError
 from critbatch.predict.objectives import checked_objective
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
-from critbatch.records import Advice, Objective, Setting, Target
+from critbatch.records.core import Advice, Objective, Setting, Target
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import as_task

@@ -18,7 +18,7 @@ from critbatch.predict.objectives import SURE, allowed, chance_within_examples, 
 from critbatch.predict.recommend import advise_record
 from critbatch.predict.way import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
 from critbatch.provenance import Stopwatch
-from critbatch.records import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
+from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
 from critbatch.task import Task
 
 # Of what an advice takes, the first race: three quarters were measured.

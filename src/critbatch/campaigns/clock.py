@@ -16,8 +16,8 @@ from critbatch.measure.rounds import ROUNDS, SpeedProgress
 from critbatch.measure.speed import doublings, speed
 from critbatch.predict.clock_check import merged, untimed, with_check
 from critbatch.progress import Display
-from critbatch.record_files import save_record
-from critbatch.records import Run, Speed
+from critbatch.records.core import Run, Speed
+from critbatch.records.io import save_record
 from critbatch.task import Task
 
 # Of the budget, and of the clock: what timing all sizes may take, and those near the answer.

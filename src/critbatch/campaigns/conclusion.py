@@ -7,7 +7,7 @@ from dataclasses import replace
 from critbatch.campaigns.search import choose
 from critbatch.campaigns.shelf import Shelf
 from critbatch.predict.analysis import analyse
-from critbatch.study_records import Question, Spent, Study
+from critbatch.records.study import Question, Spent, Study
 
 
 def concluded(study: Study, shelf: Shelf) -> Study:

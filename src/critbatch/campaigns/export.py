@@ -10,9 +10,9 @@ from critbatch.campaigns.rows import CLASHES, OF_CURVES, POINT, Source, curve_ro
 from critbatch.campaigns.stored_studies import is_url, shelves, store_of
 from critbatch.campaigns.tables import WRITERS, write_table
 from critbatch.errors import UserError
-from critbatch.record_files import blamed_on_records, load_records
-from critbatch.records import Advice, Record, Run
-from critbatch.study_records import Study
+from critbatch.records.core import Advice, Record, Run
+from critbatch.records.io import blamed_on_records, load_records
+from critbatch.records.study import Study
 
 SUFFIXES = {f".{kind}": kind for kind in WRITERS}
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from critbatch.campaigns.database import quiet
-from critbatch.records import Quantity, Run
-from critbatch.study_records import Question
+from critbatch.records.core import Quantity, Run
+from critbatch.records.study import Question
 
 # A run is judged at an eighth, a quarter and a half of its length; the better half goes on.
 PARTS = (1, 2, 4)

@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from critbatch.atomic_files import write_file
 from critbatch.errors import UserError
-from critbatch.record_files import writable
-from critbatch.records import Record
+from critbatch.records.core import Record
+from critbatch.records.io import writable, write_file
 
 R = TypeVar("R", bound=Record)
 

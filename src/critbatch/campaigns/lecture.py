@@ -17,8 +17,8 @@ from critbatch.campaigns.lock import FolderLock
 from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import as_device
 from critbatch.errors import UserError
-from critbatch.lecture_records import ClaimName, Lecture
 from critbatch.progress import Display
+from critbatch.records.claims import ClaimName, Lecture
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
@@ -43,7 +43,7 @@ def lecture(
 ) -> Lecture:
     """Measure each claim of the lecture on mini-batches on this task and machine, and say whether it held.
 
-    The ten claims are those of `critbatch.lecture_records.ClaimName`, in their order. Each is judged by effects with
+    The ten claims are those of `critbatch.records.claims.ClaimName`, in their order. Each is judged by effects with
     intervals over seeds: held, not held, or undecided. Experiments are as long as the clock of the task allows within
     the time. Everything that was measured is in the folder: the same call again goes on where the last one ended.
 

@@ -23,13 +23,13 @@ from critbatch.campaigns.pool import Job, Pool
 from critbatch.campaigns.question import LARGE_SET
 from critbatch.device import use_threads
 from critbatch.errors import UserError
-from critbatch.lecture_records import ClaimName, Lecture
 from critbatch.predict.claims import NOT_ASKED
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
-from critbatch.record_files import save_record, writable
-from critbatch.records import Advice
-from critbatch.study_records import Study
+from critbatch.records.claims import ClaimName, Lecture
+from critbatch.records.core import Advice
+from critbatch.records.io import save_record, writable
+from critbatch.records.study import Study
 from critbatch.task import Task
 
 # Of the planned time: the clock with one number of threads, and the advice.

@@ -19,7 +19,7 @@ from critbatch.norm_statistics import has_batch_norm
 from critbatch.predict.clock_check import merged, untimed
 from critbatch.predict.knee import step_seconds_at
 from critbatch.progress import Display
-from critbatch.records import Speed
+from critbatch.records.core import Speed
 from critbatch.task import Task
 
 # Of timed steps at one size, if the time for all of them does not allow more.

@@ -15,18 +15,18 @@ from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.examples import Examples
-from critbatch.lecture_records import Paths
-from critbatch.loss_records import Box, Escape, Landscape, Shift
 from critbatch.measure.escape import escape
 from critbatch.measure.landscape import landscape
 from critbatch.measure.noise import noise
 from critbatch.measure.paths import paths
 from critbatch.measure.shift import shift
 from critbatch.recipes import plan_of, usual_rate
-from critbatch.record_files import file_stem, save_record
-from critbatch.records import Noise, Outcome, Run
+from critbatch.records.claims import Paths
+from critbatch.records.core import Noise, Outcome, Run
+from critbatch.records.io import file_stem, save_record
+from critbatch.records.loss_surface import Box, Escape, Landscape, Shift
+from critbatch.records.study import Study
 from critbatch.solutions import SUFFIX, load_model, save_solution, solution_of
-from critbatch.study_records import Study
 from critbatch.task import Task
 from critbatch.training import Training
 from critbatch.zoo.find import find_task

@@ -10,10 +10,10 @@ from critbatch.campaigns.lecture_jobs import EVALUATION, Part, make_line, make_r
 from critbatch.campaigns.pool import Job
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.lecture_records import NetworkPair
-from critbatch.loss_records import Sharpness, Shift
 from critbatch.predict.paired import network_pair, paired_end
-from critbatch.records import Outcome, Run
+from critbatch.records.claims import NetworkPair
+from critbatch.records.core import Outcome, Run
+from critbatch.records.loss_surface import Sharpness, Shift
 from critbatch.task import Task
 from critbatch.zoo.frames import timit_is_at_hand
 from critbatch.zoo.keskar import KeskarC1, KeskarC2

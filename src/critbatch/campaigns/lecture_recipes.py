@@ -9,10 +9,10 @@ from pathlib import Path
 from critbatch.campaigns.lecture_jobs import Part, make_study
 from critbatch.campaigns.pool import Job
 from critbatch.errors import UserError
-from critbatch.lecture_records import RecipeRow
 from critbatch.predict.recipe_rows import recipe_row, untuned_row
 from critbatch.recipes import options_of
-from critbatch.study_records import Study
+from critbatch.records.claims import RecipeRow
+from critbatch.records.study import Study
 
 # Of the five papers that the lecture ends with, and growing batches.
 RECIPES = ("goyal2017", "lars2017", "akiba2017", "lamb2020", "swap2020", "smith2017")

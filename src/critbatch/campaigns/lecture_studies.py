@@ -9,7 +9,7 @@ from critbatch.campaigns.lecture_jobs import Part, make_study
 from critbatch.campaigns.lecture_size import STUDY_SEEDS, Sizes
 from critbatch.campaigns.pool import Job
 from critbatch.recipes import usual_rate
-from critbatch.study_records import Study
+from critbatch.records.study import Study
 
 
 def study_of_sizes(

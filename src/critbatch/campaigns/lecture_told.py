@@ -8,10 +8,10 @@ from typing import Any
 from critbatch.batches import Order, epoch_order
 from critbatch.campaigns.lecture_networks import sharpness_of
 from critbatch.errors import UserError
-from critbatch.lecture_records import ClaimName, Lecture, Partition, RecipeRow
 from critbatch.predict.claims import NOT_ASKED, claims_of
 from critbatch.predict.summary_table import summary_table
-from critbatch.records import Provenance
+from critbatch.records.claims import ClaimName, Lecture, Partition, RecipeRow
+from critbatch.records.core import Provenance
 from critbatch.task import Task
 
 C = ClaimName

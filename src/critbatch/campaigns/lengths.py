@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from critbatch.predict.knee import step_seconds_at
-from critbatch.records import Speed
-from critbatch.study_records import Question
+from critbatch.records.core import Speed
+from critbatch.records.study import Question
 
 
 def lengths_of(question: Question, examples: int, speed: Speed | None) -> dict[int, float]:

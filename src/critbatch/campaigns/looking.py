@@ -10,13 +10,13 @@ from typing import Self
 
 from critbatch.campaigns.database import Database, explained, open_to_read
 from critbatch.campaigns.held import is_held
-from critbatch.campaigns.look_records import Look
 from critbatch.campaigns.seen_shelf import Onlooker, SeenShelf
 from critbatch.campaigns.store import FILE
 from critbatch.campaigns.stored_studies import store_of
 from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.trials import TERMS
 from critbatch.errors import UserError
+from critbatch.records.monitor import Look
 
 # A folder of studies has them so deep at the most: `lecture` puts each study into a folder of its own.
 DEEPEST = 3

@@ -14,8 +14,8 @@ from critbatch.campaigns.settings import planned
 from critbatch.campaigns.terms import Key
 from critbatch.evaluation import Evaluation
 from critbatch.progress import Progress
-from critbatch.records import Run
-from critbatch.study_records import Question
+from critbatch.records.core import Run
+from critbatch.records.study import Question
 from critbatch.task import Task
 from critbatch.training import Training
 

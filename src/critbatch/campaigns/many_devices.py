@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from critbatch.measure.scale import scale
 from critbatch.predict.objectives import cheapest
-from critbatch.records import Advice, Estimate
+from critbatch.records.core import Advice, Estimate
 from critbatch.task import Task
 
 

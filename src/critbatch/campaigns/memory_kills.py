@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from critbatch.records import Outcome, Run
+from critbatch.records.core import Outcome, Run
 
 if TYPE_CHECKING:
     from critbatch.campaigns.order import Order

@@ -11,7 +11,7 @@ from critbatch.campaigns.terms import Terms
 from critbatch.device import pick_device, use_threads
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.study_records import Question
+from critbatch.records.study import Question
 from critbatch.task import Task
 from critbatch.zoo.find import find_task
 

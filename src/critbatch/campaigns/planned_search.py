@@ -20,7 +20,7 @@ from critbatch.predict.objectives import allowed
 from critbatch.predict.planned import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
 from critbatch.predict.time_to_target import Posterior, fit
 from critbatch.progress import Display
-from critbatch.records import AccuracyCheck, Objective, Outcome, Run
+from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.task import Task
 
 FACTORS = (0.5, 1.0, 2.0)  # of the recommended rate

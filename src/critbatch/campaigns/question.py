@@ -10,8 +10,8 @@ from critbatch.campaigns.settings import check_options, planned
 from critbatch.errors import UserError
 from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import find_recipe
-from critbatch.records import Setting, Target
-from critbatch.study_records import Question, Search
+from critbatch.records.core import Setting, Target
+from critbatch.records.study import Question, Search
 from critbatch.task import Task
 
 EPOCHS = 20.0

@@ -16,7 +16,7 @@ from critbatch.predict.judged import seen_until
 from critbatch.predict.recommend import PATIENCE
 from critbatch.predict.time_to_target import Posterior
 from critbatch.predict.way import part_of_the_way
-from critbatch.records import Outcome, Quantity, Run, Target
+from critbatch.records.core import Outcome, Quantity, Run, Target
 from critbatch.training import Training
 
 # Early on the largest rates lead that will not last: nobody is dropped before the leader has come this part of the way.

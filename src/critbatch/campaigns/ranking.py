@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from statistics import median
 
 from critbatch.campaigns.terms import Brief
-from critbatch.records import Quantity
-from critbatch.study_records import Question
+from critbatch.records.core import Quantity
+from critbatch.records.study import Question
 
 Rank = tuple[float, float, float, float]
 Judge = Callable[[Sequence[Brief]], Rank]

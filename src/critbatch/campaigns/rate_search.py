@@ -13,7 +13,7 @@ from critbatch.predict.objectives import allowed
 from critbatch.predict.recommend import FACTORS, Proposal, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import Posterior, fit
 from critbatch.progress import Display
-from critbatch.records import AccuracyCheck, Objective, Outcome, Run, Speed
+from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run, Speed
 from critbatch.task import Task
 
 NOISE_EVERY = 4

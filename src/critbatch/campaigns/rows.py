@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from critbatch.campaigns.terms import brief_of
-from critbatch.records import CurvePoint, Run
+from critbatch.records.core import CurvePoint, Run
 
 Row = dict[str, Any]
 OPTION = "option_"

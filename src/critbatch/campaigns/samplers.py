@@ -15,7 +15,7 @@ from critbatch.campaigns.stock import Stock
 from critbatch.campaigns.terms import Brief, Key
 from critbatch.errors import UserError
 from critbatch.recipes import usual_rate
-from critbatch.study_records import Question, Search
+from critbatch.records.study import Question, Search
 
 # The range of learning rates: the usual one times and over this.
 REACH = 100.0

@@ -8,7 +8,7 @@ from critbatch.campaigns.settings import OF_PLANS, planned
 from critbatch.errors import UserError
 from critbatch.plan import Plan
 from critbatch.recipes import options_of
-from critbatch.records import Setting
+from critbatch.records.core import Setting
 
 GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is asked for", "epochs": "follows"}
 # Beyond the warm-up, so much below the peak: a schedule that decays.

@@ -10,8 +10,8 @@ from critbatch.campaigns.samplers import sampled
 from critbatch.campaigns.stock import Stock
 from critbatch.campaigns.terms import Key
 from critbatch.campaigns.widening import widened
-from critbatch.records import Setting
-from critbatch.study_records import Question, Search
+from critbatch.records.core import Setting
+from critbatch.records.study import Question, Search
 
 Options = tuple[tuple[str, Setting], ...]
 

@@ -11,15 +11,15 @@ from statistics import fmean
 from critbatch.campaigns.database import Database
 from critbatch.campaigns.forecast import best_of_each_size, forecast
 from critbatch.campaigns.lengths import lengths_of
-from critbatch.campaigns.look_records import RunAtWork, SizeSoFar, StudySoFar
 from critbatch.campaigns.presence import SECONDS_BETWEEN_BEATS, Presence
 from critbatch.campaigns.search import choose
 from critbatch.campaigns.shelf import Shelf
 from critbatch.campaigns.stock import Row
 from critbatch.campaigns.terms import Brief, Key, Terms
 from critbatch.progress import Forecast
-from critbatch.records import Quantity, Run
-from critbatch.study_records import Study
+from critbatch.records.core import Quantity, Run
+from critbatch.records.monitor import RunAtWork, SizeSoFar, StudySoFar
+from critbatch.records.study import Study
 
 
 class Onlooker(Presence):

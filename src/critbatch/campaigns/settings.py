@@ -10,7 +10,7 @@ from critbatch.batches import Order
 from critbatch.errors import UserError
 from critbatch.plan import Plan
 from critbatch.recipes import options_of, plan_of
-from critbatch.records import Setting
+from critbatch.records.core import Setting
 
 # Of any plan, whatever its recipe.
 OF_PLANS = ("micro_batch_size", "order", "drop_last", "zero_gamma", "ghost_batch", "sam_rho", "norm_statistics")

@@ -8,8 +8,8 @@ from critbatch.campaigns.database import Database, explained
 from critbatch.campaigns.stock import Row, Rows, Stock
 from critbatch.campaigns.terms import Key, Terms, brief_of
 from critbatch.campaigns.trials import read_records
-from critbatch.records import Run
-from critbatch.study_records import Study
+from critbatch.records.core import Run
+from critbatch.records.study import Study
 
 # Attributes of the Optuna study.
 STUDY, MACHINE = "study", "machine"

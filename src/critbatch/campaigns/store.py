@@ -27,8 +27,8 @@ from critbatch.campaigns.terms import Key, Terms, brief_of
 from critbatch.campaigns.trials import new_trial, study_of, trial_states, write_record
 from critbatch.checkpoint import remove_checkpoint
 from critbatch.errors import UserError
-from critbatch.records import Outcome, Run
-from critbatch.study_records import Study
+from critbatch.records.core import Outcome, Run
+from critbatch.records.study import Study
 
 FILE = "store.sqlite"
 

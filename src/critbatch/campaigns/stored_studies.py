@@ -13,7 +13,7 @@ from critbatch.campaigns.shelf import Shelf
 from critbatch.campaigns.store import FILE
 from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.trials import TERMS
-from critbatch.study_records import Study
+from critbatch.records.study import Study
 
 
 def store_of(place: Path | str) -> Path | str | None:

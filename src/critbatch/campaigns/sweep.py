@@ -29,8 +29,8 @@ from critbatch.evaluation import Evaluation
 from critbatch.predict.clock_check import untimed
 from critbatch.progress import Display
 from critbatch.provenance import Stopwatch
-from critbatch.records import Machine, Setting, Speed, Target
-from critbatch.study_records import Question, Study
+from critbatch.records.core import Machine, Setting, Speed, Target
+from critbatch.records.study import Question, Study
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import as_task

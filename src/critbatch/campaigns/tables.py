@@ -10,9 +10,9 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from critbatch.atomic_files import atomic_replacement, reason_of
 from critbatch.campaigns.rows import KINDS, Row, finite
 from critbatch.errors import UserError
+from critbatch.records.io import atomic_replacement, reason_of
 
 ROWS_AT_A_TIME = 50_000
 # Also in their full width, which some spreadsheets take for the same.

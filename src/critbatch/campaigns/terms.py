@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 
-from critbatch.records import VERSION_FIELD, Outcome, Record, Run, Setting, Target
+from critbatch.records.core import VERSION_FIELD, Outcome, Record, Run, Setting, Target
 
 
 @dataclass(frozen=True, kw_only=True)

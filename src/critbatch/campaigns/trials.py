@@ -9,7 +9,7 @@ from typing import Any
 
 from critbatch.campaigns.stock import MOST_IDS, Row
 from critbatch.campaigns.terms import Key, Terms
-from critbatch.records import Run
+from critbatch.records.core import Run
 
 # MySQL holds 65,535 bytes in an attribute, and JSON doubles a quotation mark.
 PIECE = 30_000

@@ -6,8 +6,8 @@ from critbatch.campaigns.ranking import Judge, judges_of
 from critbatch.campaigns.stock import Stock
 from critbatch.campaigns.terms import Brief, Key
 from critbatch.recipes import usual_rate
-from critbatch.records import Setting
-from critbatch.study_records import Question
+from critbatch.records.core import Setting
+from critbatch.records.study import Question
 
 # From one rung to the next: the best rung is within a factor 1.4 of the best rate, which costs at most 6 % more steps
 # by the law of `records.Law`.

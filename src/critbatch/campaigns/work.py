@@ -17,7 +17,7 @@ from critbatch.campaigns.store import Claim, Store
 from critbatch.campaigns.terms import Brief, Key
 from critbatch.interruption import Interruption
 from critbatch.progress import Display
-from critbatch.records import Outcome, Run
+from critbatch.records.core import Outcome, Run
 
 # Until the next look, where all that is left is being made by others.
 SECONDS_TO_WAIT = 0.5

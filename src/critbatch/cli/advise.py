@@ -72,7 +72,7 @@ def advise(
     setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
     from critbatch.campaigns.advise import advise as run
     from critbatch.recipes import settings_from
-    from critbatch.records import Objective
+    from critbatch.records.core import Objective
 
     given: dict[str, Any] = {"decay": decay, "warm_up_epochs": warm_up_epochs}
     options = {name: value for name, value in given.items() if value is not None}

@@ -18,8 +18,8 @@ from critbatch.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.errors import UserError
 from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, options_of, told_of
-from critbatch.record_files import writable
-from critbatch.records import Target
+from critbatch.records.core import Target
+from critbatch.records.io import writable
 from critbatch.reporting.voice import Voice
 from critbatch.zoo.find import find_task
 from critbatch.zoo.tasks import TASKS

@@ -21,7 +21,7 @@ class FitSetting:
 
     def __init__(self, points: Path, out: Path | None, language: str, *, as_json: bool) -> None:
         from critbatch.arguments import output_folder
-        from critbatch.record_files import writable
+        from critbatch.records.io import writable
         from critbatch.reporting.voice import Voice
 
         self.voice: Voice = Voice(language)

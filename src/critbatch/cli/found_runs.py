@@ -11,7 +11,7 @@ from torch import nn
 from critbatch.cli.doing import Setting
 from critbatch.device import pick_device
 from critbatch.errors import UserError
-from critbatch.loss_records import Solution
+from critbatch.records.loss_surface import Solution
 from critbatch.solutions import load_solution, model_with
 from critbatch.zoo.tasks import TASKS
 

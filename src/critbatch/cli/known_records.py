@@ -11,10 +11,10 @@ from typing import TypeVar
 from critbatch.cli.doing import Setting
 from critbatch.cli.options import numbers
 from critbatch.errors import UserError
-from critbatch.record_files import load_records, read_record
-from critbatch.records import Advice, Estimate, Record, Speed
-from critbatch.scale_records import Communication, Scale, StepMeasurement
-from critbatch.study_records import Fit, Study
+from critbatch.records.core import Advice, Estimate, Record, Speed
+from critbatch.records.io import load_records, read_record
+from critbatch.records.scaling import Communication, Scale, StepMeasurement
+from critbatch.records.study import Fit, Study
 
 Kind = TypeVar("Kind", bound=Record)
 

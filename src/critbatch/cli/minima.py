@@ -44,8 +44,8 @@ def curvature(
     """
     from critbatch.cli.doing import show
     from critbatch.cli.found_runs import RunsSetting, known
-    from critbatch.loss_records import Matrix, Mode
     from critbatch.measure.curvature import curvature as measure
+    from critbatch.records.loss_surface import Matrix, Mode
 
     setting = RunsSetting([run], task=task, out=out, device=device, threads=threads, language=language, as_json=as_json)
     model, solution = setting.only
@@ -102,8 +102,8 @@ def sharpness(
     """
     from critbatch.cli.doing import show
     from critbatch.cli.found_runs import RunsSetting, known
-    from critbatch.loss_records import Mode
     from critbatch.measure.sharpness import sharpness as measure
+    from critbatch.records.loss_surface import Mode
 
     setting = RunsSetting(runs, task=task, out=out, device=device, threads=threads, language=language, as_json=as_json)
     with setting.display() as display:
@@ -202,8 +202,8 @@ def shift(
     """
     from critbatch.cli.doing import show
     from critbatch.cli.found_runs import RunsSetting, known
-    from critbatch.loss_records import Mode
     from critbatch.measure.shift import shift as measure
+    from critbatch.records.loss_surface import Mode
 
     setting = RunsSetting(runs, task=task, out=out, device=device, threads=threads, language=language, as_json=as_json)
     with setting.display() as display:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from critbatch.record_files import blamed_on_records, load_records, save_record
-from critbatch.records import Record
+from critbatch.records.core import Record
+from critbatch.records.io import blamed_on_records, load_records, save_record
 from critbatch.reporting import write_report
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice

@@ -15,8 +15,8 @@ from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
 from critbatch.progress import Display
 from critbatch.recipes import plan_of, settings_from, usual_rate
-from critbatch.record_files import file_stem
-from critbatch.records import Run
+from critbatch.records.core import Run
+from critbatch.records.io import file_stem
 from critbatch.sharded import whole_state
 from critbatch.solutions import SUFFIX, load_solution, save_solution, solution_of
 from critbatch.training import Training

@@ -35,8 +35,8 @@ def critical_point(
     """
     from critbatch.cli.doing import show
     from critbatch.cli.found_runs import RunsSetting, known
-    from critbatch.loss_records import Mode
     from critbatch.measure.critical_point import critical_point as measure
+    from critbatch.records.loss_surface import Mode
 
     setting = RunsSetting([run], task=task, out=out, device=device, threads=threads, language=language, as_json=as_json)
     model, solution = setting.only

@@ -12,7 +12,7 @@ import typer
 from critbatch.cli.app import app
 
 if TYPE_CHECKING:
-    from critbatch.campaigns.look_records import Look
+    from critbatch.records.monitor import Look
 
 
 @app.command()

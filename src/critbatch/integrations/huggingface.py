@@ -9,14 +9,14 @@ from typing import Any
 
 import torch
 
-from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
 from critbatch.integrations.after_backward import AfterBackward
 from critbatch.integrations.watch import Watch
 from critbatch.monitor import By, log
-from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.step_curve import StepSeconds
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
+from critbatch.records.io import atomic_replacement
+from critbatch.records.monitor import MonitorAdvice
 
 try:
     from accelerate.state import AcceleratorState, GradientState

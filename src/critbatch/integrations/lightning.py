@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from critbatch.errors import UserError
 from critbatch.integrations.watch import Watch
 from critbatch.monitor import By
-from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.step_curve import StepSeconds
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
+from critbatch.records.monitor import MonitorAdvice
 
 
 def _lightning() -> Any:

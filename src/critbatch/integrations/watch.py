@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.monitor import By, Monitor, check_arguments, in_words, log
-from critbatch.monitor_records import MonitorAdvice
 from critbatch.predict.step_curve import StepSeconds
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
+from critbatch.records.monitor import MonitorAdvice
 
 
 class Watch:

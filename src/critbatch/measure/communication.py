@@ -18,8 +18,8 @@ from critbatch.errors import UserError
 from critbatch.measure.speed import median_interval
 from critbatch.predict.all_reduce import ring
 from critbatch.provenance import Stopwatch
-from critbatch.records import Estimate
-from critbatch.scale_records import Communication, CommunicationPoint
+from critbatch.records.core import Estimate
+from critbatch.records.scaling import Communication, CommunicationPoint
 
 PAYLOADS = (4, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26)
 """Bytes: from a single float to the gradients of 17 million weights."""

@@ -11,14 +11,14 @@ from critbatch.arguments import checked_call
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.gradient_noise import average, noise_scale
-from critbatch.loss_records import BatchGradients, CriticalPoint, Mode, Solution
 from critbatch.measure.inner_products import dot, norm
 from critbatch.measure.lanczos import Extremes, extremes
 from critbatch.measure.products import HessianProduct
 from critbatch.measure.standing import TOLERANCE, TRIES, View, standing
 from critbatch.measure.surface import CHUNK, Surface
 from critbatch.provenance import Stopwatch
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
+from critbatch.records.loss_surface import BatchGradients, CriticalPoint, Mode, Solution
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

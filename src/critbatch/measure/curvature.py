@@ -11,7 +11,6 @@ from critbatch.arguments import checked_call
 from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.examples import GivenData
-from critbatch.loss_records import Curvature, Matrix, Mode, Solution
 from critbatch.measure.density import spectral_density
 from critbatch.measure.inner_products import norm
 from critbatch.measure.lanczos import extremes
@@ -19,6 +18,7 @@ from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import CHUNK, Surface
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.provenance import Stopwatch
+from critbatch.records.loss_surface import Curvature, Matrix, Mode, Solution
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -7,10 +7,10 @@ from torch import nn
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise import average, noise_scale
-from critbatch.loss_records import Mode
 from critbatch.measure.products import HessianProduct
 from critbatch.measure.surface import Surface
-from critbatch.records import NoiseScale
+from critbatch.records.core import NoiseScale
+from critbatch.records.loss_surface import Mode
 from critbatch.task import Task
 
 BATCHES_IN_PAIR = 4

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from critbatch.errors import UserError
-from critbatch.loss_records import Density
 from critbatch.measure.inner_products import random_direction
 from critbatch.measure.lanczos import Krylov, Product
+from critbatch.records.loss_surface import Density
 
 
 def spectral_density(product: Product, like: Tensor, *, probes: int = 8, steps: int = 40, seed: int = 0) -> Density:

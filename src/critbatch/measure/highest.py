@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from critbatch.device import check_copies
-from critbatch.loss_records import Box
 from critbatch.measure.surface import Surface
+from critbatch.records.loss_surface import Box
 
 Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 

@@ -16,9 +16,9 @@ from critbatch.measure.speed import median_interval
 from critbatch.measure.timed_steps import LEARNING_RATE
 from critbatch.plan import Plan
 from critbatch.recipes import find_recipe
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.scaling import StepMeasurement
 from critbatch.replica import Replica
-from critbatch.scale_records import StepMeasurement
 from critbatch.step import Step
 from critbatch.task import Task
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from critbatch.loss_records import Eigenvalue
 from critbatch.measure.inner_products import dot, norm, outside, random_direction, unit
+from critbatch.records.loss_surface import Eigenvalue
 
 Product = Callable[[Tensor], Tensor]
 BASIS_BYTES = 1 << 30

@@ -19,7 +19,7 @@ from critbatch.progress import Progress
 from critbatch.provenance import Stopwatch
 from critbatch.random_state import seeded
 from critbatch.recipes import find_recipe, usual_rate
-from critbatch.records import Noise, NoiseScale
+from critbatch.records.core import Noise, NoiseScale
 from critbatch.task import Task
 from critbatch.training import Training
 from critbatch.zoo.find import as_task

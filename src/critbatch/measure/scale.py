@@ -17,9 +17,9 @@ from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_unt
 from critbatch.predict.links import find_link, measured_link
 from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
 from critbatch.provenance import Stopwatch
-from critbatch.record_files import blamed_on_records, load_records
-from critbatch.records import Advice, Record, Speed
-from critbatch.scale_records import (
+from critbatch.records.core import Advice, Record, Speed
+from critbatch.records.io import blamed_on_records, load_records
+from critbatch.records.scaling import (
     Algorithm,
     Communication,
     Constants,
@@ -29,7 +29,7 @@ from critbatch.scale_records import (
     StepMeasurement,
     StepsLaw,
 )
-from critbatch.study_records import Fit, Study
+from critbatch.records.study import Fit, Study
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

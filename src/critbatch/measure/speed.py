@@ -20,7 +20,7 @@ from critbatch.predict.clock_check import disagreement, quiet_visits, suspects, 
 from critbatch.provenance import Stopwatch
 from critbatch.random_state import RandomState
 from critbatch.recipes import find_recipe
-from critbatch.records import Estimate, Speed, SpeedPoint
+from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from critbatch.loss_records import Eigenvalue, Standing
+from critbatch.records.loss_surface import Eigenvalue, Standing
 
 TOLERANCE = 1e-3
 # A direction counts as flat if going a tenth of the weights' norm along it changes the loss by less than the tolerance.

@@ -17,8 +17,8 @@ from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import sample
 from critbatch.examples import Data, GivenData, Tree, as_data, count, map_tree
-from critbatch.loss_records import Mode, Setup
 from critbatch.norm_statistics import norms_in_training, pieces_of
+from critbatch.records.loss_surface import Mode, Setup
 from critbatch.task import Task, apply
 
 CHUNK = 1000

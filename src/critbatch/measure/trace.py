@@ -10,7 +10,7 @@ from torch import Tensor
 
 from critbatch.errors import UserError
 from critbatch.measure.inner_products import dot, norm, outside, random_direction
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
 
 Product = Callable[[Tensor], Tensor]
 FEWEST = 12

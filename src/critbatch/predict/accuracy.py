@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
-from critbatch.records import AccuracyCheck, Estimate, Run
+from critbatch.records.core import AccuracyCheck, Estimate, Run
 
 TAIL = 0.25
 """Of a run's steps: its metric is the mean over the evaluations there, since a single one swings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from critbatch.records import Run, Setting
+from critbatch.records.core import Run, Setting
 
 
 @dataclass(frozen=True, kw_only=True)

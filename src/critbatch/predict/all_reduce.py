@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from critbatch.errors import UserError
-from critbatch.scale_records import Algorithm, Constants, Link
+from critbatch.records.scaling import Algorithm, Constants, Link
 
 Array = NDArray[np.float64]
 

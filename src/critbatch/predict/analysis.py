@@ -12,8 +12,8 @@ from critbatch.predict.rate_law import fit_rate_law
 from critbatch.predict.regimes import perfect_until, regimes, useful_until
 from critbatch.predict.size_results import size_results
 from critbatch.predict.trade_off import FittedTradeOff, fit_trade_off
-from critbatch.records import CurvePoint, Outcome, Run, Target
-from critbatch.study_records import Analysis, BudgetReading, GoalPoint, SizeResult, Spent
+from critbatch.records.core import CurvePoint, Outcome, Run, Target
+from critbatch.records.study import Analysis, BudgetReading, GoalPoint, SizeResult, Spent
 
 FEW_EVALUATIONS = 4
 """Of a run up to the target, with that at its start: with fewer, the straight line between two decides."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import Outcome, Run, Speed, SpeedPoint, TimePoint
+from critbatch.records.core import Outcome, Run, Speed, SpeedPoint, TimePoint
 
 NEAR = 1.5
 """A batch size within this factor of one that was run is not extrapolated."""

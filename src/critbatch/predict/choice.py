@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.law import Array, failure_probability, log_slowdown
 from critbatch.predict.time_to_target import LEVEL, Posterior
-from critbatch.records import Estimate, Run, Speed, TimePoint
+from critbatch.records.core import Estimate, Run, Speed, TimePoint
 
 RISK = 1.0
 """What a run that misses the target costs, in log(time), on top of its own.

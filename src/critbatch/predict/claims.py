@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from critbatch.lecture_records import (
+from critbatch.predict.claims_on_minima import on_generalization, on_minima
+from critbatch.predict.claims_on_training import on_both, on_choice, on_noise, on_optimization
+from critbatch.predict.claims_on_updates import on_batches, on_paths, on_time
+from critbatch.predict.summary_table import on_summary
+from critbatch.records.claims import (
     Claim,
     ClaimName,
     Holds,
@@ -15,13 +19,9 @@ from critbatch.lecture_records import (
     Statement,
     SummaryRow,
 )
-from critbatch.loss_records import Escape, Sharpness, Shift
-from critbatch.predict.claims_on_minima import on_generalization, on_minima
-from critbatch.predict.claims_on_training import on_both, on_choice, on_noise, on_optimization
-from critbatch.predict.claims_on_updates import on_batches, on_paths, on_time
-from critbatch.predict.summary_table import on_summary
-from critbatch.records import Advice, Speed
-from critbatch.study_records import Study
+from critbatch.records.core import Advice, Speed
+from critbatch.records.loss_surface import Escape, Sharpness, Shift
+from critbatch.records.study import Study
 
 NOT_ASKED = "lecture_not_asked"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from critbatch.lecture_records import Measure, NetworkPair, Statement
-from critbatch.loss_records import Box, Sharpness, Shift, SolutionSharpness
 from critbatch.predict.claims_on_training import METRIC_SHARE
 from critbatch.predict.claims_on_updates import RATIO_MARGIN
 from critbatch.predict.effects import judged, mean_ratio
+from critbatch.records.claims import Measure, NetworkPair, Statement
+from critbatch.records.loss_surface import Box, Sharpness, Shift, SolutionSharpness
 
 CORRELATION_MARGIN = 0.3
 

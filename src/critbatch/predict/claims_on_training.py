@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from critbatch.lecture_records import Holds, Measure, RecipeRow, Statement
-from critbatch.loss_records import Escape, Standing
 from critbatch.predict.claims_on_updates import RATIO_MARGIN
 from critbatch.predict.effects import difference, judged, judged_exactly, ratio
-from critbatch.records import Advice, Estimate
-from critbatch.study_records import BudgetReading, Spent, Study
+from critbatch.records.claims import Holds, Measure, RecipeRow, Statement
+from critbatch.records.core import Advice, Estimate
+from critbatch.records.loss_surface import Escape, Standing
+from critbatch.records.study import BudgetReading, Spent, Study
 
 # Of a metric, a difference of less than this share of it is as none.
 METRIC_SHARE = 0.001

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from critbatch.lecture_records import Measure, Partition, Paths, Statement
 from critbatch.predict.effects import difference, judged, judged_even, judged_exactly, mean_ratio, ratio
-from critbatch.records import Estimate, Run, Speed, SpeedPoint
-from critbatch.study_records import Study
+from critbatch.records.claims import Measure, Partition, Paths, Statement
+from critbatch.records.core import Estimate, Run, Speed, SpeedPoint
+from critbatch.records.study import Study
 
 RESHUFFLE = "reshuffle"
 RATIO_MARGIN = 1.1

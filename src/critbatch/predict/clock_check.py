@@ -22,7 +22,7 @@ from dataclasses import replace
 from statistics import median, quantiles
 
 from critbatch.predict.knee import step_seconds_at, with_fit
-from critbatch.records import ClockCheck, Estimate, Run, Speed, SpeedPoint
+from critbatch.records.core import ClockCheck, Estimate, Run, Speed, SpeedPoint
 
 VISITS, FEW_VISITS = 1.5, 2.0
 """Factor between times of one size that is a sign: the second one where there are three of them or fewer."""

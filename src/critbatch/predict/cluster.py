@@ -30,8 +30,8 @@ from scipy.special import gammainc
 from critbatch.errors import UserError
 from critbatch.predict.all_reduce import nodes_of, sync_seconds_at
 from critbatch.predict.knee import step_seconds_at
-from critbatch.records import Speed
-from critbatch.scale_records import Constants
+from critbatch.records.core import Speed
+from critbatch.records.scaling import Constants
 
 Array = NDArray[np.float64]
 

@@ -23,8 +23,8 @@ from scipy.stats.qmc import Sobol
 
 from critbatch.errors import UserError
 from critbatch.predict.cluster import Array, Compute, Draws, step_seconds_on, step_seconds_over
-from critbatch.records import Estimate
-from critbatch.scale_records import Constants, StepMeasurement
+from critbatch.records.core import Estimate
+from critbatch.records.scaling import Constants, StepMeasurement
 
 MOST_OVERLAP = 10.0
 """Of gamma, as in Pollux: from there on the longer of both parts is the sum, to 7 %. 1 / gamma is uniform."""

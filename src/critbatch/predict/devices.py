@@ -18,8 +18,8 @@ from critbatch.predict.all_reduce import nodes_of, sync_seconds
 from critbatch.predict.cluster import Compute, compute_of, slowdown_seconds, step_seconds_on, waiting_seconds
 from critbatch.predict.cluster_fit import LEVEL, StepFit
 from critbatch.predict.steps_law import steps_at
-from critbatch.records import Estimate, Speed
-from critbatch.scale_records import Algorithm, Constants, ScalePoint, StepsLaw
+from critbatch.records.core import Estimate, Speed
+from critbatch.records.scaling import Algorithm, Constants, ScalePoint, StepsLaw
 
 WORTH = 0.2
 """What a doubling of the devices must take off the time: an ideal one takes 0.5 and costs nothing more; 0.2 makes the

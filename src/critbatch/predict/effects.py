@@ -9,8 +9,8 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from critbatch.lecture_records import Holds, Measure, Statement
-from critbatch.records import Estimate
+from critbatch.records.claims import Holds, Measure, Statement
+from critbatch.records.core import Estimate
 
 LEVEL = 0.95
 ONE_SEED, WIDE = "lecture_one_seed", "lecture_wide"

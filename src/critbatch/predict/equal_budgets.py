@@ -15,8 +15,8 @@ from statistics import fmean, stdev
 from scipy.special import stdtrit
 
 from critbatch.predict.alike_runs import AlikeRuns, alike_runs
-from critbatch.records import CurvePoint, Estimate, Outcome, Quantity, Run, Target
-from critbatch.study_records import BudgetPoint, BudgetReading, Spent
+from critbatch.records.core import CurvePoint, Estimate, Outcome, Quantity, Run, Target
+from critbatch.records.study import BudgetPoint, BudgetReading, Spent
 
 LEVEL = 0.95
 FAILURES = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)

@@ -9,8 +9,8 @@ from functools import cached_property
 from statistics import median
 
 from critbatch.predict.alike_runs import AlikeRuns, alike_runs
-from critbatch.records import Crossing, Outcome, Run, Setting, Target
-from critbatch.study_records import GoalPoint
+from critbatch.records.core import Crossing, Outcome, Run, Setting, Target
+from critbatch.records.study import GoalPoint
 
 SOONEST = 0.5
 """Steps of a run that met its target before the first step, so that it has a logarithm."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from critbatch.records import Outcome, Run, Target
+from critbatch.records.core import Outcome, Run, Target
 
 
 def judged(run: Run, target: Target) -> Run:

@@ -20,7 +20,7 @@ from scipy.optimize import least_squares
 from scipy.special import ndtri
 
 from critbatch.errors import UserError
-from critbatch.records import Estimate, Speed, SpeedFit, SpeedPoint
+from critbatch.records.core import Estimate, Speed, SpeedFit, SpeedPoint
 
 Array = NDArray[np.float64]
 

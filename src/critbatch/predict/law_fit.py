@@ -12,7 +12,7 @@ from scipy.special import stdtrit
 
 from critbatch.predict.bounds import BoundedValues, Flags
 from critbatch.predict.law import Array
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
 
 LEVEL = 0.95
 

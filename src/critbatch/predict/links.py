@@ -8,7 +8,7 @@ link is better than any of these.
 from __future__ import annotations
 
 from critbatch.errors import UserError
-from critbatch.scale_records import Communication, Link
+from critbatch.records.scaling import Communication, Link
 
 NCCL = "NVIDIA NCCL, src/graph/tuning.cc, hwLat: a ring's step by protocol Simple"
 LARSEN = "Larsen et al. 2009, Int. J. Parallel Programming 37(6): 10 us at best from program to program by Linux TCP"

@@ -19,8 +19,8 @@ from critbatch.predict.devices import checked_devices
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.law import Array
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import AccuracyCheck, Goal, Objective, Speed
-from critbatch.scale_records import ScalePoint
+from critbatch.records.core import AccuracyCheck, Goal, Objective, Speed
+from critbatch.records.scaling import ScalePoint
 
 SURE = 0.8
 """How likely a bound must be kept for a batch size to be allowed."""

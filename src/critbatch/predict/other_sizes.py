@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from scipy.special import ndtri
 
 from critbatch.errors import UserError
-from critbatch.monitor_records import MonitorAdvice, OtherSize
 from critbatch.predict.prior import NOISE_SPREAD, NOISE_TO_LAW, PRIORS, Prior
 from critbatch.predict.step_curve import Curve
-from critbatch.records import Estimate, NoiseScale
+from critbatch.records.core import Estimate, NoiseScale
+from critbatch.records.monitor import MonitorAdvice, OtherSize
 
 DOUBLINGS = 3
 

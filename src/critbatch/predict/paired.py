@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from critbatch.lecture_records import NetworkPair, PairedEnd
 from critbatch.predict.effects import mean
-from critbatch.records import CurvePoint, Run
+from critbatch.records.claims import NetworkPair, PairedEnd
+from critbatch.records.core import CurvePoint, Run
 
 # Training metrics in the end that differ by less than this share of them are alike.
 ALIKE = 0.001

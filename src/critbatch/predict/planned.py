@@ -17,7 +17,7 @@ import numpy as np
 from critbatch.predict.law import Array
 from critbatch.predict.prior import Prior
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import Outcome, Run
+from critbatch.records.core import Outcome, Run
 
 NOISE_FACTOR, NOISE_SPREAD = 0.5, 0.4
 """Of B_noise, and the standard deviation of its logarithm."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from critbatch.errors import UserError
 from critbatch.predict.goal_points import completed
-from critbatch.study_records import GoalPoint
+from critbatch.records.study import GoalPoint
 
 SLACK = 0.05
 """How far units may disagree: published epochs are rounded, and the last batch of an epoch may be short."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from critbatch.errors import UserError
 from critbatch.predict.point_units import LARGEST, LONGEST_SHOWN, SMALLEST
-from critbatch.study_records import GoalPoint
+from critbatch.records.study import GoalPoint
 
 ALIASES = {
     "batch_size": ("batch_size", "batchsize", "batch", "bs", "global_batch_size"),

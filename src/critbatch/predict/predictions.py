@@ -11,7 +11,7 @@ from critbatch.errors import UserError
 from critbatch.predict.law_fit import bounded_exp
 from critbatch.predict.trade_off import FittedTradeOff
 from critbatch.predict.wider_law import WiderLaw, log_steps
-from critbatch.study_records import Prediction
+from critbatch.records.study import Prediction
 
 LEVEL = 0.8
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from critbatch.predict.law import Array
-from critbatch.records import Run
+from critbatch.records.core import Run
 
 NOISE_TO_LAW = 1.7
 """The law's B_noise over the noise scale averaged along a run: 1.2 to 2.5 were measured."""

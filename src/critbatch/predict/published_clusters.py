@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from critbatch.predict.links import LINKS
-from critbatch.records import Estimate
-from critbatch.scale_records import Algorithm, Constants, StepMeasurement
+from critbatch.records.core import Estimate
+from critbatch.records.scaling import Algorithm, Constants, StepMeasurement
 
 IMAGENET = 1_281_167
 

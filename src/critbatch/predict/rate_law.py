@@ -10,8 +10,8 @@ from scipy.special import stdtrit
 
 from critbatch.predict.goal_points import Tried, best_of, rates_beside
 from critbatch.predict.law import Array
-from critbatch.records import Estimate
-from critbatch.study_records import RateLaw
+from critbatch.records.core import Estimate
+from critbatch.records.study import RateLaw
 
 LEVEL = 0.95
 FEWEST_SIZES = 3

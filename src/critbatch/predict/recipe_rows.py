@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.lecture_records import RecipeRow
 from critbatch.predict.effects import mean
-from critbatch.records import Estimate, Outcome, Run
-from critbatch.study_records import Study
+from critbatch.records.claims import RecipeRow
+from critbatch.records.core import Estimate, Outcome, Run
+from critbatch.records.study import Study
 
 ENDED = (Outcome.FINISHED, Outcome.REACHED)
 

@@ -25,7 +25,7 @@ from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.law import log_saturation
 from critbatch.predict.prior import Prior
 from critbatch.predict.time_to_target import Posterior
-from critbatch.records import Advice, Outcome, Provenance, Run, Speed, Target
+from critbatch.records.core import Advice, Outcome, Provenance, Run, Speed, Target
 
 FIRST_RATES = {
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from critbatch.study_records import Regime, TradeOff
+from critbatch.records.study import Regime, TradeOff
 
 PERFECT = 5 / 6
 MAXIMAL = 1 / 6

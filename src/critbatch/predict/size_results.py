@@ -9,8 +9,8 @@ import numpy as np
 
 from critbatch.predict.goal_points import BySize, Tried, best_of, bound_of, rates_beside, usable_rates
 from critbatch.predict.tuned_steps import SeedScatter, tuned_factor, with_factor
-from critbatch.records import Estimate
-from critbatch.study_records import GoalPoint, Regime, SizeResult
+from critbatch.records.core import Estimate
+from critbatch.records.study import GoalPoint, Regime, SizeResult
 
 
 def size_results(

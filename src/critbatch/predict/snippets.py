@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from critbatch.records import Advice, Setting
+from critbatch.records.core import Advice, Setting
 
 OF_PLANS = ("order", "ghost_batch", "sam_rho", "norm_statistics", "zero_gamma")
 """Options that are more than an optimizer, a schedule and batches: only `critbatch.train` does what they say."""

@@ -8,7 +8,7 @@ from statistics import median
 
 from critbatch.errors import UserError
 from critbatch.predict.knee import step_seconds_at
-from critbatch.records import Estimate, Speed
+from critbatch.records.core import Estimate, Speed
 
 StepSeconds = Speed | Mapping[int, float] | Callable[[int], float]
 Curve = Callable[[int], Estimate | None]

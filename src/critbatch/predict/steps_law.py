@@ -7,9 +7,9 @@ import math
 from dataclasses import replace
 
 from critbatch.errors import UserError
-from critbatch.records import Advice, Estimate
-from critbatch.scale_records import StepsLaw
-from critbatch.study_records import Analysis, Fit, Study
+from critbatch.records.core import Advice, Estimate
+from critbatch.records.scaling import StepsLaw
+from critbatch.records.study import Analysis, Fit, Study
 
 
 def law_of(record: Advice | Study | Fit) -> StepsLaw | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from critbatch.lecture_records import Better, NetworkPair, Statement, SummaryRow
 from critbatch.predict.claims_on_training import METRIC_SHARE
 from critbatch.predict.claims_on_updates import RATIO_MARGIN, epoch, seconds
 from critbatch.predict.effects import difference, judged_exactly, ratio
-from critbatch.records import Estimate, Noise, Speed, SpeedPoint
-from critbatch.study_records import Spent, Study
+from critbatch.records.claims import Better, NetworkPair, Statement, SummaryRow
+from critbatch.records.core import Estimate, Noise, Speed, SpeedPoint
+from critbatch.records.study import Spent, Study
 
 EXPECTED = {
     "update_alone": Better.SMALL,

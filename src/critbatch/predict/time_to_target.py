@@ -13,7 +13,7 @@ from critbatch.errors import UserError
 from critbatch.predict.law import Array, failure_probability, log_saturation, log_slowdown
 from critbatch.predict.prior import Prior, measured_noise, prior_for
 from critbatch.predict.sampler import sample_posterior
-from critbatch.records import Estimate, Law, Outcome, Run
+from critbatch.records.core import Estimate, Law, Outcome, Run
 
 LEVEL = 0.8
 """Of all intervals that are predicted."""

@@ -19,8 +19,8 @@ from critbatch.predict.law import Array
 from critbatch.predict.law_check import REPEATS, check_law, is_budget
 from critbatch.predict.law_fit import LEVEL, LawFit, fit_law
 from critbatch.predict.wider_law import WiderLaw, fit_wider_law, log_exponent, log_min_examples, log_min_steps
-from critbatch.records import Estimate
-from critbatch.study_records import GoalPoint, TradeOff
+from critbatch.records.core import Estimate
+from critbatch.records.study import GoalPoint, TradeOff
 
 FEWEST_SIZES = 3
 

@@ -10,7 +10,7 @@ import numpy as np
 from critbatch.predict.goal_points import USABLE, Tried, best_of, work_of
 from critbatch.predict.law import Array
 from critbatch.predict.law_fit import bounded_exp
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
 
 LEVEL = 0.95
 DRAWS = 400

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from critbatch.predict.judged import seen_until
-from critbatch.records import Quantity, Run, Target
+from critbatch.records.core import Quantity, Run, Target
 
 LEAST_PROGRESS = 0.01
 """Of the whole way, over a doubling of the steps: below it a run stands still."""

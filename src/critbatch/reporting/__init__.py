@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from critbatch.arguments import as_path, checked_call
-from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
-from critbatch.record_files import blamed_on_records, load_records
-from critbatch.records import Record
+from critbatch.records.core import Record
+from critbatch.records.io import atomic_replacement, blamed_on_records, load_records
 from critbatch.reporting.figures import figure
 from critbatch.reporting.formats import contents, format_of
 from critbatch.reporting.text import summary

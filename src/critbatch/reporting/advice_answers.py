@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.records import AccuracyCheck, Advice, Goal
+from critbatch.records.core import AccuracyCheck, Advice, Goal
 from critbatch.reporting.readings import metric_name
 from critbatch.reporting.voice import Voice
 

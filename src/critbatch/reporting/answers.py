@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from critbatch.lecture_records import Lecture
-from critbatch.records import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, Noise, Outcome, Quantity, Run, Speed, Target, TimePoint
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.advice_answers import asked_sentences, cost_sentences, help_sentences
 from critbatch.reporting.blocks import Answer
 from critbatch.reporting.clock_answers import clock_warning, speeds_of
@@ -20,8 +22,6 @@ from critbatch.reporting.study_answers import fit_answer, study_answer
 from critbatch.reporting.subjects import LossRecord, Subject
 from critbatch.reporting.trust import NOT_MEASURED, cautions
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Scale
-from critbatch.study_records import Fit, Study
 
 
 def answer(record: Subject, voice: Voice) -> Answer:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from critbatch.lecture_records import Lecture
-from critbatch.records import Advice, Estimate, Noise, Run, Speed
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, Estimate, Noise, Run, Speed
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.answers import answer
 from critbatch.reporting.blocks import Chapter, Chart, Section, Tile
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
@@ -27,8 +29,6 @@ from critbatch.reporting.sections.use_it import use_section
 from critbatch.reporting.study_chapters import fit_parts, study_parts
 from critbatch.reporting.subjects import LossRecord, Subject, task_of
 from critbatch.reporting.voice import Voice, Write
-from critbatch.scale_records import Scale
-from critbatch.study_records import Fit, Study
 
 
 def chapter(record: Subject, voice: Voice) -> Chapter:

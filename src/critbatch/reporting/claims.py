@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from enum import StrEnum
 
-from critbatch.records import Estimate
-from critbatch.study_records import BudgetReading, Spent
+from critbatch.records.core import Estimate
+from critbatch.records.study import BudgetReading, Spent
 
 
 class Trend(StrEnum):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from critbatch.lecture_records import Lecture
 from critbatch.predict.clock_check import WAITED, is_usable
-from critbatch.records import Advice, ClockCheck, Speed
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, ClockCheck, Speed
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Study
 from critbatch.reporting.subjects import Subject
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Scale
-from critbatch.study_records import Study
 
 
 def speeds_of(record: Subject) -> list[Speed]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from critbatch.records import Estimate, Run, Setting
+from critbatch.records.core import Estimate, Run, Setting
+from critbatch.records.study import Analysis, Fit, GoalPoint, Prediction, Regime, SizeResult, Study, TradeOff
 from critbatch.reporting.readings import MOST_MARKS, MOST_ROWS, metric_name
-from critbatch.study_records import Analysis, Fit, GoalPoint, Prediction, Regime, SizeResult, Study, TradeOff
 
 # The reason of a law that says what was spent, and not what was needed.
 UNREADABLE = "constant_budget"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from critbatch.errors import UserError
-from critbatch.record_files import NAMES
-from critbatch.records import Record
+from critbatch.records.core import Record
+from critbatch.records.io import NAMES
 from critbatch.reporting.markdown import markdown
 from critbatch.reporting.page import render
 from critbatch.reporting.pdf import printed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.lecture_records import Holds, Lecture
+from critbatch.records.claims import Holds, Lecture
 from critbatch.reporting.blocks import Answer, Tile
 from critbatch.reporting.lecture_readings import SIGNS, counted, finding, number_of, reduced
 from critbatch.reporting.voice import Voice

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from critbatch.lecture_records import (
-    Claim,
-    ClaimName,
-    Holds,
-    Lecture,
-    Measure,
-    NetworkPair,
-    RecipeRow,
-    Statement,
-)
-from critbatch.records import Speed
+from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, NetworkPair, RecipeRow, Statement
+from critbatch.records.core import Speed
 from critbatch.reporting.blocks import Cell
 from critbatch.reporting.sections.setup import cell
 from critbatch.reporting.voice import Voice, Write

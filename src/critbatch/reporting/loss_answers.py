@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from critbatch.loss_records import (
+from critbatch.records.loss_surface import (
     CriticalPoint,
     Curvature,
     Escape,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from critbatch.loss_records import CriticalPoint, Curvature, Eigenvalue, Escape, Landscape, Sharpness, Shift
+from critbatch.records.loss_surface import CriticalPoint, Curvature, Eigenvalue, Escape, Landscape, Sharpness, Shift
 from critbatch.reporting.blocks import Chart, Section, Tile
 from critbatch.reporting.figures.critical import critical_picture, escape_picture
 from critbatch.reporting.figures.curvature import curvature_picture, has_density

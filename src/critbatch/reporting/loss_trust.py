@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from critbatch.loss_records import (
+from critbatch.records.core import Estimate
+from critbatch.records.loss_surface import (
     CriticalPoint,
     Curvature,
     Eigenvalue,
@@ -16,7 +17,6 @@ from critbatch.loss_records import (
     SolutionSharpness,
     Standing,
 )
-from critbatch.records import Estimate
 from critbatch.reporting.subjects import LossRecord
 from critbatch.reporting.voice import SURE
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any, TypeVar
 
-from critbatch.records import Run
+from critbatch.records.core import Run
 
 T = TypeVar("T")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from critbatch.monitor_records import MonitorAdvice, OtherSize
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.monitor import MonitorAdvice, OtherSize
 from critbatch.reporting.voice import Voice
 
 FEWEST_STEPS = 8  # as `gradient_noise.FEWEST_PAIRS`

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from critbatch.errors import UserError
-from critbatch.records import Record
+from critbatch.records.core import Record
 from critbatch.reporting.figures import figure
 
 if TYPE_CHECKING:

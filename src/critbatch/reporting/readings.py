@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import TypeVar
 
-from critbatch.records import CurvePoint, Outcome, Quantity, Run, Setting, Speed, SpeedPoint, Target
+from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Setting, Speed, SpeedPoint, Target
 from critbatch.reporting.memory import once
 
 # More curves than this cannot be told apart, more points of one cannot be seen, more marks or rows nobody reads.

@@ -5,14 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.loss_records import (
-    Box,
-    Landscape,
-    LandscapePoint,
-    Shift,
-    ShiftRise,
-    SolutionSharpness,
-)
+from critbatch.records.loss_surface import Box, Landscape, LandscapePoint, Shift, ShiftRise, SolutionSharpness
 from critbatch.reporting.voice import Voice
 
 SHIFTS = ("resampled", "validation", "noise", "moved")

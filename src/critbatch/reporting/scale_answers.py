@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from critbatch.records.scaling import Scale, ScalePoint
 from critbatch.reporting.blocks import Answer, Chart, Section, Tile
 from critbatch.reporting.figures.scale import scale_picture, time_on_devices
 from critbatch.reporting.sections.scale import cluster_section, scale_section
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Scale, ScalePoint
 
 
 def scale_answer(scale: Scale, voice: Voice) -> Answer:

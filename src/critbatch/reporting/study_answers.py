@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from critbatch.records.study import Fit, Regime, Study
 from critbatch.reporting.blocks import Answer
 from critbatch.reporting.claims import claim, compared
 from critbatch.reporting.findings import Findings, findings
 from critbatch.reporting.readings import metric_name
 from critbatch.reporting.sections.rate_law import rate_law_said
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Fit, Regime, Study
 
 
 def study_answer(study: Study, found: Findings, voice: Voice) -> Answer | None:

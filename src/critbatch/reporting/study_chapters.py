@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.blocks import Chart, Section, Tile
 from critbatch.reporting.figures.budgets import three_budgets
 from critbatch.reporting.figures.sizes import steps_against_size
@@ -22,7 +23,6 @@ from critbatch.reporting.sections.rate_law import rate_law_section
 from critbatch.reporting.sections.sizes import sizes_section
 from critbatch.reporting.sections.training import marks_note, runs_section
 from critbatch.reporting.voice import SURE, Voice, Write
-from critbatch.study_records import Fit, Study
 
 # More tiles than these need a second row.
 ROW_OF_TILES = 5

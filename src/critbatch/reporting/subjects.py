@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from critbatch.errors import UserError
-from critbatch.lecture_records import Lecture
-from critbatch.loss_records import (
-    CriticalPoint,
-    Curvature,
-    Escape,
-    Landscape,
-    Sharpness,
-    Shift,
-    Solution,
-)
-from critbatch.records import Advice, Noise, Record, Run, Speed
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, Noise, Record, Run, Speed
+from critbatch.records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift, Solution
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Scale
-from critbatch.study_records import Fit, Study
 
 LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
 Single = Lecture | Advice | Speed | Noise | Study | Fit | Scale | LossRecord

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from critbatch.lecture_records import Lecture
-from critbatch.records import Record
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Record
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.answers import answer
 from critbatch.reporting.findings import findings
 from critbatch.reporting.lecture_answers import lecture_lines
@@ -12,7 +13,6 @@ from critbatch.reporting.sections.points import predictions_table
 from critbatch.reporting.sections.sizes import brief_table
 from critbatch.reporting.subjects import Subject, subjects
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Fit, Study
 
 
 def summary(record: Record, language: str = "en") -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from critbatch.lecture_records import Lecture
-from critbatch.records import Advice, Estimate, Noise, Outcome, Run, Speed, TimePoint
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, Estimate, Noise, Outcome, Run, Speed, TimePoint
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.claims import compared
 from critbatch.reporting.findings import Findings, findings
 from critbatch.reporting.lecture_answers import lecture_cautions
 from critbatch.reporting.loss_trust import loss_cautions
 from critbatch.reporting.readings import soonest_settings
 from critbatch.reporting.subjects import LossRecord, Subject
-from critbatch.scale_records import Scale
-from critbatch.study_records import Fit, Study
 
 # A straight line that misses a step's seconds by more is no picture of them.
 AFFINE_MISS = 0.25

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from critbatch.errors import UserError
-from critbatch.loss_records import Eigenvalue
-from critbatch.records import Estimate, NoiseScale, Quantity, Setting, Target
+from critbatch.records.core import Estimate, NoiseScale, Quantity, Setting, Target
+from critbatch.records.loss_surface import Eigenvalue
 from critbatch.reporting.words import LANGUAGES, WORDS
 
 Write = Callable[[float], str]

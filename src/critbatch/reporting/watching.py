@@ -11,12 +11,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critbatch.campaigns.look_records import Look, RunAtWork, SizeSoFar, StudySoFar
-from critbatch.records import Quantity, Setting
+from critbatch.records.core import Quantity, Setting
+from critbatch.records.monitor import Look, RunAtWork, SizeSoFar, StudySoFar
+from critbatch.records.study import Question
 from critbatch.reporting.sections.asked import length_asked, listed, rates_asked
 from critbatch.reporting.terminal_plot import Line, plotted
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Question
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "bright_cyan", "bright_yellow", "bright_green")
 MOST_AT_WORK = 4

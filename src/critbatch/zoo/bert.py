@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from critbatch.errors import UserError
 from critbatch.examples import Examples, Tree, map_tree
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task, accuracy, cross_entropy
 from critbatch.zoo.entry import TaskEntry
 from critbatch.zoo.extras import need

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 from urllib.error import URLError
 
-from critbatch.atomic_files import atomic_replacement
 from critbatch.errors import UserError
+from critbatch.records.io import atomic_replacement
 from critbatch.zoo.sets import LARGEST_BYTES, DataFile, DataSet
 
 TIMEOUT_SECONDS = 20.0  # without a byte; a slow download may take longer

@@ -11,7 +11,7 @@ from torch import nn
 
 from critbatch.errors import UserError
 from critbatch.examples import Examples
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 from critbatch.zoo.places import data_folder, find_file
 from critbatch.zoo.readers import read_cifar10, read_cifar100, read_idx

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from critbatch.examples import Examples
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 from critbatch.zoo.entry import TaskEntry
 from critbatch.zoo.frames import find_frames, read_frames, stand_in_frames

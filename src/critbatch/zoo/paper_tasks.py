@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 from critbatch.zoo.augmentation import FolderAugmentation
 from critbatch.zoo.bert import BERT_TASKS

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from critbatch.atomic_files import reason_of
 from critbatch.errors import UserError
+from critbatch.records.io import reason_of
 from critbatch.zoo.sets import LARGEST_BYTES
 
 Bytes = NDArray[np.uint8]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.examples import Examples
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 
 EXAMPLES = 64

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from critbatch.examples import Examples
-from critbatch.records import Quantity, Target
+from critbatch.records.core import Quantity, Target
 from critbatch.task import Task
 from critbatch.zoo.entry import TaskEntry
 from critbatch.zoo.image_sets import FASHION_SCALE, MNIST_SCALE, cifar_task, idx_task

@@ -7,9 +7,11 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from critbatch.lecture_records import Lecture
-from critbatch.loss_records import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
-from critbatch.records import Advice, Noise, Record, Run, Speed
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, Noise, Record, Run, Speed
+from critbatch.records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Fit, Study
 from critbatch.reporting.figures.budgets import three_budgets
 from critbatch.reporting.figures.critical import critical_picture, escape_picture
 from critbatch.reporting.figures.curvature import curvature_picture
@@ -26,8 +28,6 @@ from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
 from critbatch.reporting.findings import findings
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Scale
-from critbatch.study_records import Fit, Study
 
 
 def figure(record: Record, language: str = "en") -> go.Figure:

@@ -8,12 +8,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.study import BudgetPoint, BudgetReading, Spent
 from critbatch.reporting.claims import claim
 from critbatch.reporting.figures.theme import AMBER, BLUE, LOOK, Axis, Picture, bars, lines, safe
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import BudgetPoint, BudgetReading, Spent
 
 GAP = 0.05
 # Stacked, so much of a panel's height is its axis and its title.

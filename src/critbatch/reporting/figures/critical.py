@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.loss_records import CriticalPoint, Escape
+from critbatch.records.loss_surface import CriticalPoint, Escape
 from critbatch.reporting.figures.theme import BLUE, RED, Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.voice import Voice
 

@@ -6,7 +6,7 @@ import math
 
 import plotly.graph_objects as go
 
-from critbatch.loss_records import Curvature, Density, Eigenvalue
+from critbatch.records.loss_surface import Curvature, Density, Eigenvalue
 from critbatch.reporting.figures.theme import BLUE, GREEN, MUTED, RED, Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.voice import Voice
 

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from critbatch.loss_records import Landscape, LandscapePoint
+from critbatch.records.loss_surface import Landscape, LandscapePoint
 from critbatch.reporting.figures.named_rows import short
 from critbatch.reporting.figures.theme import (
     BLUE,

@@ -8,7 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from critbatch.lecture_records import Claim, Holds, Lecture, Measure, Statement
+from critbatch.records.claims import Claim, Holds, Lecture, Measure, Statement
 from critbatch.reporting.figures.named_rows import beside, row_axis
 from critbatch.reporting.figures.theme import GREEN, GREY, LOOK, MUTED, RED, Axis, Picture, bars, lines, safe
 from critbatch.reporting.lecture_readings import SIGNS, effect_text, number_of, stated, subject_name

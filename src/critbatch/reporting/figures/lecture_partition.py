@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from critbatch.lecture_records import Partition
+from critbatch.records.claims import Partition
 from critbatch.reporting.figures.theme import LOOK, RAMP, Picture, lines, safe
 from critbatch.reporting.lecture_readings import ORDERS
 from critbatch.reporting.voice import Voice

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from critbatch.lecture_records import Path, Paths
+from critbatch.records.claims import Path, Paths
 from critbatch.reporting.figures.theme import (
     BLUE,
     GREEN,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.lecture_records import RecipeRow
-from critbatch.records import Estimate
+from critbatch.records.claims import RecipeRow
+from critbatch.records.core import Estimate
 from critbatch.reporting.figures.named_rows import colour_of
 from critbatch.reporting.figures.theme import INK, MUTED, Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.lecture_readings import recipe_name

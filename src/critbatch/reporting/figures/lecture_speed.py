@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from critbatch.records import Speed, SpeedPoint
+from critbatch.records.core import Speed, SpeedPoint
 from critbatch.reporting.figures.named_rows import colour_of
 from critbatch.reporting.figures.theme import Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.lecture_readings import hardware_name

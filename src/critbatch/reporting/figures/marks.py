@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from critbatch.records import Advice, Outcome, Run, TimePoint
+from critbatch.records.core import Advice, Outcome, Run, TimePoint
 from critbatch.reporting.figures.theme import AMBER, GREEN, GREY, RED, lines, safe
 from critbatch.reporting.readings import MISSED
 from critbatch.reporting.voice import Voice

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from critbatch.records import LayerNoise, NoisePoint, NoiseScale
+from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
 from critbatch.reporting.figures.theme import (
     AMBER,
     BLUE,

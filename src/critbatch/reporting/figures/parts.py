@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.records import Speed
+from critbatch.records.core import Speed
 from critbatch.reporting.figures.theme import AMBER, BLUE, GREEN, Axis, Picture, canvas, lines, safe, spaced
 from critbatch.reporting.readings import timed
 from critbatch.reporting.voice import Voice

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from critbatch.records.study import SizeResult
 from critbatch.reporting.figures.size_marks import hover_of_size
 from critbatch.reporting.figures.theme import BLUE, GREEN, MUTED, PAPER, RED, Axis, Picture, canvas, lines, pale, safe
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import SizeResult
 
 
 def best_rates(findings: Findings, voice: Voice) -> Picture | None:

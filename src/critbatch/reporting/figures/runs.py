@@ -8,7 +8,7 @@ from statistics import fmean
 
 import plotly.graph_objects as go
 
-from critbatch.records import CurvePoint, Quantity, Run, Target
+from critbatch.records.core import CurvePoint, Quantity, Run, Target
 from critbatch.reporting.figures.theme import (
     AMBER,
     BLUE,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from critbatch.records.scaling import Scale, ScalePoint
 from critbatch.reporting.figures.theme import (
     AMBER,
     BLUE,
@@ -23,7 +24,6 @@ from critbatch.reporting.figures.theme import (
     safe,
 )
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Scale, ScalePoint
 
 
 def scale_picture(scale: Scale, voice: Voice) -> Picture | None:

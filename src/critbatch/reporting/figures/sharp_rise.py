@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.loss_records import Shift
+from critbatch.records.loss_surface import Shift
 from critbatch.reporting.figures.named_rows import colour_of
 from critbatch.reporting.figures.theme import Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.readings_of_loss import measure_name, shift_name, told_shift

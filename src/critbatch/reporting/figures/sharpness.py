@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.loss_records import Box, Sharpness, SharpnessValue
+from critbatch.records.loss_surface import Box, Sharpness, SharpnessValue
 from critbatch.reporting.figures.named_rows import beside, row_axis
 from critbatch.reporting.figures.theme import AMBER, BLUE, GREEN, Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.readings_of_loss import measure_name, measures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.loss_records import Shift
+from critbatch.records.loss_surface import Shift
 from critbatch.reporting.figures.named_rows import beside, colour_of, row_axis
 from critbatch.reporting.figures.theme import MUTED, Picture, bars, canvas, lines, safe
 from critbatch.reporting.readings_of_loss import shift_name, shifts

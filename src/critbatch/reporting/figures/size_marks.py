@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.study import GoalPoint, Regime, SizeResult
 from critbatch.reporting.figures.theme import AMBER, GREEN, GREY, RED, bars, lines, safe
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import GoalPoint, Regime, SizeResult
 
 REGIME_COLOURS = {
     Regime.PERFECT_SCALING: GREEN,

@@ -6,7 +6,7 @@ import math
 
 import plotly.graph_objects as go
 
-from critbatch.records import Speed, SpeedPoint
+from critbatch.records.core import Speed, SpeedPoint
 from critbatch.reporting.figures.theme import (
     BLUE,
     GREY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.records import Advice, Law, Run, TimePoint
+from critbatch.records.core import Advice, Law, Run, TimePoint
 from critbatch.reporting.figures.marks import add_outcomes, all_points, hover_of
 from critbatch.reporting.figures.theme import BLUE, Axis, Picture, bars, canvas, pale, safe
 from critbatch.reporting.readings import runs_worth_marking

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from critbatch.records import Advice, Run, TimePoint
+from critbatch.records.core import Advice, Run, TimePoint
 from critbatch.reporting.figures.marks import add_runs, all_points, hover_of
 from critbatch.reporting.figures.theme import (
     AMBER,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from critbatch.records import Outcome, Run, Target
+from critbatch.records.core import Outcome, Run, Target
+from critbatch.records.study import Question, Search, Study
 from critbatch.reporting.blocks import Block, Bullets, Facts, Section, Text
 from critbatch.reporting.readings import metric_name
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Question, Search, Study
 
 # A list that is longer than this is told by its ends.
 MOST_LISTED = 16

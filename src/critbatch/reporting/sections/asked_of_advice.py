@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.records import Advice
+from critbatch.records.core import Advice
 from critbatch.reporting.advice_answers import asked_sentences, cost_sentences
 from critbatch.reporting.blocks import Bullets, Facts, Section
 from critbatch.reporting.readings import metric_name

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.study import BudgetPoint, BudgetReading, Spent
 from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
 from critbatch.reporting.claims import claim, compared, ends, lag, trend
 from critbatch.reporting.figures.budgets import three_budgets
@@ -10,7 +11,6 @@ from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import GOYAL, KESKAR, SHALLUE
 from critbatch.reporting.sections.setup import notes
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import BudgetPoint, BudgetReading, Spent
 
 QUANTITIES = ("train_metric", "validation_metric", "train_loss", "validation_loss")
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from critbatch.records import Advice, Estimate, TimePoint
+from critbatch.records.core import Advice, Estimate, TimePoint
+from critbatch.records.study import Study
 from critbatch.reporting.blocks import Block, Cell, Method, Paper, Section, Table, Text
 from critbatch.reporting.figures.marks import all_points
 from critbatch.reporting.papers import MCCANDLISH
 from critbatch.reporting.readings import soonest_settings
 from critbatch.reporting.voice import Voice, Write
-from critbatch.study_records import Study
 
 
 def cost_of_sizes(advice: Advice, voice: Voice) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.loss_records import Curvature, Matrix
+from critbatch.records.loss_surface import Curvature, Matrix
 from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.figures.curvature import has_density, kernel_width
 from critbatch.reporting.papers import DINH, GHORBANI, MEYER

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.records import Speed, SpeedPoint
+from critbatch.records.core import Speed, SpeedPoint
 from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Method, Section, Table, Text
 from critbatch.reporting.figures.parts import peak_memory, time_split
 from critbatch.reporting.figures.speed import epoch_time, step_time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.loss_records import Landscape
+from critbatch.records.loss_surface import Landscape
 from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.papers import GOODFELLOW, KESKAR, LI
 from critbatch.reporting.sections.setup import setup_lines

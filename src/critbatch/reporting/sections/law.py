@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from critbatch.predict.law_check import DOUBT
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
 from critbatch.reporting.blocks import Block, Chart, Method, Section, Text
 from critbatch.reporting.figures.trade_off import steps_against_examples
 from critbatch.reporting.findings import Findings

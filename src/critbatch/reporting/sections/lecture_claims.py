@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from critbatch.lecture_records import Claim, ClaimName, Lecture
+from critbatch.records.claims import Claim, ClaimName, Lecture
 from critbatch.reporting.blocks import (
     Block,
     Bullets,

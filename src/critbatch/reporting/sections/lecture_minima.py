@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from critbatch.lecture_records import Claim, Lecture, NetworkPair
-from critbatch.loss_records import Box, Landscape, Sharpness, Shift, SolutionSharpness
 from critbatch.predict.published_keskar import PUBLISHED, Published
+from critbatch.records.claims import Claim, Lecture, NetworkPair
+from critbatch.records.loss_surface import Box, Landscape, Sharpness, Shift, SolutionSharpness
 from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Method, Table, Text
 from critbatch.reporting.figures.landscape import landscape_picture
 from critbatch.reporting.figures.lecture_networks import differences_picture

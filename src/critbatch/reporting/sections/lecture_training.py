@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.lecture_records import Claim, Lecture, RecipeRow
+from critbatch.records.claims import Claim, Lecture, RecipeRow
 from critbatch.reporting.answers import answer
 from critbatch.reporting.blocks import Block, Bullets, Cell, Chart, Method, Table, Text
 from critbatch.reporting.figures.critical import escape_picture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from critbatch.lecture_records import Better, Claim, Holds, Lecture, SummaryRow
-from critbatch.records import Estimate, Speed
+from critbatch.records.claims import Better, Claim, Holds, Lecture, SummaryRow
+from critbatch.records.core import Estimate, Speed
 from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Table, Text
 from critbatch.reporting.figures.lecture_effects import effects_picture
 from critbatch.reporting.figures.lecture_partition import partition_picture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.records import LayerNoise, Noise, NoisePoint, NoiseScale, Run
+from critbatch.records.core import LayerNoise, Noise, NoisePoint, NoiseScale, Run
 from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
 from critbatch.reporting.figures.noise import MOST_LAYERS, has_signal, noise_along_run, noise_by_layer
 from critbatch.reporting.papers import MCCANDLISH

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from critbatch.records.study import Fit, GoalPoint
 from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import MCCANDLISH
 from critbatch.reporting.readings import MOST_ROWS
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Fit, GoalPoint
 
 # Columns that only some files have: the field, the head, how its numbers are written.
 COLUMNS = (

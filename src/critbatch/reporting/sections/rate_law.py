@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from critbatch.records.study import RateLaw
 from critbatch.reporting.blocks import Block, Chart, Method, Section, Text
 from critbatch.reporting.figures.rates import best_rates
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import GOYAL, MALLADI, MCCANDLISH, SHALLUE
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import RateLaw
 
 
 def rate_law_section(findings: Findings, voice: Voice) -> Section:

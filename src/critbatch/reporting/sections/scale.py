@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.scaling import Algorithm, Link, Scale, ScalePoint
 from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Facts, Method, Paper, Section, Table, Text
 from critbatch.reporting.figures.scale import efficiencies, parts_of_step, sync_times
 from critbatch.reporting.papers import GOYAL, MCCANDLISH, POLLUX
 from critbatch.reporting.voice import Voice
-from critbatch.scale_records import Algorithm, Link, Scale, ScalePoint
 
 # What `Constants.sources` may hold of these is said in the page's language, all else as it stands.
 SOURCES = (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from critbatch.loss_records import Setup
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.loss_surface import Setup
 from critbatch.reporting.blocks import Cell
 from critbatch.reporting.voice import SURE, Voice, Write
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.loss_records import Setup, Sharpness, SolutionSharpness
+from critbatch.records.loss_surface import Setup, Sharpness, SolutionSharpness
 from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.papers import DINH, KESKAR, KWON
 from critbatch.reporting.readings_of_loss import measure_name

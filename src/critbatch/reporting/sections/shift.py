@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.loss_records import Shift
+from critbatch.records.loss_surface import Shift
 from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
 from critbatch.reporting.figures.sharp_rise import sharpness_and_rise
 from critbatch.reporting.papers import KESKAR

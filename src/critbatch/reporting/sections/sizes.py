@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from critbatch.records import Estimate
+from critbatch.records.core import Estimate
+from critbatch.records.study import SizeResult
 from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
 from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import SHALLUE
 from critbatch.reporting.sections.setup import notes
 from critbatch.reporting.voice import Voice, Write
-from critbatch.study_records import SizeResult
 
 
 def sizes_section(findings: Findings, picture: Picture | None, note: str, voice: Voice) -> Section:

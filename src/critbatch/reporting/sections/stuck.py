@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.loss_records import CriticalPoint, Escape
+from critbatch.records.loss_surface import CriticalPoint, Escape
 from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.papers import DAUPHIN, KESKAR, MCCANDLISH
 from critbatch.reporting.sections.setup import cell, notes, setup_lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.records import Advice, Law, Run, TimePoint
+from critbatch.records.core import Advice, Law, Run, TimePoint
 from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Method, Section, Table, Text
 from critbatch.reporting.figures.runs import accuracy, learning_curves, loss_curve, metric_curve
 from critbatch.reporting.figures.steps import best_rate, steps_to_target

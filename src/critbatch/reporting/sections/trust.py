@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.records import Advice, Machine, Provenance, Run
+from critbatch.records.core import Advice, Machine, Provenance, Run
+from critbatch.records.study import Study
 from critbatch.reporting.blocks import Block, Bullets, Facts, Method, Section, Text
 from critbatch.reporting.subjects import LossRecord, Single, Subject
 from critbatch.reporting.trust import NOT_MEASURED, cautions
 from critbatch.reporting.voice import Voice
-from critbatch.study_records import Study
 
 
 def trust_section(record: Subject, voice: Voice) -> Section:

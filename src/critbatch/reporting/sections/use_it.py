@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from critbatch.predict.snippets import snippets
-from critbatch.records import Advice
+from critbatch.records.core import Advice
 from critbatch.reporting.blocks import Block, Facts, Section, Text
 from critbatch.reporting.voice import Voice
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from critbatch.arguments import check_fields, is_number, shown
@@ -17,6 +18,7 @@ from critbatch.errors import UserError
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
 
 T = TypeVar("T")
 # The value of a hyper-parameter; a list as a tuple.
@@ -37,7 +39,6 @@ class Record:
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"ser_json_inf_nan": "strings", "extra": "allow"}
-    painter: ClassVar[Callable[[Record, str, str], Any] | None] = None
     # The names that fields had in earlier versions, each with the name of today: they are read as these.
     renamed_fields: ClassVar[Mapping[str, str]] = {}
 
@@ -115,9 +116,8 @@ class Record:
                 inches wide, letters of 8 points. "paper" needs `pip install "critbatch[figures]"`.
             language: of its words, "en" or "zh".
         """
-        if Record.painter is None:
-            raise TypeError("no painter: import critbatch, not critbatch.records alone")
-        return Record.painter(self, style, language)
+        # The reports lie above the records, and are loaded only where a figure is asked for.
+        return import_module("critbatch.reporting.paper_door").painted(self, style, language)
 
 
 def _without_surrogates(value: Any) -> Any:

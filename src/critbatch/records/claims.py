@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from critbatch.loss_records import Escape, Landscape, Sharpness, Shift
-from critbatch.records import Advice, Estimate, Noise, Provenance, Record, Run, Speed
-from critbatch.study_records import Study
+from critbatch.records.core import Advice, Estimate, Noise, Provenance, Record, Run, Speed
+from critbatch.records.loss_surface import Escape, Landscape, Sharpness, Shift
+from critbatch.records.study import Study
 
 
 class ClaimName(StrEnum):

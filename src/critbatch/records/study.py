@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from critbatch.records import Estimate, Provenance, Record, Run, Setting, Speed, Target
+from critbatch.records.core import Estimate, Provenance, Record, Run, Setting, Speed, Target
 
 # --- the study -------------------------------------------------------------------------------------------------------
 

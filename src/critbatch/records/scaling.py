@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from critbatch.errors import UserError
-from critbatch.records import Estimate, Provenance, Record, Speed, Target
+from critbatch.records.core import Estimate, Provenance, Record, Speed, Target
 
 # --- the cluster -----------------------------------------------------------------------------------------------------
 

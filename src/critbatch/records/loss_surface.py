@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from critbatch.records import Estimate, NoiseScale, Provenance, Record
+from critbatch.records.core import Estimate, NoiseScale, Provenance, Record
 
 
 @dataclass(frozen=True, kw_only=True)
