@@ -29,11 +29,11 @@ from advisor_sets import SETS
 from advisor_tasks import CPU, case_of, task_of
 from advisor_truth import RESULTS, Runner, begin, crossed
 from critbatch.budget import Budget
-from critbatch.device import describe_machine
 from critbatch.measure.speed import speed as measure_speed
 from critbatch.predict.knee import step_seconds_at
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Advice, Estimate, Speed, SpeedPoint
+from critbatch.runtime.device import describe_machine
+from critbatch.runtime.provenance import Stopwatch
 
 FIXED = (64, 256, 1024)
 # Of the searches, by clock; the checks of an advice take the two that follow.

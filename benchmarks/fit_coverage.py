@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import curve_fit
 
-from critbatch.machine import describe_host
 from critbatch.predict.predictions import predict_runs, run_ends
 from critbatch.predict.trade_off import fit_trade_off
 from critbatch.records.study import GoalPoint
+from critbatch.runtime.host import describe_host
 
 RESULT = Path(__file__).parent / "results" / "fit-coverage.json"
 SMALLEST = 8

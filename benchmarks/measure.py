@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from critbatch.device import describe_machine
+from critbatch.runtime.device import describe_machine
 from measure_worker import BATCH, EXAMPLES, PRODUCTS
 
 HERE = Path(__file__).parent

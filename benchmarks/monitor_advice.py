@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import critbatch
-from critbatch.device import describe_machine
+from critbatch.runtime.device import describe_machine
 
 RESULTS = Path(__file__).parent / "results" / "monitor-advice.json"
 EVERY, GOAL = 100, 1.02

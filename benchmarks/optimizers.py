@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from critbatch.provenance import Stopwatch
+from critbatch.runtime.provenance import Stopwatch
 from optimizer_worker import shapes_of
 from overhead import Spread
 

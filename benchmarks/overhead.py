@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from critbatch.provenance import Stopwatch
+from critbatch.runtime.provenance import Stopwatch
 from loops import BareLoop, LightningLoop, Loop, OurLoop, indexed, loaded, make_data
 
 EXAMPLES = 60_000

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from critbatch.device import describe_machine
+from critbatch.runtime.device import describe_machine
 from recipe_runs import ARMS, CPU, REFERENCE, VALIDATION, Arm, Setting, final_round, search, settled, split, tuning_run
 
 RESULTS = Path(__file__).parent / "results"

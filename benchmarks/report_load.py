@@ -29,9 +29,9 @@ import sample_loss_records as loss  # noqa: E402
 import sample_records as sample  # noqa: E402
 import sample_scale as scale  # noqa: E402
 import sample_studies as studies  # noqa: E402
-from critbatch.device import describe_machine  # noqa: E402
 from critbatch.records.core import Record  # noqa: E402
 from critbatch.reporting import page, write_report  # noqa: E402
+from critbatch.runtime.device import describe_machine  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"
 RUNS = 2000

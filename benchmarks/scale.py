@@ -27,7 +27,6 @@ import numpy as np
 import torch
 
 import critbatch
-from critbatch.distributed import joined_processes, this_shard
 from critbatch.measure.communication import communication
 from critbatch.measure.joint_step import joint_step
 from critbatch.measure.scale import buckets_of, gradient_bytes
@@ -36,8 +35,9 @@ from critbatch.predict.cluster import Compute, compute_of, step_seconds_on
 from critbatch.predict.cluster_fit import fit_constants
 from critbatch.predict.links import measured_link
 from critbatch.predict.published_clusters import FAMILIES, GOYAL, PUBLISHED, PublishedCluster
-from critbatch.provenance import Stopwatch
 from critbatch.records.scaling import Algorithm, Communication, Constants, StepMeasurement
+from critbatch.runtime.distributed import joined_processes, this_shard
+from critbatch.runtime.provenance import Stopwatch
 from overhead import Spread
 
 CPU = torch.device("cpu")

@@ -26,9 +26,9 @@ from critbatch.predict import cluster_fit
 from critbatch.predict.cluster import Compute
 from critbatch.predict.links import LINKS
 from critbatch.predict.published_clusters import FAMILIES, PublishedCluster
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Constants, Link, StepMeasurement
+from critbatch.runtime.provenance import Stopwatch
 from scale import published
 
 PRIORS = ("EFFICIENCY", "JOINING", "DELAY", "SLOWDOWN")

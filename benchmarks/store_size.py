@@ -34,11 +34,11 @@ from critbatch.campaigns.store import Store
 from critbatch.campaigns.sweep import terms_of
 from critbatch.campaigns.terms import Key, brief_of
 from critbatch.campaigns.trials import PIECE, new_trial, trial_states
-from critbatch.device import describe_machine
 from critbatch.evaluation import Evaluation
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import CurvePoint, Outcome, Run
 from critbatch.records.study import Question, Study
+from critbatch.runtime.device import describe_machine
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.zoo.find import find_task
 
 HERE = Path(__file__).parent

@@ -29,9 +29,9 @@ from typing import Any
 import torch
 
 from critbatch.campaigns.stored_studies import shelves, stored_studies
-from critbatch.device import describe_machine
 from critbatch.records.core import Run
 from critbatch.records.study import Study
+from critbatch.runtime.device import describe_machine
 from postgres_server import postgres
 from sweep_kill_shots import OF_JOURNAL, OF_SQL
 

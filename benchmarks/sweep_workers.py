@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from critbatch.device import describe_machine
+from critbatch.runtime.device import describe_machine
 
 HERE = Path(__file__).parent
 SIZES, SEEDS = (16, 32), tuple(range(8))

@@ -18,9 +18,9 @@ from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.store import Store
 from critbatch.errors import UserError
 from critbatch.predict.clock_check import with_check
-from critbatch.progress import Display
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
 from critbatch.reporting.text import summary
+from critbatch.runtime.progress import Display
 from critbatch.task import Task, accuracy
 from critbatch.training import Training
 from simulated_world import World, affine, made

@@ -9,8 +9,8 @@ import pytest
 from critbatch.campaigns import race
 from critbatch.campaigns.advise import advise
 from critbatch.errors import UserError
-from critbatch.progress import Display
 from critbatch.records.core import Advice, Outcome, Quantity, Target
+from critbatch.runtime.progress import Display
 from critbatch.task import accuracy
 from tiny import tiny_task
 

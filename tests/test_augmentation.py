@@ -21,13 +21,13 @@ from critbatch.augmentation import Augmentation, epoch_draws
 from critbatch.batches import Cursor, Feed, Order, Source
 from critbatch.budget import Budget
 from critbatch.compiled import CannotCompile
-from critbatch.distributed import Shard
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.learning_rate import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
+from critbatch.runtime.distributed import Shard
 from critbatch.task import Task
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task

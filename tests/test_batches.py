@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
 from critbatch.batches import Cursor, Feed, Order, Source, epoch_order
-from critbatch.distributed import Shard
 from critbatch.errors import UserError
 from critbatch.examples import Examples
+from critbatch.runtime.distributed import Shard
 
 CPU = torch.device("cpu")
 

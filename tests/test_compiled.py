@@ -17,11 +17,11 @@ from torch.utils.data import TensorDataset
 
 from critbatch import compiled
 from critbatch.compiled import CannotCompile, CompiledSteps, pays, refusal
-from critbatch.distributed import Shard
 from critbatch.evaluation import Evaluation
 from critbatch.examples import Examples
 from critbatch.functional_updates import state_names, updated
 from critbatch.recipes import sgd
+from critbatch.runtime.distributed import Shard
 from critbatch.step import Step
 from critbatch.step_graph import Tensors, trace_steps
 from critbatch.task import Task

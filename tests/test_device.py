@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from critbatch.device import is_out_of_memory
 from critbatch.errors import UserError
 from critbatch.measure.speed import speed
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
+from critbatch.runtime.device import is_out_of_memory
 from critbatch.task import Task
 from critbatch.training import train
 from tiny import tiny_task

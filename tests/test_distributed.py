@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 import processes
 from critbatch.batches import Source
-from critbatch.distributed import Shard, is_lost_process, sum_gradients
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.plan import Plan
@@ -23,6 +22,7 @@ from critbatch.recipes import RECIPES, sgd
 from critbatch.records.core import Run
 from critbatch.replica import with_last
 from critbatch.run_clock import RunClock
+from critbatch.runtime.distributed import Shard, is_lost_process, sum_gradients
 from critbatch.task import Task
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task

@@ -27,12 +27,12 @@ from critbatch.campaigns.sweep import sweep
 from critbatch.cli.app import BEGAN
 from critbatch.cli.main import app
 from critbatch.cli.options import seconds_left
-from critbatch.device import describe_machine
 from critbatch.errors import UserError
 from critbatch.measure.speed import doublings
 from critbatch.predict.clock_check import with_check
-from critbatch.progress import Display
 from critbatch.records.core import Estimate, Speed, SpeedPoint
+from critbatch.runtime.device import describe_machine
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 from tiny import tiny_task
 

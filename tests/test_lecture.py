@@ -28,10 +28,10 @@ from critbatch.measure.speed import speed
 from critbatch.predict.claims_on_minima import on_minima
 from critbatch.predict.claims_on_training import on_noise, on_optimization
 from critbatch.predict.claims_on_updates import on_batches
-from critbatch.progress import Display
 from critbatch.records.claims import ClaimName, Holds, Lecture
 from critbatch.records.core import ClockCheck, Quantity, Speed, Target
 from critbatch.records.io import load_records, save_record
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 from critbatch.zoo.patients import PATIENTS, START, closeness, patients_line
 from critbatch.zoo.surfaces import squared_error

@@ -17,7 +17,6 @@ import torch
 
 import critbatch
 from critbatch import arguments as limits
-from critbatch import device
 from critbatch.arguments import LIMITS, LISTS, MOST_VALUES, check_counts, process_limit, thread_limit
 from critbatch.batches import Source
 from critbatch.campaigns.crew import Crew
@@ -27,8 +26,9 @@ from critbatch.errors import UserError
 from critbatch.measure.herd import Herd
 from critbatch.measure.highest import Box, sharpness_in
 from critbatch.plan import Phase
-from critbatch.progress import Display
 from critbatch.recipes import plan_of
+from critbatch.runtime import device
+from critbatch.runtime.progress import Display
 from tiny import tiny_task
 
 HUGE = 10**20 - 1

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from critbatch.campaigns.forecast import best_of_each_size, forecast
 from critbatch.campaigns.terms import Brief, Key, brief_of
-from critbatch.progress import Display, Forecast, Lines, Live, Situation, display_on
+from critbatch.runtime.progress import Display, Forecast, Lines, Live, Situation, display_on
 from stored_runs import TARGET, run_of
 
 

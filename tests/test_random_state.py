@@ -24,11 +24,11 @@ from critbatch.campaigns.sweep import sweep
 from critbatch.evaluation import Evaluation
 from critbatch.measure.noise import noise
 from critbatch.plan import Plan
-from critbatch.progress import Display, Progress
-from critbatch.random_state import RandomState, seeded, seeded_on_cpu
 from critbatch.recipes import RECIPES
 from critbatch.records.core import Run
 from critbatch.records.study import Study
+from critbatch.runtime.process import RandomState, seeded, seeded_on_cpu
+from critbatch.runtime.progress import Display, Progress
 from critbatch.task import Task
 from critbatch.training import Training, train
 from tiny import blobs, tiny_plan, tiny_task

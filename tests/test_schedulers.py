@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, LinearLR, SequentialLR
 
-from critbatch.distributed import Shard
 from critbatch.errors import UserError
 from critbatch.learning_rate import Rate, begin_with, constant, cosine, ramp, stairs
+from critbatch.runtime.distributed import Shard
 from critbatch.schedulers import EpochScheduler, batch_size_of
 
 IMAGENET = 1_281_167

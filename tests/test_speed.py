@@ -16,9 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from critbatch.batches import Cursor, Feed, Source
-from critbatch.distributed import Shard
 from critbatch.errors import UserError
-from critbatch.machine import processor_seconds
 from critbatch.measure import rounds as rounds_module
 from critbatch.measure.memory import CountedBytes, StepMemory, step_memory
 from critbatch.measure.rounds import ROUNDS, Rounds, SpeedProgress
@@ -27,6 +25,8 @@ from critbatch.measure.timed_steps import Parts, TimedSteps, Visit
 from critbatch.plan import Plan
 from critbatch.recipes import adam, sgd
 from critbatch.records.core import Estimate, Quantity, Speed, Target
+from critbatch.runtime.distributed import Shard
+from critbatch.runtime.host import processor_seconds
 from critbatch.step import Step
 from critbatch.task import Task
 

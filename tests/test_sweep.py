@@ -16,10 +16,10 @@ from critbatch.campaigns.search import given
 from critbatch.campaigns.sweep import sweep
 from critbatch.campaigns.widening import MOST_RUNGS, rate_of
 from critbatch.errors import UserError
-from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, usual_rate
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
+from critbatch.runtime.progress import Display, display_on
 from stored_runs import states_in
 from tiny import tiny_task
 

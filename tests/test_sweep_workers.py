@@ -15,9 +15,9 @@ from torch import nn
 from critbatch.campaigns import worker_process
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
-from critbatch.progress import Display
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
+from critbatch.runtime.progress import Display
 from stored_runs import states_in
 from test_sweep import numbers
 from tiny import tiny_task

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.optim import Optimizer
 
-from critbatch.distributed import this_shard
 from critbatch.examples import Data, Examples
 from critbatch.functional_updates import unsupported
 from critbatch.rehearsal import rehearse
+from critbatch.runtime.distributed import this_shard
 from critbatch.step_graph import Tensors, trace_steps
 from critbatch.task import Task
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from critbatch.device import is_out_of_memory
 from critbatch.errors import UserError, first_line
 from critbatch.examples import Data, Examples, Tree, as_tuples, is_tree, leaves, type_of
-from critbatch.random_state import seeded_on_cpu
+from critbatch.runtime.device import is_out_of_memory
+from critbatch.runtime.process import seeded_on_cpu
 
 IGNORED = -100  # the target that torch leaves out of a cross-entropy
 

@@ -11,8 +11,8 @@ from critbatch.predict.analysis import analyse_with_fit
 from critbatch.predict.point_units import LARGEST, in_one_unit, numbered, shown, whole_number
 from critbatch.predict.points_file import read_points
 from critbatch.predict.predictions import predict_runs
-from critbatch.provenance import Stopwatch
 from critbatch.records.study import Fit, GoalPoint
+from critbatch.runtime.provenance import Stopwatch
 
 
 @checked_call

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from critbatch.arguments import check_fields
 from critbatch.batches import Source
-from critbatch.distributed import Shard, sum_over_processes
 from critbatch.errors import UserError
 from critbatch.examples import count
-from critbatch.random_state import seeded
+from critbatch.runtime.distributed import Shard, sum_over_processes
+from critbatch.runtime.process import seeded
 from critbatch.task import Task
 
 CHUNK = 1024

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from torch import nn
 
-from critbatch.distributed import Shard, averaged_statistics
 from critbatch.evaluation import Examiner
 from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.ledger import Ledger
 from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
+from critbatch.runtime.distributed import Shard, averaged_statistics
 from critbatch.scaling import scale_saturating
 from critbatch.target_checks import refuse_nan_metric
 

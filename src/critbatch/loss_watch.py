@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from critbatch.distributed import Shard, sum_over_processes
+from critbatch.runtime.distributed import Shard, sum_over_processes
 
 STEPS_BETWEEN_CHECKS = 64
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.dataset_batches import fetch
-from critbatch.distributed import Shard, sum_over_processes
 from critbatch.errors import UserError
 from critbatch.examples import map_tree
 from critbatch.gradient_noise import average_pairs, separate
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.reruns import nothing_changes
 from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
+from critbatch.runtime.distributed import Shard, sum_over_processes
 from critbatch.squared_norms import squares
 from critbatch.task import Task, apply
 

@@ -6,8 +6,8 @@ import math
 
 from critbatch.augmentation import Augmentation
 from critbatch.batches import Cursor, Feed, Source
-from critbatch.distributed import Shard
 from critbatch.plan import Phase, Plan
+from critbatch.runtime.distributed import Shard
 
 # Pieces that a batch is cut into where the noise of its gradient is measured.
 NOISE_PIECES = 4

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from critbatch.distributed import Shard, sum_gradients
+from critbatch.runtime.distributed import Shard, sum_gradients
 
 T = TypeVar("T")
 

@@ -10,16 +10,16 @@ from torch import nn
 from torch.optim import Optimizer
 
 from critbatch.batches import Cursor
-from critbatch.distributed import Shard, averaged_statistics, gathered
 from critbatch.errors import UserError, first_line
 from critbatch.fast_path import FastPath
 from critbatch.ledger import Ledger
 from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
-from critbatch.random_state import RandomState
 from critbatch.records import SCHEMA_VERSION, VERSION_FIELD
 from critbatch.replica import Replica
+from critbatch.runtime.distributed import Shard, averaged_statistics, gathered
+from critbatch.runtime.process import RandomState
 from critbatch.sharded import ShardedReplica, put_back, whole_optimizer_state, whole_state
 from critbatch.task import Task
 from critbatch.team import Team

@@ -6,7 +6,7 @@ import time
 
 import torch
 
-from critbatch.distributed import Shard, largest_over_processes
+from critbatch.runtime.distributed import Shard, largest_over_processes
 
 SECONDS_BETWEEN_EXCHANGES = 0.1
 MOST_STEPS_BETWEEN_EXCHANGES = 1000

@@ -7,9 +7,9 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from critbatch.distributed import this_shard
 from critbatch.errors import UserError
 from critbatch.learning_rate import Rate
+from critbatch.runtime.distributed import this_shard
 
 
 def batch_size_of(per_process: int, *, accumulation: int = 1, processes: int | None = None) -> int:

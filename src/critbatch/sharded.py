@@ -18,11 +18,11 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim import Optimizer
 
-from critbatch.distributed import Shard
 from critbatch.errors import UserError
 from critbatch.optimizers.per_tensor import PerTensor
 from critbatch.plan import Plan
 from critbatch.replica import Replica
+from critbatch.runtime.distributed import Shard
 
 WHOLE = StateDictOptions(full_state_dict=True)
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from critbatch.arguments import as_path, checked_call
 from critbatch.checkpoint import load_file, save_checkpoint
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.records.core import Run
 from critbatch.records.loss_surface import Solution
+from critbatch.runtime.device import as_device
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.distributed import Shard
 from critbatch.examples import Tree
 from critbatch.noise_meter import NoiseMeter
 from critbatch.replica import Replica, with_last
+from critbatch.runtime.distributed import Shard
 from critbatch.sharpness_aware import uphill
 from critbatch.task import Task
 

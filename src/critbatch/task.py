@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from critbatch.arguments import check_counts
 from critbatch.augmentation import Augmentation
 from critbatch.dataset_batches import IGNORED
-from critbatch.device import placed_on
 from critbatch.errors import UserError
 from critbatch.examples import Data, Tree, as_data, count
 from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
-from critbatch.random_state import seeded
 from critbatch.records.core import Quantity, Target
+from critbatch.runtime.device import placed_on
+from critbatch.runtime.process import seeded
 from critbatch.task_checks import (
     check_augmentation,
     check_finite,

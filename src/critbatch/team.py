@@ -12,17 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.device import wait_for
-from critbatch.distributed import Shard, gathered, sum_over_processes
 from critbatch.errors import UserError
 from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
 from critbatch.norm_statistics import norms_in_training, pieces_of, taken_anew
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
-from critbatch.random_state import RandomState
 from critbatch.records.core import MemberEnd
 from critbatch.replica import Replica
+from critbatch.runtime.device import wait_for
+from critbatch.runtime.distributed import Shard, gathered, sum_over_processes
+from critbatch.runtime.process import RandomState
 from critbatch.step import Step
 from critbatch.task import Task
 

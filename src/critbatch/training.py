@@ -14,14 +14,11 @@ from critbatch.arguments import as_path, checked_arguments, checked_call
 from critbatch.batches import Cursor, training_source, validation_source
 from critbatch.budget import NO_BUDGET, Budget
 from critbatch.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from critbatch.device import as_device, is_out_of_memory, pick_device, wait_for
-from critbatch.distributed import gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.errors import UserError, first_line
 from critbatch.evaluation import Evaluation, EvaluationStoppedError, Examiner
 from critbatch.fast_path import FastPath
 from critbatch.fresh_model import fresh_model
 from critbatch.inspection import Inspection
-from critbatch.interruption import Interruption
 from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
 from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
@@ -29,13 +26,15 @@ from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan
 from critbatch.plan_checks import refuse_misfits, refuse_single_examples
-from critbatch.progress import Progress
-from critbatch.random_state import RandomState, seeded
 from critbatch.records.core import Outcome, Run, Target
 from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of
 from critbatch.run_clock import RunClock
 from critbatch.run_record import run_of
+from critbatch.runtime.device import as_device, is_out_of_memory, pick_device, wait_for
+from critbatch.runtime.distributed import gathered, is_lost_process, seen_by_all, this_shard
+from critbatch.runtime.process import Interruption, RandomState, seeded
+from critbatch.runtime.progress import Progress
 from critbatch.sharded import ShardedReplica, fit_for_parts, refuse_sharding
 from critbatch.step import Step
 from critbatch.task import Task

@@ -15,8 +15,8 @@ from critbatch.predict.accuracy import compared
 from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate
 from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.objectives import allowed
-from critbatch.progress import Display
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 
 SEEDS = (3, 5)  # pairs of runs, and as many where those do not tell

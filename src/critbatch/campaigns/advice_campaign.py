@@ -20,12 +20,12 @@ from critbatch.campaigns.schedule import checked_plan, decays, least_epochs, wit
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
-from critbatch.device import pick_device
 from critbatch.evaluation import Evaluation
 from critbatch.predict.objectives import checked_objective
-from critbatch.progress import Display
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
+from critbatch.runtime.device import pick_device
+from critbatch.runtime.progress import Display
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.training import Training
 

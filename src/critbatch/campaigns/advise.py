@@ -13,12 +13,12 @@ from critbatch.campaigns.advice_campaign import EPOCHS, EVALUATION, AdviceCampai
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.schedule import checked_plan
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.predict.objectives import checked_objective
-from critbatch.progress import Display
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Advice, Objective, Setting, Target
+from critbatch.runtime.device import as_device
+from critbatch.runtime.progress import Display
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import as_task

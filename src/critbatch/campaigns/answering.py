@@ -17,8 +17,8 @@ from critbatch.predict.knee import step_seconds_at
 from critbatch.predict.objectives import SURE, allowed, chance_within_examples, chance_within_seconds
 from critbatch.predict.recommend import advise_record
 from critbatch.predict.way import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 
 # Of what an advice takes, the first race: three quarters were measured.

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import torch
 
-from critbatch.device import describe_machine
 from critbatch.errors import UserError
 from critbatch.measure.rounds import ROUNDS, SpeedProgress
 from critbatch.measure.speed import doublings, speed
 from critbatch.predict.clock_check import merged, untimed, with_check
-from critbatch.progress import Display
 from critbatch.records.core import Run, Speed
 from critbatch.records.io import save_record
+from critbatch.runtime.device import describe_machine
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 
 # Of the budget, and of the clock: what timing all sizes may take, and those near the answer.

@@ -21,7 +21,7 @@ from critbatch.campaigns.terms import Key
 from critbatch.campaigns.worker import USER_ERROR
 from critbatch.campaigns.worker_process import End, WorkerProcess
 from critbatch.errors import UserError
-from critbatch.interruption import Interruption
+from critbatch.runtime.process import Interruption
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STOP = 60.0

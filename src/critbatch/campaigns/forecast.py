@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from critbatch.campaigns.terms import Brief, Key
-from critbatch.progress import Forecast
+from critbatch.runtime.progress import Forecast
 
 
 def forecast(

@@ -15,10 +15,10 @@ from critbatch.campaigns.lecture_networks import refuse_unknown
 from critbatch.campaigns.lecture_size import LARGE_SET_SECONDS, SMALL_SET_SECONDS, two_sizes
 from critbatch.campaigns.lock import FolderLock
 from critbatch.campaigns.question import LARGE_SET
-from critbatch.device import as_device
 from critbatch.errors import UserError
-from critbatch.progress import Display
 from critbatch.records.claims import ClaimName, Lecture
+from critbatch.runtime.device import as_device
+from critbatch.runtime.progress import Display
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import as_task

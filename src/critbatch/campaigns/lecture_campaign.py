@@ -21,15 +21,15 @@ from critbatch.campaigns.lecture_studies import study_of_orders, study_of_sizes
 from critbatch.campaigns.lecture_told import told
 from critbatch.campaigns.pool import Job, Pool
 from critbatch.campaigns.question import LARGE_SET
-from critbatch.device import use_threads
 from critbatch.errors import UserError
 from critbatch.predict.claims import NOT_ASKED
-from critbatch.progress import Display
-from critbatch.provenance import Stopwatch
 from critbatch.records.claims import ClaimName, Lecture
 from critbatch.records.core import Advice
 from critbatch.records.io import save_record, writable
 from critbatch.records.study import Study
+from critbatch.runtime.device import use_threads
+from critbatch.runtime.progress import Display
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 
 # Of the planned time: the clock with one number of threads, and the advice.

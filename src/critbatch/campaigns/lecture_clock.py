@@ -12,14 +12,14 @@ import torch
 
 from critbatch.campaigns.kept import kept
 from critbatch.campaigns.question import usual_batch_sizes
-from critbatch.device import use_threads
 from critbatch.errors import UserError
 from critbatch.measure.speed import doublings, speed
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.predict.clock_check import merged, untimed
 from critbatch.predict.knee import step_seconds_at
-from critbatch.progress import Display
 from critbatch.records.core import Speed
+from critbatch.runtime.device import use_threads
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 
 # Of timed steps at one size, if the time for all of them does not allow more.

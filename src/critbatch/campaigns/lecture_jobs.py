@@ -11,7 +11,6 @@ from torch import nn
 
 from critbatch.campaigns.kept import kept
 from critbatch.campaigns.sweep import sweep
-from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.examples import Examples
@@ -26,6 +25,7 @@ from critbatch.records.core import Noise, Outcome, Run
 from critbatch.records.io import file_stem, save_record
 from critbatch.records.loss_surface import Box, Escape, Landscape, Shift
 from critbatch.records.study import Study
+from critbatch.runtime.device import pick_device
 from critbatch.solutions import SUFFIX, load_model, save_solution, solution_of
 from critbatch.task import Task
 from critbatch.training import Training

@@ -13,9 +13,9 @@ from critbatch.campaigns.halving import PARTS, WHOLE, Report, standing
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.terms import Key
 from critbatch.evaluation import Evaluation
-from critbatch.progress import Progress
 from critbatch.records.core import Run
 from critbatch.records.study import Question
+from critbatch.runtime.progress import Progress
 from critbatch.task import Task
 from critbatch.training import Training
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from critbatch.campaigns.making import Maker
 from critbatch.campaigns.terms import Terms
-from critbatch.device import pick_device, use_threads
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.records.study import Question
+from critbatch.runtime.device import pick_device, use_threads
 from critbatch.task import Task
 from critbatch.zoo.find import find_task
 

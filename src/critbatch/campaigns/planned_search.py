@@ -19,8 +19,8 @@ from critbatch.predict.choice import best_size, recommended_rate, two_digits
 from critbatch.predict.objectives import allowed
 from critbatch.predict.planned import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
 from critbatch.predict.time_to_target import Posterior, fit
-from critbatch.progress import Display
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 
 FACTORS = (0.5, 1.0, 2.0)  # of the recommended rate

@@ -19,7 +19,7 @@ from joblib.externals.loky.backend.utils import kill_process_tree
 
 from critbatch.arguments import check_count, process_limit
 from critbatch.errors import UserError
-from critbatch.progress import Display
+from critbatch.runtime.progress import Display
 
 SECONDS_TO_END = 20.0
 
@@ -140,7 +140,7 @@ def _refuse(future: Future[Any], job: Job) -> None:
 
 
 def _begin(threads: int, parent: int) -> None:
-    from critbatch.device import use_threads
+    from critbatch.runtime.device import use_threads
 
     use_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -12,8 +12,8 @@ from critbatch.predict.choice import best_size, candidate_sizes, recommended_rat
 from critbatch.predict.objectives import allowed
 from critbatch.predict.recommend import FACTORS, Proposal, first_rates, first_size, next_races
 from critbatch.predict.time_to_target import Posterior, fit
-from critbatch.progress import Display
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run, Speed
+from critbatch.runtime.progress import Display
 from critbatch.task import Task
 
 NOISE_EVERY = 4

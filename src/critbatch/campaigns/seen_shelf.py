@@ -16,10 +16,10 @@ from critbatch.campaigns.search import choose
 from critbatch.campaigns.shelf import Shelf
 from critbatch.campaigns.stock import Row
 from critbatch.campaigns.terms import Brief, Key, Terms
-from critbatch.progress import Forecast
 from critbatch.records.core import Quantity, Run
 from critbatch.records.monitor import RunAtWork, SizeSoFar, StudySoFar
 from critbatch.records.study import Study
+from critbatch.runtime.progress import Forecast
 
 
 class Onlooker(Presence):

@@ -23,14 +23,14 @@ from critbatch.campaigns.shelf import MACHINE
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.work import tell, work
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.predict.clock_check import untimed
-from critbatch.progress import Display
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Machine, Setting, Speed, Target
 from critbatch.records.study import Question, Study
+from critbatch.runtime.device import as_device
+from critbatch.runtime.progress import Display
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.target_checks import check_target_on_data
 from critbatch.task import Task
 from critbatch.zoo.find import as_task

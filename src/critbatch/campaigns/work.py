@@ -15,9 +15,9 @@ from critbatch.campaigns.search import choose
 from critbatch.campaigns.stock import Stock
 from critbatch.campaigns.store import Claim, Store
 from critbatch.campaigns.terms import Brief, Key
-from critbatch.interruption import Interruption
-from critbatch.progress import Display
 from critbatch.records.core import Outcome, Run
+from critbatch.runtime.process import Interruption
+from critbatch.runtime.progress import Display
 
 # Until the next look, where all that is left is being made by others.
 SECONDS_TO_WAIT = 0.5

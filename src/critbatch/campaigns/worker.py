@@ -54,8 +54,8 @@ def _take_part(packed: bytes, name: str, pause_at: float | None) -> None:
     from critbatch.campaigns.shelf import MACHINE
     from critbatch.campaigns.store import Store
     from critbatch.campaigns.work import work
-    from critbatch.device import describe_machine, pick_device, use_threads
-    from critbatch.progress import Display
+    from critbatch.runtime.device import describe_machine, pick_device, use_threads
+    from critbatch.runtime.progress import Display
 
     order = pickle.loads(packed)
     assert isinstance(order, Order)

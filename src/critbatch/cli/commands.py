@@ -87,8 +87,8 @@ def noise(
         critbatch noise my_task.py:task --batch-size 256 --learning-rate 0.1 --method examples
     """
     from critbatch.cli.doing import Setting, show
-    from critbatch.distributed import joined_processes
     from critbatch.measure.noise import noise as run
+    from critbatch.runtime.distributed import joined_processes
 
     setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True)
     with joined_processes(setting.device), setting.display() as display:

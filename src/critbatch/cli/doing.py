@@ -13,14 +13,14 @@ import torch
 
 from critbatch.arguments import output_folder
 from critbatch.cli.showing import show as show
-from critbatch.device import pick_device, use_threads
-from critbatch.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.errors import UserError
-from critbatch.progress import Display, display_on
 from critbatch.recipes import RECIPES, options_of, told_of
 from critbatch.records.core import Target
 from critbatch.records.io import writable
 from critbatch.reporting.voice import Voice
+from critbatch.runtime.device import pick_device, use_threads
+from critbatch.runtime.distributed import rank_by_torchrun, started_by_torchrun
+from critbatch.runtime.progress import Display, display_on
 from critbatch.zoo.find import find_task
 from critbatch.zoo.tasks import TASKS
 

@@ -9,9 +9,9 @@ from typing import TypeVar
 from torch import nn
 
 from critbatch.cli.doing import Setting
-from critbatch.device import pick_device
 from critbatch.errors import UserError
 from critbatch.records.loss_surface import Solution
+from critbatch.runtime.device import pick_device
 from critbatch.solutions import load_solution, model_with
 from critbatch.zoo.tasks import TASKS
 

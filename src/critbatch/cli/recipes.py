@@ -87,7 +87,7 @@ def train(
     """
     from critbatch.cli.doing import Setting, show
     from critbatch.cli.single_run import single_run
-    from critbatch.distributed import joined_processes
+    from critbatch.runtime.distributed import joined_processes
 
     setting = Setting(
         task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True

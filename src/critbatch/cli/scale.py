@@ -107,8 +107,8 @@ def scale(
     """
     from critbatch.cli.doing import Setting, show
     from critbatch.cli.known_records import known_of, steps_of
-    from critbatch.distributed import joined_processes
     from critbatch.measure.scale import scale as run
+    from critbatch.runtime.distributed import joined_processes
 
     setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True)
     numbers = o.whole_numbers(devices, "--devices") or []

@@ -13,10 +13,10 @@ from critbatch.batches import Order
 from critbatch.budget import Budget
 from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
-from critbatch.progress import Display
 from critbatch.recipes import plan_of, settings_from, usual_rate
 from critbatch.records.core import Run
 from critbatch.records.io import file_stem
+from critbatch.runtime.progress import Display
 from critbatch.sharded import whole_state
 from critbatch.solutions import SUFFIX, load_solution, save_solution, solution_of
 from critbatch.training import Training

@@ -86,8 +86,8 @@ def sweep(
     """
     from critbatch.campaigns.sweep import sweep as run
     from critbatch.cli.doing import Setting, show
-    from critbatch.device import use_threads
     from critbatch.recipes import settings_from
+    from critbatch.runtime.device import use_threads
 
     setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
     if (workers > 1 or ray is not None) and threads is None:

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 
-from critbatch.device import wait_for
-from critbatch.distributed import Shard, largest_over_processes, sum_over_processes, this_shard
 from critbatch.errors import UserError
 from critbatch.measure.speed import median_interval
 from critbatch.predict.all_reduce import ring
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Communication, CommunicationPoint
+from critbatch.runtime.device import wait_for
+from critbatch.runtime.distributed import Shard, largest_over_processes, sum_over_processes, this_shard
+from critbatch.runtime.provenance import Stopwatch
 
 PAYLOADS = (4, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26)
 """Bytes: from a single float to the gradients of 17 million weights."""

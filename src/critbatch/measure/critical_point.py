@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.gradient_noise import average, noise_scale
 from critbatch.measure.inner_products import dot, norm
@@ -16,9 +15,10 @@ from critbatch.measure.lanczos import Extremes, extremes
 from critbatch.measure.products import HessianProduct
 from critbatch.measure.standing import TOLERANCE, TRIES, View, standing
 from critbatch.measure.surface import CHUNK, Surface
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import NoiseScale
 from critbatch.records.loss_surface import BatchGradients, CriticalPoint, Mode, Solution
+from critbatch.runtime.device import as_device
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.examples import GivenData
 from critbatch.measure.density import spectral_density
@@ -17,8 +16,9 @@ from critbatch.measure.lanczos import extremes
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import CHUNK, Surface
 from critbatch.measure.trace import hutch_plus_plus
-from critbatch.provenance import Stopwatch
 from critbatch.records.loss_surface import Curvature, Matrix, Mode, Solution
+from critbatch.runtime.device import as_device
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -8,16 +8,16 @@ from statistics import median
 import torch
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.measure.critical_point import look
 from critbatch.measure.herd import Herd
 from critbatch.measure.standing import standing
 from critbatch.measure.surface import Surface
-from critbatch.provenance import Stopwatch
 from critbatch.recipes import usual_rate
 from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Escape, EscapeCount, Standing
+from critbatch.runtime.device import as_device
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
 from critbatch.batches import Cursor, training_source
-from critbatch.device import check_copies
 from critbatch.errors import UserError
 from critbatch.examples import Tree, map_tree
 from critbatch.measure.surface import make_dense
 from critbatch.norm_statistics import has_batch_norm
+from critbatch.runtime.device import check_copies
 from critbatch.task import Task, apply
 
 

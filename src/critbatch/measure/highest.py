@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from critbatch.device import check_copies
 from critbatch.measure.surface import Surface
 from critbatch.records.loss_surface import Box
+from critbatch.runtime.device import check_copies
 
 Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 

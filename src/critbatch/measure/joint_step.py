@@ -9,8 +9,6 @@ from statistics import median
 import torch
 
 from critbatch.batches import Cursor, Feed, training_source
-from critbatch.device import wait_for
-from critbatch.distributed import largest_over_processes, this_shard
 from critbatch.errors import UserError
 from critbatch.measure.speed import median_interval
 from critbatch.measure.timed_steps import LEARNING_RATE
@@ -19,6 +17,8 @@ from critbatch.recipes import find_recipe
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import StepMeasurement
 from critbatch.replica import Replica
+from critbatch.runtime.device import wait_for
+from critbatch.runtime.distributed import largest_over_processes, this_shard
 from critbatch.step import Step
 from critbatch.task import Task
 

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.measure.recomputed import recompute_batch_norm
 from critbatch.measure.surface import CHUNK, Surface
-from critbatch.provenance import Stopwatch
 from critbatch.records.loss_surface import Landscape, LandscapePoint, Solution
+from critbatch.runtime.device import as_device
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

@@ -10,16 +10,16 @@ import torch
 
 from critbatch.arguments import checked_call
 from critbatch.budget import Budget
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
 from critbatch.phases import NOISE_PIECES
-from critbatch.progress import Progress
-from critbatch.provenance import Stopwatch
-from critbatch.random_state import seeded
 from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records.core import Noise, NoiseScale
+from critbatch.runtime.device import as_device
+from critbatch.runtime.process import seeded
+from critbatch.runtime.progress import Progress
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.training import Training
 from critbatch.zoo.find import as_task

@@ -12,9 +12,9 @@ from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.examples import Examples
 from critbatch.predict.effects import mean, mean_ratio
-from critbatch.provenance import Stopwatch
 from critbatch.recipes.sgd import sgd
 from critbatch.records.claims import DirectionSpread, Path, Paths
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.training import Training
 from critbatch.zoo.patients import PATIENTS, patients_line

@@ -11,10 +11,10 @@ from statistics import median
 
 import torch
 
-from critbatch.device import free_bytes, is_out_of_memory
 from critbatch.errors import UserError
 from critbatch.measure.memory import StepMemory
 from critbatch.measure.timed_steps import TimedSteps, Visit
+from critbatch.runtime.device import free_bytes, is_out_of_memory
 
 ROUNDS = 6
 """With six visits the quickest and the slowest are a 95 % interval of the median: all fall on one side of it in 1 of 32

@@ -16,7 +16,6 @@ from critbatch.predict.cluster_fit import StepFit, fit_constants
 from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_until
 from critbatch.predict.links import find_link, measured_link
 from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Advice, Record, Speed
 from critbatch.records.io import blamed_on_records, load_records
 from critbatch.records.scaling import (
@@ -30,6 +29,7 @@ from critbatch.records.scaling import (
     StepsLaw,
 )
 from critbatch.records.study import Fit, Study
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

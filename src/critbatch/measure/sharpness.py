@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.measure.highest import sharpness_in
 from critbatch.measure.lanczos import extremes
 from critbatch.measure.products import HessianProduct
 from critbatch.measure.surface import CHUNK, Surface
 from critbatch.measure.trace import hutch_plus_plus
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Box, Eigenvalue, Mode, Sharpness, SharpnessValue, Solution, SolutionSharpness
+from critbatch.runtime.device import as_device
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

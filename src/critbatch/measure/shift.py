@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.examples import GivenData
 from critbatch.measure.sharpness import EVERY_BOX, sharpness
 from critbatch.measure.shifted import changes_for
 from critbatch.measure.surface import CHUNK, Surface
-from critbatch.provenance import Stopwatch
 from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Box, Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
+from critbatch.runtime.device import as_device
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

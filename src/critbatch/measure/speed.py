@@ -11,16 +11,16 @@ from statistics import median, quantiles
 import torch
 
 from critbatch.arguments import checked_call
-from critbatch.device import as_device
 from critbatch.errors import UserError
 from critbatch.measure.rounds import Rounds, SpeedProgress
 from critbatch.measure.timed_steps import LEARNING_RATE, TimedSteps, Visit
 from critbatch.plan import Plan
 from critbatch.predict.clock_check import disagreement, quiet_visits, suspects, with_check
-from critbatch.provenance import Stopwatch
-from critbatch.random_state import RandomState
 from critbatch.recipes import find_recipe
 from critbatch.records.core import Estimate, Speed, SpeedPoint
+from critbatch.runtime.device import as_device
+from critbatch.runtime.process import RandomState
+from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task
 from critbatch.zoo.find import as_task
 

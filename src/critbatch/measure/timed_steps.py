@@ -9,12 +9,12 @@ from typing import NamedTuple
 import torch
 
 from critbatch.batches import Cursor, Feed, training_source
-from critbatch.device import wait_for
-from critbatch.distributed import Shard
 from critbatch.examples import Tree
-from critbatch.machine import processor_seconds, usable_cores
 from critbatch.measure.memory import StepMemory, step_memory
 from critbatch.plan import Plan
+from critbatch.runtime.device import wait_for
+from critbatch.runtime.distributed import Shard
+from critbatch.runtime.host import processor_seconds, usable_cores
 from critbatch.step import Step
 from critbatch.task import Task
 

@@ -14,8 +14,8 @@ import torch
 
 from critbatch.arguments import check_count, thread_limit
 from critbatch.errors import UserError, first_line
-from critbatch.machine import describe_host, host_memory_bytes
 from critbatch.records.core import Machine
+from critbatch.runtime.host import describe_host, host_memory_bytes
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -6,8 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from critbatch.machine import describe_host
 from critbatch.records.core import Machine, Provenance
+from critbatch.runtime.host import describe_host
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,6 @@ class Stopwatch:
 def _machine(device: torch.device | None) -> Machine:
     if device is None:
         return describe_host()
-    from critbatch.device import describe_machine
+    from critbatch.runtime.device import describe_machine
 
     return describe_machine(device)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from critbatch.records.core import CurvePoint
 
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
