@@ -23,7 +23,7 @@ from advisor_scores import Sweep
 from advisor_sets import SETS
 from advisor_tasks import case_of
 from advisor_truth import RESULTS, Runner, rate_of
-from critbatch.predict.knee import step_seconds_at
+from critbatch.law.step_time import step_seconds_at
 
 SEEDS = tuple(range(200, 210))
 

@@ -2,7 +2,7 @@
 
     python benchmarks/advisor_intervals.py --set development --out advisor-runs
 
-By the factor on the slow side of a run's scatter (`critbatch.predict.time_to_target.SLOW_SIDE`). It was chosen on the
+By the factor on the slow side of a run's scatter (`critbatch.law.posterior.SLOW_SIDE`). It was chosen on the
 development set alone. The searches are those of `advisor.py`, whose `--out` this needs; no decision depends on the
 factor, so they are the same for all.
 """
@@ -25,8 +25,10 @@ from advisor_scores import Sweep
 from advisor_sets import SETS
 from advisor_tasks import case_of
 from advisor_truth import Runner
-from critbatch.predict import choice, recommend, time_to_target
-from critbatch.predict.time_to_target import Posterior
+from critbatch.law import acquisition as recommend
+from critbatch.law import objective as choice
+from critbatch.law import posterior as time_to_target
+from critbatch.law.posterior import Posterior
 from critbatch.records.core import Run, Speed, TimePoint
 
 FACTORS = (1.0, 1.5, 2.0, 2.5, 3.0)

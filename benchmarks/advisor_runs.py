@@ -24,9 +24,9 @@ from critbatch.campaigns.race import FEWEST_STEPS
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.terms import Key
 from critbatch.evaluation import Evaluation
-from critbatch.predict.knee import step_seconds_at
-from critbatch.predict.prior import Prior
-from critbatch.predict.time_to_target import Posterior, fit
+from critbatch.law.model import Prior
+from critbatch.law.posterior import Posterior, fit
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
 from critbatch.task import Task
 from critbatch.training import Training
@@ -165,7 +165,7 @@ def advise(
 
     def fitted(runs: Any, *, prior: Prior | None = None, **rest: Any) -> Posterior:
         if noise is not None:
-            from critbatch.predict.prior import prior_for
+            from critbatch.law.model import prior_for
 
             prior = replace(prior or prior_for(task.recipe, None), log_noise=(math.log(noise), 1e-3))
         return fit(runs, prior=prior, **rest)

@@ -14,7 +14,7 @@ import torch
 from advisor_tasks import task_of
 from advisor_truth import BASE, PATIENCE, RESULTS
 from critbatch.examples import Examples
-from critbatch.predict.knee import step_seconds_at, throughput_knee
+from critbatch.law.step_time import step_seconds_at, throughput_knee
 from critbatch.recipes import usual_rate
 from critbatch.records.core import Speed
 

@@ -28,7 +28,7 @@ from advisor_sets import ALL, LOSS, Case
 from advisor_tasks import CPU, case_of, task_of
 from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation
-from critbatch.predict.choice import two_digits
+from critbatch.law.objective import two_digits
 from critbatch.recipes import plan_of
 from critbatch.records.core import CurvePoint, Target
 from critbatch.task import Task

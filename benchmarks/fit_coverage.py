@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import curve_fit
 
-from critbatch.predict.predictions import predict_runs, run_ends
-from critbatch.predict.trade_off import fit_trade_off
+from critbatch.law.critical_batch import fit_trade_off
+from critbatch.law.study_analysis import predict_runs, run_ends
 from critbatch.records.study import GoalPoint
 from critbatch.runtime.host import describe_host
 

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from critbatch.predict import cluster_fit
-from critbatch.predict.cluster import Compute
-from critbatch.predict.links import LINKS
-from critbatch.predict.published_clusters import FAMILIES, PublishedCluster
+from critbatch.law import cluster_fit
+from critbatch.law.allreduce import LINKS
+from critbatch.law.cluster import Compute
+from critbatch.law.published_clusters import FAMILIES, PublishedCluster
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Constants, Link, StepMeasurement
 from critbatch.runtime.provenance import Stopwatch

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import sample_records as sample
-from critbatch.predict.devices import WORTH, Outlook, worth_until
-from critbatch.predict.links import LINKS, measured_link
-from critbatch.predict.steps_law import law_of
+from critbatch.law.allreduce import LINKS, measured_link
+from critbatch.law.scaling import WORTH, Outlook, law_of, worth_until
 from critbatch.records.core import Estimate, Record, Speed
 from critbatch.records.scaling import Communication, CommunicationPoint, Constants, Scale, StepMeasurement, StepsLaw
 

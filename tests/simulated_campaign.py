@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from critbatch.predict.prior import Prior
-from critbatch.predict.recommend import Proposal, advise_record, first_rates, first_size, next_races
-from critbatch.predict.time_to_target import fit
+from critbatch.law.acquisition import Proposal, advise_record, first_rates, first_size, next_races
+from critbatch.law.model import Prior
+from critbatch.law.posterior import fit
 from critbatch.records.core import Advice, Outcome, Run
 from simulated_world import FIRST_LOSS, PROVENANCE, TARGET, World
 

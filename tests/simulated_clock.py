@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import nn
 
+from critbatch.law.clock_check import with_check
 from critbatch.measure.memory import StepMemory
 from critbatch.measure.rounds import Rounds
 from critbatch.measure.speed import settled
 from critbatch.measure.timed_steps import Parts, Visit
-from critbatch.predict.clock_check import with_check
 from critbatch.records.core import Speed
 from sample_records import PROVENANCE
 from tiny import tiny_task

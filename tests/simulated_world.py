@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from critbatch.predict.law import Array
+from critbatch.law.model import Array
 from critbatch.records.core import (
     Crossing,
     CurvePoint,

@@ -17,7 +17,7 @@ from critbatch.campaigns.known_runs import ENDS, KnownRuns
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.store import Store
 from critbatch.errors import UserError
-from critbatch.predict.clock_check import with_check
+from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
 from critbatch.reporting.text import summary
 from critbatch.runtime.progress import Display

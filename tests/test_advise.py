@@ -22,7 +22,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Advice]:
     out = tmp_path_factory.mktemp("advice")
     # Whatever else this machine does while its tests run, there is to be an answer.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("critbatch.predict.clock_check.UNUSABLE", math.inf)
+        patch.setattr("critbatch.law.clock_check.UNUSABLE", math.inf)
         return out, advise(TASK, out=out, current=8, budget=600)
 
 
@@ -56,7 +56,7 @@ def test_asked_again_it_makes_no_run_again(answer: tuple[Path, Advice], monkeypa
     monkeypatch.setattr("critbatch.campaigns.clock.Clock.take_again", lambda self, speed, size: advice.speed)
     monkeypatch.setattr("critbatch.campaigns.clock.Clock.take", lambda self: advice.speed)
     monkeypatch.setattr("critbatch.campaigns.clock.Clock.compare", lambda self, speed, runs: advice.speed)
-    monkeypatch.setattr("critbatch.predict.clock_check.UNUSABLE", math.inf)
+    monkeypatch.setattr("critbatch.law.clock_check.UNUSABLE", math.inf)
     again = advise(TASK, out=out, current=8, budget=600)
     known = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.runs}
     shared = [run for run in again.runs if (run.batch_size, run.learning_rate, run.seed) in known]

@@ -10,9 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from critbatch.errors import UserError
-from critbatch.predict.all_reduce import Traffic, all_reduce_seconds, halving_doubling, nodes_of, ring, sync_seconds
-from critbatch.predict.links import LINKS, OTHER_NAMES, find_link
-from critbatch.predict.published_clusters import GOYAL
+from critbatch.law.allreduce import (
+    LINKS,
+    OTHER_NAMES,
+    Traffic,
+    all_reduce_seconds,
+    find_link,
+    halving_doubling,
+    nodes_of,
+    ring,
+    sync_seconds,
+)
+from critbatch.law.published_clusters import GOYAL
 from critbatch.records.scaling import Algorithm, Constants, Link
 
 LINK = Link(name="test", latency_seconds=1e-5, bytes_per_second=1e9, latency_source="given", bandwidth_source="given")

@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from critbatch.predict.analysis import analyse, analyse_points
-from critbatch.predict.goal_points import tried_by_runs, usable_rates
-from critbatch.predict.regimes import perfect_until, regimes, useful_until
-from critbatch.predict.trade_off import fit_trade_off
+from critbatch.law.critical_batch import fit_trade_off, perfect_until, regimes, useful_until
+from critbatch.law.study_analysis import analyse, analyse_points
+from critbatch.law.target_points import tried_by_runs, usable_rates
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
 from critbatch.records.study import BudgetReading, GoalPoint, Regime, Spent
 

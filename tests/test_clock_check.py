@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 
 import critbatch
 import sample_records
-from critbatch.measure.rounds import AGAIN, ROUNDS
-from critbatch.predict.choice import within
-from critbatch.predict.clock_check import (
+from critbatch.law.clock_check import (
     GROWS,
     SIZES,
     check_clock,
@@ -31,6 +29,8 @@ from critbatch.predict.clock_check import (
     untimed,
     with_check,
 )
+from critbatch.law.objective import within
+from critbatch.measure.rounds import AGAIN, ROUNDS
 from critbatch.records.core import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
 from critbatch.reporting.answers import answer
 from critbatch.reporting.text import summary

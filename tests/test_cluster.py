@@ -11,21 +11,12 @@ import pytest
 
 import sample_records as sample
 from critbatch.errors import UserError
-from critbatch.predict.all_reduce import sync_seconds
-from critbatch.predict.cluster import (
-    Compute,
-    combined,
-    compute_of,
-    step_seconds_on,
-    waiting_factor,
-    waiting_seconds,
-)
-from critbatch.predict.cluster_fit import StepFit, fit_constants
-from critbatch.predict.devices import Outlook, checked_devices, worth_until
-from critbatch.predict.knee import step_seconds_at
-from critbatch.predict.links import LINKS
-from critbatch.predict.published_clusters import FAMILIES, GOYAL, LAMB, PUBLISHED, PublishedCluster
-from critbatch.predict.steps_law import given_law, law_of, steps_at
+from critbatch.law.allreduce import LINKS, sync_seconds
+from critbatch.law.cluster import Compute, combined, compute_of, step_seconds_on, waiting_factor, waiting_seconds
+from critbatch.law.cluster_fit import StepFit, fit_constants
+from critbatch.law.published_clusters import FAMILIES, GOYAL, LAMB, PUBLISHED, PublishedCluster
+from critbatch.law.scaling import Outlook, checked_devices, given_law, law_of, steps_at, worth_until
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.records.scaling import Algorithm, Constants, ScalePoint, StepMeasurement
 from sample_scale import CONSTANTS

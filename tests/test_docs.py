@@ -29,7 +29,7 @@ def test_the_code_in_the_docs_runs(page: Path, block: str, tmp_path: Path, monke
             pytest.importorskip("accelerate" if package == "transformers" else package)
             warnings.simplefilter("ignore")  # theirs
     # Whatever else this machine does while its tests run, the advice is to have an answer.
-    monkeypatch.setattr("critbatch.predict.clock_check.UNUSABLE", math.inf)
+    monkeypatch.setattr("critbatch.law.clock_check.UNUSABLE", math.inf)
     exec(compile(block, str(page), "exec", dont_inherit=True), {})
 
 

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 import critbatch
 from critbatch.cli.main import main
 from critbatch.errors import UserError
-from critbatch.predict.point_units import in_one_unit
-from critbatch.predict.points_file import read_points
+from critbatch.law.csv_points import in_one_unit, read_points
 from critbatch.records.io import load_records
 from critbatch.records.study import Fit, GoalPoint, Regime
 from critbatch.reporting.text import summary

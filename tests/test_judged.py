@@ -6,10 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from critbatch.predict.judged import judged, seen_until
-from critbatch.predict.planned import prior_from, rung_near, told_by, with_decay
-from critbatch.predict.time_to_target import fit
-from critbatch.predict.way import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
+from critbatch.law.posterior import fit
+from critbatch.law.schedule_length import prior_from, rung_near, told_by, with_decay
+from critbatch.law.target_progress import (
+    fits_training_set,
+    judged,
+    learns_nothing,
+    part_of_the_way,
+    seen_until,
+    steps_to_go,
+)
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
 from simulated_world import TARGET, World, made
 

@@ -28,8 +28,8 @@ from critbatch.cli.app import BEGAN
 from critbatch.cli.main import app
 from critbatch.cli.options import seconds_left
 from critbatch.errors import UserError
+from critbatch.law.clock_check import with_check
 from critbatch.measure.speed import doublings
-from critbatch.predict.clock_check import with_check
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from critbatch.errors import UserError
-from critbatch.predict.knee import fit_knee, step_seconds_at, throughput_knee, with_fit
+from critbatch.law.step_time import fit_knee, step_seconds_at, throughput_knee, with_fit
 from critbatch.records.core import Estimate, Machine, Provenance, Speed, SpeedFit, SpeedPoint
 
 MACHINE = Machine(

@@ -303,7 +303,7 @@ def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> Lecture:
 
     patch.setattr("critbatch.campaigns.lecture_clock.speed", timed)
     patch.setattr("critbatch.campaigns.lecture.SMALL_SET_SECONDS", 40.0)
-    patch.setattr("critbatch.predict.clock_check.check_clock", lambda points: ClockCheck())
+    patch.setattr("critbatch.law.clock_check.check_clock", lambda points: ClockCheck())
     return lecture(tiny_task(examples=64), out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32)
 
 

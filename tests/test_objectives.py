@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from critbatch.errors import UserError
-from critbatch.predict.accuracy import compared, tail_metrics
-from critbatch.predict.choice import best_size, candidate_sizes
-from critbatch.predict.objectives import (
+from critbatch.law.noninferiority import compared, tail_metrics
+from critbatch.law.objective import (
     MARGIN,
     allowed,
+    best_size,
+    candidate_sizes,
     chance_within_examples,
     chance_within_seconds,
     cheapest,
@@ -21,7 +22,7 @@ from critbatch.predict.objectives import (
     examples_needed,
     up_to,
 )
-from critbatch.predict.time_to_target import Posterior
+from critbatch.law.posterior import Posterior
 from critbatch.records.core import AccuracyCheck, CurvePoint, Estimate, Goal, Objective, Run
 from critbatch.records.scaling import ScalePoint
 from critbatch.reporting.text import summary

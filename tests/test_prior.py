@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from critbatch.predict.law import failure_probability
-from critbatch.predict.prior import PRIORS, Prior, average_noise, measured_noise, prior_for
-from critbatch.predict.time_to_target import fit
+from critbatch.law.model import PRIORS, Prior, average_noise, failure_probability, measured_noise, prior_for
+from critbatch.law.posterior import fit
 from critbatch.records.core import NoisePoint, NoiseScale, Run
 from simulated_world import made
 

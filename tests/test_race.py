@@ -12,7 +12,7 @@ from critbatch.campaigns.known_runs import KnownRuns, Start
 from critbatch.campaigns.race import Race
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
-from critbatch.predict.way import part_of_the_way
+from critbatch.law.target_progress import part_of_the_way
 from critbatch.recipes import sgd
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
 from critbatch.training import Training

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from critbatch.errors import UserError
-from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, time_points, within
-from critbatch.predict.recommend import advise_record, first_rates, first_size, next_races
-from critbatch.predict.time_to_target import fit
+from critbatch.law.acquisition import advise_record, first_rates, first_size, next_races
+from critbatch.law.objective import best_size, candidate_sizes, recommended_rate, time_points, within
+from critbatch.law.posterior import fit
 from critbatch.records.core import Advice, Estimate, Outcome, Run, SpeedPoint, TimePoint
 from simulated_world import PROVENANCE, TARGET, World, affine, made
 
@@ -227,6 +227,6 @@ def test_there_is_no_next_race_before_a_run_has_come_to_the_target():
 
 
 def test_prediction_needs_no_torch():
-    code = "import sys, critbatch.predict.recommend; print('torch' in sys.modules)"
+    code = "import sys, critbatch.law.acquisition; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"

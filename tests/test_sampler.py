@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from critbatch.predict.sampler import sample_posterior
+from critbatch.law.posterior import sample_posterior
 
 
 def test_the_sampler_gives_a_normal_posterior_its_closed_form():

@@ -17,11 +17,11 @@ import sample_records as sample
 import sample_scale
 from critbatch.cli.main import main
 from critbatch.errors import UserError
+from critbatch.law.allreduce import LINKS
+from critbatch.law.published_clusters import FAMILIES
 from critbatch.measure.communication import communication
 from critbatch.measure.joint_step import joint_step
 from critbatch.measure.scale import BUCKET, FIRST_BUCKET, buckets_of, gradient_bytes
-from critbatch.predict.links import LINKS
-from critbatch.predict.published_clusters import FAMILIES
 from critbatch.records.core import Advice, Estimate, Speed
 from critbatch.records.io import load_records, save_record
 from critbatch.records.scaling import Communication, Scale, StepMeasurement

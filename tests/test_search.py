@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import simulated_campaign
-from critbatch.predict import prior
-from critbatch.predict.knee import throughput_knee
-from critbatch.predict.recommend import advise_record
-from critbatch.predict.time_to_target import fit
+from critbatch.law import model as prior
+from critbatch.law.acquisition import advise_record
+from critbatch.law.posterior import fit
+from critbatch.law.step_time import throughput_knee
 from critbatch.records.core import Advice, Run
 from simulated_campaign import Campaign, campaign
 from simulated_world import PROVENANCE, TARGET, any_world

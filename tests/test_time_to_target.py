@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from critbatch.errors import UserError
-from critbatch.predict.law import failure_probability, log_saturation, log_slowdown
-from critbatch.predict.prior import PRIORS
-from critbatch.predict.time_to_target import SLOW_SIDE, Posterior, fit
+from critbatch.law.model import PRIORS, failure_probability, log_saturation, log_slowdown
+from critbatch.law.posterior import SLOW_SIDE, Posterior, fit
 from critbatch.records.core import Law, Outcome, Run
 from simulated_world import TARGET, World, made
 

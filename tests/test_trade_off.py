@@ -12,11 +12,11 @@ import pytest
 from scipy.optimize import curve_fit, minimize
 from scipy.stats import norm
 
-from critbatch.predict.goal_points import completed
-from critbatch.predict.law_fit import fit_law
-from critbatch.predict.predictions import predict_runs
-from critbatch.predict.trade_off import FittedTradeOff, fit_trade_off
-from critbatch.predict.wider_law import DRIFT_SPREAD, EXPONENT_SPREAD, TUNING, fit_wider_law, log_steps
+from critbatch.law.censored_fit import fit_law
+from critbatch.law.critical_batch import FittedTradeOff, fit_trade_off
+from critbatch.law.study_analysis import predict_runs
+from critbatch.law.target_points import completed
+from critbatch.law.wider_law import DRIFT_SPREAD, EXPONENT_SPREAD, TUNING, fit_wider_law, log_steps
 from critbatch.records.study import GoalPoint
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from critbatch.campaigns.export import export
     from critbatch.campaigns.lecture import lecture
     from critbatch.campaigns.sweep import sweep
-    from critbatch.elsewhere import fit
     from critbatch.errors import UserError
     from critbatch.evaluation import Evaluation
     from critbatch.examples import Examples
+    from critbatch.law.csv_points import fit
     from critbatch.measure.critical_point import critical_point
     from critbatch.measure.curvature import curvature
     from critbatch.measure.escape import escape
@@ -69,7 +69,7 @@ _PLACES = {
     "cross_entropy": "task:cross_entropy",
     "curvature": "measure.curvature:curvature",
     "escape": "measure.escape:escape",
-    "fit": "elsewhere:fit",
+    "fit": "law.csv_points:fit",
     "export": "campaigns.export:export",
     "find_task": "zoo.find:find_task",
     "flips_and_crops": "zoo.flips_and_crops:flips_and_crops",

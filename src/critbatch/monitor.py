@@ -18,6 +18,8 @@ from torch.optim import Optimizer
 
 from critbatch.arguments import check_counts
 from critbatch.errors import UserError
+from critbatch.law.batch_size_change import advise_from_noise
+from critbatch.law.step_time import StepSeconds, step_curve
 from critbatch.monitor_hooks import (
     ExampleHooks,
     GradientHooks,
@@ -41,8 +43,6 @@ from critbatch.monitor_step import (
 )
 from critbatch.monitor_window import BatchSize, Waiting, Weights, Window
 from critbatch.noise_meter import layers, preconditioner
-from critbatch.predict.other_sizes import advise_from_noise
-from critbatch.predict.step_curve import StepSeconds, step_curve
 from critbatch.records.core import LayerNoise, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 
@@ -423,7 +423,7 @@ class Monitor:
         """The noise scale now, the critical batch size from here on, and what other batch sizes would cost.
 
         It waits for a device, so call it now and then. `str(advice)` is a sentence or two, `advice.text("zh")` too.
-        `critbatch.predict.other_sizes` has the arithmetic and where it is from.
+        `critbatch.law.batch_size_change` has the arithmetic and where it is from.
 
         Args:
             batch_sizes: to compare with the size in use; from an eighth of it to eight times, by doublings, unless

@@ -11,10 +11,9 @@ from typing import Protocol
 from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.lengths import epochs_of_steps
 from critbatch.campaigns.rate_search import Found
-from critbatch.predict.accuracy import compared
-from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate
-from critbatch.predict.knee import step_seconds_at
-from critbatch.predict.objectives import allowed
+from critbatch.law.noninferiority import compared
+from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
 from critbatch.task import Task

@@ -21,7 +21,7 @@ from critbatch.campaigns.settings import planned
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
 from critbatch.evaluation import Evaluation
-from critbatch.predict.objectives import checked_objective
+from critbatch.law.objective import checked_objective
 from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
 from critbatch.runtime.device import pick_device
 from critbatch.runtime.progress import Display

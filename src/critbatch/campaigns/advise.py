@@ -14,7 +14,7 @@ from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.schedule import checked_plan
 from critbatch.errors import UserError
-from critbatch.predict.objectives import checked_objective
+from critbatch.law.objective import checked_objective
 from critbatch.records.core import Advice, Objective, Setting, Target
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display

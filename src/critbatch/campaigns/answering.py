@@ -11,12 +11,11 @@ import torch
 from critbatch.campaigns.rate_search import Found
 from critbatch.evaluation import Evaluation
 from critbatch.examples import count
-from critbatch.predict.choice import best_size, within
-from critbatch.predict.clock_check import is_usable, leeway
-from critbatch.predict.knee import step_seconds_at
-from critbatch.predict.objectives import SURE, allowed, chance_within_examples, chance_within_seconds
-from critbatch.predict.recommend import advise_record
-from critbatch.predict.way import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
+from critbatch.law.acquisition import advise_record
+from critbatch.law.clock_check import is_usable, leeway
+from critbatch.law.objective import SURE, allowed, best_size, chance_within_examples, chance_within_seconds, within
+from critbatch.law.step_time import step_seconds_at
+from critbatch.law.target_progress import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
 from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.task import Task

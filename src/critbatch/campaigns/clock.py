@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from critbatch.errors import UserError
+from critbatch.law.clock_check import merged, untimed, with_check
 from critbatch.measure.rounds import ROUNDS, SpeedProgress
 from critbatch.measure.speed import doublings, speed
-from critbatch.predict.clock_check import merged, untimed, with_check
 from critbatch.records.core import Run, Speed
 from critbatch.records.io import save_record
 from critbatch.runtime.device import describe_machine

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from critbatch.campaigns.search import choose
 from critbatch.campaigns.shelf import Shelf
-from critbatch.predict.analysis import analyse
+from critbatch.law.study_analysis import analyse
 from critbatch.records.study import Question, Spent, Study
 
 

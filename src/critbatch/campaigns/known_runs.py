@@ -15,7 +15,7 @@ from pathlib import Path
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key
 from critbatch.checkpoint import fault_of, remove_checkpoint, save_checkpoint
-from critbatch.predict.judged import judged
+from critbatch.law.target_progress import judged
 from critbatch.records.core import AdviceCost, Outcome, Run, Setting, Target
 from critbatch.resuming import state_of
 from critbatch.training import Training

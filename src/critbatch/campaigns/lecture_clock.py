@@ -13,10 +13,10 @@ import torch
 from critbatch.campaigns.kept import kept
 from critbatch.campaigns.question import usual_batch_sizes
 from critbatch.errors import UserError
+from critbatch.law.clock_check import merged, untimed
+from critbatch.law.step_time import step_seconds_at
 from critbatch.measure.speed import doublings, speed
 from critbatch.norm_statistics import has_batch_norm
-from critbatch.predict.clock_check import merged, untimed
-from critbatch.predict.knee import step_seconds_at
 from critbatch.records.core import Speed
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display

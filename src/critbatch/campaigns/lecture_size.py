@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from critbatch.campaigns.question import LARGE_SET, usual_batch_sizes
 from critbatch.errors import UserError
-from critbatch.predict.knee import step_seconds_at
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Speed
 
 # Seconds of wall clock for all, where no budget is given.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.predict.knee import step_seconds_at
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Speed
 from critbatch.records.study import Question
 

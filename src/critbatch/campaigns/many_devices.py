@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from critbatch.law.objective import cheapest
 from critbatch.measure.scale import scale
-from critbatch.predict.objectives import cheapest
 from critbatch.records.core import Advice, Estimate
 from critbatch.task import Task
 

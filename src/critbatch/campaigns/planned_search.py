@@ -15,10 +15,9 @@ import numpy as np
 from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.lengths import epochs_of_steps
 from critbatch.campaigns.rate_search import Found
-from critbatch.predict.choice import best_size, recommended_rate, two_digits
-from critbatch.predict.objectives import allowed
-from critbatch.predict.planned import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
-from critbatch.predict.time_to_target import Posterior, fit
+from critbatch.law.objective import allowed, best_size, recommended_rate, two_digits
+from critbatch.law.posterior import Posterior, fit
+from critbatch.law.schedule_length import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
 from critbatch.task import Task

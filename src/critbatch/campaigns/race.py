@@ -11,11 +11,10 @@ import numpy as np
 from critbatch.budget import Budget
 from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.terms import Key
-from critbatch.predict.choice import two_digits
-from critbatch.predict.judged import seen_until
-from critbatch.predict.recommend import PATIENCE
-from critbatch.predict.time_to_target import Posterior
-from critbatch.predict.way import part_of_the_way
+from critbatch.law.acquisition import PATIENCE
+from critbatch.law.objective import two_digits
+from critbatch.law.posterior import Posterior
+from critbatch.law.target_progress import part_of_the_way, seen_until
 from critbatch.records.core import Outcome, Quantity, Run, Target
 from critbatch.training import Training
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.race import Race, last_steps
-from critbatch.predict.choice import best_size, candidate_sizes, recommended_rate, two_digits
-from critbatch.predict.objectives import allowed
-from critbatch.predict.recommend import FACTORS, Proposal, first_rates, first_size, next_races
-from critbatch.predict.time_to_target import Posterior, fit
+from critbatch.law.acquisition import FACTORS, Proposal, first_rates, first_size, next_races
+from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate, two_digits
+from critbatch.law.posterior import Posterior, fit
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run, Speed
 from critbatch.runtime.progress import Display
 from critbatch.task import Task

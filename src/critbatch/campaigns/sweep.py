@@ -25,7 +25,7 @@ from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.work import tell, work
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.predict.clock_check import untimed
+from critbatch.law.clock_check import untimed
 from critbatch.records.core import Machine, Setting, Speed, Target
 from critbatch.records.study import Question, Study
 from critbatch.runtime.device import as_device

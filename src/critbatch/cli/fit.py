@@ -62,7 +62,7 @@ def fit(
     import sys
 
     from critbatch.cli.showing import show
-    from critbatch.elsewhere import fit as run
+    from critbatch.law.csv_points import fit as run
 
     record = run(
         points,

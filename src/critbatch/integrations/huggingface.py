@@ -12,8 +12,8 @@ import torch
 from critbatch.errors import UserError
 from critbatch.integrations.after_backward import AfterBackward
 from critbatch.integrations.watch import Watch
+from critbatch.law.step_time import StepSeconds
 from critbatch.monitor import By, log
-from critbatch.predict.step_curve import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.io import atomic_replacement
 from critbatch.records.monitor import MonitorAdvice

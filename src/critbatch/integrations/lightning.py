@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.integrations.watch import Watch
+from critbatch.law.step_time import StepSeconds
 from critbatch.monitor import By
-from critbatch.predict.step_curve import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 

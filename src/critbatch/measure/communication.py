@@ -13,8 +13,8 @@ import torch
 from scipy.optimize import nnls
 
 from critbatch.errors import UserError
+from critbatch.law.allreduce import ring
 from critbatch.measure.speed import median_interval
-from critbatch.predict.all_reduce import ring
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Communication, CommunicationPoint
 from critbatch.runtime.device import wait_for

@@ -11,11 +11,10 @@ import torch
 
 from critbatch.arguments import checked_call, output_folder
 from critbatch.errors import UserError
-from critbatch.predict.cluster import compute_of
-from critbatch.predict.cluster_fit import StepFit, fit_constants
-from critbatch.predict.devices import WORTH, Outlook, checked_devices, worth_until
-from critbatch.predict.links import find_link, measured_link
-from critbatch.predict.steps_law import given_law, law_of, reaches_beyond
+from critbatch.law.allreduce import find_link, measured_link
+from critbatch.law.cluster import compute_of
+from critbatch.law.cluster_fit import StepFit, fit_constants
+from critbatch.law.scaling import WORTH, Outlook, checked_devices, given_law, law_of, reaches_beyond, worth_until
 from critbatch.records.core import Advice, Record, Speed
 from critbatch.records.io import blamed_on_records, load_records
 from critbatch.records.scaling import (
@@ -73,7 +72,7 @@ def scale(
 ) -> Scale:
     """Time to target, device-hours and efficiency against the number of devices, 1 to 4,096.
 
-    Seconds of a step come from those timed on one device and a model of the cluster (`critbatch.predict.cluster`),
+    Seconds of a step come from those timed on one device and a model of the cluster (`critbatch.law.cluster`),
     steps to the target from the law that runs were fitted with. Nothing is trained here.
 
     Args:
@@ -82,7 +81,7 @@ def scale(
             with one of them; `critbatch-out/TASK` unless given.
         devices: numbers of them.
         steps: where the law of steps to target is from: a record, or (S_min, B_crit); that of `known` unless given.
-        link: between nodes, by name (`critbatch.predict.links.LINKS`) or as SECONDS,BYTES_PER_SECOND. The one measured
+        link: between nodes, by name (`critbatch.law.allreduce.LINKS`) or as SECONDS,BYTES_PER_SECOND. The one measured
             where there is one, else 25 Gbit Ethernet.
         node_link: within a node, where it has several devices.
         devices_per_node: they share their node's link. As many as were measured on one machine, else 1, unless given.

@@ -12,10 +12,10 @@ import torch
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
+from critbatch.law.clock_check import disagreement, quiet_visits, suspects, with_check
 from critbatch.measure.rounds import Rounds, SpeedProgress
 from critbatch.measure.timed_steps import LEARNING_RATE, TimedSteps, Visit
 from critbatch.plan import Plan
-from critbatch.predict.clock_check import disagreement, quiet_visits, suspects, with_check
 from critbatch.recipes import find_recipe
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import as_device
@@ -56,7 +56,7 @@ def speed(
     95 % interval is that of the median of the visits' medians, by order statistics, with the point in it, and there is
     none with fewer than six visits. The three parts are medians too, scaled so that they sum to `step_seconds`.
 
-    Times that should agree are held against each other (`critbatch.predict.clock_check`). Sizes that do not agree are
+    Times that should agree are held against each other (`critbatch.law.clock_check`). Sizes that do not agree are
     visited again, twice in three rounds, as far as the budget goes. Where they still do not, `Speed.check` has the
     signs of a busy machine, and all intervals are widened by the factor by which times swing.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from critbatch.predict.clock_check import WAITED, is_usable
+from critbatch.law.clock_check import WAITED, is_usable
 from critbatch.records.claims import Lecture
 from critbatch.records.core import Advice, ClockCheck, Speed
 from critbatch.records.scaling import Scale

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.predict.law_check import DOUBT
+from critbatch.law.goodness_of_fit import DOUBT
 from critbatch.records.core import Estimate
 from critbatch.reporting.blocks import Block, Chart, Method, Section, Text
 from critbatch.reporting.figures.trade_off import steps_against_examples

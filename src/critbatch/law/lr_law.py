@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy.special import stdtrit
 
-from critbatch.predict.goal_points import Tried, best_of, rates_beside
-from critbatch.predict.law import Array
+from critbatch.law.model import Array
+from critbatch.law.target_points import Tried, best_of, rates_beside
 from critbatch.records.core import Estimate
 from critbatch.records.study import RateLaw
 

@@ -22,7 +22,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats.qmc import Sobol
 
 from critbatch.errors import UserError
-from critbatch.predict.cluster import Array, Compute, Draws, step_seconds_on, step_seconds_over
+from critbatch.law.cluster import Array, Compute, Draws, step_seconds_on, step_seconds_over
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Constants, StepMeasurement
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from scipy.special import ndtri
 
 from critbatch.errors import UserError
-from critbatch.predict.prior import NOISE_SPREAD, NOISE_TO_LAW, PRIORS, Prior
-from critbatch.predict.step_curve import Curve
+from critbatch.law.model import NOISE_SPREAD, NOISE_TO_LAW, PRIORS, Prior
+from critbatch.law.step_time import Curve
 from critbatch.records.core import Estimate, NoiseScale
 from critbatch.records.monitor import MonitorAdvice, OtherSize
 

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from statistics import median, quantiles
 
-from critbatch.predict.knee import step_seconds_at, with_fit
+from critbatch.law.step_time import step_seconds_at, with_fit
 from critbatch.records.core import ClockCheck, Estimate, Run, Speed, SpeedPoint
 
 VISITS, FEW_VISITS = 1.5, 2.0

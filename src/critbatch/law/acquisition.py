@@ -10,21 +10,20 @@ import numpy as np
 from scipy.special import ndtri
 
 from critbatch.errors import UserError
-from critbatch.predict.cautions import find_cautions
-from critbatch.predict.choice import (
+from critbatch.law.clock_check import is_usable, leeway
+from critbatch.law.model import Prior, log_saturation
+from critbatch.law.objective import (
     best_size,
     candidate_sizes,
+    find_cautions,
     log_costs,
     recommended_rate,
     time_points,
     two_digits,
     within,
 )
-from critbatch.predict.clock_check import is_usable, leeway
-from critbatch.predict.knee import step_seconds_at
-from critbatch.predict.law import log_saturation
-from critbatch.predict.prior import Prior
-from critbatch.predict.time_to_target import Posterior
+from critbatch.law.posterior import Posterior
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Provenance, Run, Speed, Target
 
 FIRST_RATES = {

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from scipy.special import gammainc
 
 from critbatch.errors import UserError
-from critbatch.predict.all_reduce import nodes_of, sync_seconds_at
-from critbatch.predict.knee import step_seconds_at
+from critbatch.law.allreduce import nodes_of, sync_seconds_at
+from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Speed
 from critbatch.records.scaling import Constants
 

@@ -14,9 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.predict.law import Array
-from critbatch.predict.prior import Prior
-from critbatch.predict.time_to_target import Posterior
+from critbatch.law.model import Array, Prior
+from critbatch.law.posterior import Posterior
 from critbatch.records.core import Outcome, Run
 
 NOISE_FACTOR, NOISE_SPREAD = 0.5, 0.4

@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import chdtri, fdtrc, stdtrit
 
-from critbatch.predict.bounds import Flags
-from critbatch.predict.law import Array
-from critbatch.predict.law_fit import LIMIT, LawFit, fit_law
+from critbatch.law.censored_fit import LIMIT, Flags, LawFit, fit_law
+from critbatch.law.model import Array
 
 DOUBT = 0.05
 """The law does not hold where scatter alone would miss it as far with less probability than this."""

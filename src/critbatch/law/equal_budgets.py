@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 
 from scipy.special import stdtrit
 
-from critbatch.predict.alike_runs import AlikeRuns, alike_runs
+from critbatch.law.target_points import AlikeRuns, alike_runs
 from critbatch.records.core import CurvePoint, Estimate, Outcome, Quantity, Run, Target
 from critbatch.records.study import BudgetPoint, BudgetReading, Spent
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from critbatch.predict.links import LINKS
+from critbatch.law.allreduce import LINKS
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Algorithm, Constants, StepMeasurement
 

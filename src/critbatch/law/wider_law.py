@@ -17,9 +17,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import chdtri, expit, fdtrc, log_ndtr, stdtrit
 
-from critbatch.predict.bounds import Flags
-from critbatch.predict.law import Array
-from critbatch.predict.law_fit import LawFit
+from critbatch.law.censored_fit import Flags, LawFit
+from critbatch.law.model import Array
 
 EXPONENT_SPREAD = 0.2
 """Standard deviation of log(a) from task to task: about twice what the tuned tables in `docs/fit.md` show, which are of
