@@ -20,7 +20,7 @@ lint: .venv/lint  ## Style, types and docs.
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build
 
 data: .venv/installed  ## Fill data/: from the network, or from a folder with FROM=folder.
-	$(BIN)/python -m critbatch.zoo.fill --to data $(if $(FROM),--from $(FROM))
+	$(BIN)/python -m critbatch.tasks.prepare_data --to data $(if $(FROM),--from $(FROM))
 
 fuzz: .venv/test  ## 20,000 damaged, odd or hostile inputs, new ones each time.
 	OMP_NUM_THREADS=1 CRITBATCH_FUZZ_INPUTS=20000 $(BIN)/python -m pytest -n 2 tests/integration/test_fuzz.py

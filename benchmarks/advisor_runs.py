@@ -28,7 +28,7 @@ from critbatch.law.model import Prior
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 
 # As `advise` evaluates, but for the training set, which nothing here looks at.

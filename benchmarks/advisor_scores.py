@@ -13,10 +13,10 @@ import torch
 
 from advisor_tasks import task_of
 from advisor_truth import BASE, PATIENCE, RESULTS
-from critbatch.examples import Examples
 from critbatch.law.step_time import step_seconds_at, throughput_knee
 from critbatch.recipes import usual_rate
 from critbatch.records.core import Speed
+from critbatch.tasks.data import Examples
 
 NEVER = math.inf
 GRID_SIZES, GRID_RUNGS = 4, (-4, -2, 0, 2, 4)

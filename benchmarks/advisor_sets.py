@@ -14,8 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from critbatch.records.core import Quantity
-from critbatch.zoo.models import CNN, MLP
-from critbatch.zoo.transformer import GPT
+from critbatch.tasks.models import CNN, GPT, MLP
 
 LOSS, ACCURACY = Quantity.VALIDATION_LOSS, Quantity.VALIDATION_METRIC
 VALIDATION = 1000

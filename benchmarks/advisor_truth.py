@@ -31,7 +31,7 @@ from critbatch.evaluation import Evaluation
 from critbatch.law.objective import two_digits
 from critbatch.recipes import plan_of
 from critbatch.records.core import CurvePoint, Target
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 
 RESULTS = Path(__file__).parent / "results"

@@ -19,7 +19,7 @@ from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation
 from critbatch.plan import Phase, Plan
 from critbatch.records.core import Quantity, Target
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 
 RATE, MOMENTUM = 0.1, 0.9

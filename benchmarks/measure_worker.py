@@ -147,7 +147,7 @@ def in_processes(name: str, *, watched: bool) -> Job:
 def our_surface() -> Any:
     from critbatch.measure.surface import Surface
     from critbatch.records.core import Quantity, Target
-    from critbatch.task import Task
+    from critbatch.tasks.task import Task
 
     model, inputs, labels = trained("small_cnn", EXAMPLES)
 

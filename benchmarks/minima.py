@@ -18,7 +18,7 @@ from critbatch.measure.landscape import landscape
 from critbatch.measure.shift import shift
 from critbatch.records.loss_surface import Sharpness, Shift
 from critbatch.solutions import SUFFIX, load_solution, model_with
-from critbatch.zoo.find import find_task
+from critbatch.tasks.registry import find_task
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -39,7 +39,7 @@ from critbatch.records.core import CurvePoint, Outcome, Run
 from critbatch.records.study import Question, Study
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.zoo.find import find_task
+from critbatch.tasks.registry import find_task
 
 HERE = Path(__file__).parent
 TASK = find_task("digits-mlp")

@@ -37,7 +37,7 @@ torch.set_num_threads(1)
 from pathlib import Path
 from critbatch.recipes import plan_of
 from critbatch.training import train
-from critbatch.zoo.find import find_task
+from critbatch.tasks.registry import find_task
 task = find_task("digits-mlp")
 print("ready", flush=True)
 input()

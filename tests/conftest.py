@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.zoo.places import find_in, given_folder
-from critbatch.zoo.sets import SETS
+from critbatch.tasks.datasets import find_in, given_folder
+from critbatch.tasks.published_sets import SETS
 
 # A shell that puts the tests into the background has them, and all they start, ignore Ctrl-C: some of them send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

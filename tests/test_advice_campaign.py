@@ -21,7 +21,7 @@ from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
 from critbatch.reporting.text import summary
 from critbatch.runtime.progress import Display
-from critbatch.task import Task, accuracy
+from critbatch.tasks.task import Task, accuracy
 from critbatch.training import Training
 from simulated_world import World, affine, made
 

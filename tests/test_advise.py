@@ -11,7 +11,7 @@ from critbatch.campaigns.advise import advise
 from critbatch.errors import UserError
 from critbatch.records.core import Advice, Outcome, Quantity, Target
 from critbatch.runtime.progress import Display
-from critbatch.task import accuracy
+from critbatch.tasks.task import accuracy
 from tiny import tiny_task
 
 TASK = tiny_task(examples=256, target=0.75)

@@ -17,8 +17,6 @@ from torch import Tensor
 import critbatch
 import processes
 from critbatch import fast_path
-from critbatch.augmentation import Augmentation, epoch_draws
-from critbatch.batches import Cursor, Feed, Order, Source
 from critbatch.budget import Budget
 from critbatch.compiled import CannotCompile
 from critbatch.errors import UserError
@@ -28,7 +26,9 @@ from critbatch.plan import Phase, Plan
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
 from critbatch.runtime.distributed import Shard
-from critbatch.task import Task
+from critbatch.tasks.augmentation import Augmentation, epoch_draws
+from critbatch.tasks.sampler import Cursor, Feed, Order, Source
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from critbatch.batches import Cursor, Feed, Order, Source, epoch_order
 from critbatch.errors import UserError
-from critbatch.examples import Examples
 from critbatch.runtime.distributed import Shard
+from critbatch.tasks.data import Examples
+from critbatch.tasks.sampler import Cursor, Feed, Order, Source, epoch_order
 
 CPU = torch.device("cpu")
 

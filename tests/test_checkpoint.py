@@ -21,7 +21,7 @@ from critbatch.errors import UserError
 from critbatch.recipes import sgd
 from critbatch.records.loss_surface import Solution
 from critbatch.solutions import load_model, load_solution, save_solution
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 from tiny import tiny_task
 

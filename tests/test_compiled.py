@@ -18,13 +18,13 @@ from torch.utils.data import TensorDataset
 from critbatch import compiled
 from critbatch.compiled import CannotCompile, CompiledSteps, pays, refusal
 from critbatch.evaluation import Evaluation
-from critbatch.examples import Examples
 from critbatch.functional_updates import state_names, updated
 from critbatch.recipes import sgd
 from critbatch.runtime.distributed import Shard
 from critbatch.step import Step
 from critbatch.step_graph import Tensors, trace_steps
-from critbatch.task import Task
+from critbatch.tasks.data import Examples
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 from tiny import blobs, tiny_task
 

@@ -19,8 +19,8 @@ from critbatch.measure.standing import View, standing
 from critbatch.measure.surface import Surface
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import CriticalPoint, Eigenvalue, Escape, Standing
-from critbatch.task import Task
-from critbatch.zoo.surfaces import Place
+from critbatch.tasks.task import Task
+from critbatch.tasks.toy import Place
 from tiny import tiny_task
 
 

@@ -22,8 +22,8 @@ from critbatch.measure.surface import Surface
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import Curvature, Mode
-from critbatch.task import Task
-from critbatch.zoo.transformer import GPT
+from critbatch.tasks.models import GPT
+from critbatch.tasks.task import Task
 from tiny import tiny_task
 
 TASK = tiny_task(dtype=torch.float64)

@@ -15,7 +15,7 @@ from critbatch.measure.herd import Herd
 from critbatch.measure.products import GaussNewtonProduct, HessianProduct
 from critbatch.measure.surface import Surface
 from critbatch.records.core import Quantity, Target
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 WORDS, WIDTH = 6, 4
 

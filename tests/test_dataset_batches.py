@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from critbatch.batches import Source
-from critbatch.dataset_batches import DatasetBatches, Fault
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
-from critbatch.task import Task
+from critbatch.tasks.data import DatasetBatches, Fault
+from critbatch.tasks.sampler import Source
+from critbatch.tasks.task import Task
 from critbatch.training import train
 from tiny import blobs, tiny_task
 

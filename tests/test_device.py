@@ -15,7 +15,7 @@ from critbatch.measure.speed import speed
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
 from critbatch.runtime.device import is_out_of_memory
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import train
 from tiny import tiny_task
 

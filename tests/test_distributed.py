@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 import processes
-from critbatch.batches import Source
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
 from critbatch.plan import Plan
@@ -23,7 +22,8 @@ from critbatch.records.core import Run
 from critbatch.replica import with_last
 from critbatch.run_clock import RunClock
 from critbatch.runtime.distributed import Shard, is_lost_process, sum_gradients
-from critbatch.task import Task
+from critbatch.tasks.sampler import Source
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 from tiny import tiny_plan, tiny_task
 

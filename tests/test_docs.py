@@ -12,7 +12,7 @@ import pytest
 
 from critbatch.cli.main import app
 from critbatch.recipes import RECIPES
-from critbatch.zoo.tasks import TASKS
+from critbatch.tasks.builtin import TASKS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]

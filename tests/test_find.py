@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from critbatch.errors import UserError
-from critbatch.task import Task
-from critbatch.zoo.find import find_task
+from critbatch.tasks.registry import find_task
+from critbatch.tasks.task import Task
 
 WHOLE = """
 from __future__ import annotations

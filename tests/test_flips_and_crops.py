@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from critbatch import flips_and_crops
-from critbatch.augmentation import epoch_draws
 from critbatch.errors import UserError
 from critbatch.records.core import Quantity, Target
-from critbatch.task import Task
-from critbatch.zoo.find import find_task
-from critbatch.zoo.image_sets import CIFAR10_SCALE
-from critbatch.zoo.standardize import Standardize
+from critbatch.tasks.augmentation import epoch_draws
+from critbatch.tasks.builtin import CIFAR10_SCALE
+from critbatch.tasks.image_folder import Standardize
+from critbatch.tasks.registry import find_task
+from critbatch.tasks.task import Task
 
 
 def images(batch: int, channels: int = 3, height: int = 9, width: int = 7) -> Tensor:

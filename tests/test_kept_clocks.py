@@ -33,7 +33,7 @@ from critbatch.measure.speed import doublings
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from tiny import tiny_task
 
 CPU = torch.device("cpu")

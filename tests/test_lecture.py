@@ -32,9 +32,8 @@ from critbatch.records.claims import ClaimName, Holds, Lecture
 from critbatch.records.core import ClockCheck, Quantity, Speed, Target
 from critbatch.records.io import load_records, save_record
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
-from critbatch.zoo.patients import PATIENTS, START, closeness, patients_line
-from critbatch.zoo.surfaces import squared_error
+from critbatch.tasks.task import Task
+from critbatch.tasks.toy import PATIENTS, START, closeness, patients_line, squared_error
 from tiny import tiny_task
 
 

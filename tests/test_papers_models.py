@@ -18,15 +18,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.zoo import fill
-from critbatch.zoo.find import find_task
-from critbatch.zoo.keskar import KeskarC1, KeskarC2, KeskarF1, KeskarF2
-from critbatch.zoo.places import data_folder
-from critbatch.zoo.resnet import ResNet
-from critbatch.zoo.resnet9 import ResNet9
-from critbatch.zoo.resnet50 import STAGES, Bottleneck, ResNet50
-from critbatch.zoo.sets import CIFAR100, SETS, Archive
-from critbatch.zoo.zero_gamma import last_norms, zero_last_gamma
+from critbatch.tasks import prepare_data as fill
+from critbatch.tasks.datasets import data_folder
+from critbatch.tasks.models import (
+    STAGES,
+    Bottleneck,
+    KeskarC1,
+    KeskarC2,
+    KeskarF1,
+    KeskarF2,
+    ResNet,
+    ResNet9,
+    ResNet50,
+    last_norms,
+    zero_last_gamma,
+)
+from critbatch.tasks.published_sets import CIFAR100, SETS, Archive
+from critbatch.tasks.registry import find_task
 
 
 def size_of(model: nn.Module) -> int:

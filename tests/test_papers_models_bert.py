@@ -13,10 +13,24 @@ import pytest
 import torch
 
 from critbatch.errors import UserError
-from critbatch.examples import Examples
-from critbatch.zoo.bert import BertPretraining, bert_task, masked_accuracy, pretraining_loss, to_long
-from critbatch.zoo.masked_pairs import MOST_MASKED, masked_pairs, most_masked
-from critbatch.zoo.words import CLS, MASK, PAD, SEP, SPECIAL, UNKNOWN, Words
+from critbatch.tasks.bert import (
+    CLS,
+    MASK,
+    MOST_MASKED,
+    PAD,
+    SEP,
+    SPECIAL,
+    UNKNOWN,
+    BertPretraining,
+    Words,
+    bert_task,
+    masked_accuracy,
+    masked_pairs,
+    most_masked,
+    pretraining_loss,
+    to_long,
+)
+from critbatch.tasks.data import Examples
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -312,7 +326,7 @@ def test_a_text_that_is_none_is_refused(transformers: Any, tmp_path: Path) -> No
 @pytest.mark.data
 def test_bert_tiny_is_made_from_shakespeare(transformers: Any, real_data: Any) -> None:
     real_data("tinyshakespeare")
-    from critbatch.zoo.find import find_task
+    from critbatch.tasks.registry import find_task
 
     task = find_task("bert-tiny")
     assert task.examples > 20_000

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.zoo.find import find_task
-from critbatch.zoo.frames import read_frames, stand_in_frames
-from critbatch.zoo.tasks import TASKS
+from critbatch.tasks.builtin import TASKS
+from critbatch.tasks.registry import find_task
+from critbatch.tasks.timit import read_frames, stand_in_frames
 
 RANDOM = np.random.default_rng(0)
 RIGHT = {

@@ -16,12 +16,12 @@ from torch.utils.data import DataLoader
 
 from critbatch import recipes
 from critbatch.errors import DataMissing, UserError
+from critbatch.tasks.augmentation import COLOUR_VALUES, COLOUR_VECTORS, FolderAugmentation, random_box, recolour
+from critbatch.tasks.builtin import resnet50_task
+from critbatch.tasks.entry import need
+from critbatch.tasks.image_folder import ImageFolder, find_images, list_images
+from critbatch.tasks.registry import find_task
 from critbatch.training import train
-from critbatch.zoo.augmentation import COLOUR_VALUES, COLOUR_VECTORS, FolderAugmentation, random_box, recolour
-from critbatch.zoo.extras import need
-from critbatch.zoo.find import find_task
-from critbatch.zoo.image_folder import ImageFolder, find_images, list_images
-from critbatch.zoo.paper_tasks import resnet50_task
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
 

@@ -24,8 +24,7 @@ from critbatch.noise_meter import ExampleNorms
 from critbatch.per_example import factors
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.oracle import per_example_norms2
-from critbatch.zoo.models import CNN, MLP
-from critbatch.zoo.transformer import GPT
+from critbatch.tasks.models import CNN, GPT, MLP
 from tiny import tiny_task
 
 BATCH = 5

@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.zoo import fetch, fill
-from critbatch.zoo.places import cache_folder, data_folder, find_file, given_folder
-from critbatch.zoo.sets import LARGEST_BYTES, SETS, Archive, DataFile, DataSet
+from critbatch.tasks import download as fetch
+from critbatch.tasks import prepare_data as fill
+from critbatch.tasks.datasets import cache_folder, data_folder, find_file, given_folder
+from critbatch.tasks.published_sets import LARGEST_BYTES, SETS, Archive, DataFile, DataSet
 
 CONTENT = {"one.gz": b"first", "two.bin": bytes(range(256)) * 5000}
 NOWHERE = "http://127.0.0.1:9/"  # the port is closed
@@ -290,7 +291,7 @@ def test_fill_runs_no_program_of_a_data_folder_and_says_how_to_unpack_by_hand(
     write_all(source / "cifar10", {"data_batch_1.packed": b"packed"})
     monkeypatch.chdir(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "critbatch.zoo.fill", "cifar10", "--from", source, "--to", to],
+        [sys.executable, "-P", "-m", "critbatch.tasks.prepare_data", "cifar10", "--from", source, "--to", to],
         check=False,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from critbatch.plan import Plan
 from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import post_local_sgd, sgd, smith2017, swap2020
 from critbatch.records.core import Outcome
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training, train
 from tiny import tiny_plan, tiny_task
 

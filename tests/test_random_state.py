@@ -29,7 +29,7 @@ from critbatch.records.core import Run
 from critbatch.records.study import Study
 from critbatch.runtime.process import RandomState, seeded, seeded_on_cpu
 from critbatch.runtime.progress import Display, Progress
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training, train
 from tiny import blobs, tiny_plan, tiny_task
 

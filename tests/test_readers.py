@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from critbatch.errors import UserError
-from critbatch.zoo.readers import read_characters, read_cifar10, read_cifar100, read_idx, read_text
+from critbatch.tasks.datasets import read_characters, read_cifar10, read_cifar100, read_idx, read_text
 
 
 def idx_bytes(array: np.ndarray, *, kind: int = 0x08) -> bytes:

@@ -15,8 +15,8 @@ from critbatch.measure.highest import _columns, sharpness_in
 from critbatch.measure.surface import Surface
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import Box, Mode, Sharpness
-from critbatch.task import Task
-from critbatch.zoo.surfaces import Place
+from critbatch.tasks.task import Task
+from critbatch.tasks.toy import Place
 from tiny import tiny_task
 
 CURVATURES = torch.tensor([4.0, 1.0, 0.5, 2.0, 3.0, 0.1], dtype=torch.float64)

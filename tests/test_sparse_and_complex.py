@@ -18,7 +18,7 @@ from critbatch.recipes import sgd
 from critbatch.records.core import Quantity, Target
 from critbatch.squared_norms import squares
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training, train
 from tiny import tiny_plan
 

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from critbatch.batches import Cursor, Feed, Source
 from critbatch.errors import UserError
 from critbatch.measure import rounds as rounds_module
 from critbatch.measure.memory import CountedBytes, StepMemory, step_memory
@@ -28,7 +27,8 @@ from critbatch.records.core import Estimate, Quantity, Speed, Target
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.sampler import Cursor, Feed, Source
+from critbatch.tasks.task import Task
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))

@@ -21,7 +21,7 @@ from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.records.core import Outcome, Quantity, Target
 from critbatch.target_checks import check_target_on_data
-from critbatch.task import Task, accuracy
+from critbatch.tasks.task import Task, accuracy
 from critbatch.training import train
 
 CPU = torch.device("cpu")

@@ -15,14 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from critbatch.augmentation import Augmentation
-from critbatch.dataset_batches import fetch
 from critbatch.errors import UserError
-from critbatch.examples import Examples, as_data
-from critbatch.fingerprints import short_hash
 from critbatch.records.core import Quantity, Target
-from critbatch.task import Task, accuracy, cross_entropy
-from critbatch.zoo.standardize import Standardize
+from critbatch.tasks.augmentation import Augmentation
+from critbatch.tasks.data import Examples, as_data, fetch
+from critbatch.tasks.fingerprint import short_hash
+from critbatch.tasks.image_folder import Standardize
+from critbatch.tasks.task import Task, accuracy, cross_entropy
 
 TARGET = Target(quantity=Quantity.VALIDATION_METRIC, value=0.9)
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from critbatch.batches import Cursor
 from critbatch.budget import Budget
 from critbatch.errors import UserError
 from critbatch.learning_rate import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import plan_of, sgd
 from critbatch.records.core import Outcome, Run
-from critbatch.task import Task
+from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.task import Task
 from critbatch.training import Training, train
 from tiny import tiny_plan, tiny_task
 

@@ -19,7 +19,7 @@ from critbatch.plan import Phase, Plan
 from critbatch.recipes import RECIPES, adam, sgd
 from critbatch.records.core import Outcome, Quantity, Run, Target
 from critbatch.step import Step
-from critbatch.task import Task, accuracy, cross_entropy
+from critbatch.tasks.task import Task, accuracy, cross_entropy
 from critbatch.training import Training, train
 from tiny import blobs, tiny_plan, tiny_task
 

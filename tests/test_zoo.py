@@ -16,14 +16,11 @@ from torch import Tensor, nn
 
 from critbatch.errors import UserError
 from critbatch.records.core import Quantity
-from critbatch.zoo.find import find_task
-from critbatch.zoo.image_sets import CIFAR10_SCALE
-from critbatch.zoo.models import CNN, MLP, he_normal
-from critbatch.zoo.resnet import ResidualBlock, ResNet
-from critbatch.zoo.sets import SETS
-from critbatch.zoo.standardize import Standardize, to_indices
-from critbatch.zoo.tasks import TASKS, windows
-from critbatch.zoo.transformer import GPT
+from critbatch.tasks.builtin import CIFAR10_SCALE, TASKS, windows
+from critbatch.tasks.image_folder import Standardize, to_indices
+from critbatch.tasks.models import CNN, GPT, MLP, ResidualBlock, ResNet, he_normal
+from critbatch.tasks.published_sets import SETS
+from critbatch.tasks.registry import find_task
 
 
 def size_of(model: nn.Module) -> int:

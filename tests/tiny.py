@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from critbatch.plan import Plan
 from critbatch.recipes import plan_of
 from critbatch.records.core import Quantity, Target
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 
 def blobs(

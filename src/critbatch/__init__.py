@@ -15,8 +15,6 @@ from critbatch.version import __version__
 
 if TYPE_CHECKING:
     from critbatch.adascale import AdaScale
-    from critbatch.augmentation import Augmentation
-    from critbatch.batches import Order
     from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
     from critbatch.campaigns.export import export
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from critbatch.campaigns.sweep import sweep
     from critbatch.errors import UserError
     from critbatch.evaluation import Evaluation
-    from critbatch.examples import Examples
     from critbatch.law.csv_points import fit
     from critbatch.measure.critical_point import critical_point
     from critbatch.measure.curvature import curvature
@@ -42,37 +39,39 @@ if TYPE_CHECKING:
     from critbatch.reporting import write_report as report
     from critbatch.schedulers import EpochScheduler
     from critbatch.solutions import load_model
-    from critbatch.task import Task, accuracy, cross_entropy
+    from critbatch.tasks.augmentation import Augmentation, flips_and_crops
+    from critbatch.tasks.data import Examples
+    from critbatch.tasks.registry import find_task
+    from critbatch.tasks.sampler import Order
+    from critbatch.tasks.task import Task, accuracy, cross_entropy
     from critbatch.training import train
-    from critbatch.zoo.find import find_task
-    from critbatch.zoo.flips_and_crops import flips_and_crops
 
 _PLACES = {
     "LAMB": "optimizers.lamb:LAMB",
     "LARS": "optimizers.lars:LARS",
     "AdaScale": "adascale:AdaScale",
-    "Augmentation": "augmentation:Augmentation",
+    "Augmentation": "tasks.augmentation:Augmentation",
     "Budget": "budget:Budget",
     "EpochScheduler": "schedulers:EpochScheduler",
     "Evaluation": "evaluation:Evaluation",
-    "Examples": "examples:Examples",
+    "Examples": "tasks.data:Examples",
     "Monitor": "monitor:Monitor",
     "Objective": "records.core:Objective",
-    "Order": "batches:Order",
+    "Order": "tasks.sampler:Order",
     "Quantity": "records.core:Quantity",
     "Target": "records.core:Target",
-    "Task": "task:Task",
+    "Task": "tasks.task:Task",
     "UserError": "errors:UserError",
-    "accuracy": "task:accuracy",
+    "accuracy": "tasks.task:accuracy",
     "advise": "campaigns.advise:advise",
     "critical_point": "measure.critical_point:critical_point",
-    "cross_entropy": "task:cross_entropy",
+    "cross_entropy": "tasks.task:cross_entropy",
     "curvature": "measure.curvature:curvature",
     "escape": "measure.escape:escape",
     "fit": "law.csv_points:fit",
     "export": "campaigns.export:export",
-    "find_task": "zoo.find:find_task",
-    "flips_and_crops": "zoo.flips_and_crops:flips_and_crops",
+    "find_task": "tasks.registry:find_task",
+    "flips_and_crops": "tasks.augmentation:flips_and_crops",
     "landscape": "measure.landscape:landscape",
     "lecture": "campaigns.lecture:lecture",
     "load_model": "solutions:load_model",

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.optim import Optimizer
 
-from critbatch.examples import Data, Examples
 from critbatch.functional_updates import unsupported
 from critbatch.rehearsal import rehearse
 from critbatch.runtime.distributed import this_shard
 from critbatch.step_graph import Tensors, trace_steps
-from critbatch.task import Task
+from critbatch.tasks.data import Data, Examples
+from critbatch.tasks.task import Task
 
 # A graph of 1, 4, 8, 10 or 16 steps of a 784-100-10 perceptron at batch size 1 was 6.4, 7.7, 9.1, 9.8 or 10.0 times as
 # fast as single steps, after 6, 12, 20, 24 or 41 s of processor time to compile it: 4 is most of the way.

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.arguments import check_fields
-from critbatch.batches import Source
 from critbatch.errors import UserError
-from critbatch.examples import count
 from critbatch.runtime.distributed import Shard, sum_over_processes
 from critbatch.runtime.process import seeded
-from critbatch.task import Task
+from critbatch.tasks.data import count
+from critbatch.tasks.sampler import Source
+from critbatch.tasks.task import Task
 
 CHUNK = 1024
 ALONE = Shard()

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.batches import Cursor, Source
 from critbatch.compiled import CannotCompile, CompiledSteps, pays
-from critbatch.examples import Examples
 from critbatch.plan import Phase
-from critbatch.task import Task
+from critbatch.tasks.data import Examples
+from critbatch.tasks.sampler import Cursor, Source
+from critbatch.tasks.task import Task
 
 # Single steps that are timed before the decision.
 STEPS_TO_TIME = 50

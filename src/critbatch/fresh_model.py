@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from critbatch.ghost_batch_norm import make_ghosts
 from critbatch.plan import NormStatistics, Plan
 from critbatch.solutions import model_with
-from critbatch.task import Task
-from critbatch.zoo.zero_gamma import zero_last_gamma
+from critbatch.tasks.models import zero_last_gamma
+from critbatch.tasks.task import Task
 
 
 def fresh_model(

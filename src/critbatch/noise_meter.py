@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.dataset_batches import fetch
 from critbatch.errors import UserError
-from critbatch.examples import map_tree
 from critbatch.gradient_noise import average_pairs, separate
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.reruns import nothing_changes
 from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
 from critbatch.runtime.distributed import Shard, sum_over_processes
 from critbatch.squared_norms import squares
-from critbatch.task import Task, apply
+from critbatch.tasks.data import fetch, map_tree
+from critbatch.tasks.task import Task, apply
 
 Metric = Callable[[], list[Tensor] | None]
 

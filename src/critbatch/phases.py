@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from critbatch.augmentation import Augmentation
-from critbatch.batches import Cursor, Feed, Source
 from critbatch.plan import Phase, Plan
 from critbatch.runtime.distributed import Shard
+from critbatch.tasks.augmentation import Augmentation
+from critbatch.tasks.sampler import Cursor, Feed, Source
 
 # Pieces that a batch is cut into where the noise of its gradient is measured.
 NOISE_PIECES = 4

@@ -11,10 +11,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from critbatch.arguments import check_counts
-from critbatch.batches import Order
 from critbatch.errors import UserError
 from critbatch.growth import Growth
 from critbatch.learning_rate import Rate
+from critbatch.tasks.sampler import Order
 
 
 class NormStatistics(StrEnum):

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from critbatch.batches import Source
 from critbatch.errors import UserError
 from critbatch.norm_statistics import norms_in_training
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import ABOUT
-from critbatch.task import Task, accuracy
+from critbatch.tasks.sampler import Source
+from critbatch.tasks.task import Task, accuracy
 
 MOST_SEEDS = 1 << 63
 

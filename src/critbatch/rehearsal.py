@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.examples import Examples
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.data import Examples
+from critbatch.tasks.task import Task
 
 
 @dataclass(frozen=True)

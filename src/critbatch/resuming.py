@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from torch import nn
 from torch.optim import Optimizer
 
-from critbatch.batches import Cursor
 from critbatch.errors import UserError, first_line
 from critbatch.fast_path import FastPath
 from critbatch.ledger import Ledger
@@ -21,7 +20,8 @@ from critbatch.replica import Replica
 from critbatch.runtime.distributed import Shard, averaged_statistics, gathered
 from critbatch.runtime.process import RandomState
 from critbatch.sharded import ShardedReplica, put_back, whole_optimizer_state, whole_state
-from critbatch.task import Task
+from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.task import Task
 from critbatch.team import Team
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from critbatch.batches import Cursor
 from critbatch.ledger import Ledger
 from critbatch.plan import Plan
 from critbatch.records.core import Outcome, Run, Target
-from critbatch.task import Task
+from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.task import Task
 
 
 class Recorded(Protocol):

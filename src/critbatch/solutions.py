@@ -14,8 +14,8 @@ from critbatch.errors import UserError
 from critbatch.records.core import Run
 from critbatch.records.loss_surface import Solution
 from critbatch.runtime.device import as_device
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 SUFFIX = ".weights.pt"
 

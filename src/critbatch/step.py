@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.examples import Tree
 from critbatch.noise_meter import NoiseMeter
 from critbatch.replica import Replica, with_last
 from critbatch.runtime.distributed import Shard
 from critbatch.sharpness_aware import uphill
-from critbatch.task import Task
+from critbatch.tasks.data import Tree
+from critbatch.tasks.task import Task
 
 
 class Step:

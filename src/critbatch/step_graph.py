@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.optim import Optimizer
 
-from critbatch.examples import Examples, Tree, leaves, map_tree
 from critbatch.functional_updates import State, state_names, updated
-from critbatch.task import Task
+from critbatch.tasks.data import Examples, Tree, leaves, map_tree
+from critbatch.tasks.task import Task
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from critbatch.batches import validation_source
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation, sample
-from critbatch.examples import Tree, count
 from critbatch.records.core import Quantity, Target
-from critbatch.task import Task
+from critbatch.tasks.data import Tree, count
+from critbatch.tasks.sampler import validation_source
+from critbatch.tasks.task import Task
 
 EXAMPLES = 256
 # Of logits: one is so much larger than the others that its probability is 1 in any precision.

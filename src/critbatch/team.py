@@ -24,7 +24,7 @@ from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard, gathered, sum_over_processes
 from critbatch.runtime.process import RandomState
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 
 class Member:

@@ -11,7 +11,6 @@ import torch
 from torch.optim import Optimizer
 
 from critbatch.arguments import as_path, checked_arguments, checked_call
-from critbatch.batches import Cursor, training_source, validation_source
 from critbatch.budget import NO_BUDGET, Budget
 from critbatch.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from critbatch.errors import UserError, first_line
@@ -37,9 +36,10 @@ from critbatch.runtime.process import Interruption, RandomState, seeded
 from critbatch.runtime.progress import Progress
 from critbatch.sharded import ShardedReplica, fit_for_parts, refuse_sharding
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.sampler import Cursor, training_source, validation_source
+from critbatch.tasks.task import Task
 from critbatch.team import Team
-from critbatch.zoo.find import as_task
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 # Steps from one at which the noise is measured to the next, where a plan asks for it.

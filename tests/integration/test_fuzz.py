@@ -42,7 +42,7 @@ from critbatch.records.io import KINDS, NAMES, load_records, save_record
 from critbatch.reporting import write_report
 from critbatch.reporting.text import summary
 from critbatch.solutions import save_solution, solution_of
-from critbatch.zoo.readers import read_characters, read_cifar10, read_cifar100, read_idx, read_text
+from critbatch.tasks.datasets import read_characters, read_cifar10, read_cifar100, read_idx, read_text
 from tiny import tiny_task
 
 INPUTS = int(os.environ.get("CRITBATCH_FUZZ_INPUTS", "500"))

@@ -16,7 +16,7 @@ from critbatch.law.objective import allowed, best_size, candidate_sizes, recomme
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 SEEDS = (3, 5)  # pairs of runs, and as many where those do not tell
 BEYOND = 2.0  # times the longer of both times to target

@@ -26,7 +26,7 @@ from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setti
 from critbatch.runtime.device import pick_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 
 EPOCHS = 200.0

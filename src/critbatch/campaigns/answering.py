@@ -10,7 +10,6 @@ import torch
 
 from critbatch.campaigns.rate_search import Found
 from critbatch.evaluation import Evaluation
-from critbatch.examples import count
 from critbatch.law.acquisition import advise_record
 from critbatch.law.clock_check import is_usable, leeway
 from critbatch.law.objective import SURE, allowed, best_size, chance_within_examples, chance_within_seconds, within
@@ -18,7 +17,8 @@ from critbatch.law.step_time import step_seconds_at
 from critbatch.law.target_progress import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
 from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
+from critbatch.tasks.data import count
+from critbatch.tasks.task import Task
 
 # Of what an advice takes, the first race: three quarters were measured.
 FIRST_RACE = 0.75

@@ -18,7 +18,7 @@ from critbatch.records.core import Run, Speed
 from critbatch.records.io import save_record
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 # Of the budget, and of the clock: what timing all sizes may take, and those near the answer.
 SHARE, SECONDS, SECONDS_NEAR = 0.1, 15.0, 10.0

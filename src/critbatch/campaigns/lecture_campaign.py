@@ -30,7 +30,7 @@ from critbatch.records.study import Study
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 # Of the planned time: the clock with one number of threads, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2

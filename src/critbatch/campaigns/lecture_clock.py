@@ -20,7 +20,7 @@ from critbatch.norm_statistics import has_batch_norm
 from critbatch.records.core import Speed
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 # Of timed steps at one size, if the time for all of them does not allow more.
 SECONDS_PER_POINT = 0.25

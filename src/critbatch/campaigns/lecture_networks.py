@@ -14,11 +14,11 @@ from critbatch.predict.paired import network_pair, paired_end
 from critbatch.records.claims import NetworkPair
 from critbatch.records.core import Outcome, Run
 from critbatch.records.loss_surface import Sharpness, Shift
-from critbatch.task import Task
-from critbatch.zoo.frames import timit_is_at_hand
-from critbatch.zoo.keskar import KeskarC1, KeskarC2
-from critbatch.zoo.places import is_at_hand
-from critbatch.zoo.tasks import TASKS
+from critbatch.tasks.builtin import TASKS
+from critbatch.tasks.datasets import is_at_hand
+from critbatch.tasks.models import KeskarC1, KeskarC2
+from critbatch.tasks.task import Task
+from critbatch.tasks.timit import timit_is_at_hand
 
 # Keskar et al. 2016, table 1: the name of each, its whole training set, and the two batch sizes there.
 PAPERS = {

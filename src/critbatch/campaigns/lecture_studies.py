@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from critbatch.batches import Order
 from critbatch.campaigns.lecture_jobs import Part, make_study
 from critbatch.campaigns.lecture_size import STUDY_SEEDS, Sizes
 from critbatch.campaigns.pool import Job
 from critbatch.recipes import usual_rate
 from critbatch.records.study import Study
+from critbatch.tasks.sampler import Order
 
 
 def study_of_sizes(

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from critbatch.batches import Order, epoch_order
 from critbatch.campaigns.lecture_networks import sharpness_of
 from critbatch.errors import UserError
 from critbatch.predict.claims import NOT_ASKED, claims_of
 from critbatch.predict.summary_table import summary_table
 from critbatch.records.claims import ClaimName, Lecture, Partition, RecipeRow
 from critbatch.records.core import Provenance
-from critbatch.task import Task
+from critbatch.tasks.sampler import Order, epoch_order
+from critbatch.tasks.task import Task
 
 C = ClaimName
 EXAMPLES_OF_PICTURE, BATCH_OF_PICTURE, EPOCHS_OF_PICTURE = 20, 5, 3

@@ -16,7 +16,7 @@ from critbatch.evaluation import Evaluation
 from critbatch.records.core import Run
 from critbatch.records.study import Question
 from critbatch.runtime.progress import Progress
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from critbatch.law.objective import cheapest
 from critbatch.measure.scale import scale
 from critbatch.records.core import Advice, Estimate
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 
 def on_devices(task: Task, advice: Advice) -> Advice:

@@ -12,8 +12,8 @@ from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.records.study import Question
 from critbatch.runtime.device import pick_device, use_threads
-from critbatch.task import Task
-from critbatch.zoo.find import find_task
+from critbatch.tasks.registry import find_task
+from critbatch.tasks.task import Task
 
 
 @dataclass(frozen=True, kw_only=True)

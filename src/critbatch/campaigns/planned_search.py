@@ -20,7 +20,7 @@ from critbatch.law.posterior import Posterior, fit
 from critbatch.law.schedule_length import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 FACTORS = (0.5, 1.0, 2.0)  # of the recommended rate
 SIZES = 3  # at the most

@@ -12,7 +12,7 @@ from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import find_recipe
 from critbatch.records.core import Setting, Target
 from critbatch.records.study import Question, Search
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 EPOCHS = 20.0
 TRIALS = 10

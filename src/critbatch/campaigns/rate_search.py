@@ -13,7 +13,7 @@ from critbatch.law.objective import allowed, best_size, candidate_sizes, recomme
 from critbatch.law.posterior import Posterior, fit
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run, Speed
 from critbatch.runtime.progress import Display
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 NOISE_EVERY = 4
 # A run with another seed checks the recommendation if its size is within this factor, and its rate within the second

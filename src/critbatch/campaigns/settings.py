@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from critbatch.batches import Order
 from critbatch.errors import UserError
 from critbatch.plan import Plan
 from critbatch.recipes import options_of, plan_of
 from critbatch.records.core import Setting
+from critbatch.tasks.sampler import Order
 
 # Of any plan, whatever its recipe.
 OF_PLANS = ("micro_batch_size", "order", "drop_last", "zero_gamma", "ghost_batch", "sam_rho", "norm_statistics")

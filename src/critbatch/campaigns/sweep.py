@@ -32,8 +32,8 @@ from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.target_checks import check_target_on_data
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 # Of the clock that turns seconds into steps.
 CLOCK_BUDGET = 150.0

@@ -21,8 +21,8 @@ from critbatch.reporting.voice import Voice
 from critbatch.runtime.device import pick_device, use_threads
 from critbatch.runtime.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.runtime.progress import Display, display_on
-from critbatch.zoo.find import find_task
-from critbatch.zoo.tasks import TASKS
+from critbatch.tasks.builtin import TASKS
+from critbatch.tasks.registry import find_task
 
 
 class Setting:

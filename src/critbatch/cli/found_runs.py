@@ -13,7 +13,7 @@ from critbatch.errors import UserError
 from critbatch.records.loss_surface import Solution
 from critbatch.runtime.device import pick_device
 from critbatch.solutions import load_solution, model_with
-from critbatch.zoo.tasks import TASKS
+from critbatch.tasks.builtin import TASKS
 
 Word = TypeVar("Word", bound=StrEnum)
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from critbatch.batches import Order
 from critbatch.budget import Budget
 from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
@@ -19,6 +18,7 @@ from critbatch.records.io import file_stem
 from critbatch.runtime.progress import Display
 from critbatch.sharded import whole_state
 from critbatch.solutions import SUFFIX, load_solution, save_solution, solution_of
+from critbatch.tasks.sampler import Order
 from critbatch.training import Training
 
 

@@ -19,8 +19,8 @@ from critbatch.records.core import NoiseScale
 from critbatch.records.loss_surface import BatchGradients, CriticalPoint, Mode, Solution
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 BATCHES_IN_PAIR = 4
 EXAMPLES_OF_A_STEP = 1000

@@ -9,7 +9,6 @@ from torch import nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.examples import GivenData
 from critbatch.measure.density import spectral_density
 from critbatch.measure.inner_products import norm
 from critbatch.measure.lanczos import extremes
@@ -19,8 +18,9 @@ from critbatch.measure.trace import hutch_plus_plus
 from critbatch.records.loss_surface import Curvature, Matrix, Mode, Solution
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.data import GivenData
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 PROBES, STEPS = 8, 40
 

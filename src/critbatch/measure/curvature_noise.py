@@ -11,7 +11,7 @@ from critbatch.measure.products import HessianProduct
 from critbatch.measure.surface import Surface
 from critbatch.records.core import NoiseScale
 from critbatch.records.loss_surface import Mode
-from critbatch.task import Task
+from critbatch.tasks.task import Task
 
 BATCHES_IN_PAIR = 4
 

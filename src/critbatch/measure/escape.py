@@ -18,8 +18,8 @@ from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Escape, EscapeCount, Standing
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 LOOKS = 50
 # Descent has stopped when the loss fell by less than this share over a tenth of its steps.

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 
-from critbatch.batches import Cursor, training_source
 from critbatch.errors import UserError
-from critbatch.examples import Tree, map_tree
 from critbatch.measure.surface import make_dense
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.runtime.device import check_copies
-from critbatch.task import Task, apply
+from critbatch.tasks.data import Tree, map_tree
+from critbatch.tasks.sampler import Cursor, training_source
+from critbatch.tasks.task import Task, apply
 
 
 class Herd:

@@ -8,7 +8,6 @@ from statistics import median
 
 import torch
 
-from critbatch.batches import Cursor, Feed, training_source
 from critbatch.errors import UserError
 from critbatch.measure.speed import median_interval
 from critbatch.measure.timed_steps import LEARNING_RATE
@@ -20,7 +19,8 @@ from critbatch.replica import Replica
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import largest_over_processes, this_shard
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.sampler import Cursor, Feed, training_source
+from critbatch.tasks.task import Task
 
 VISITS = 6
 WARM_UP = 5

@@ -14,8 +14,8 @@ from critbatch.measure.surface import CHUNK, Surface
 from critbatch.records.loss_surface import Landscape, LandscapePoint, Solution
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 LINE_POINTS, PLANE_POINTS = 25, 15
 

@@ -20,9 +20,9 @@ from critbatch.runtime.device import as_device
 from critbatch.runtime.process import seeded
 from critbatch.runtime.progress import Progress
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 from critbatch.training import Training
-from critbatch.zoo.find import as_task
 
 # Examples of one gradient where curvature is asked for.
 CURVATURE_BATCH = 32

@@ -10,14 +10,14 @@ from torch import Tensor
 from critbatch.budget import Budget
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.examples import Examples
 from critbatch.predict.effects import mean, mean_ratio
 from critbatch.recipes.sgd import sgd
 from critbatch.records.claims import DirectionSpread, Path, Paths
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
+from critbatch.tasks.data import Examples
+from critbatch.tasks.task import Task
+from critbatch.tasks.toy import PATIENTS, patients_line
 from critbatch.training import Training
-from critbatch.zoo.patients import PATIENTS, patients_line
 
 BATCH_SIZES = (1, 2, 5, 10, 20)
 # Of the learning rate with which one step of the full batch would reach the bottom along the steepest direction.

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from critbatch.errors import UserError
-from critbatch.examples import Tree, leaves
 from critbatch.measure.differences import Differences
 from critbatch.measure.surface import Surface, needs_backward
+from critbatch.tasks.data import Tree, leaves
 
 KEEP_BYTES = 1 << 30
 

@@ -29,8 +29,8 @@ from critbatch.records.scaling import (
 )
 from critbatch.records.study import Fit, Study
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 DEVICES = tuple(1 << power for power in range(11))
 LINK, NODE_LINK = "ethernet-25", "nvlink"

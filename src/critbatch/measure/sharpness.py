@@ -20,8 +20,8 @@ from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Box, Eigenvalue, Mode, Sharpness, SharpnessValue, Solution, SolutionSharpness
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 Report = Callable[[str, int, int], None]
 EVERY_BOX = (Box.FULL, Box.RANDOM, Box.ADAPTIVE)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.examples import GivenData
 from critbatch.measure.sharpness import EVERY_BOX, sharpness
 from critbatch.measure.shifted import changes_for
 from critbatch.measure.surface import CHUNK, Surface
@@ -18,8 +17,9 @@ from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Box, Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.data import GivenData
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 NORMAL_95 = 1.959963984540054
 RESAMPLES = 1000

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from critbatch.examples import Tree, leaves, map_tree
-from critbatch.task import Task
+from critbatch.tasks.data import Tree, leaves, map_tree
+from critbatch.tasks.task import Task
 
 NOISE_STRENGTHS = (0.1, 0.3, 1.0)
 TOKEN_STRENGTHS = (0.05, 0.2)

@@ -21,8 +21,8 @@ from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import as_device
 from critbatch.runtime.process import RandomState
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.task import Task
-from critbatch.zoo.find import as_task
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
 
 SECONDS_PER_POINT = 0.5
 

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import torch
 
-from critbatch.batches import Cursor, Feed, training_source
-from critbatch.examples import Tree
 from critbatch.measure.memory import StepMemory, step_memory
 from critbatch.plan import Plan
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds, usable_cores
 from critbatch.step import Step
-from critbatch.task import Task
+from critbatch.tasks.data import Tree
+from critbatch.tasks.sampler import Cursor, Feed, training_source
+from critbatch.tasks.task import Task
 
 # The weights must stay those of a fresh model, whatever the number of steps, and yet no product of two changes may come
 # near float32's denormal numbers (below 1e-38), on which a CPU is slow.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from critbatch.examples import Tree, leaves, map_tree
-from critbatch.task import Task, apply
+from critbatch.tasks.data import Tree, leaves, map_tree
+from critbatch.tasks.task import Task, apply
 
 
 def per_example_gradients(task: Task, model: nn.Module, inputs: Tree, targets: Tree) -> dict[str, Tensor]:

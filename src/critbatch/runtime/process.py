@@ -1,9 +1,9 @@
 """Random numbers: every consumer draws from a stream of its own, so that none changes what another one draws.
 
 - Weights of a new model: by the seed (`Task.new_model`).
-- Order of the examples of an epoch: by the seed and the epoch (`critbatch.batches.epoch_order`).
-- Augmentation: by the seed and the epoch (`critbatch.augmentation.epoch_draws`).
-- What a Dataset draws while it makes a batch: by the seed, the epoch and the indices (`critbatch.dataset_batches`).
+- Order of the examples of an epoch: by the seed and the epoch (`critbatch.tasks.sampler.epoch_order`).
+- Augmentation: by the seed and the epoch (`critbatch.tasks.augmentation.epoch_draws`).
+- What a Dataset draws while it makes a batch: by the seed, the epoch and the indices (`critbatch.tasks.data`).
 - What the model draws in training, such as dropout: a `RandomState` of the run, of this process, and of each copy.
 - What is drawn in an evaluation: the same at each evaluation.
 

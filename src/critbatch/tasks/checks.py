@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from critbatch.augmentation import Augmentation
-from critbatch.dataset_batches import IGNORED, fetch
 from critbatch.errors import UserError
 from critbatch.errors import first_line as first_line
-from critbatch.examples import Data, Examples, Tree, count, is_tree, leaves, map_tree
+from critbatch.tasks.augmentation import Augmentation
+from critbatch.tasks.data import IGNORED, Data, Examples, Tree, count, fetch, is_tree, leaves, map_tree
 
 _TRIED = 3  # examples
 _PIECE = 4096

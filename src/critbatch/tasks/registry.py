@@ -17,9 +17,9 @@ from typing import Any
 
 from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
-from critbatch.task import Task
-from critbatch.task_checks import first_line
-from critbatch.zoo.tasks import TASKS
+from critbatch.tasks.builtin import TASKS
+from critbatch.tasks.checks import first_line
+from critbatch.tasks.task import Task
 
 
 def as_task(task: Task | str) -> Task:

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from critbatch.errors import DataMissing, UserError
-from critbatch.examples import Examples
-from critbatch.zoo.places import given_folder
+from critbatch.tasks.data import Examples
+from critbatch.tasks.datasets import given_folder
 
 INPUTS = 360
 CLASSES = 1973

@@ -17,7 +17,7 @@ from urllib.error import URLError
 
 from critbatch.errors import UserError
 from critbatch.records.io import atomic_replacement
-from critbatch.zoo.sets import LARGEST_BYTES, DataFile, DataSet
+from critbatch.tasks.published_sets import LARGEST_BYTES, DataFile, DataSet
 
 TIMEOUT_SECONDS = 20.0  # without a byte; a slow download may take longer
 _PIECE = 1 << 20

@@ -1,11 +1,28 @@
-"""Libraries that only some tasks need: imported when they do."""
+"""How the table of built-in tasks describes one of them."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from critbatch.errors import UserError
+from critbatch.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A built-in task, described without building it."""
+
+    build: Callable[[], Task]
+    description: str
+    # A name in `zoo.sets`; "digits" for scikit-learn's; "none" where it is made; "own" where only the user can have it.
+    data: str
+    model: str
+
+
+# Libraries that only some tasks need: imported when they do.
 
 
 def need(module: str, *, package: str, purpose: str) -> Any:

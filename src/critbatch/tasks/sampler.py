@@ -17,13 +17,24 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from critbatch.arguments import check_count, process_limit
-from critbatch.augmentation import Augmentation, epoch_draws
-from critbatch.dataset_batches import DatasetBatches, Fault, Form, Row, differing, form_of
 from critbatch.errors import UserError, first_line
-from critbatch.examples import Data, Examples, Tree, as_tuples, map_tree
 from critbatch.runtime.device import placed_on
 from critbatch.runtime.distributed import Shard
-from critbatch.task import Task
+from critbatch.tasks.augmentation import Augmentation, epoch_draws
+from critbatch.tasks.data import (
+    Data,
+    DatasetBatches,
+    Examples,
+    Fault,
+    Form,
+    Row,
+    Tree,
+    as_tuples,
+    differing,
+    form_of,
+    map_tree,
+)
+from critbatch.tasks.task import Task
 
 # The seed of what a Dataset's items draw outside of training. Those of runs are not below 0.
 EVALUATION = -1

@@ -1,4 +1,4 @@
-"""Fill a data folder: `python -m critbatch.zoo.fill [--from FOLDER] [--to FOLDER]`, which `make data` runs.
+"""Fill a data folder: `python -m critbatch.tasks.prepare_data [--from FOLDER] [--to FOLDER]`, which `make data` runs.
 
 A data folder is data: its files are copied, checked and unpacked, and no program in it is ever run.
 """
@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from critbatch.errors import UserError
-from critbatch.zoo.fetch import checksum, copy, download_set, unpack_set
-from critbatch.zoo.places import find_archive, find_in
-from critbatch.zoo.sets import SETS, DataFile, DataSet
+from critbatch.tasks.datasets import find_archive, find_in
+from critbatch.tasks.download import checksum, copy, download_set, unpack_set
+from critbatch.tasks.published_sets import SETS, DataFile, DataSet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fill the folder, say how each set stands, and return 0 if every one is there, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m critbatch.zoo.fill", description="Fill a data folder.")
+    parser = argparse.ArgumentParser(prog="python -m critbatch.tasks.prepare_data", description="Fill a data folder.")
     usual = [name for name, data in SETS.items() if data.by_default]
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="copy from here; else download")
     parser.add_argument("--to", dest="target", type=Path, metavar="FOLDER", default=Path("data"), help="default: data")

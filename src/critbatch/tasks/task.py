@@ -12,21 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from critbatch.arguments import check_counts
-from critbatch.augmentation import Augmentation
-from critbatch.dataset_batches import IGNORED
 from critbatch.errors import UserError
-from critbatch.examples import Data, Tree, as_data, count
-from critbatch.fingerprints import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
 from critbatch.records.core import Quantity, Target
 from critbatch.runtime.device import placed_on
 from critbatch.runtime.process import seeded
-from critbatch.task_checks import (
-    check_augmentation,
-    check_finite,
-    check_fit,
-    check_model,
-    draws_to_try,
-)
+from critbatch.tasks.augmentation import Augmentation
+from critbatch.tasks.checks import check_augmentation, check_finite, check_fit, check_model, draws_to_try
+from critbatch.tasks.data import IGNORED, Data, Tree, as_data, count
+from critbatch.tasks.fingerprint import hash_of_augmentation, hash_of_data, hash_of_function, hash_of_model, short_hash
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from types import CodeType
 import torch
 from torch import nn
 
-from critbatch.augmentation import Augmentation
-from critbatch.examples import Data, Examples, count, leaves
+from critbatch.tasks.augmentation import Augmentation
+from critbatch.tasks.data import Data, Examples, count, leaves
 
 SAMPLE = 256  # examples
 # Their code moves from version to version without another result; the code of anybody else is looked at.
