@@ -47,8 +47,8 @@ def shapes_of(model: str) -> list[tuple[int, ...]]:
 
 
 def ours(name: str, weights: list[nn.Parameter]) -> Any:
-    from critbatch.optimizers.lamb import LAMB
-    from critbatch.optimizers.lars import LARS
+    from critbatch.optim.lamb import LAMB
+    from critbatch.optim.lars import LARS
 
     kind = LARS if "LARS" in name else LAMB
     return kind(weights, lr=RATE, compiled="compiled" in name, foreach=True if "foreach" in name else None)

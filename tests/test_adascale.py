@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from critbatch.adascale import AdaScale, gain
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
-from critbatch.scaling import scale_saturating
+from critbatch.optim.adascale import AdaScale, gain
+from critbatch.optim.scaling_rules import scale_saturating
 
 
 def norms2(gradients: Tensor) -> tuple[list[float], float]:

@@ -21,7 +21,7 @@ from critbatch.budget import Budget
 from critbatch.compiled import CannotCompile
 from critbatch.errors import UserError
 from critbatch.gradient_noise import noise_scale
-from critbatch.learning_rate import constant
+from critbatch.optim.lr_schedule import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome

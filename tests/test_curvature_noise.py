@@ -13,8 +13,8 @@ from critbatch.errors import UserError
 from critbatch.gradient_noise import average_pairs, separate
 from critbatch.measure.curvature_noise import curvature_noise
 from critbatch.noise_meter import NoiseMeter, layers, norms_by
+from critbatch.optim.norms import squares
 from critbatch.records.core import Noise
-from critbatch.squared_norms import squares
 from critbatch.step import Step
 from tiny import tiny_task
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from critbatch.gradient_noise import average, noise_scale
 from critbatch.noise_meter import NoiseMeter
+from critbatch.optim.norms import squares
 from critbatch.records.core import NoiseScale
 from critbatch.sharpness_aware import uphill
-from critbatch.squared_norms import squares
 from critbatch.step import Step
 from tiny import tiny_task
 

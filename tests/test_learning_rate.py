@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import OneCycleLR
 
 from critbatch.errors import UserError
-from critbatch.learning_rate import (
+from critbatch.optim.lr_schedule import (
     DECAYS,
     begin_with,
     constant_warm_up,

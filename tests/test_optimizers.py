@@ -14,12 +14,11 @@ from torch import Tensor, nn
 
 import optimizer_reference as reference
 from critbatch.errors import UserError
-from critbatch.optimizers.lamb import LAMB
-from critbatch.optimizers.lamb_step import correction_on_device
-from critbatch.optimizers.lars import LARS
-from critbatch.optimizers.memory import BLOCK
-from critbatch.optimizers.per_tensor import SMALL
-from critbatch.optimizers.rmsprop_warm_up import RMSpropWarmUp, sgd_share
+from critbatch.optim.lamb import LAMB, correction_on_device
+from critbatch.optim.lars import LARS
+from critbatch.optim.layerwise import SMALL
+from critbatch.optim.packing import BLOCK
+from critbatch.optim.rmsprop_warmup import RMSpropWarmUp, sgd_share
 
 STEPS = 20
 # Large tensors of more than one block, with gaps, and in an order of their own; small ones; one that is all zero.

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from critbatch.errors import UserError
-from critbatch.scaling import (
+from critbatch.optim.scaling_rules import (
     half_life,
     malladi,
     momentum_correction,

@@ -10,9 +10,8 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, LinearLR, SequentialLR
 
 from critbatch.errors import UserError
-from critbatch.learning_rate import Rate, begin_with, constant, cosine, ramp, stairs
+from critbatch.optim.lr_schedule import EpochScheduler, Rate, batch_size_of, begin_with, constant, cosine, ramp, stairs
 from critbatch.runtime.distributed import Shard
-from critbatch.schedulers import EpochScheduler, batch_size_of
 
 IMAGENET = 1_281_167
 GOYAL = begin_with(ramp(0.1, 3.2, epochs=5), 5, stairs(3.2, factor=0.1, at=(30, 60, 80)))
@@ -219,7 +218,7 @@ def test_two_processes_have_the_rates_that_one_has_alone(monkeypatch: pytest.Mon
     seen = []
     for world_size, per_process in ((1, 8), (2, 4)):
         for rank in range(world_size):
-            monkeypatch.setattr("critbatch.schedulers.this_shard", lambda r=rank, w=world_size: Shard(r, w))
+            monkeypatch.setattr("critbatch.optim.lr_schedule.this_shard", lambda r=rank, w=world_size: Shard(r, w))
             optimizer = optimizer_of(1.0)
             size = batch_size_of(per_process)
             run(optimizer, EpochScheduler(optimizer, ramp(0.0, 1.0, epochs=1), examples=64, batch_size=size), 3)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from critbatch.errors import UserError
 from critbatch.measure.speed import speed
 from critbatch.noise_meter import NoiseMeter
+from critbatch.optim.norms import squares
 from critbatch.plan import Plan
 from critbatch.recipes import sgd
 from critbatch.records.core import Quantity, Target
-from critbatch.squared_norms import squares
 from critbatch.step import Step
 from critbatch.tasks.task import Task
 from critbatch.training import Training, train

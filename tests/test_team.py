@@ -15,7 +15,7 @@ from torch.optim import SGD
 
 from critbatch.budget import Budget
 from critbatch.errors import UserError
-from critbatch.learning_rate import constant
+from critbatch.optim.lr_schedule import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import plan_of, sgd
 from critbatch.records.core import Outcome, Run

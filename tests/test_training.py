@@ -14,7 +14,7 @@ from torch import nn
 from critbatch.budget import Budget
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
-from critbatch.learning_rate import constant
+from critbatch.optim.lr_schedule import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import RECIPES, adam, sgd
 from critbatch.records.core import Outcome, Quantity, Run, Target

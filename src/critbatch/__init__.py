@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from critbatch.version import __version__
 
 if TYPE_CHECKING:
-    from critbatch.adascale import AdaScale
     from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
     from critbatch.campaigns.export import export
@@ -33,11 +32,12 @@ if TYPE_CHECKING:
     from critbatch.measure.shift import shift
     from critbatch.measure.speed import speed
     from critbatch.monitor import Monitor
-    from critbatch.optimizers.lamb import LAMB
-    from critbatch.optimizers.lars import LARS
+    from critbatch.optim.adascale import AdaScale
+    from critbatch.optim.lamb import LAMB
+    from critbatch.optim.lars import LARS
+    from critbatch.optim.lr_schedule import EpochScheduler
     from critbatch.records.core import Objective, Quantity, Target
     from critbatch.reporting import write_report as report
-    from critbatch.schedulers import EpochScheduler
     from critbatch.solutions import load_model
     from critbatch.tasks.augmentation import Augmentation, flips_and_crops
     from critbatch.tasks.data import Examples
@@ -47,12 +47,12 @@ if TYPE_CHECKING:
     from critbatch.training import train
 
 _PLACES = {
-    "LAMB": "optimizers.lamb:LAMB",
-    "LARS": "optimizers.lars:LARS",
-    "AdaScale": "adascale:AdaScale",
+    "LAMB": "optim.lamb:LAMB",
+    "LARS": "optim.lars:LARS",
+    "AdaScale": "optim.adascale:AdaScale",
     "Augmentation": "tasks.augmentation:Augmentation",
     "Budget": "budget:Budget",
-    "EpochScheduler": "schedulers:EpochScheduler",
+    "EpochScheduler": "optim.lr_schedule:EpochScheduler",
     "Evaluation": "evaluation:Evaluation",
     "Examples": "tasks.data:Examples",
     "Monitor": "monitor:Monitor",

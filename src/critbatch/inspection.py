@@ -11,10 +11,10 @@ from critbatch.evaluation import Examiner
 from critbatch.gradient_noise import FEWEST_PAIRS
 from critbatch.ledger import Ledger
 from critbatch.noise_meter import NoiseMeter
+from critbatch.optim.scaling_rules import scale_saturating
 from critbatch.phases import PlanWalk
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
 from critbatch.runtime.distributed import Shard, averaged_statistics
-from critbatch.scaling import scale_saturating
 from critbatch.target_checks import refuse_nan_metric
 
 # A loss this many times that of the untrained model is no detour any more.

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from critbatch.errors import UserError
 from critbatch.monitor_sizes import Evidence, declare_layouts, tensors_in
 from critbatch.monitor_step import UnmeasurableError
+from critbatch.optim.norms import squares, squares_of
 from critbatch.per_example.ghost import GhostNorms
-from critbatch.squared_norms import squares, squares_of
 
 Metric = Callable[[], list[Tensor] | None]
 ENTRIES = 16  # sampled of each weight's gradient

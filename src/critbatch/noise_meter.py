@@ -13,11 +13,11 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise import average_pairs, separate
+from critbatch.optim.norms import squares
 from critbatch.per_example.ghost import GhostNorms
 from critbatch.per_example.reruns import nothing_changes
 from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
 from critbatch.runtime.distributed import Shard, sum_over_processes
-from critbatch.squared_norms import squares
 from critbatch.tasks.data import fetch, map_tree
 from critbatch.tasks.task import Task, apply
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from critbatch.arguments import check_counts
 from critbatch.errors import UserError
 from critbatch.growth import Growth
-from critbatch.learning_rate import Rate
+from critbatch.optim.lr_schedule import Rate
 from critbatch.tasks.sampler import Order
 
 

@@ -19,7 +19,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.optimizers.per_tensor import PerTensor
+from critbatch.optim.layerwise import PerTensor
 from critbatch.plan import Plan
 from critbatch.replica import Replica
 from critbatch.runtime.distributed import Shard

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from critbatch.norm_statistics import statistics_held
-from critbatch.squared_norms import squares
+from critbatch.optim.norms import squares
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.grad import conv2d_weight
 
-from critbatch.squared_norms import ROW
+from critbatch.optim.norms import ROW
 
 _HALF = (torch.float16, torch.bfloat16)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.optim import AdamW
 
-from critbatch.learning_rate import warmed_up
+from critbatch.optim.lr_schedule import warmed_up
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
 from critbatch.recipes.parameter_groups import with_decay

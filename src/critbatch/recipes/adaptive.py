@@ -8,10 +8,10 @@ from torch.optim import SGD, AdamW
 
 from critbatch.errors import UserError
 from critbatch.growth import Growth
-from critbatch.learning_rate import warmed_up
+from critbatch.optim.lr_schedule import warmed_up
+from critbatch.optim.scaling_rules import scale_linearly
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
-from critbatch.scaling import scale_linearly
 
 
 def usual_rate(batch_size: int) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from critbatch.learning_rate import slow_start
-from critbatch.optimizers.rmsprop_warm_up import RMSpropWarmUp
+from critbatch.optim.lr_schedule import slow_start
+from critbatch.optim.rmsprop_warmup import RMSpropWarmUp
+from critbatch.optim.scaling_rules import scale_linearly
 from critbatch.plan import NormStatistics, Phase, Plan
 from critbatch.recipes.about import About
-from critbatch.scaling import scale_linearly
 
 EPOCHS, CENTRE, PERIOD = 90, 10, 5
 

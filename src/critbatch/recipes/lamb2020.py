@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from critbatch.learning_rate import join, linear_decay, ramp
-from critbatch.optimizers.lamb import LAMB
+from critbatch.optim.lamb import LAMB
+from critbatch.optim.lr_schedule import join, linear_decay, ramp
+from critbatch.optim.scaling_rules import scale_by_root
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
-from critbatch.scaling import scale_by_root
 
 # Table 4, BERT: the rate at 32,768 examples, and the part of the run that is warm-up there, both untuned.
 LARGEST, RATE, WARM_UP = 32768, 5e-3, 1 / 5

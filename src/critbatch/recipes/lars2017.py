@@ -6,8 +6,8 @@ import math
 from functools import partial
 from itertools import pairwise
 
-from critbatch.learning_rate import join, polynomial, ramp
-from critbatch.optimizers.lars import LARS
+from critbatch.optim.lars import LARS
+from critbatch.optim.lr_schedule import join, polynomial, ramp
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
 
@@ -54,7 +54,7 @@ def lars2017(
         weight_decay: section 5.
         momentum: section 5.
         trust_coefficient: section 5.
-        variant: "paper", or "mlperf" with the rate outside of the momentum: `critbatch.optimizers.lars.LARS`.
+        variant: "paper", or "mlperf" with the rate outside of the momentum: `critbatch.optim.lars.LARS`.
         adapt_one_dimensional: biases and gains too, as the paper has it; later practice leaves them out.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate

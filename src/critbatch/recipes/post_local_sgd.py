@@ -7,10 +7,10 @@ from functools import partial
 from torch.optim import SGD
 
 from critbatch.errors import UserError
-from critbatch.learning_rate import constant, join, ramp, stairs
+from critbatch.optim.lr_schedule import constant, join, ramp, stairs
+from critbatch.optim.scaling_rules import scale_linearly
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
-from critbatch.scaling import scale_linearly
 
 
 def usual_rate(batch_size: int) -> float:

@@ -8,10 +8,10 @@ from itertools import pairwise
 from torch.optim import SGD
 
 from critbatch.errors import UserError
-from critbatch.learning_rate import constant
+from critbatch.optim.lr_schedule import constant
+from critbatch.optim.scaling_rules import scale_linearly
 from critbatch.plan import Phase, Plan
 from critbatch.recipes.about import About
-from critbatch.scaling import scale_linearly
 
 
 def usual_rate(batch_size: int) -> float:

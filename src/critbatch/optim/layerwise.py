@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
+import functools
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.optimizers.memory import Layout, layout_of, own_part
-from critbatch.optimizers.packed import Member, Pack, working_type
+from critbatch.optim.packing import Layout, Member, Pack, layout_of, own_part, working_type
+
+# `torch.compile` where it is asked for, and not before.
+
+Result = TypeVar("Result")
+
+
+@functools.cache
+def compile_step(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function in machine code, for tensors of any length. Numbers among its arguments become part of it."""
+
+    @functools.cache
+    def made() -> Callable[..., Result]:
+        return torch.compile(function, dynamic=True)
+
+    def call(*given: Any, **named: Any) -> Result:
+        with warnings.catch_warnings():
+            # Those of torch about itself, which no user can answer.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return made()(*given, **named)
+
+    return call
+
+
+# Sentences for hyper-parameters that cannot be meant.
+
+
+def check_rate(lr: Any) -> None:
+    """A learning rate is a number of 0 or more, or a tensor of one element, whose value is not looked at."""
+    if isinstance(lr, Tensor):
+        if lr.numel() != 1:
+            raise UserError(f"lr is a tensor of {lr.numel()} elements: use a number or a tensor of one element.")
+        return
+    check_range(lr=lr)
+
+
+def rate_of(lr: Any) -> Any:
+    """As a number, or as the tensor that it is on another device, where asking for the number would wait."""
+    return lr if isinstance(lr, Tensor) and lr.device.type != "cpu" else float(lr)
+
+
+def check_range(*, below: float = float("inf"), **named: float) -> None:
+    """Numbers must be 0 or more and less than `below`."""
+    for name, value in named.items():
+        if not 0 <= value < below:
+            end = "" if below == float("inf") else f" and less than {below:g}"
+            raise UserError(f"{name}={value} is not possible: use a finite number of 0 or more{end}.")
+
+
+def check_positive(**named: float) -> None:
+    for name, value in named.items():
+        if not 0 < value < float("inf"):
+            raise UserError(f"{name}={value} is not possible: use a finite number above 0.")
+
 
 Group = dict[str, Any]
 Ratios = Tensor | list[float | Tensor] | None

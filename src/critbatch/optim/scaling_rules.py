@@ -71,7 +71,7 @@ def scale_saturating(
     """The rate that was best at one batch, moved to another along `saturating`.
 
     With exponent 1 it is `scale_linearly` far below the noise scale and the rate itself far above it. It is also
-    AdaScale's gain times the rate: `critbatch.adascale.gain`.
+    AdaScale's gain times the rate: `critbatch.optim.adascale.gain`.
 
     Raises:
         UserError: as `saturating`; or if the noise scale is not finite: there is no signal to scale by.

@@ -10,11 +10,17 @@ import torch
 from torch import Tensor
 
 from critbatch.errors import UserError
-from critbatch.optimizers.compiling import compile_step
-from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
-from critbatch.optimizers.memory import Layout, lines
-from critbatch.optimizers.packed import Pack
-from critbatch.optimizers.per_tensor import Group, Kind, PerTensor
+from critbatch.optim.layerwise import (
+    Group,
+    Kind,
+    PerTensor,
+    check_positive,
+    check_range,
+    check_rate,
+    compile_step,
+    rate_of,
+)
+from critbatch.optim.packing import Layout, Pack, lines
 
 
 def sgd_share(epoch: float, *, centre: float = 10.0, period: float = 5.0, as_printed: bool = False) -> float:

@@ -8,11 +8,8 @@ import torch
 from torch import Tensor
 
 from critbatch.errors import UserError
-from critbatch.optimizers.compiling import compile_step
-from critbatch.optimizers.hyperparameters import check_positive, check_range, check_rate, rate_of
-from critbatch.optimizers.memory import Layout, blocks, length, lengths, lines, norm
-from critbatch.optimizers.packed import Pack
-from critbatch.optimizers.per_tensor import Group, PerTensor
+from critbatch.optim.layerwise import Group, PerTensor, check_positive, check_range, check_rate, compile_step, rate_of
+from critbatch.optim.packing import Layout, Pack, blocks, length, lengths, lines, norm
 
 VARIANTS = ("paper", "mlperf")
 Number = TypeVar("Number", float, Tensor)
