@@ -120,7 +120,7 @@ class AdaScale:
         return self.advance(_ratio(max(0.0, self.noise), max(0.0, self.signal), self.scale))
 
     def advance(self, gain: float) -> float:
-        """Take a step of this gain, found elsewhere: by `critbatch.optim.adascale.gain` from a Monitor's noise scale, say."""
+        """Take a step of this gain, which the caller computed, for example with `gain` from a Monitor's noise scale."""
         self.gain = gain
         self.begun_at = self.steps
         self.steps += gain
