@@ -33,7 +33,7 @@ def plain(name: str) -> Job:
 
 
 def ours_norms(name: str) -> Job:
-    from critbatch.per_example.ghost import GhostNorms
+    from critbatch.gradient_noise.ghost_norms import GhostNorms
 
     model, inputs, labels = model_and_data(name, BATCH)
     ghost = GhostNorms(model)
@@ -104,7 +104,7 @@ def accumulated(name: str, *, watched: bool) -> Job:
     model, inputs, labels = model_and_data(name, BATCH)
     monitor = None
     if watched:
-        from critbatch.monitor import Monitor
+        from critbatch.gradient_noise.monitor import Monitor
 
         monitor = Monitor(model, by="micro_batches")
     halves = list(zip(inputs.chunk(2), labels.chunk(2), strict=True))
@@ -130,7 +130,7 @@ def in_processes(name: str, *, watched: bool) -> Job:
     model = DistributedDataParallel(plain_model)
     monitor = None
     if watched:
-        from critbatch.monitor import Monitor
+        from critbatch.gradient_noise.monitor import Monitor
 
         monitor = Monitor(model, by="processes")
 

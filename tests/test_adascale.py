@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise import noise_scale
+from critbatch.gradient_noise.estimator import noise_scale
 from critbatch.optim.adascale import AdaScale, gain
 from critbatch.optim.scaling_rules import scale_saturating
 

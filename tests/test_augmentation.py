@@ -20,7 +20,7 @@ from critbatch import fast_path
 from critbatch.budget import Budget
 from critbatch.compiled import CannotCompile
 from critbatch.errors import UserError
-from critbatch.gradient_noise import noise_scale
+from critbatch.gradient_noise.estimator import noise_scale
 from critbatch.optim.lr_schedule import constant
 from critbatch.plan import Phase, Plan
 from critbatch.recipes import sgd

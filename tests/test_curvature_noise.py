@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.gradient_noise import average_pairs, separate
+from critbatch.gradient_noise.estimator import average_pairs, separate
+from critbatch.gradient_noise.noise_meter import NoiseMeter, layers, norms_by
 from critbatch.measure.curvature_noise import curvature_noise
-from critbatch.noise_meter import NoiseMeter, layers, norms_by
 from critbatch.optim.norms import squares
 from critbatch.records.core import Noise
 from critbatch.step import Step

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import processes
 from critbatch.errors import UserError
-from critbatch.gradient_noise import noise_scale
+from critbatch.gradient_noise.estimator import noise_scale
 from critbatch.plan import Plan
 from critbatch.recipes import RECIPES, sgd
 from critbatch.records.core import Run

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from critbatch.gradient_noise import average, noise_scale
-from critbatch.noise_meter import NoiseMeter
+from critbatch.gradient_noise.estimator import average, noise_scale
+from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.optim.norms import squares
 from critbatch.records.core import NoiseScale
 from critbatch.sharpness_aware import uphill

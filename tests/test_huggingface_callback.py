@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 import processes
 from critbatch.errors import UserError
-from critbatch.monitor import Monitor
+from critbatch.gradient_noise.monitor import Monitor
 from tiny import blobs
 
 pytest.importorskip("accelerate")

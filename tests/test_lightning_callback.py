@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import processes
 from critbatch.errors import UserError
-from critbatch.monitor import Monitor
+from critbatch.gradient_noise.monitor import Monitor
 from tiny import blobs
 
 lightning = pytest.importorskip("lightning.pytorch")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import critbatch
 import processes
 from critbatch.errors import UserError
-from critbatch.gradient_noise import noise_scale
-from critbatch.monitor import Monitor
+from critbatch.gradient_noise.estimator import noise_scale
+from critbatch.gradient_noise.monitor import Monitor
 from critbatch.records.core import NoiseScale
 from tiny import tiny_task
 
@@ -211,7 +211,7 @@ def test_it_is_part_of_the_package() -> None:
 WORKER = """
 from torch.nn.parallel import DistributedDataParallel
 from tiny import tiny_task
-from critbatch.monitor import Monitor
+from critbatch.gradient_noise.monitor import Monitor
 
 task = tiny_task(dtype=torch.float64)
 model = DistributedDataParallel(task.new_model(0))

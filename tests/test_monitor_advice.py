@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 import sample_records as sample
 from critbatch.errors import UserError
+from critbatch.gradient_noise.monitor import Monitor
 from critbatch.law.batch_size_change import advise_from_noise, critical_batch_size
 from critbatch.law.step_time import step_curve
-from critbatch.monitor import Monitor
 from critbatch.records.core import Estimate, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 from critbatch.reporting.voice import Voice

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import processes
-from critbatch.gradient_noise import noise_scale
+from critbatch.gradient_noise.estimator import noise_scale
 from tiny import tiny_task
 
 TASK = tiny_task(dtype=torch.float64)
@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
-from critbatch.monitor import Monitor
+from critbatch.gradient_noise.monitor import Monitor
 from test_monitor_processes import PIECES, TASK
 
 def parallel(**options):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from critbatch.errors import UserError
-from critbatch.monitor import Monitor
-from critbatch.monitor_sizes import AmbiguousSizeError, Evidence, ExampleCounter, agreed_size
+from critbatch.gradient_noise.example_counts import AmbiguousSizeError, Evidence, ExampleCounter, agreed_size
+from critbatch.gradient_noise.monitor import Monitor
 from critbatch.records.core import NoiseScale
 
 B, T = 8, 5
@@ -265,9 +265,9 @@ def test_an_error_in_a_hook_is_kept_until_the_update_and_ends_measuring_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for target, by in (
-        ("critbatch.per_example.ghost.GhostNorms._meet", "examples"),
-        ("critbatch.monitor_hooks.squares_of", "micro_batches"),
-        ("critbatch.monitor_sizes.Evidence.add_inputs", "micro_batches"),
+        ("critbatch.gradient_noise.ghost_norms.GhostNorms._meet", "examples"),
+        ("critbatch.gradient_noise.hooks.squares_of", "micro_batches"),
+        ("critbatch.gradient_noise.example_counts.Evidence.add_inputs", "micro_batches"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, _fail)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.monitor import Monitor
+from critbatch.gradient_noise.monitor import Monitor
 
 DIMENSIONS, SIGNAL2 = 20, 0.5
 NOISE_SCALE = DIMENSIONS / SIGNAL2

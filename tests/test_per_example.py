@@ -19,10 +19,10 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.checkpoint import checkpoint
 
 from critbatch.errors import UserError
-from critbatch.monitor import Monitor
-from critbatch.noise_meter import ExampleNorms
-from critbatch.per_example import factors
-from critbatch.per_example.ghost import GhostNorms
+from critbatch.gradient_noise import layer_rules as factors
+from critbatch.gradient_noise.ghost_norms import GhostNorms
+from critbatch.gradient_noise.monitor import Monitor
+from critbatch.gradient_noise.noise_meter import ExampleNorms
 from critbatch.per_example.oracle import per_example_norms2
 from critbatch.tasks.models import CNN, GPT, MLP
 from tiny import tiny_task
@@ -405,7 +405,7 @@ def test_frozen_weights_are_left_out() -> None:
 
 @pytest.mark.parametrize("slices", [1 << 26, 64])
 def test_large_weights_are_done_some_examples_at_a_time(slices: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critbatch.per_example.calls.NUMBERS_AT_ONCE", slices)
+    monkeypatch.setattr("critbatch.gradient_noise.layer_calls.NUMBERS_AT_ONCE", slices)
     torch.manual_seed(0)
     agree(CNN(channels=2, size=8, widths=(3, 4)).double(), draw(BATCH, 2, 8, 8))
     agree(CalledTwice().double(), draw(BATCH, 6))
@@ -743,7 +743,7 @@ def test_examples_in_a_packed_sequence_are_refused_in_a_sentence() -> None:
 
 def test_norms_in_single_precision_are_right_to_five_digits_on_a_processor_without_wide_registers() -> None:
     code = (
-        "import torch; from critbatch.per_example.factors import row_norms2;"
+        "import torch; from critbatch.gradient_noise.layer_rules import row_norms2;"
         "rows = torch.randn(2, 3_000_001, generator=torch.Generator().manual_seed(0)) + 3;"
         "exact = rows.double().square().sum(1);"
         "print(float(((row_norms2(rows).double() - exact) / exact).abs().max()))"

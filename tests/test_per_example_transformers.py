@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from critbatch.per_example.ghost import GhostNorms
+from critbatch.gradient_noise.ghost_norms import GhostNorms
 
 transformers = pytest.importorskip("transformers")
 

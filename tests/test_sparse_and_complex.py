@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
+from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.measure.speed import speed
-from critbatch.noise_meter import NoiseMeter
 from critbatch.optim.norms import squares
 from critbatch.plan import Plan
 from critbatch.recipes import sgd

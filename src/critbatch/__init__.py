@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from critbatch.campaigns.sweep import sweep
     from critbatch.errors import UserError
     from critbatch.evaluation import Evaluation
+    from critbatch.gradient_noise.monitor import Monitor
     from critbatch.law.csv_points import fit
     from critbatch.measure.critical_point import critical_point
     from critbatch.measure.curvature import curvature
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from critbatch.measure.sharpness import sharpness
     from critbatch.measure.shift import shift
     from critbatch.measure.speed import speed
-    from critbatch.monitor import Monitor
     from critbatch.optim.adascale import AdaScale
     from critbatch.optim.lamb import LAMB
     from critbatch.optim.lars import LARS
@@ -55,7 +55,7 @@ _PLACES = {
     "EpochScheduler": "optim.lr_schedule:EpochScheduler",
     "Evaluation": "evaluation:Evaluation",
     "Examples": "tasks.data:Examples",
-    "Monitor": "monitor:Monitor",
+    "Monitor": "gradient_noise.monitor:Monitor",
     "Objective": "records.core:Objective",
     "Order": "tasks.sampler:Order",
     "Quantity": "records.core:Quantity",

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from torch import nn
 
 from critbatch.evaluation import Examiner
-from critbatch.gradient_noise import FEWEST_PAIRS
+from critbatch.gradient_noise.estimator import FEWEST_PAIRS
+from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.ledger import Ledger
-from critbatch.noise_meter import NoiseMeter
 from critbatch.optim.scaling_rules import scale_saturating
 from critbatch.phases import PlanWalk
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target

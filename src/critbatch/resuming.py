@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError, first_line
 from critbatch.fast_path import FastPath
+from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.ledger import Ledger
-from critbatch.noise_meter import NoiseMeter
 from critbatch.phases import PlanWalk
 from critbatch.plan import Plan
 from critbatch.records import SCHEMA_VERSION, VERSION_FIELD

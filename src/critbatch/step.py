@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from critbatch.noise_meter import NoiseMeter
+from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.replica import Replica, with_last
 from critbatch.runtime.distributed import Shard
 from critbatch.sharpness_aware import uphill

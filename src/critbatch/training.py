@@ -17,10 +17,10 @@ from critbatch.errors import UserError, first_line
 from critbatch.evaluation import Evaluation, EvaluationStoppedError, Examiner
 from critbatch.fast_path import FastPath
 from critbatch.fresh_model import fresh_model
+from critbatch.gradient_noise.noise_meter import NoiseMeter, norms_by, preconditioner
 from critbatch.inspection import Inspection
 from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
-from critbatch.noise_meter import NoiseMeter, norms_by, preconditioner
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
 from critbatch.plan import Plan

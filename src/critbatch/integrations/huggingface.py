@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from critbatch.errors import UserError
+from critbatch.gradient_noise.monitor import By, log
 from critbatch.integrations.after_backward import AfterBackward
 from critbatch.integrations.watch import Watch
 from critbatch.law.step_time import StepSeconds
-from critbatch.monitor import By, log
 from critbatch.records.core import NoiseScale
 from critbatch.records.io import atomic_replacement
 from critbatch.records.monitor import MonitorAdvice

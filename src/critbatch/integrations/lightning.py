@@ -11,9 +11,9 @@ from typing import Any
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
+from critbatch.gradient_noise.monitor import By
 from critbatch.integrations.watch import Watch
 from critbatch.law.step_time import StepSeconds
-from critbatch.monitor import By
 from critbatch.records.core import NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 

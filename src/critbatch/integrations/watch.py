@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
+from critbatch.gradient_noise.monitor import By, Monitor, check_arguments, in_words, log
 from critbatch.law.step_time import StepSeconds
-from critbatch.monitor import By, Monitor, check_arguments, in_words, log
 from critbatch.records.core import NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.gradient_noise import average, noise_scale
+from critbatch.gradient_noise.estimator import average, noise_scale
 from critbatch.measure.inner_products import dot, norm
 from critbatch.measure.lanczos import Extremes, extremes
 from critbatch.measure.products import HessianProduct

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise import average, noise_scale
+from critbatch.gradient_noise.estimator import average, noise_scale
 from critbatch.measure.products import HessianProduct
 from critbatch.measure.surface import Surface
 from critbatch.records.core import NoiseScale

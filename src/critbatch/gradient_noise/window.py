@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise import FEWEST_PAIRS, average_pairs
-from critbatch.monitor_step import (
+from critbatch.gradient_noise.estimator import (
+    FEWEST_PAIRS,
     Later,
     Measured,
     Scales,
     SizeError,
     Tally,
     UnmeasurableError,
+    average_pairs,
     measure,
     tally_with_size,
 )

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.monitor_sizes import Evidence, declare_layouts, tensors_in
-from critbatch.monitor_step import UnmeasurableError
+from critbatch.gradient_noise.estimator import UnmeasurableError
+from critbatch.gradient_noise.example_counts import Evidence, declare_layouts, tensors_in
+from critbatch.gradient_noise.ghost_norms import GhostNorms
 from critbatch.optim.norms import squares, squares_of
-from critbatch.per_example.ghost import GhostNorms
 
 Metric = Callable[[], list[Tensor] | None]
 ENTRIES = 16  # sampled of each weight's gradient

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise import average_pairs, separate
+from critbatch.gradient_noise.estimator import average_pairs, separate
+from critbatch.gradient_noise.ghost_norms import GhostNorms
+from critbatch.gradient_noise.reruns import nothing_changes
 from critbatch.optim.norms import squares
-from critbatch.per_example.ghost import GhostNorms
-from critbatch.per_example.reruns import nothing_changes
 from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
 from critbatch.runtime.distributed import Shard, sum_over_processes
 from critbatch.tasks.data import fetch, map_tree

@@ -11,10 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.per_example.factors import in_float32, row_norms2
-from critbatch.per_example.fallback import floats_in
-from critbatch.per_example.layout import UNCLEAR, Layout, as_batch_of_one, map_tensors, tensors_in, to_front
-from critbatch.per_example.reruns import random_states
+from critbatch.gradient_noise.layer_rules import in_float32, row_norms2
+from critbatch.gradient_noise.reruns import (
+    UNCLEAR,
+    Layout,
+    as_batch_of_one,
+    floats_in,
+    map_tensors,
+    random_states,
+    tensors_in,
+    to_front,
+)
 
 # How far norms may differ, by the precision of the coarsest weight: with other sizes other kernels are used.
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-2}

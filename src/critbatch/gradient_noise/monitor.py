@@ -18,19 +18,7 @@ from torch.optim import Optimizer
 
 from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.law.batch_size_change import advise_from_noise
-from critbatch.law.step_time import StepSeconds, step_curve
-from critbatch.monitor_hooks import (
-    ExampleHooks,
-    GradientHooks,
-    Pass,
-    big_norm2,
-    is_sharded,
-    refuse_other_shards,
-    small_norms2,
-)
-from critbatch.monitor_sizes import HOW, AmbiguousSizeError, Evidence, ExampleCounter
-from critbatch.monitor_step import (
+from critbatch.gradient_noise.estimator import (
     NothingToCompareError,
     OtherWeightsError,
     PassesError,
@@ -41,8 +29,20 @@ from critbatch.monitor_step import (
     UnmeasurableError,
     over_processes,
 )
-from critbatch.monitor_window import BatchSize, Waiting, Weights, Window
-from critbatch.noise_meter import layers, preconditioner
+from critbatch.gradient_noise.example_counts import HOW, AmbiguousSizeError, Evidence, ExampleCounter
+from critbatch.gradient_noise.hooks import (
+    ExampleHooks,
+    GradientHooks,
+    Pass,
+    big_norm2,
+    is_sharded,
+    refuse_other_shards,
+    small_norms2,
+)
+from critbatch.gradient_noise.noise_meter import layers, preconditioner
+from critbatch.gradient_noise.window import BatchSize, Waiting, Weights, Window
+from critbatch.law.batch_size_change import advise_from_noise
+from critbatch.law.step_time import StepSeconds, step_curve
 from critbatch.records.core import LayerNoise, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 

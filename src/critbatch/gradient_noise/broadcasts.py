@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from critbatch.per_example.factors import Factors
-from critbatch.per_example.layout import UNCLEAR, Layout, fits, layout_of, to_front
+from critbatch.gradient_noise.layer_rules import Factors
+from critbatch.gradient_noise.reruns import UNCLEAR, Layout, fits, layout_of, to_front
 
 Consumers = dict[Any, list[tuple[Any, int, int]]]
 """For each node of a graph the nodes that use its outputs, as which of their inputs, and which output."""

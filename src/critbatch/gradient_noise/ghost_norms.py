@@ -13,8 +13,8 @@ from torch.autograd.graph import get_gradient_edge
 from torch.nn.parallel import DistributedDataParallel
 
 from critbatch.errors import UserError
-from critbatch.per_example import calls as of_calls
-from critbatch.per_example.broadcasts import (
+from critbatch.gradient_noise import layer_calls as of_calls
+from critbatch.gradient_noise.broadcasts import (
     Consumers,
     Ways,
     consumers_below,
@@ -23,13 +23,7 @@ from critbatch.per_example.broadcasts import (
     watch,
     without_tensors,
 )
-from critbatch.per_example.calls import Call, WatchedLayers, joined_factors, norms2_in_slices
-from critbatch.per_example.factors import Factors, in_float32
-from critbatch.per_example.fallback import floats_in
-from critbatch.per_example.layers import held
-from critbatch.per_example.layout import UNCLEAR, Shapes, layouts_of, map_tensors, tensors_in
-from critbatch.per_example.reruns import NoDropout, nothing_changes, unwatched
-from critbatch.per_example.trial import (
+from critbatch.gradient_noise.example_axis import (
     Cut,
     check_alone,
     check_sums,
@@ -37,6 +31,19 @@ from critbatch.per_example.trial import (
     one_at_a_time,
     random_slopes,
     tolerance_of,
+)
+from critbatch.gradient_noise.layer_calls import Call, WatchedLayers, joined_factors, norms2_in_slices
+from critbatch.gradient_noise.layer_rules import Factors, held, in_float32
+from critbatch.gradient_noise.reruns import (
+    UNCLEAR,
+    NoDropout,
+    Shapes,
+    floats_in,
+    layouts_of,
+    map_tensors,
+    nothing_changes,
+    tensors_in,
+    unwatched,
 )
 
 MOST_STUDIES = 16  # of a model beside its training
