@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation
-from critbatch.plan import Phase, Plan
+from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Quantity, Target
 from critbatch.tasks.task import Task
 from critbatch.training import Training

@@ -14,8 +14,8 @@ from scipy.stats.qmc import Halton
 
 from critbatch.budget import Budget
 from critbatch.evaluation import Evaluation, evaluate, sample
-from critbatch.plan import Plan
 from critbatch.recipes import plan_of, usual_rate
+from critbatch.recipes.plan import Plan
 from critbatch.tasks.data import Data, Examples, count
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.sampler import Source

@@ -22,8 +22,8 @@ from critbatch.compiled import CannotCompile
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import noise_scale
 from critbatch.optim.lr_schedule import constant
-from critbatch.plan import Phase, Plan
 from critbatch.recipes import sgd
+from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome
 from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation, epoch_draws

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import processes
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import noise_scale
-from critbatch.plan import Plan
 from critbatch.recipes import RECIPES, sgd
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Run
 from critbatch.replica import with_last
 from critbatch.run_clock import RunClock

@@ -24,8 +24,8 @@ from critbatch.cli.main import app, main
 from critbatch.errors import UserError
 from critbatch.measure.herd import Herd
 from critbatch.measure.highest import Box, sharpness_in
-from critbatch.plan import Phase
 from critbatch.recipes import plan_of
+from critbatch.recipes.plan import Phase
 from critbatch.runtime import device
 from critbatch.runtime.progress import Display
 from critbatch.tasks.sampler import Source

@@ -12,9 +12,9 @@ from torch import nn
 
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
-from critbatch.plan import Plan
 from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import post_local_sgd, sgd, smith2017, swap2020
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Outcome
 from critbatch.tasks.task import Task
 from critbatch.training import Training, train

@@ -23,8 +23,8 @@ from critbatch.budget import Budget
 from critbatch.campaigns.sweep import sweep
 from critbatch.evaluation import Evaluation
 from critbatch.measure.noise import noise
-from critbatch.plan import Plan
 from critbatch.recipes import RECIPES
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Run
 from critbatch.records.study import Study
 from critbatch.runtime.process import RandomState, seeded, seeded_on_cpu

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from critbatch.errors import UserError
 from critbatch.fresh_model import fresh_model
-from critbatch.growth import Growth
-from critbatch.plan import NormStatistics, Plan
 from critbatch.recipes import ABOUT, RECIPES, goyal2017, lamb2020, lars2017, plan_of, settings_from, sgd, smith2017
+from critbatch.recipes.plan import Growth, NormStatistics, Plan
 from critbatch.records.core import NoisePoint, NoiseScale
 from critbatch.step import Step
 from critbatch.training import Training

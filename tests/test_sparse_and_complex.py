@@ -14,8 +14,8 @@ from critbatch.errors import UserError
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.measure.speed import speed
 from critbatch.optim.norms import squares
-from critbatch.plan import Plan
 from critbatch.recipes import sgd
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Quantity, Target
 from critbatch.step import Step
 from critbatch.tasks.task import Task

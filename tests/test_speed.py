@@ -21,8 +21,8 @@ from critbatch.measure.memory import CountedBytes, StepMemory, step_memory
 from critbatch.measure.rounds import ROUNDS, Rounds, SpeedProgress
 from critbatch.measure.speed import doublings, median_interval, speed
 from critbatch.measure.timed_steps import Parts, TimedSteps, Visit
-from critbatch.plan import Plan
 from critbatch.recipes import adam, sgd
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate, Quantity, Speed, Target
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds

@@ -16,8 +16,8 @@ from torch.optim import SGD
 from critbatch.budget import Budget
 from critbatch.errors import UserError
 from critbatch.optim.lr_schedule import constant
-from critbatch.plan import Phase, Plan
 from critbatch.recipes import plan_of, sgd
+from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome, Run
 from critbatch.tasks.sampler import Cursor
 from critbatch.tasks.task import Task

@@ -15,8 +15,8 @@ from critbatch.budget import Budget
 from critbatch.errors import UserError
 from critbatch.evaluation import Evaluation
 from critbatch.optim.lr_schedule import constant
-from critbatch.plan import Phase, Plan
 from critbatch.recipes import RECIPES, adam, sgd
+from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome, Quantity, Run, Target
 from critbatch.step import Step
 from critbatch.tasks.task import Task, accuracy, cross_entropy

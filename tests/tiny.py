@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from critbatch.plan import Plan
 from critbatch.recipes import plan_of
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Quantity, Target
 from critbatch.tasks.task import Task
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.compiled import CannotCompile, CompiledSteps, pays
-from critbatch.plan import Phase
+from critbatch.recipes.plan import Phase
 from critbatch.tasks.data import Examples
 from critbatch.tasks.sampler import Cursor, Source
 from critbatch.tasks.task import Task

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from critbatch.ghost_batch_norm import make_ghosts
-from critbatch.plan import NormStatistics, Plan
+from critbatch.recipes.plan import NormStatistics, Plan
 from critbatch.solutions import model_with
 from critbatch.tasks.models import zero_last_gamma
 from critbatch.tasks.task import Task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from critbatch.plan import Phase, Plan
+from critbatch.recipes.plan import Phase, Plan
 from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation
 from critbatch.tasks.sampler import Cursor, Feed, Source

@@ -11,8 +11,8 @@ from torch import nn
 
 from critbatch.errors import UserError
 from critbatch.norm_statistics import norms_in_training
-from critbatch.plan import Phase, Plan
 from critbatch.recipes import ABOUT
+from critbatch.recipes.plan import Phase, Plan
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task, accuracy
 

@@ -14,7 +14,7 @@ from critbatch.fast_path import FastPath
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.ledger import Ledger
 from critbatch.phases import PlanWalk
-from critbatch.plan import Plan
+from critbatch.recipes.plan import Plan
 from critbatch.records import SCHEMA_VERSION, VERSION_FIELD
 from critbatch.replica import Replica
 from critbatch.runtime.distributed import Shard, averaged_statistics, gathered

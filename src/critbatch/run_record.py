@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from critbatch.ledger import Ledger
-from critbatch.plan import Plan
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Outcome, Run, Target
 from critbatch.tasks.sampler import Cursor
 from critbatch.tasks.task import Task

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.optim.layerwise import PerTensor
-from critbatch.plan import Plan
+from critbatch.recipes.plan import Plan
 from critbatch.replica import Replica
 from critbatch.runtime.distributed import Shard
 

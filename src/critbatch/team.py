@@ -17,7 +17,7 @@ from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
 from critbatch.norm_statistics import norms_in_training, pieces_of, taken_anew
 from critbatch.phases import PlanWalk
-from critbatch.plan import Plan
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import MemberEnd
 from critbatch.replica import Replica
 from critbatch.runtime.device import wait_for

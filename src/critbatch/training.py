@@ -23,8 +23,8 @@ from critbatch.ledger import Ledger
 from critbatch.loss_watch import LossWatch
 from critbatch.norm_statistics import has_batch_norm
 from critbatch.phases import NOISE_PIECES, PlanWalk
-from critbatch.plan import Plan
 from critbatch.plan_checks import refuse_misfits, refuse_single_examples
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Outcome, Run, Target
 from critbatch.replica import Replica
 from critbatch.resuming import restore, state_of

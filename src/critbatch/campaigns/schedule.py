@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from critbatch.campaigns.settings import OF_PLANS, planned
 from critbatch.errors import UserError
-from critbatch.plan import Plan
 from critbatch.recipes import options_of
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Setting
 
 GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is asked for", "epochs": "follows"}

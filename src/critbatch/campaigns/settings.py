@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from critbatch.errors import UserError
-from critbatch.plan import Plan
 from critbatch.recipes import options_of, plan_of
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Setting
 from critbatch.tasks.sampler import Order
 

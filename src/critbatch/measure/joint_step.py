@@ -11,8 +11,8 @@ import torch
 from critbatch.errors import UserError
 from critbatch.measure.speed import median_interval
 from critbatch.measure.timed_steps import LEARNING_RATE
-from critbatch.plan import Plan
 from critbatch.recipes import find_recipe
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import StepMeasurement
 from critbatch.replica import Replica

@@ -15,8 +15,8 @@ from critbatch.errors import UserError
 from critbatch.law.clock_check import disagreement, quiet_visits, suspects, with_check
 from critbatch.measure.rounds import Rounds, SpeedProgress
 from critbatch.measure.timed_steps import LEARNING_RATE, TimedSteps, Visit
-from critbatch.plan import Plan
 from critbatch.recipes import find_recipe
+from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import as_device
 from critbatch.runtime.process import RandomState

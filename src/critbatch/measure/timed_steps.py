@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from critbatch.measure.memory import StepMemory, step_memory
-from critbatch.plan import Plan
+from critbatch.recipes.plan import Plan
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds, usable_cores

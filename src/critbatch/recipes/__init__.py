@@ -9,20 +9,20 @@ from typing import Any, get_type_hints
 
 from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.plan import Plan
-from critbatch.recipes.about import About
 from critbatch.recipes.adam import ABOUT as _ADAM
 from critbatch.recipes.adam import adam
 from critbatch.recipes.adaptive import ABOUT as _ADAPTIVE
 from critbatch.recipes.adaptive import adaptive
 from critbatch.recipes.akiba2017 import ABOUT as _AKIBA2017
 from critbatch.recipes.akiba2017 import akiba2017
+from critbatch.recipes.base import About
 from critbatch.recipes.goyal2017 import ABOUT as _GOYAL2017
 from critbatch.recipes.goyal2017 import goyal2017
 from critbatch.recipes.lamb2020 import ABOUT as _LAMB2020
 from critbatch.recipes.lamb2020 import lamb2020
 from critbatch.recipes.lars2017 import ABOUT as _LARS2017
 from critbatch.recipes.lars2017 import lars2017
+from critbatch.recipes.plan import Plan
 from critbatch.recipes.post_local_sgd import ABOUT as _POST_LOCAL_SGD
 from critbatch.recipes.post_local_sgd import post_local_sgd
 from critbatch.recipes.sgd import ABOUT as _SGD

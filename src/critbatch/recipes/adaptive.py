@@ -7,11 +7,10 @@ from functools import partial
 from torch.optim import SGD, AdamW
 
 from critbatch.errors import UserError
-from critbatch.growth import Growth
 from critbatch.optim.lr_schedule import warmed_up
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
+from critbatch.recipes.base import About
+from critbatch.recipes.plan import Growth, Phase, Plan
 
 
 def usual_rate(batch_size: int) -> float:

@@ -7,8 +7,8 @@ from functools import partial
 from critbatch.optim.lr_schedule import slow_start
 from critbatch.optim.rmsprop_warmup import RMSpropWarmUp
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.plan import NormStatistics, Phase, Plan
-from critbatch.recipes.about import About
+from critbatch.recipes.base import About
+from critbatch.recipes.plan import NormStatistics, Phase, Plan
 
 EPOCHS, CENTRE, PERIOD = 90, 10, 5
 

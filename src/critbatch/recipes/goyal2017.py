@@ -6,9 +6,8 @@ from torch.optim import SGD
 
 from critbatch.optim.lr_schedule import begin_with, ramp, stairs
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
-from critbatch.recipes.parameter_groups import SparingVectors
+from critbatch.recipes.base import About, SparingVectors
+from critbatch.recipes.plan import Phase, Plan
 
 BASE_BATCH, BASE_RATE = 256, 0.1  # section 2.1
 STAIRS, EPOCHS, WARM_UP_EPOCHS = (30, 60, 80), 90, 5  # section 5.1

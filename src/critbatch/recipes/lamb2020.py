@@ -7,8 +7,8 @@ from functools import partial
 from critbatch.optim.lamb import LAMB
 from critbatch.optim.lr_schedule import join, linear_decay, ramp
 from critbatch.optim.scaling_rules import scale_by_root
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
+from critbatch.recipes.base import About
+from critbatch.recipes.plan import Phase, Plan
 
 # Table 4, BERT: the rate at 32,768 examples, and the part of the run that is warm-up there, both untuned.
 LARGEST, RATE, WARM_UP = 32768, 5e-3, 1 / 5

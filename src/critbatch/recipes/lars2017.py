@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from critbatch.optim.lars import LARS
 from critbatch.optim.lr_schedule import join, polynomial, ramp
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
+from critbatch.recipes.base import About
+from critbatch.recipes.plan import Phase, Plan
 
 # Table 4, ResNet-50: batch size, peak, epochs of warm-up out of 100.
 TABLE = ((256, 4.0, 0), (1024, 9.0, 5), (8192, 30.0, 5), (16384, 33.0, 12), (32768, 40.0, 12))

@@ -9,8 +9,8 @@ from torch.optim import SGD
 from critbatch.errors import UserError
 from critbatch.optim.lr_schedule import constant, join, ramp, stairs
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
+from critbatch.recipes.base import About
+from critbatch.recipes.plan import Phase, Plan
 
 
 def usual_rate(batch_size: int) -> float:

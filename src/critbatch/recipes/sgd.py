@@ -5,9 +5,8 @@ from __future__ import annotations
 from torch.optim import SGD
 
 from critbatch.optim.lr_schedule import warmed_up
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
-from critbatch.recipes.parameter_groups import with_decay
+from critbatch.recipes.base import About, with_decay
+from critbatch.recipes.plan import Phase, Plan
 
 
 def sgd(

@@ -9,9 +9,8 @@ from torch.optim import SGD
 from critbatch.errors import UserError
 from critbatch.optim.lr_schedule import linear_decay, one_cycle
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.plan import Phase, Plan
-from critbatch.recipes.about import About
-from critbatch.recipes.parameter_groups import SparingVectors
+from critbatch.recipes.base import About, SparingVectors
+from critbatch.recipes.plan import Phase, Plan
 
 # CIFAR-10, from the appendix: at most 150 epochs of the first phase, 5 of them warm-up, and 30 of the second.
 FIRST, WARM_UP, SECOND = 150, 5, 30
