@@ -28,12 +28,12 @@ from advisor_scores import Sweep, simple_noise_at_start
 from advisor_sets import SETS
 from advisor_tasks import CPU, case_of, task_of
 from advisor_truth import RESULTS, Runner, begin, crossed
-from critbatch.budget import Budget
 from critbatch.law.step_time import step_seconds_at
 from critbatch.measure.speed import speed as measure_speed
 from critbatch.records.core import Advice, Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import Stopwatch
+from critbatch.training.state import Budget
 
 FIXED = (64, 256, 1024)
 # Of the searches, by clock; the checks of an advice take the two that follow.

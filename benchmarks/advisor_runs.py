@@ -17,19 +17,19 @@ from typing import Any
 from unittest.mock import patch
 
 from advisor_tasks import CPU, case_of, task_of
-from critbatch.budget import NO_BUDGET, Budget
 from critbatch.campaigns import known_runs
 from critbatch.campaigns.advice_campaign import AdviceCampaign
 from critbatch.campaigns.race import FEWEST_STEPS
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.terms import Key
-from critbatch.evaluation import Evaluation
 from critbatch.law.model import Prior
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import NO_BUDGET, Budget
+from critbatch.training.trainer import Training
 
 # As `advise` evaluates, but for the training set, which nothing here looks at.
 EVALUATION = Evaluation(growth=1.1, validation_examples=2000, train_examples=1)

@@ -21,14 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from advisor_sets import ALL, LOSS, VOCABULARY, Case
-from critbatch.budget import Budget
-from critbatch.evaluation import Evaluation
 from critbatch.recipes import plan_of, usual_rate
 from critbatch.records.core import Target
 from critbatch.tasks.data import Examples
 from critbatch.tasks.datasets import data_folder, find_file, read_characters, read_cifar10, read_idx
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 CPU = torch.device("cpu")
 CALIBRATION_STEPS, SHORT_OF = (100, 400), 0.07

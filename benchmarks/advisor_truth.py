@@ -26,13 +26,13 @@ import torch
 
 from advisor_sets import ALL, LOSS, Case
 from advisor_tasks import CPU, case_of, task_of
-from critbatch.budget import Budget
-from critbatch.evaluation import Evaluation
 from critbatch.law.objective import two_digits
 from critbatch.recipes import plan_of
 from critbatch.records.core import CurvePoint, Target
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 RESULTS = Path(__file__).parent / "results"
 SEEDS = (100, 101, 102)

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from critbatch.budget import Budget
-from critbatch.evaluation import Evaluation
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Quantity, Target
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 RATE, MOMENTUM = 0.1, 0.9
 

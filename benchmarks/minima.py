@@ -17,8 +17,8 @@ import torch
 from critbatch.measure.landscape import landscape
 from critbatch.measure.shift import shift
 from critbatch.records.loss_surface import Sharpness, Shift
-from critbatch.solutions import SUFFIX, load_solution, model_with
 from critbatch.tasks.registry import find_task
+from critbatch.training.checkpoint import SUFFIX, load_solution, model_with
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from scipy.stats.qmc import Halton
 
-from critbatch.budget import Budget
-from critbatch.evaluation import Evaluation, evaluate, sample
 from critbatch.recipes import plan_of, usual_rate
 from critbatch.recipes.plan import Plan
 from critbatch.tasks.data import Data, Examples, count
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation, evaluate, sample
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 SMALL, LARGE = 128, 8192
 VALIDATION = 5000  # of the training images, for tuning

@@ -34,12 +34,12 @@ from critbatch.campaigns.store import Store
 from critbatch.campaigns.sweep import terms_of
 from critbatch.campaigns.terms import Key, brief_of
 from critbatch.campaigns.trials import PIECE, new_trial, trial_states
-from critbatch.evaluation import Evaluation
 from critbatch.records.core import CurvePoint, Outcome, Run
 from critbatch.records.study import Question, Study
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.registry import find_task
+from critbatch.training.evaluation import Evaluation
 
 HERE = Path(__file__).parent
 TASK = find_task("digits-mlp")

@@ -44,9 +44,9 @@ def install(gun: Gun) -> None:
     from optuna.storages.journal import JournalFileBackend
     from sqlalchemy import Engine, event
 
-    import critbatch.training
+    import critbatch.training.trainer
 
-    critbatch.training.SECONDS_BETWEEN_CHECKPOINTS = CHECKPOINT_SECONDS
+    critbatch.training.trainer.SECONDS_BETWEEN_CHECKPOINTS = CHECKPOINT_SECONDS
     append, replace = JournalFileBackend.append_logs, Path.replace
 
     def statement_hook(kind: str) -> Any:

@@ -22,7 +22,7 @@ from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, R
 from critbatch.reporting.text import summary
 from critbatch.runtime.progress import Display
 from critbatch.tasks.task import Task, accuracy
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 from simulated_world import World, affine, made
 
 EASY, HARD = (Target(quantity=Quantity.VALIDATION_LOSS, value=value) for value in (0.6, 0.3))

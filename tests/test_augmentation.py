@@ -16,9 +16,6 @@ from torch import Tensor
 
 import critbatch
 import processes
-from critbatch import fast_path
-from critbatch.budget import Budget
-from critbatch.compiled import CannotCompile
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import noise_scale
 from critbatch.optim.lr_schedule import constant
@@ -29,7 +26,10 @@ from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation, epoch_draws
 from critbatch.tasks.sampler import Cursor, Feed, Order, Source
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training import compiled as fast_path
+from critbatch.training.compiled import CannotCompile
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 from tiny import tiny_plan, tiny_task
 
 CPU = torch.device("cpu")

@@ -13,16 +13,24 @@ from typing import Any
 import pytest
 import torch
 
-import critbatch.training
-from critbatch.budget import Budget
-from critbatch.checkpoint import load_checkpoint, load_file, previous_of, remove_checkpoint, save_checkpoint
+import critbatch.training.trainer
 from critbatch.cli.main import main
 from critbatch.errors import UserError
 from critbatch.recipes import sgd
 from critbatch.records.loss_surface import Solution
-from critbatch.solutions import load_model, load_solution, save_solution
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.checkpoint import (
+    load_checkpoint,
+    load_file,
+    load_model,
+    load_solution,
+    previous_of,
+    remove_checkpoint,
+    save_checkpoint,
+    save_solution,
+)
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 from tiny import tiny_task
 
 CPU = torch.device("cpu")

@@ -15,17 +15,16 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from torch.utils.data import TensorDataset
 
-from critbatch import compiled
-from critbatch.compiled import CannotCompile, CompiledSteps, pays, refusal
-from critbatch.evaluation import Evaluation
-from critbatch.functional_updates import state_names, updated
 from critbatch.recipes import sgd
 from critbatch.runtime.distributed import Shard
-from critbatch.step import Step
-from critbatch.step_graph import Tensors, trace_steps
 from critbatch.tasks.data import Examples
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training import compiled
+from critbatch.training.compiled import CannotCompile, CompiledSteps, pays, refusal
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.step import Step
+from critbatch.training.step_graph import Tensors, state_names, trace_steps, updated
+from critbatch.training.trainer import Training
 from tiny import blobs, tiny_task
 
 BATCH_SIZE, COUNT = 8, 2

@@ -15,7 +15,7 @@ from critbatch.gradient_noise.noise_meter import NoiseMeter, layers, norms_by
 from critbatch.measure.curvature_noise import curvature_noise
 from critbatch.optim.norms import squares
 from critbatch.records.core import Noise
-from critbatch.step import Step
+from critbatch.training.step import Step
 from tiny import tiny_task
 
 TASK = tiny_task(dtype=torch.float64, examples=400)

@@ -17,13 +17,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
 from critbatch.tasks.data import DatasetBatches, Fault
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task
-from critbatch.training import train
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.trainer import train
 from tiny import blobs, tiny_task
 
 CPU = torch.device("cpu")
@@ -194,7 +194,7 @@ WITH_WORKERS = """
 import gc, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import torch
-from critbatch.budget import Budget
+from critbatch.training.state import Budget
 from critbatch.recipes import sgd
 from critbatch.training import Training, train
 from test_dataset_batches import WithOneBadItem, task_of

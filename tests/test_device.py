@@ -16,7 +16,7 @@ from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
 from critbatch.runtime.device import is_out_of_memory
 from critbatch.tasks.task import Task
-from critbatch.training import train
+from critbatch.training.trainer import train
 from tiny import tiny_task
 
 OUT_OF_MEMORY = [

@@ -19,12 +19,12 @@ from critbatch.gradient_noise.estimator import noise_scale
 from critbatch.recipes import RECIPES, sgd
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Run
-from critbatch.replica import with_last
-from critbatch.run_clock import RunClock
 from critbatch.runtime.distributed import Shard, is_lost_process, sum_gradients
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.data_parallel import with_last
+from critbatch.training.state import RunClock
+from critbatch.training.trainer import Training
 from tiny import tiny_plan, tiny_task
 
 TASK = tiny_task(dtype=torch.float64, examples=50)
@@ -144,7 +144,7 @@ from tiny import tiny_task
 
 training = Training(tiny_task(dtype=torch.float64, examples=48), sgd(batch_size=24, learning_rate=1e-30, epochs=9),
                     noise_every=1)
-from critbatch.budget import Budget
+from critbatch.training.state import Budget
 training.advance(Budget(steps=2))
 torch.save({"pairs": [pair.sum(-1) for pair in training.meter.pairs]}, out / f"{rank}.pt")
 """
@@ -206,7 +206,7 @@ import critbatch.training
 from critbatch.recipes import sgd
 from tiny import tiny_task
 
-critbatch.training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+critbatch.training.trainer.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 
 def look(progress):
     if rank == 0:
@@ -214,7 +214,7 @@ def look(progress):
     while progress.step >= 20 and not (out / "go").exists():
         time.sleep(0.01)
 
-training = critbatch.training.Training(
+training = critbatch.training.trainer.Training(
     tiny_task(dtype=torch.float64, examples=50),
     sgd(batch_size=9, learning_rate=0.02, epochs=60, momentum=0.9),
     checkpoint=out / "run.pt",
@@ -296,7 +296,7 @@ def test_torchrun_makes_one_record_of_many_processes(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_is_smaller_than_the_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critbatch.training.this_shard", lambda: Shard(0, 8))
+    monkeypatch.setattr("critbatch.training.trainer.this_shard", lambda: Shard(0, 8))
     with pytest.raises(UserError, match="batch_size=4 cannot be shared by 8 processes: use 8 or more"):
         Training(TASK, sgd(batch_size=4, learning_rate=0.1, epochs=1))
 
@@ -318,7 +318,7 @@ def test_processes_exchange_now_and_then_and_again_when_the_steps_begin_anew(mon
         asked.append(numbers)
         return [10.0 * len(asked), 0.0]
 
-    monkeypatch.setattr("critbatch.run_clock.largest_over_processes", exchange)
+    monkeypatch.setattr("critbatch.training.state.largest_over_processes", exchange)
     clock = RunClock(Shard(0, 2), torch.device("cpu"))
     for step in (100, 101, 102):
         clock.look(step=step, asked=False)
@@ -353,8 +353,8 @@ def test_a_rank_outside_its_world_is_refused() -> None:
 SHARDED_RECIPES = ("sgd", "adam", "lars2017", "lamb2020", "akiba2017")
 SHARDED = """
 from test_distributed import SHARDED_RECIPES, TASK, sharded_plan
-from critbatch.budget import Budget
-from critbatch.sharded import whole_state
+from critbatch.training.state import Budget
+from critbatch.training.data_parallel import whole_state
 from critbatch.training import Training
 
 path = out / "sharded.pt"
@@ -394,7 +394,7 @@ def test_with_sharded_weights_two_processes_do_what_one_does_and_hold_half(tmp_p
 def test_what_sharded_weights_do_not_go_with_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="can be sharded over several processes only: start them with torchrun"):
         Training(TASK, sharded_plan("sgd"), shard_weights=True)
-    monkeypatch.setattr("critbatch.training.this_shard", lambda: Shard(0, 2))
+    monkeypatch.setattr("critbatch.training.trainer.this_shard", lambda: Shard(0, 2))
     with pytest.raises(UserError, match="must be shared equally by 2 processes: use a multiple of 2, and drop_last"):
         Training(TASK, tiny_plan("sgd", batch_size=9), shard_weights=True)
     with pytest.raises(UserError, match="do not go with copies of the model, the noise of the gradient"):

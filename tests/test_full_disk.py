@@ -11,10 +11,10 @@ import torch
 
 from critbatch.campaigns.export import export
 from critbatch.campaigns.sweep import sweep
-from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.errors import UserError
 from critbatch.records.io import save_record
 from critbatch.reporting import write_report
+from critbatch.training.checkpoint import load_checkpoint, save_checkpoint
 from stored_runs import states_in
 from test_sweep import Watcher, numbers, unbroken  # noqa: F401
 from tiny import tiny_task

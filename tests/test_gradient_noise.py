@@ -10,8 +10,7 @@ from critbatch.gradient_noise.estimator import average, noise_scale
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.optim.norms import squares
 from critbatch.records.core import NoiseScale
-from critbatch.sharpness_aware import uphill
-from critbatch.step import Step
+from critbatch.training.step import Step, uphill
 from tiny import tiny_task
 
 DIMENSION, NOISE = 6, 0.5

@@ -14,7 +14,6 @@ import torch
 from typer.testing import CliRunner
 
 import sample_records
-from critbatch.budget import seconds_to_tell
 from critbatch.campaigns import clock as clock_module
 from critbatch.campaigns import lecture_clock, lecture_jobs
 from critbatch.campaigns.clock import Clock
@@ -34,6 +33,7 @@ from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display
 from critbatch.tasks.task import Task
+from critbatch.training.state import seconds_to_tell
 from tiny import tiny_task
 
 CPU = torch.device("cpu")

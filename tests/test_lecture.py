@@ -76,11 +76,11 @@ def test_on_a_convex_model_large_batches_end_in_no_sharper_minima() -> None:
     for seed in range(3):
         for size in (4, 64):
             rate = 0.002 if size == 4 else 0.05  # both come close to the only minimum there is
-            training = critbatch.training.Training(
+            training = critbatch.training.trainer.Training(
                 task, critbatch.recipes.sgd(batch_size=size, learning_rate=rate, epochs=200), seed=seed
             )
             training.advance()
-            solution = critbatch.solutions.solution_of(training.record())
+            solution = critbatch.training.checkpoint.solution_of(training.record())
             models[solution.label], solutions[solution.label] = training.model, solution
     told = critbatch.shift(task, models, solutions=solutions)
     by_key = {statement.key: statement for statement in on_minima([sharpness_of(told)], [told])}

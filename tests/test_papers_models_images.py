@@ -21,7 +21,7 @@ from critbatch.tasks.builtin import resnet50_task
 from critbatch.tasks.entry import need
 from critbatch.tasks.image_folder import ImageFolder, find_images, list_images
 from critbatch.tasks.registry import find_task
-from critbatch.training import train
+from critbatch.training.trainer import train
 
 COLOURS = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
 

@@ -12,12 +12,12 @@ from torch import nn
 
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
-from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import post_local_sgd, sgd, smith2017, swap2020
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Outcome
 from critbatch.tasks.task import Task
-from critbatch.training import Training, train
+from critbatch.training.plan_checks import refuse_misfits
+from critbatch.training.trainer import Training, train
 from tiny import tiny_plan, tiny_task
 
 TASK = tiny_task()  # 96 examples
@@ -108,7 +108,7 @@ def test_a_batch_of_one_is_foreseen_exactly_where_batch_norm_would_fail(
         with pytest.raises(UserError, match="Batch norm cannot train on a batch of one example, and "):
             Training(normed(), plan)
         # It is true: without the check the run fails.
-        monkeypatch.setattr("critbatch.training.refuse_single_examples", lambda *_, **__: None)
+        monkeypatch.setattr("critbatch.training.trainer.refuse_single_examples", lambda *_, **__: None)
         with pytest.raises(UserError, match=r"batch of one example \(step"):
             train(normed(), plan)
     else:
@@ -128,7 +128,7 @@ def test_phases_that_follow_each_other_are_foreseen_too(
         Training(task, plan)
     except UserError as error:
         foreseen = str(error)
-    monkeypatch.setattr("critbatch.training.refuse_single_examples", lambda *_, **__: None)
+    monkeypatch.setattr("critbatch.training.trainer.refuse_single_examples", lambda *_, **__: None)
     failed = ""
     try:
         train(task, plan)

@@ -23,7 +23,7 @@ from critbatch.cli.app import app
 from critbatch.errors import UserError
 from critbatch.recipes import RECIPES, plan_of
 from critbatch.records.loss_surface import Mode
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 from tiny import tiny_task
 
 COMMANDS = {command.name or command.callback.__name__: command.callback for command in app.registered_commands}

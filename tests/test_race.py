@@ -15,7 +15,7 @@ from critbatch.campaigns.terms import Key, Terms
 from critbatch.law.target_progress import part_of_the_way
 from critbatch.recipes import sgd
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 from tiny import tiny_task
 
 TASK = tiny_task(examples=192, target=0.75)

@@ -18,10 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-import critbatch.training
-from critbatch.budget import Budget
+import critbatch.training.trainer
 from critbatch.campaigns.sweep import sweep
-from critbatch.evaluation import Evaluation
 from critbatch.measure.noise import noise
 from critbatch.recipes import RECIPES
 from critbatch.recipes.plan import Plan
@@ -30,7 +28,9 @@ from critbatch.records.study import Study
 from critbatch.runtime.process import RandomState, seeded, seeded_on_cpu
 from critbatch.runtime.progress import Display, Progress
 from critbatch.tasks.task import Task
-from critbatch.training import Training, train
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training, train
 from tiny import blobs, tiny_plan, tiny_task
 
 CPU = torch.device("cpu")

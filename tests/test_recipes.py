@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.fresh_model import fresh_model
 from critbatch.recipes import ABOUT, RECIPES, goyal2017, lamb2020, lars2017, plan_of, settings_from, sgd, smith2017
 from critbatch.recipes.plan import Growth, NormStatistics, Plan
 from critbatch.records.core import NoisePoint, NoiseScale
-from critbatch.step import Step
-from critbatch.training import Training
+from critbatch.training.checkpoint import fresh_model
+from critbatch.training.step import Step
+from critbatch.training.trainer import Training
 from tiny import tiny_plan, tiny_task
 
 TASK = tiny_task(dtype=torch.float64)
@@ -191,7 +191,7 @@ class Normalized(nn.Module):
 
 
 def test_ghost_batch_norm_is_batch_norm_over_each_part() -> None:
-    from critbatch.ghost_batch_norm import make_ghosts
+    from critbatch.training.batch_norm import make_ghosts
 
     model, plain = Normalized().double(), Normalized().double()
     plain.load_state_dict(model.state_dict())

@@ -17,9 +17,9 @@ from critbatch.optim.norms import squares
 from critbatch.recipes import sgd
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Quantity, Target
-from critbatch.step import Step
 from critbatch.tasks.task import Task
-from critbatch.training import Training, train
+from critbatch.training.step import Step
+from critbatch.training.trainer import Training, train
 from tiny import tiny_plan
 
 WORDS = torch.randint(6, (60, 3), generator=torch.Generator().manual_seed(0))

@@ -26,9 +26,9 @@ from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate, Quantity, Speed, Target
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds
-from critbatch.step import Step
 from critbatch.tasks.sampler import Cursor, Feed, Source
 from critbatch.tasks.task import Task
+from critbatch.training.step import Step
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(64, 10, generator=torch.Generator().manual_seed(0))

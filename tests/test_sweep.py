@@ -129,7 +129,7 @@ import critbatch.training
 from test_sweep import Watcher, small
 from tiny import tiny_task
 
-critbatch.training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
+critbatch.training.trainer.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 evaluations = 0
 
 def each(trying):

@@ -18,11 +18,10 @@ from critbatch.campaigns.advise import advise
 from critbatch.campaigns.lecture import lecture
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.records.core import Outcome, Quantity, Target
-from critbatch.target_checks import check_target_on_data
 from critbatch.tasks.task import Task, accuracy
-from critbatch.training import train
+from critbatch.training.evaluation import Evaluation, check_target_on_data
+from critbatch.training.trainer import train
 
 CPU = torch.device("cpu")
 TASK = tiny.tiny_task()

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD
 
-from critbatch.budget import Budget
 from critbatch.errors import UserError
 from critbatch.optim.lr_schedule import constant
 from critbatch.recipes import plan_of, sgd
@@ -21,7 +20,8 @@ from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome, Run
 from critbatch.tasks.sampler import Cursor
 from critbatch.tasks.task import Task
-from critbatch.training import Training, train
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training, train
 from tiny import tiny_plan, tiny_task
 
 TASK = tiny_task(dtype=torch.float64)

@@ -11,16 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from critbatch.budget import Budget
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.optim.lr_schedule import constant
 from critbatch.recipes import RECIPES, adam, sgd
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome, Quantity, Run, Target
-from critbatch.step import Step
 from critbatch.tasks.task import Task, accuracy, cross_entropy
-from critbatch.training import Training, train
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.step import Step
+from critbatch.training.trainer import Training, train
 from tiny import blobs, tiny_plan, tiny_task
 
 
@@ -224,7 +224,7 @@ def test_a_run_stopped_at_an_evaluation_makes_it_when_it_goes_on(
     stopped_at: int, within: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before its first chunk of examples or after it; also at the last evaluation, after which nothing else is due."""
-    monkeypatch.setattr("critbatch.evaluation.CHUNK", 40)
+    monkeypatch.setattr("critbatch.training.evaluation.CHUNK", 40)
     task = replace(tiny_task(), metric=stopping_metric, loss=stopping_loss)
     plan, path = sgd(batch_size=8, learning_rate=0.1, epochs=2), tmp_path / "run.pt"
     unbroken = Training(task, plan, compiled=False)

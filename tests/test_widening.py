@@ -208,7 +208,7 @@ def test_a_run_is_hopeless_when_it_is_in_the_worse_half_of_those_that_have_come_
 
 @pytest.mark.parametrize(("size", "steps"), [(40, 1), (40, 3), (40, 4), (96, 5), (1, 97), (95, 3), (13, 1000)])
 def test_a_length_in_steps_is_that_many_steps_whatever_the_batch_size(size, steps):
-    from critbatch.training import train
+    from critbatch.training.trainer import train
 
     epochs = epochs_of_steps(steps, size, TASK.examples)
     plan = planned("sgd", batch_size=size, learning_rate=0.01, epochs=epochs, options={})

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 from critbatch.version import __version__
 
 if TYPE_CHECKING:
-    from critbatch.budget import Budget
     from critbatch.campaigns.advise import advise
     from critbatch.campaigns.export import export
     from critbatch.campaigns.lecture import lecture
     from critbatch.campaigns.sweep import sweep
     from critbatch.errors import UserError
-    from critbatch.evaluation import Evaluation
     from critbatch.gradient_noise.monitor import Monitor
     from critbatch.law.csv_points import fit
     from critbatch.measure.critical_point import critical_point
@@ -38,22 +36,24 @@ if TYPE_CHECKING:
     from critbatch.optim.lr_schedule import EpochScheduler
     from critbatch.records.core import Objective, Quantity, Target
     from critbatch.reporting import write_report as report
-    from critbatch.solutions import load_model
     from critbatch.tasks.augmentation import Augmentation, flips_and_crops
     from critbatch.tasks.data import Examples
     from critbatch.tasks.registry import find_task
     from critbatch.tasks.sampler import Order
     from critbatch.tasks.task import Task, accuracy, cross_entropy
-    from critbatch.training import train
+    from critbatch.training.checkpoint import load_model
+    from critbatch.training.evaluation import Evaluation
+    from critbatch.training.state import Budget
+    from critbatch.training.trainer import train
 
 _PLACES = {
     "LAMB": "optim.lamb:LAMB",
     "LARS": "optim.lars:LARS",
     "AdaScale": "optim.adascale:AdaScale",
     "Augmentation": "tasks.augmentation:Augmentation",
-    "Budget": "budget:Budget",
+    "Budget": "training.state:Budget",
     "EpochScheduler": "optim.lr_schedule:EpochScheduler",
-    "Evaluation": "evaluation:Evaluation",
+    "Evaluation": "training.evaluation:Evaluation",
     "Examples": "tasks.data:Examples",
     "Monitor": "gradient_noise.monitor:Monitor",
     "Objective": "records.core:Objective",
@@ -74,7 +74,7 @@ _PLACES = {
     "flips_and_crops": "tasks.augmentation:flips_and_crops",
     "landscape": "measure.landscape:landscape",
     "lecture": "campaigns.lecture:lecture",
-    "load_model": "solutions:load_model",
+    "load_model": "training.checkpoint:load_model",
     "noise": "measure.noise:noise",
     "report": "reporting:write_report",
     "scale": "measure.scale:scale",
@@ -82,7 +82,7 @@ _PLACES = {
     "shift": "measure.shift:shift",
     "speed": "measure.speed:speed",
     "sweep": "campaigns.sweep:sweep",
-    "train": "training:train",
+    "train": "training.trainer:train",
 }
 _ROOMS = ("recipes", "records")
 

@@ -32,7 +32,6 @@ import sample_loss_records
 import sample_records
 import sample_scale
 import sample_studies
-from critbatch.checkpoint import load_checkpoint, save_checkpoint
 from critbatch.cli import main, showing
 from critbatch.cli.app import app
 from critbatch.errors import UserError
@@ -41,8 +40,8 @@ from critbatch.records.core import Advice, Record, Speed
 from critbatch.records.io import KINDS, NAMES, load_records, save_record
 from critbatch.reporting import write_report
 from critbatch.reporting.text import summary
-from critbatch.solutions import save_solution, solution_of
 from critbatch.tasks.datasets import read_characters, read_cifar10, read_cifar100, read_idx, read_text
+from critbatch.training.checkpoint import load_checkpoint, save_checkpoint, save_solution, solution_of
 from tiny import tiny_task
 
 INPUTS = int(os.environ.get("CRITBATCH_FUZZ_INPUTS", "500"))

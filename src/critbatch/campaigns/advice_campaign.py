@@ -20,14 +20,14 @@ from critbatch.campaigns.schedule import checked_plan, decays, least_epochs, wit
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key, Terms
-from critbatch.evaluation import Evaluation
 from critbatch.law.objective import checked_objective
 from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
 from critbatch.runtime.device import pick_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.trainer import Training
 
 EPOCHS = 200.0
 # A sample as large as this moves an accuracy of 0.97 by 0.4 % (one standard error), the same way at every batch size.

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from critbatch.arguments import checked_call, output_folder
-from critbatch.budget import seconds_to_tell
 from critbatch.campaigns.advice_campaign import EPOCHS, EVALUATION, AdviceCampaign
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
@@ -19,9 +18,10 @@ from critbatch.records.core import Advice, Objective, Setting, Target
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.target_checks import check_target_on_data
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import check_target_on_data
+from critbatch.training.state import seconds_to_tell
 
 BUDGET = 600.0
 

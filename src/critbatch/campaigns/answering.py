@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 
 from critbatch.campaigns.rate_search import Found
-from critbatch.evaluation import Evaluation
 from critbatch.law.acquisition import advise_record
 from critbatch.law.clock_check import is_usable, leeway
 from critbatch.law.objective import SURE, allowed, best_size, chance_within_examples, chance_within_seconds, within
@@ -19,6 +18,7 @@ from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Goal, Obje
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.data import count
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import Evaluation
 
 # Of what an advice takes, the first race: three quarters were measured.
 FIRST_RACE = 0.75

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Key
-from critbatch.checkpoint import fault_of, remove_checkpoint, save_checkpoint
 from critbatch.law.target_progress import judged
 from critbatch.records.core import AdviceCost, Outcome, Run, Setting, Target
-from critbatch.resuming import state_of
-from critbatch.training import Training
+from critbatch.training.checkpoint import fault_of, remove_checkpoint, save_checkpoint, state_of
+from critbatch.training.trainer import Training
 
 ENDS, TO_THE_END = "ends", "to the end"
 KEPT_BYTES = 1 << 30

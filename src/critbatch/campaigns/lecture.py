@@ -19,9 +19,9 @@ from critbatch.errors import UserError
 from critbatch.records.claims import ClaimName, Lecture
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
-from critbatch.target_checks import check_target_on_data
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import check_target_on_data
 
 
 @checked_call

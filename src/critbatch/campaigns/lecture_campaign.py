@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from critbatch.budget import seconds_to_tell
 from critbatch.campaigns.advise import advise
 from critbatch.campaigns.lecture_clock import clocks, fastest
 from critbatch.campaigns.lecture_escapes import escapes
@@ -31,6 +30,7 @@ from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.task import Task
+from critbatch.training.state import seconds_to_tell
 
 # Of the planned time: the clock with one number of threads, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2

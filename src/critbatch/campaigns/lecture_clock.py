@@ -16,11 +16,11 @@ from critbatch.errors import UserError
 from critbatch.law.clock_check import merged, untimed
 from critbatch.law.step_time import step_seconds_at
 from critbatch.measure.speed import doublings, speed
-from critbatch.norm_statistics import has_batch_norm
 from critbatch.records.core import Speed
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display
 from critbatch.tasks.task import Task
+from critbatch.training.batch_norm import has_batch_norm
 
 # Of timed steps at one size, if the time for all of them does not allow more.
 SECONDS_PER_POINT = 0.25

@@ -12,7 +12,6 @@ from torch import nn
 from critbatch.campaigns.kept import kept
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.measure.escape import escape
 from critbatch.measure.landscape import landscape
 from critbatch.measure.noise import noise
@@ -25,11 +24,12 @@ from critbatch.records.io import file_stem, save_record
 from critbatch.records.loss_surface import Box, Escape, Landscape, Shift
 from critbatch.records.study import Study
 from critbatch.runtime.device import pick_device
-from critbatch.solutions import SUFFIX, load_model, save_solution, solution_of
 from critbatch.tasks.data import Examples
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.checkpoint import SUFFIX, load_model, save_solution, solution_of
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.trainer import Training
 
 EVALUATION = Evaluation(growth=1.25, train_examples=2000, validation_examples=5000)
 # Seconds of a study that began too late: it tells what there is.

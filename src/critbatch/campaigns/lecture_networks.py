@@ -9,7 +9,6 @@ from pathlib import Path
 from critbatch.campaigns.lecture_jobs import EVALUATION, Part, make_line, make_run, make_shift
 from critbatch.campaigns.pool import Job
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.predict.paired import network_pair, paired_end
 from critbatch.records.claims import NetworkPair
 from critbatch.records.core import Outcome, Run
@@ -19,6 +18,7 @@ from critbatch.tasks.datasets import is_at_hand
 from critbatch.tasks.models import KeskarC1, KeskarC2
 from critbatch.tasks.task import Task
 from critbatch.tasks.timit import timit_is_at_hand
+from critbatch.training.evaluation import Evaluation
 
 # Keskar et al. 2016, table 1: the name of each, its whole training set, and the two batch sizes there.
 PAPERS = {

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from critbatch.budget import Budget
 from critbatch.campaigns.halving import PARTS, WHOLE, Report, standing
 from critbatch.campaigns.settings import planned
 from critbatch.campaigns.terms import Key
-from critbatch.evaluation import Evaluation
 from critbatch.records.core import Run
 from critbatch.records.study import Question
 from critbatch.runtime.progress import Progress
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from critbatch.campaigns.making import Maker
 from critbatch.campaigns.terms import Terms
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.records.study import Question
 from critbatch.runtime.device import pick_device, use_threads
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from itertools import product
 
 from critbatch.campaigns.settings import check_options, planned
 from critbatch.errors import UserError
-from critbatch.plan_checks import refuse_misfits
 from critbatch.recipes import find_recipe
 from critbatch.records.core import Setting, Target
 from critbatch.records.study import Question, Search
 from critbatch.tasks.task import Task
+from critbatch.training.plan_checks import refuse_misfits
 
 EPOCHS = 20.0
 TRIALS = 10

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.budget import Budget
 from critbatch.campaigns.known_runs import KnownRuns
 from critbatch.campaigns.terms import Key
 from critbatch.law.acquisition import PATIENCE
@@ -16,7 +15,8 @@ from critbatch.law.objective import two_digits
 from critbatch.law.posterior import Posterior
 from critbatch.law.target_progress import part_of_the_way, seen_until
 from critbatch.records.core import Outcome, Quantity, Run, Target
-from critbatch.training import Training
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 # Early on the largest rates lead that will not last: nobody is dropped before the leader has come this part of the way.
 PART_OF_THE_WAY = 0.5

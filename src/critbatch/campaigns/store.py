@@ -25,10 +25,10 @@ from critbatch.campaigns.shelf import STUDY, Shelf
 from critbatch.campaigns.stock import BEAT, BRIEF, KEY, OWNER, Row, Stock
 from critbatch.campaigns.terms import Key, Terms, brief_of
 from critbatch.campaigns.trials import new_trial, study_of, trial_states, write_record
-from critbatch.checkpoint import remove_checkpoint
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
+from critbatch.training.checkpoint import remove_checkpoint
 
 FILE = "store.sqlite"
 

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 
 from critbatch.arguments import checked_call, output_folder
-from critbatch.budget import seconds_to_tell
 from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.conclusion import concluded
 from critbatch.campaigns.crew import Crew
@@ -24,16 +23,16 @@ from critbatch.campaigns.store import Store
 from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.work import tell, work
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.law.clock_check import untimed
 from critbatch.records.core import Machine, Setting, Speed, Target
 from critbatch.records.study import Question, Study
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
-from critbatch.target_checks import check_target_on_data
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import Evaluation, check_target_on_data
+from critbatch.training.state import seconds_to_tell
 
 # Of the clock that turns seconds into steps.
 CLOCK_BUDGET = 150.0

@@ -12,8 +12,8 @@ from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
 from critbatch.records.loss_surface import Solution
 from critbatch.runtime.device import pick_device
-from critbatch.solutions import load_solution, model_with
 from critbatch.tasks.builtin import TASKS
+from critbatch.training.checkpoint import load_solution, model_with
 
 Word = TypeVar("Word", bound=StrEnum)
 

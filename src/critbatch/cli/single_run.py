@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from critbatch.budget import Budget
 from critbatch.cli.doing import Setting
 from critbatch.errors import UserError
 from critbatch.recipes import plan_of, settings_from, usual_rate
 from critbatch.records.core import Run
 from critbatch.records.io import file_stem
 from critbatch.runtime.progress import Display
-from critbatch.sharded import whole_state
-from critbatch.solutions import SUFFIX, load_solution, save_solution, solution_of
 from critbatch.tasks.sampler import Order
-from critbatch.training import Training
+from critbatch.training.checkpoint import SUFFIX, load_solution, save_solution, solution_of
+from critbatch.training.data_parallel import whole_state
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 
 def single_run(

@@ -10,11 +10,11 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from critbatch.errors import UserError
 from critbatch.measure.surface import make_dense
-from critbatch.norm_statistics import has_batch_norm
 from critbatch.runtime.device import check_copies
 from critbatch.tasks.data import Tree, map_tree
 from critbatch.tasks.sampler import Cursor, training_source
 from critbatch.tasks.task import Task, apply
+from critbatch.training.batch_norm import has_batch_norm
 
 
 class Herd:

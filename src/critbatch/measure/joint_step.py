@@ -15,12 +15,12 @@ from critbatch.recipes import find_recipe
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import StepMeasurement
-from critbatch.replica import Replica
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import largest_over_processes, this_shard
-from critbatch.step import Step
 from critbatch.tasks.sampler import Cursor, Feed, training_source
 from critbatch.tasks.task import Task
+from critbatch.training.data_parallel import Replica
+from critbatch.training.step import Step
 
 VISITS = 6
 WARM_UP = 5

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from critbatch.step import Step
 from critbatch.tasks.sampler import Feed
+from critbatch.training.step import Step
 
 
 class StepMemory(NamedTuple):

@@ -9,11 +9,8 @@ from dataclasses import replace
 import torch
 
 from critbatch.arguments import checked_call
-from critbatch.budget import Budget
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
-from critbatch.phases import NOISE_PIECES
 from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records.core import Noise, NoiseScale
 from critbatch.runtime.device import as_device
@@ -22,7 +19,10 @@ from critbatch.runtime.progress import Progress
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.phase_cursor import NOISE_PIECES
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 # Examples of one gradient where curvature is asked for.
 CURVATURE_BATCH = 32

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from critbatch.budget import Budget
 from critbatch.errors import UserError
-from critbatch.evaluation import Evaluation
 from critbatch.predict.effects import mean, mean_ratio
 from critbatch.recipes.sgd import sgd
 from critbatch.records.claims import DirectionSpread, Path, Paths
@@ -17,7 +15,9 @@ from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.data import Examples
 from critbatch.tasks.task import Task
 from critbatch.tasks.toy import PATIENTS, patients_line
-from critbatch.training import Training
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 BATCH_SIZES = (1, 2, 5, 10, 20)
 # Of the learning rate with which one step of the full batch would reach the bottom along the steepest direction.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from critbatch.measure.surface import Surface
-from critbatch.norm_statistics import taken_anew
+from critbatch.training.batch_norm import taken_anew
 
 
 def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> None:

@@ -13,13 +13,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from critbatch.errors import UserError
-from critbatch.evaluation import sample
-from critbatch.norm_statistics import norms_in_training, pieces_of
 from critbatch.records.loss_surface import Mode, Setup
 from critbatch.runtime.device import pick_device
 from critbatch.tasks.data import Data, GivenData, Tree, as_data, count, map_tree
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task, apply
+from critbatch.training.batch_norm import norms_in_training, pieces_of
+from critbatch.training.evaluation import sample
 
 CHUNK = 1000
 

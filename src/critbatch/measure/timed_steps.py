@@ -13,10 +13,10 @@ from critbatch.recipes.plan import Plan
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds, usable_cores
-from critbatch.step import Step
 from critbatch.tasks.data import Tree
 from critbatch.tasks.sampler import Cursor, Feed, training_source
 from critbatch.tasks.task import Task
+from critbatch.training.step import Step
 
 # The weights must stay those of a fresh model, whatever the number of steps, and yet no product of two changes may come
 # near float32's denormal numbers (below 1e-38), on which a CPU is slow.

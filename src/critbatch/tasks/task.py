@@ -141,7 +141,7 @@ class Task:
         measurements, do not look at it.
 
         Certain are the accuracy of this module, a share from 0 to 1, and losses that are never negative. Of a loss or
-        a metric of the user's own nothing is known here: `critbatch.target_checks` tries it on examples.
+        a metric of the user's own nothing is known here: `critbatch.training.evaluation` tries it on examples.
 
         Raises:
             UserError: if the accuracy is to be above 1, or not above 0, or a loss that is never negative below 0.

@@ -5,23 +5,99 @@ from __future__ import annotations
 import copy
 import operator
 import os
+import random
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.optim import Optimizer
 
-from critbatch.functional_updates import unsupported
-from critbatch.rehearsal import rehearse
+from critbatch.recipes.plan import Phase
 from critbatch.runtime.distributed import this_shard
-from critbatch.step_graph import Tensors, trace_steps
 from critbatch.tasks.data import Data, Examples
+from critbatch.tasks.sampler import Cursor, Source
 from critbatch.tasks.task import Task
+from critbatch.training.step import Step
+from critbatch.training.step_graph import Tensors, trace_steps, unsupported
+
+# Single steps on a copy: whether a graph can do what they do, and what it must arrive at.
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """What single steps did to a copy of a training.
+
+    Attributes:
+        model: the copy, after the steps.
+        optimizer: likewise.
+        losses: of the steps, shape (count,).
+        moving: the names of the parameters that got a gradient and that the optimizer moves.
+        obstacle: what these steps did that a graph cannot do, in words, or "".
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    losses: Tensor
+    moving: list[str]
+    obstacle: str
+
+
+def rehearse(
+    task: Task, model: nn.Module, optimizer: Optimizer, data: Examples, indices: Tensor, rates: Tensor
+) -> Rehearsal:
+    """Take a step for each row of indices, with a copy of the model and the optimizer. Random states stay as they are.
+
+    Args:
+        task: how batches are prepared, and the loss.
+        model: is left alone.
+        optimizer: is left alone.
+        data: where batches come from.
+        indices: shape (count, batch_size).
+        rates: the learning rates, shape (count,).
+
+    Raises:
+        Exception: what `copy.deepcopy` and the step raise for this model.
+    """
+    # Together, so that the copied optimizer holds the copied weights.
+    model, optimizer = copy.deepcopy((model, optimizer))
+    step, losses = Step(task, model, optimizer), []
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    python, numbers = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        drawn = _random_states()
+        for row, rate in zip(indices, rates.tolist(), strict=True):
+            losses.append(step.gradient([data.take(row)], len(row)))
+            step.update(rate)
+        draws = _random_states() != drawn
+    random.setstate(python)
+    np.random.set_state(numbers)
+    held = {weight for group in optimizer.param_groups for weight in group["params"]}
+    gradients = {name: weight.grad for name, weight in model.named_parameters() if weight in held}
+    got = {name: gradient for name, gradient in gradients.items() if gradient is not None}
+    obstacle = ""
+    if draws:
+        obstacle = "a step draws random numbers, as dropout does: a graph would draw others"
+    elif changed := [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]:
+        obstacle = f"a step changes the buffer {changed[0]}, as batch normalization does"
+    elif step.had_sparse_gradient:
+        obstacle = "a gradient is sparse"
+    elif not got:
+        obstacle = "no weight of the optimizer gets a gradient"
+    return Rehearsal(model, optimizer, torch.stack(losses), list(got), obstacle)
+
+
+def _random_states() -> tuple[Any, ...]:
+    legacy = np.random.get_state(legacy=False)["state"]
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), legacy["key"].tobytes(), legacy["pos"]
+
 
 # A graph of 1, 4, 8, 10 or 16 steps of a 784-100-10 perceptron at batch size 1 was 6.4, 7.7, 9.1, 9.8 or 10.0 times as
 # fast as single steps, after 6, 12, 20, 24 or 41 s of processor time to compile it: 4 is most of the way.
@@ -221,3 +297,64 @@ def _has_hooks(weight: Tensor) -> bool:
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+
+
+# Whether a run goes through the compiled graph of several steps, and when.
+
+# Single steps that are timed before the decision.
+STEPS_TO_TIME = 50
+
+
+class FastPath:
+    """Several steps of a phase in one graph, once it is known to pay.
+
+    Args:
+        wanted: True for from the first step on, False for never, None for when the run is long enough.
+    """
+
+    def __init__(self, task: Task, model: nn.Module, source: Source, *, wanted: bool | None) -> None:
+        self.task, self.model, self.source = task, model, source
+        self.wanted = wanted
+        self._steps: CompiledSteps | None = None
+        self._optimizer: Optimizer | None = None
+        self._phase: Phase | None = None
+
+    def enter(self, optimizer: Optimizer, phase: Phase) -> None:
+        """Begin a phase: what was compiled belongs to the one before."""
+        self._optimizer, self._phase, self._steps = optimizer, phase, None
+
+    def consider(self, *, steps_done: int, steps_left: float, seconds_done: float) -> float:
+        """Compile now if that is wanted, or pays. The decision is made once, and kept with the checkpoint.
+
+        Returns:
+            The seconds it took.
+        """
+        if self.wanted is None and steps_done >= STEPS_TO_TIME:
+            self.wanted = pays(steps_left=steps_left, eager_step_seconds=seconds_done / steps_done)
+        if not self.wanted or self._steps is not None:
+            return 0.0
+        assert self._optimizer is not None and self._phase is not None
+        data, size = self.source.data, self._phase.batch_size
+        # The graph gathers its batches itself, from the examples as they are.
+        if not isinstance(data, Examples) or self.task.augment is not None:
+            self.wanted = False
+            return 0.0
+        started = time.perf_counter()
+        try:
+            self._steps = CompiledSteps(self.task, self.model, self._optimizer, data, batch_size=size)
+        except CannotCompile:
+            self.wanted = False
+        return time.perf_counter() - started
+
+    @property
+    def count(self) -> int:
+        """Steps in one graph; 0 where there is none."""
+        return self._steps.count if self._steps is not None else 0
+
+    def run(self, cursor: Cursor, phase_start: float) -> Tensor:
+        """The next `count` steps. The cursor moves. Returns the loss of each, shape (count,)."""
+        assert self._steps is not None and self._phase is not None
+        count, size = self._steps.count, self._phase.batch_size
+        places = [cursor.position - phase_start + step * size / cursor.examples for step in range(count)]
+        rates = torch.tensor([self._phase.learning_rate(place) for place in places], dtype=torch.float64)
+        return self._steps(cursor.take(count * size).view(count, size), rates)

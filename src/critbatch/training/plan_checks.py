@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from critbatch.errors import UserError
-from critbatch.norm_statistics import norms_in_training
 from critbatch.recipes import ABOUT
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task, accuracy
+from critbatch.training.batch_norm import norms_in_training
 
 MOST_SEEDS = 1 << 63
 

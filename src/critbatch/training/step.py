@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.gradient_noise.noise_meter import NoiseMeter
-from critbatch.replica import Replica, with_last
+from critbatch.optim.norms import squares
 from critbatch.runtime.distributed import Shard
-from critbatch.sharpness_aware import uphill
 from critbatch.tasks.data import Tree
 from critbatch.tasks.task import Task
+from critbatch.training.batch_norm import statistics_held
+from critbatch.training.data_parallel import Replica, with_last
+
+# Weights moved up the slope, at which sharpness-aware minimization takes its gradient.
+
+
+@contextmanager
+def uphill(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> Iterator[None]:
+    """Within, the weights are at ``w + rho g / |g|`` for the gradient g in `.grad`; then at w again, bit for bit.
+
+    The norm is over all weights together. Running statistics of batch norm stay as they are meanwhile: else every batch
+    would count twice. Foret et al. 2020, arXiv:2010.01412, algorithm 1, without the option for sharpness that is
+    different on each device: g is that of the whole batch, so that several processes do what one does.
+    """
+    grads = [weight.grad for weight in parameters if weight.grad is not None]
+    moved = [weight for weight in parameters if weight.grad is not None]
+    norm = squares(grads).sum().sqrt()
+    # A gradient of zero has no direction: the weights stay.
+    scale = torch.where(norm > 0, rho / norm, torch.zeros_like(norm))
+    before = [weight.detach().clone() for weight in moved]
+    with torch.no_grad():
+        for weight, grad in zip(moved, grads, strict=True):
+            weight.addcmul_(grad, scale.to(grad))
+    try:
+        with statistics_held(model):
+            yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_([*moved], before)
 
 
 class Step:

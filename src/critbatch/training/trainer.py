@@ -11,35 +11,34 @@ import torch
 from torch.optim import Optimizer
 
 from critbatch.arguments import as_path, checked_arguments, checked_call
-from critbatch.budget import NO_BUDGET, Budget
-from critbatch.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from critbatch.errors import UserError, first_line
-from critbatch.evaluation import Evaluation, EvaluationStoppedError, Examiner
-from critbatch.fast_path import FastPath
-from critbatch.fresh_model import fresh_model
 from critbatch.gradient_noise.noise_meter import NoiseMeter, norms_by, preconditioner
-from critbatch.inspection import Inspection
-from critbatch.ledger import Ledger
-from critbatch.loss_watch import LossWatch
-from critbatch.norm_statistics import has_batch_norm
-from critbatch.phases import NOISE_PIECES, PlanWalk
-from critbatch.plan_checks import refuse_misfits, refuse_single_examples
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Outcome, Run, Target
-from critbatch.replica import Replica
-from critbatch.resuming import restore, state_of
-from critbatch.run_clock import RunClock
-from critbatch.run_record import run_of
 from critbatch.runtime.device import as_device, is_out_of_memory, pick_device, wait_for
 from critbatch.runtime.distributed import gathered, is_lost_process, seen_by_all, this_shard
 from critbatch.runtime.process import Interruption, RandomState, seeded
 from critbatch.runtime.progress import Progress
-from critbatch.sharded import ShardedReplica, fit_for_parts, refuse_sharding
-from critbatch.step import Step
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.sampler import Cursor, training_source, validation_source
 from critbatch.tasks.task import Task
-from critbatch.team import Team
+from critbatch.training.batch_norm import has_batch_norm
+from critbatch.training.checkpoint import (
+    fresh_model,
+    load_checkpoint,
+    remove_checkpoint,
+    restore,
+    save_checkpoint,
+    state_of,
+)
+from critbatch.training.compiled import FastPath
+from critbatch.training.data_parallel import Replica, ShardedReplica, fit_for_parts, refuse_sharding
+from critbatch.training.evaluation import Evaluation, EvaluationStoppedError, Examiner, Inspection
+from critbatch.training.local_sgd import Team
+from critbatch.training.phase_cursor import NOISE_PIECES, PlanWalk
+from critbatch.training.plan_checks import refuse_misfits, refuse_single_examples
+from critbatch.training.state import NO_BUDGET, Budget, Ledger, LossWatch, RunClock, run_of
+from critbatch.training.step import Step
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 # Steps from one at which the noise is measured to the next, where a plan asks for it.

@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.ledger import Ledger
-from critbatch.loss_watch import LossWatch
-from critbatch.norm_statistics import norms_in_training, pieces_of, taken_anew
-from critbatch.phases import PlanWalk
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import MemberEnd
-from critbatch.replica import Replica
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard, gathered, sum_over_processes
 from critbatch.runtime.process import RandomState
-from critbatch.step import Step
 from critbatch.tasks.task import Task
+from critbatch.training.batch_norm import norms_in_training, pieces_of, taken_anew
+from critbatch.training.data_parallel import Replica
+from critbatch.training.phase_cursor import PlanWalk
+from critbatch.training.state import Ledger, LossWatch
+from critbatch.training.step import Step
 
 
 class Member:

@@ -1,0 +1,231 @@
+"""How late it is in a run, and whether to stop: what processes must not decide each for itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from critbatch.arguments import check_fields
+from critbatch.errors import UserError
+from critbatch.recipes.plan import Plan
+from critbatch.records.core import CurvePoint, MemberEnd, NoisePoint, Outcome, Run, Target
+from critbatch.runtime.distributed import Shard, largest_over_processes, sum_over_processes
+from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.task import Task
+
+# How far a run may go.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Where to stop: at whichever comes first. The epochs of the plan are a bound too.
+
+    Args:
+        steps: changes of the weights.
+        examples: seen, each as often as it was.
+        seconds: of training; evaluation is not counted.
+
+    Raises:
+        UserError: if nothing at all is allowed.
+    """
+
+    steps: int | None = None
+    examples: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("steps", "examples", "seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UserError(f"A budget of {value} {name} allows nothing: use a number above 0.")
+
+    def spent(self, *, steps: int, examples: int, seconds: float) -> bool:
+        return (
+            (self.steps is not None and steps >= self.steps)
+            or (self.examples is not None and examples >= self.examples)
+            or (self.seconds is not None and seconds >= self.seconds)
+        )
+
+
+NO_BUDGET = Budget()
+
+# Of a budget of wall clock, what is kept for the answer and its report; and what they take on a busy machine.
+SHARE_TO_TELL, LEAST_TO_TELL, MOST_TO_TELL = 0.02, 0.15, 10.0
+
+
+def seconds_to_tell(budget: float) -> float:
+    """Of a budget of wall clock, the seconds at its end in which nothing is begun: for the answer and its report.
+
+    >>> seconds_to_tell(30), seconds_to_tell(300), seconds_to_tell(3600)
+    (4.5, 10.0, 72.0)
+    """
+    return max(SHARE_TO_TELL * budget, min(MOST_TO_TELL, LEAST_TO_TELL * budget))
+
+
+# What a run has written down so far: counts, curve, noise and how it ended.
+
+
+@dataclass
+class Ledger:
+    """Grows while a run goes on; becomes part of its `Run` record and of its checkpoints."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    compiled_steps: int = 0
+    curve: list[CurvePoint] = field(default_factory=list)
+    noise: list[NoisePoint] = field(default_factory=list)
+    members: list[MemberEnd] = field(default_factory=list)
+    saved_seconds: float = 0.0  # by copies that could have been trained at the same time
+    outcome: Outcome | None = None
+    diverged_at: int | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain values only, so that they can be loaded without running code."""
+        plain = {field.name: getattr(self, field.name) for field in fields(self)}
+        return plain | {
+            "curve": [point.to_json() for point in self.curve],
+            "noise": [point.to_json() for point in self.noise],
+            "members": [member.to_json() for member in self.members],
+            "outcome": self.outcome.value if self.outcome else None,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Ledger:
+        curve = [CurvePoint.from_json(point) for point in plain["curve"]]
+        noise = [NoisePoint.from_json(point) for point in plain["noise"]]
+        members = [MemberEnd.from_json(member) for member in plain["members"]]
+        outcome = Outcome(plain["outcome"]) if plain["outcome"] else None
+        return cls(**plain | {"curve": curve, "noise": noise, "members": members, "outcome": outcome})
+
+
+# Whether the losses of a run are still numbers. Not asked at every step, since the device is waited for.
+
+STEPS_BETWEEN_CHECKS = 64
+
+
+class LossWatch:
+    """Collects the losses of steps, each process its own part of them."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.shard = shard
+        self._losses: list[Tensor] = []
+
+    def add(self, losses: Iterable[Tensor]) -> None:
+        self._losses.extend(losses)
+
+    @property
+    def is_due(self) -> bool:
+        return len(self._losses) >= STEPS_BETWEEN_CHECKS
+
+    def steps_since_the_first_bad_one(self) -> int | None:
+        """Of the losses since the last call, that of no finite number counted from the end, 0 for the last; or None."""
+        if not self._losses:
+            return None
+        losses = torch.stack(self._losses)
+        self._losses = []
+        if self.shard.world_size > 1:
+            sum_over_processes(losses)
+        fine = losses.isfinite()
+        return None if bool(fine.all()) else len(fine) - 1 - int(fine.int().argmin())
+
+
+SECONDS_BETWEEN_EXCHANGES = 0.1
+MOST_STEPS_BETWEEN_EXCHANGES = 1000
+
+
+class RunClock:
+    """The seconds of training and the request to stop, the same in all processes at each step.
+
+    They exchange them now and then, at steps that all know beforehand. Clocks differ, and so do the moments at which
+    Ctrl-C arrives: a process that acted on its own would leave the others waiting for it.
+    """
+
+    def __init__(self, shard: Shard, device: torch.device) -> None:
+        self.shard, self.device = shard, device
+        self.seconds, self.stop = 0.0, False
+        self._started: float | None = None
+        self._before = 0.0
+        self._step, self._next = 0, 0
+
+    def start(self) -> None:
+        self._started, self._before = time.perf_counter(), self.seconds
+
+    def pause(self) -> None:
+        self._started = None
+
+    def look(self, *, step: int, asked: bool, always: bool = False) -> float:
+        """The seconds of training so far; of the slowest process, as of the last exchange.
+
+        Args:
+            step: of the run.
+            asked: whether this process was asked to stop; one is enough.
+            always: exchange now, whether it is due or not.
+        """
+        if step < self._step:  # copies are trained one after the other, each from the same step on
+            self._step = self._next = step
+        seconds = self._before + time.perf_counter() - self._started if self._started is not None else self.seconds
+        if self.shard.world_size == 1:
+            self.seconds, self.stop = seconds, asked
+        elif always or step >= self._next:
+            before = self.seconds
+            self.seconds, stop = largest_over_processes([seconds, float(asked)], self.device)
+            self.stop = bool(stop)
+            pace = (self.seconds - before) / max(1, step - self._step)
+            gap = SECONDS_BETWEEN_EXCHANGES / pace if pace > 0 else 1
+            self._step, self._next = step, step + int(min(max(gap, 1), MOST_STEPS_BETWEEN_EXCHANGES))
+        return self.seconds
+
+
+# What is known of a run by now, as a record.
+
+
+class Recorded(Protocol):
+    """What of a run goes into its record."""
+
+    task: Task
+    plan: Plan
+    seed: int
+    target: Target | None
+    interrupted: bool
+    noise_every: int
+    ledger: Ledger
+    cursor: Cursor
+
+
+def run_of(training: Recorded) -> Run:
+    ledger, plan, target = training.ledger, training.plan, training.target
+    reached = ledger.outcome is Outcome.REACHED and target is not None
+    return Run(
+        task=training.task.name,
+        recipe=plan.recipe,
+        batch_size=plan.batch_size,
+        micro_batch_size=plan.micro_batch_size or plan.batch_size,
+        learning_rate=plan.peak,
+        seed=training.seed,
+        target=target,
+        outcome=ledger.outcome or (Outcome.INTERRUPTED if training.interrupted else Outcome.FINISHED),
+        crossing=target.crossing(ledger.curve) if reached and target is not None else None,
+        steps=ledger.step,
+        examples=ledger.examples,
+        epochs=training.cursor.position,
+        seconds=ledger.seconds,
+        evaluation_seconds=ledger.evaluation_seconds,
+        compiled_steps=ledger.compiled_steps,
+        compile_seconds=ledger.compile_seconds,
+        diverged_at=ledger.diverged_at,
+        curve=tuple(ledger.curve),
+        noise=tuple(ledger.noise),
+        noise_every=training.noise_every,
+        metric_name=training.task.metric_name,
+        members=tuple(ledger.members),
+        parallel_seconds=ledger.seconds - ledger.saved_seconds if ledger.members else None,
+    )
