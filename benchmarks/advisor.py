@@ -29,7 +29,7 @@ from advisor_sets import SETS
 from advisor_tasks import CPU, case_of, task_of
 from advisor_truth import RESULTS, Runner, begin, crossed
 from critbatch.law.step_time import step_seconds_at
-from critbatch.measure.speed import speed as measure_speed
+from critbatch.measure.step_time import speed as measure_speed
 from critbatch.records.core import Advice, Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import Stopwatch

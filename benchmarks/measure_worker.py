@@ -145,7 +145,7 @@ def in_processes(name: str, *, watched: bool) -> Job:
 
 
 def our_surface() -> Any:
-    from critbatch.measure.surface import Surface
+    from critbatch.measure.empirical_risk import Surface
     from critbatch.records.core import Quantity, Target
     from critbatch.tasks.task import Task
 
@@ -166,15 +166,15 @@ def our_surface() -> Any:
 
 
 def ours_top() -> Job:
-    from critbatch.measure.lanczos import extremes
-    from critbatch.measure.products import HessianProduct
+    from critbatch.measure.hessian import HessianProduct
+    from critbatch.measure.spectrum import extremes
 
     surface = our_surface()
     return lambda: extremes(HessianProduct(surface), surface.weights).largest[0].value
 
 
 def ours_trace() -> Job:
-    from critbatch.measure.products import HessianProduct
+    from critbatch.measure.hessian import HessianProduct
     from critbatch.measure.trace import hutch_plus_plus
 
     surface, seeds = our_surface(), itertools.count()
@@ -183,7 +183,7 @@ def ours_trace() -> Job:
 
 def truth_trace() -> Job:
     """The trace, by one product for each weight."""
-    from critbatch.measure.products import HessianProduct
+    from critbatch.measure.hessian import HessianProduct
     from critbatch.measure.trace import hutch_plus_plus
 
     surface = our_surface()
@@ -191,8 +191,8 @@ def truth_trace() -> Job:
 
 
 def truth_top() -> Job:
-    from critbatch.measure.lanczos import extremes
-    from critbatch.measure.products import HessianProduct
+    from critbatch.measure.hessian import HessianProduct
+    from critbatch.measure.spectrum import extremes
 
     surface = our_surface()
     return lambda: extremes(HessianProduct(surface), surface.weights, tolerance=1e-7).largest[0].value

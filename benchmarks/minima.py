@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 
+from critbatch.measure.distribution_shift import shift
 from critbatch.measure.landscape import landscape
-from critbatch.measure.shift import shift
 from critbatch.records.loss_surface import Sharpness, Shift
 from critbatch.tasks.registry import find_task
 from critbatch.training.checkpoint import SUFFIX, load_solution, model_with

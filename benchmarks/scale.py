@@ -31,9 +31,8 @@ from critbatch.law.allreduce import all_reduce_seconds, measured_link, sync_seco
 from critbatch.law.cluster import Compute, compute_of, step_seconds_on
 from critbatch.law.cluster_fit import fit_constants
 from critbatch.law.published_clusters import FAMILIES, GOYAL, PUBLISHED, PublishedCluster
-from critbatch.measure.communication import communication
-from critbatch.measure.joint_step import joint_step
-from critbatch.measure.scale import buckets_of, gradient_bytes
+from critbatch.measure.allreduce import communication, joint_step
+from critbatch.measure.device_scaling import buckets_of, gradient_bytes
 from critbatch.records.scaling import Algorithm, Communication, Constants, StepMeasurement
 from critbatch.runtime.distributed import joined_processes, this_shard
 from critbatch.runtime.provenance import Stopwatch

@@ -15,8 +15,7 @@ from torch import nn
 
 from critbatch.law.clock_check import with_check
 from critbatch.measure.memory import StepMemory
-from critbatch.measure.rounds import Rounds
-from critbatch.measure.speed import settled
+from critbatch.measure.step_time import Rounds, settled
 from critbatch.measure.timed_steps import Parts, Visit
 from critbatch.records.core import Speed
 from sample_records import PROVENANCE
@@ -80,9 +79,9 @@ class SimulatedSteps:
 def timed(
     steps: SimulatedSteps, sizes: list[int], *, seconds_per_point: float = 0.5, budget: float = math.inf
 ) -> Speed:
-    """What `critbatch.measure.speed.speed` makes of these steps."""
+    """What `critbatch.measure.step_time.speed` makes of these steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("critbatch.measure.rounds.time", SimpleNamespace(perf_counter=steps.clock))
+        patch.setattr("critbatch.measure.step_time.time", SimpleNamespace(perf_counter=steps.clock))
         rounds = Rounds(
             steps,  # type: ignore[arg-type]
             sizes,

@@ -30,7 +30,7 @@ from critbatch.law.clock_check import (
     with_check,
 )
 from critbatch.law.objective import within
-from critbatch.measure.rounds import AGAIN, ROUNDS
+from critbatch.measure.step_time import AGAIN, ROUNDS
 from critbatch.records.core import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
 from critbatch.reporting.answers import answer
 from critbatch.reporting.text import summary

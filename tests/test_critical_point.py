@@ -12,11 +12,9 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.critical_point import look
-from critbatch.measure.escape import binomial
-from critbatch.measure.herd import Herd
-from critbatch.measure.standing import View, standing
-from critbatch.measure.surface import Surface
+from critbatch.measure.critical_point import View, look, standing
+from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.escape import Herd, binomial
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import CriticalPoint, Eigenvalue, Escape, Standing
 from critbatch.tasks.task import Task

@@ -15,10 +15,9 @@ from torch.autograd.function import once_differentiable
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.density import spectral_density
-from critbatch.measure.lanczos import Krylov, extremes
-from critbatch.measure.products import GaussNewtonProduct, HessianProduct
-from critbatch.measure.surface import Surface
+from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.hessian import GaussNewtonProduct, HessianProduct
+from critbatch.measure.spectrum import Krylov, extremes, spectral_density
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import Curvature, Mode
@@ -227,7 +226,7 @@ def test_where_the_products_do_not_suffice_copies_are_not_excluded_and_nothing_i
 def test_copies_count_where_memory_holds_few_vectors(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     spectrum = [5.0, 5.0, 4.0, 3.0, -2.0] + [0.2 * i / 300 for i in range(300)]
     diagonal = torch.tensor(spectrum, dtype=torch.float64)
-    monkeypatch.setattr("critbatch.measure.lanczos.BASIS_BYTES", 14 * len(spectrum) * 8)
+    monkeypatch.setattr("critbatch.measure.spectrum.BASIS_BYTES", 14 * len(spectrum) * 8)
     found = extremes(lambda v: diagonal * v, diagonal, largest=3, smallest=1, seed=seed)
     assert [value.value for value in found.largest] == pytest.approx([5.0, 5.0, 4.0], rel=1e-3)
     assert found.smallest[0].value == pytest.approx(-2.0, rel=1e-3)
@@ -260,7 +259,7 @@ def test_a_short_basis_is_restarted_and_an_eigenvalue_that_was_not_found_says_so
 ) -> None:
     values = torch.linspace(0, 1, 400, dtype=torch.float64) ** 3
     values[-1] = 1.02
-    monkeypatch.setattr("critbatch.measure.lanczos.BASIS_BYTES", 12 * 400 * 8)
+    monkeypatch.setattr("critbatch.measure.spectrum.BASIS_BYTES", 12 * 400 * 8)
     found = extremes(lambda vector: values * vector, values, tolerance=1e-6)
     assert found.largest[0].converged and found.largest[0].value == pytest.approx(1.02, rel=1e-5)
     short = extremes(lambda vector: values * vector, values, tolerance=1e-9, most_products=4)

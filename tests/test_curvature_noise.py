@@ -12,7 +12,7 @@ import critbatch
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import average_pairs, separate
 from critbatch.gradient_noise.noise_meter import NoiseMeter, layers, norms_by
-from critbatch.measure.curvature_noise import curvature_noise
+from critbatch.measure.noise_scale import curvature_noise
 from critbatch.optim.norms import squares
 from critbatch.records.core import Noise
 from critbatch.training.step import Step

@@ -11,9 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.herd import Herd
-from critbatch.measure.products import GaussNewtonProduct, HessianProduct
-from critbatch.measure.surface import Surface
+from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.escape import Herd
+from critbatch.measure.hessian import GaussNewtonProduct, HessianProduct
 from critbatch.records.core import Quantity, Target
 from critbatch.tasks.task import Task
 

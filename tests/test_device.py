@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.measure.speed import speed
+from critbatch.measure.step_time import speed
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
 from critbatch.runtime.device import is_out_of_memory

@@ -14,9 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 import sample_records
-from critbatch.campaigns import clock as clock_module
 from critbatch.campaigns import lecture_clock, lecture_jobs
-from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.crew import SECONDS_TO_STOP, Crew
 from critbatch.campaigns.lecture import lecture
 from critbatch.campaigns.lecture_clock import clocks, needed_sizes, timed_sizes
@@ -28,7 +26,9 @@ from critbatch.cli.main import app
 from critbatch.cli.options import seconds_left
 from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
-from critbatch.measure.speed import doublings
+from critbatch.measure import step_timer as clock_module
+from critbatch.measure.step_time import doublings
+from critbatch.measure.step_timer import Clock
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display
@@ -284,7 +284,7 @@ def test_a_budget_counts_from_the_start_of_the_command(monkeypatch: pytest.Monke
         budgets.append(budget)
         raise UserError("enough")
 
-    monkeypatch.setattr("critbatch.measure.speed.speed", timed)
+    monkeypatch.setattr("critbatch.measure.step_time.speed", timed)
     monkeypatch.setattr("critbatch.cli.options.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 9.0))
     for budget in ("60", "5", "-1"):
         CliRunner().invoke(app, ["speed", "digits-mlp", f"--budget={budget}", "--out", str(tmp_path)])

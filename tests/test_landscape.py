@@ -11,10 +11,9 @@ from torch import nn
 
 import critbatch
 from critbatch.errors import UserError
+from critbatch.measure.distribution_shift import changes_for
+from critbatch.measure.empirical_risk import Surface, recompute_batch_norm
 from critbatch.measure.landscape import filter_normalized
-from critbatch.measure.recomputed import recompute_batch_norm
-from critbatch.measure.shifted import changes_for
-from critbatch.measure.surface import Surface
 from critbatch.records.loss_surface import Landscape, Mode, Shift
 from tiny import blobs, tiny_task
 

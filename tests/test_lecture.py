@@ -24,7 +24,7 @@ from critbatch.campaigns.lecture_told import partitions
 from critbatch.campaigns.pool import Job, Pool
 from critbatch.errors import UserError
 from critbatch.measure.paths import paths
-from critbatch.measure.speed import speed
+from critbatch.measure.step_time import speed
 from critbatch.predict.claims_on_minima import on_minima
 from critbatch.predict.claims_on_training import on_noise, on_optimization
 from critbatch.predict.claims_on_updates import on_batches

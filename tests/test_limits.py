@@ -22,8 +22,8 @@ from critbatch.campaigns.crew import Crew
 from critbatch.campaigns.pool import Pool
 from critbatch.cli.main import app, main
 from critbatch.errors import UserError
-from critbatch.measure.herd import Herd
-from critbatch.measure.highest import Box, sharpness_in
+from critbatch.measure.escape import Herd
+from critbatch.measure.sharpness import Box, sharpness_in
 from critbatch.recipes import plan_of
 from critbatch.recipes.plan import Phase
 from critbatch.runtime import device

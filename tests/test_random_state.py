@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 import critbatch.training.trainer
 from critbatch.campaigns.sweep import sweep
-from critbatch.measure.noise import noise
+from critbatch.measure.noise_scale import noise
 from critbatch.recipes import RECIPES
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Run

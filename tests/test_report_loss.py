@@ -11,7 +11,7 @@ import pytest
 
 import sample_loss_records as sample
 from critbatch.errors import UserError
-from critbatch.measure.standing import TRIES
+from critbatch.measure.critical_point import TRIES
 from critbatch.records.core import Estimate, NoiseScale, Record
 from critbatch.records.io import file_part, file_stem, load_records, save_record
 from critbatch.records.loss_surface import Eigenvalue, Standing

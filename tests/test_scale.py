@@ -19,9 +19,8 @@ from critbatch.cli.main import main
 from critbatch.errors import UserError
 from critbatch.law.allreduce import LINKS
 from critbatch.law.published_clusters import FAMILIES
-from critbatch.measure.communication import communication
-from critbatch.measure.joint_step import joint_step
-from critbatch.measure.scale import BUCKET, FIRST_BUCKET, buckets_of, gradient_bytes
+from critbatch.measure.allreduce import communication, joint_step
+from critbatch.measure.device_scaling import BUCKET, FIRST_BUCKET, buckets_of, gradient_bytes
 from critbatch.records.core import Advice, Estimate, Speed
 from critbatch.records.io import load_records, save_record
 from critbatch.records.scaling import Communication, Scale, StepMeasurement
@@ -298,7 +297,7 @@ assert _run() == 0
 def test_a_group_may_not_ask_for_payloads_that_are_no_floats(tmp_path: Path) -> None:
     lines = """
 from critbatch.errors import UserError
-from critbatch.measure.communication import communication
+from critbatch.measure.allreduce import communication
 for payloads in ([4], [4, 6], [0, 8]):
     try:
         communication(payloads, device=torch.device("cpu"))

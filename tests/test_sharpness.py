@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.highest import _columns, sharpness_in
-from critbatch.measure.surface import Surface
+from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.sharpness import _columns, sharpness_in
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import Box, Mode, Sharpness
 from critbatch.tasks.task import Task

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise.noise_meter import NoiseMeter
-from critbatch.measure.speed import speed
+from critbatch.measure.step_time import speed
 from critbatch.optim.norms import squares
 from critbatch.recipes import sgd
 from critbatch.recipes.plan import Plan

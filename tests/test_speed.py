@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from critbatch.errors import UserError
-from critbatch.measure import rounds as rounds_module
+from critbatch.measure import step_time as rounds_module
 from critbatch.measure.memory import CountedBytes, StepMemory, step_memory
-from critbatch.measure.rounds import ROUNDS, Rounds, SpeedProgress
-from critbatch.measure.speed import doublings, median_interval, speed
+from critbatch.measure.step_time import ROUNDS, Rounds, SpeedProgress, doublings, median_interval, speed
 from critbatch.measure.timed_steps import Parts, TimedSteps, Visit
 from critbatch.recipes import adam, sgd
 from critbatch.recipes.plan import Plan
@@ -576,7 +575,8 @@ def test_the_caller_s_random_state_stays_as_it_was() -> None:
 def test_the_data_set_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[TimedSteps] = []
     monkeypatch.setattr(
-        "critbatch.measure.speed.TimedSteps", lambda *args, **words: made.append(TimedSteps(*args, **words)) or made[0]
+        "critbatch.measure.step_time.TimedSteps",
+        lambda *args, **words: made.append(TimedSteps(*args, **words)) or made[0],
     )
     task = task_of()
     quick(task, [8])

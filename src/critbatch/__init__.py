@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from critbatch.law.csv_points import fit
     from critbatch.measure.critical_point import critical_point
     from critbatch.measure.curvature import curvature
+    from critbatch.measure.device_scaling import scale
+    from critbatch.measure.distribution_shift import shift
     from critbatch.measure.escape import escape
     from critbatch.measure.landscape import landscape
-    from critbatch.measure.noise import noise
-    from critbatch.measure.scale import scale
+    from critbatch.measure.noise_scale import noise
     from critbatch.measure.sharpness import sharpness
-    from critbatch.measure.shift import shift
-    from critbatch.measure.speed import speed
+    from critbatch.measure.step_time import speed
     from critbatch.optim.adascale import AdaScale
     from critbatch.optim.lamb import LAMB
     from critbatch.optim.lars import LARS
@@ -75,12 +75,12 @@ _PLACES = {
     "landscape": "measure.landscape:landscape",
     "lecture": "campaigns.lecture:lecture",
     "load_model": "training.checkpoint:load_model",
-    "noise": "measure.noise:noise",
+    "noise": "measure.noise_scale:noise",
     "report": "reporting:write_report",
-    "scale": "measure.scale:scale",
+    "scale": "measure.device_scaling:scale",
     "sharpness": "measure.sharpness:sharpness",
-    "shift": "measure.shift:shift",
-    "speed": "measure.speed:speed",
+    "shift": "measure.distribution_shift:shift",
+    "speed": "measure.step_time:speed",
     "sweep": "campaigns.sweep:sweep",
     "train": "training.trainer:train",
 }

@@ -9,11 +9,11 @@ import torch
 
 from critbatch.arguments import checked_call, output_folder
 from critbatch.campaigns.advice_campaign import EPOCHS, EVALUATION, AdviceCampaign
-from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.many_devices import on_devices
 from critbatch.campaigns.schedule import checked_plan
 from critbatch.errors import UserError
 from critbatch.law.objective import checked_objective
+from critbatch.measure.step_timer import Clock
 from critbatch.records.core import Advice, Objective, Setting, Target
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display

@@ -15,7 +15,7 @@ from critbatch.campaigns.question import usual_batch_sizes
 from critbatch.errors import UserError
 from critbatch.law.clock_check import merged, untimed
 from critbatch.law.step_time import step_seconds_at
-from critbatch.measure.speed import doublings, speed
+from critbatch.measure.step_time import doublings, speed
 from critbatch.records.core import Speed
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display

@@ -12,11 +12,11 @@ from torch import nn
 from critbatch.campaigns.kept import kept
 from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
+from critbatch.measure.distribution_shift import shift
 from critbatch.measure.escape import escape
 from critbatch.measure.landscape import landscape
-from critbatch.measure.noise import noise
+from critbatch.measure.noise_scale import noise
 from critbatch.measure.paths import paths
-from critbatch.measure.shift import shift
 from critbatch.recipes import plan_of, usual_rate
 from critbatch.records.claims import Paths
 from critbatch.records.core import Noise, Outcome, Run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from critbatch.law.objective import cheapest
-from critbatch.measure.scale import scale
+from critbatch.measure.device_scaling import scale
 from critbatch.records.core import Advice, Estimate
 from critbatch.tasks.task import Task
 

@@ -12,7 +12,6 @@ from typing import Literal
 import torch
 
 from critbatch.arguments import checked_call, output_folder
-from critbatch.campaigns.clock import Clock
 from critbatch.campaigns.conclusion import concluded
 from critbatch.campaigns.crew import Crew
 from critbatch.campaigns.lengths import lengths_of
@@ -24,6 +23,7 @@ from critbatch.campaigns.terms import Terms
 from critbatch.campaigns.work import tell, work
 from critbatch.errors import UserError
 from critbatch.law.clock_check import untimed
+from critbatch.measure.step_timer import Clock
 from critbatch.records.core import Machine, Setting, Speed, Target
 from critbatch.records.study import Question, Study
 from critbatch.runtime.device import as_device

@@ -34,7 +34,7 @@ def speed(
         critbatch speed my_task.py:task --batch-sizes 16..4096
     """
     from critbatch.cli.doing import Setting, show
-    from critbatch.measure.speed import speed as run
+    from critbatch.measure.step_time import speed as run
 
     setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json)
     with setting.display() as display:
@@ -87,7 +87,7 @@ def noise(
         critbatch noise my_task.py:task --batch-size 256 --learning-rate 0.1 --method examples
     """
     from critbatch.cli.doing import Setting, show
-    from critbatch.measure.noise import noise as run
+    from critbatch.measure.noise_scale import noise as run
     from critbatch.runtime.distributed import joined_processes
 
     setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True)

@@ -202,7 +202,7 @@ def shift(
     """
     from critbatch.cli.doing import show
     from critbatch.cli.found_runs import RunsSetting, known
-    from critbatch.measure.shift import shift as measure
+    from critbatch.measure.distribution_shift import shift as measure
     from critbatch.records.loss_surface import Mode
 
     setting = RunsSetting(runs, task=task, out=out, device=device, threads=threads, language=language, as_json=as_json)

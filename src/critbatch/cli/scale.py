@@ -107,7 +107,7 @@ def scale(
     """
     from critbatch.cli.doing import Setting, show
     from critbatch.cli.known_records import known_of, steps_of
-    from critbatch.measure.scale import scale as run
+    from critbatch.measure.device_scaling import scale as run
     from critbatch.runtime.distributed import joined_processes
 
     setting = Setting(task, out=out, device=device, threads=threads, language=language, as_json=as_json, processes=True)
@@ -116,8 +116,8 @@ def scale(
     steps = steps_of(setting, known, law=steps_law, record=steps_from)
     with joined_processes(setting.device) as shard, setting.display() as display:
         if shard.world_size > 1:
-            from critbatch.measure.communication import communication as measure
-            from critbatch.measure.joint_step import joint_step
+            from critbatch.measure.allreduce import communication as measure
+            from critbatch.measure.allreduce import joint_step
 
             display.update(stage=f"timing {shard.world_size} processes")
             communication = measure(device=setting.device, command=setting.command)

@@ -9,11 +9,9 @@ from torch import nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.density import spectral_density
-from critbatch.measure.inner_products import norm
-from critbatch.measure.lanczos import extremes
-from critbatch.measure.products import GaussNewtonProduct, HessianProduct
-from critbatch.measure.surface import CHUNK, Surface
+from critbatch.measure.empirical_risk import CHUNK, Surface
+from critbatch.measure.hessian import GaussNewtonProduct, HessianProduct, norm
+from critbatch.measure.spectrum import extremes, spectral_density
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.records.loss_surface import Curvature, Matrix, Mode, Solution
 from critbatch.runtime.device import as_device
@@ -52,7 +50,7 @@ def curvature(
     """How the mean loss bends at the model's weights.
 
     Each product with the Hessian goes over all the examples. Eigenvalues come with a residual bound
-    (`critbatch.measure.lanczos`), the trace with an interval (`critbatch.measure.trace`). The model stays as it is.
+    (`critbatch.measure.spectrum`), the trace with an interval (`critbatch.measure.trace`). The model stays as it is.
 
     Args:
         task: data and loss; a Task or its name.

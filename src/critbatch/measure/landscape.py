@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.recomputed import recompute_batch_norm
-from critbatch.measure.surface import CHUNK, Surface
+from critbatch.measure.empirical_risk import CHUNK, Surface, recompute_batch_norm
 from critbatch.records.loss_surface import Landscape, LandscapePoint, Solution
 from critbatch.runtime.device import as_device
 from critbatch.runtime.provenance import Stopwatch

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from critbatch.errors import UserError
-from critbatch.measure.inner_products import dot, norm, outside, random_direction
+from critbatch.measure.hessian import dot, norm, outside, random_direction
 from critbatch.records.core import Estimate
 
 Product = Callable[[Tensor], Tensor]

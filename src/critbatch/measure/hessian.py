@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,9 +12,101 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from critbatch.errors import UserError
-from critbatch.measure.differences import Differences
-from critbatch.measure.surface import Surface, needs_backward
+from critbatch.measure.empirical_risk import Surface, needs_backward
 from critbatch.tasks.data import Tree, leaves
+
+# Scalar products and lengths of vectors as long as the weights, right to five digits for any number of them.
+#
+# A CPU adds up float32 in a few lanes, one element after another: over tens of millions of weights a scalar product or
+# a norm is off by up to a per cent, more or less by the kind of CPU. Here sums are accumulated in float64, a piece at a
+# time, so that no copy of a whole vector is made. Projections need no such care: each is done twice, and the second
+# pass takes off what the first one left.
+
+# Elements that are converted at a time.
+PIECE = 1 << 20
+
+
+def dot(a: Tensor, b: Tensor) -> float:
+    """The scalar product of two vectors of shape (size,)."""
+    pieces = zip(torch.split(a, PIECE), torch.split(b, PIECE), strict=True)
+    return float(torch.stack([torch.dot(left.double(), right.double()) for left, right in pieces]).sum())
+
+
+def norm(vector: Tensor) -> float:
+    """The length of a vector of shape (size,)."""
+    return math.sqrt(dot(vector, vector))
+
+
+def unit(vector: Tensor) -> Tensor:
+    """The vector at length 1."""
+    return vector / norm(vector)
+
+
+def outside(basis: Tensor, vector: Tensor) -> Tensor:
+    """The vector's part outside of the span of orthonormal rows, shape (size,).
+
+    One pass would leave a part as large as rounding.
+
+    Args:
+        basis: shape (rows, size).
+        vector: shape (size,).
+    """
+    for _ in range(2):
+        vector = vector - (basis @ vector) @ basis
+    return vector
+
+
+def random_direction(like: Tensor, generator: torch.Generator) -> Tensor:
+    """A vector of standard normal numbers, of the type and on the device of `like`, and the same on any device."""
+    return torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
+
+
+# Hessian products by differences of gradients, for models that cannot be differentiated twice.
+
+# Steps along a unit vector, as multiples of 1 + the norm of the weights.
+LADDER = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
+
+
+class Differences:
+    """``H v = (g(w + h v) - g(w - h v)) / 2h``, with a step h that was chosen.
+
+    At the first product all steps of a ladder are tried. Where h is too large the next term of the series shows, where
+    it is too small rounding does: the step whose result agrees best with that of the next larger one is kept, and
+    `error` is their distance relative to the result.
+
+    Args:
+        surface: in float64, since in float32 rounding leaves no good step.
+    """
+
+    def __init__(self, surface: Surface) -> None:
+        self.surface = surface
+        self.step: float | None = None
+        self.error = float("nan")
+
+    def __call__(self, vector: Tensor) -> Tensor:
+        length = norm(vector)
+        if length == 0:
+            return torch.zeros_like(vector)
+        unit = (vector / length).to(self.surface.weights)
+        if self.step is None:
+            self._choose(unit)
+        assert self.step is not None
+        product: Tensor = self._at(unit, self.step) * length
+        return product.to(vector)
+
+    def _at(self, unit: Tensor, step: float) -> Tensor:
+        weights = self.surface.weights
+        _, ahead = self.surface.gradient(weights + step * unit)
+        _, behind = self.surface.gradient(weights - step * unit)
+        return (ahead - behind) / (2 * step)
+
+    def _choose(self, unit: Tensor) -> None:
+        scale = 1 + norm(self.surface.weights)
+        found = [(step * scale, self._at(unit, step * scale)) for step in LADDER]
+        gaps = [(norm(fine - coarse), step, norm(fine)) for (_, coarse), (step, fine) in pairwise(found)]
+        gap, self.step, size = min(gaps)
+        self.error = gap / size if size > 0 else gap
+
 
 KEEP_BYTES = 1 << 30
 

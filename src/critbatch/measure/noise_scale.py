@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.curvature_noise import BATCHES_IN_PAIR, curvature_noise
+from critbatch.gradient_noise.estimator import average, noise_scale
+from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.hessian import HessianProduct
 from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records.core import Noise, NoiseScale
+from critbatch.records.loss_surface import Mode
 from critbatch.runtime.device import as_device
 from critbatch.runtime.process import seeded
 from critbatch.runtime.progress import Progress
@@ -23,6 +27,68 @@ from critbatch.training.evaluation import Evaluation
 from critbatch.training.phase_cursor import NOISE_PIECES
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
+
+# The noise scale that counts each direction by its curvature.
+
+BATCHES_IN_PAIR = 4
+
+
+def curvature_noise(
+    task: Task,
+    model: nn.Module,
+    *,
+    batch_size: int = 32,
+    batches: int = 64,
+    examples: int | None = 1000,
+    mode: Mode = Mode.EVAL,
+    double: bool = False,
+    seed: int = 0,
+    device: torch.device | None = None,
+) -> NoiseScale:
+    """``B_noise = tr(H Sigma) / G^T H G`` at one point, with its interval.
+
+    ``E g_B^T H g_B = G^T H G + tr(H Sigma) (1/B - 1/N)`` holds at two batch sizes, as it does for the squared norm: the
+    same estimator takes it. Batches are joined in fours, whose mean needs no product of its own, so the work is one
+    gradient and one Hessian product a batch. McCandlish et al. 2018, arXiv:1812.06162, equation 2.8.
+
+    Args:
+        batch_size: of the small batches; they are drawn from the training set without replacement.
+        batches: how many; all of one fixed set of weights.
+        examples: that the Hessian is taken over; None for all.
+        mode: of batch norm.
+        double: compute in float64.
+        seed: of the batches.
+
+    Returns:
+        ``gradient_norm2`` is ``G^T H G`` and ``covariance_trace`` is ``tr(H Sigma)``. Where the curvature along the
+        gradient is not above 0, no batch size balances the two, and `reason` says so.
+
+    Raises:
+        UserError: if there are too few examples for the batches.
+    """
+    surface = Surface(task, model, mode=mode, double=double, device=device)
+    groups = batches // BATCHES_IN_PAIR
+    needed = groups * BATCHES_IN_PAIR * batch_size
+    if groups < 1 or needed > surface.examples:
+        raise UserError(
+            f"{batches} batches of {batch_size} are not possible with {surface.examples} examples: use at least "
+            f"{BATCHES_IN_PAIR} batches, and fewer or smaller ones where examples are short."
+        )
+    curved = Surface(task, model, examples=examples, mode=mode, double=double, device=device)
+    product = HessianProduct(curved)
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(surface.examples, generator=generator)[:needed].view(groups, BATCHES_IN_PAIR, batch_size)
+    scales = []
+    for group in order:
+        gradients = torch.stack([surface.gradient(indices=rows)[1] for rows in group])
+        curved_gradients = torch.stack([product(gradient) for gradient in gradients])
+        small = (gradients.double() * curved_gradients).sum(1).mean()
+        big = (gradients.double().mean(0) * curved_gradients.double().mean(0)).sum()
+        scales.append(
+            noise_scale(small, big, small=batch_size, big=BATCHES_IN_PAIR * batch_size, examples=surface.examples)
+        )
+    return average(scales)
+
 
 # Examples of one gradient where curvature is asked for.
 CURVATURE_BATCH = 32
@@ -65,7 +131,7 @@ def noise(
         every: measure at every n-th step.
         method: "micro_batches", or "examples": the small gradients are those of single examples, seen by
             `critbatch.per_example.GhostNorms`; less noise in the answer, for a part of a backward pass more.
-        curvature: at each point also ``tr(H Sigma) / G^T H G``, by `critbatch.measure.curvature_noise`.
+        curvature: at each point also ``tr(H Sigma) / G^T H G``, by `critbatch.measure.noise_scale`.
         budget: seconds of wall clock; what was measured by then is the record.
 
     Raises:

@@ -12,8 +12,7 @@ import torch
 
 from critbatch.errors import UserError
 from critbatch.law.clock_check import merged, untimed, with_check
-from critbatch.measure.rounds import ROUNDS, SpeedProgress
-from critbatch.measure.speed import doublings, speed
+from critbatch.measure.step_time import ROUNDS, SpeedProgress, doublings, speed
 from critbatch.records.core import Run, Speed
 from critbatch.records.io import save_record
 from critbatch.runtime.device import describe_machine

@@ -18,7 +18,7 @@ from critbatch.runtime.device import pick_device
 from critbatch.tasks.data import Data, GivenData, Tree, as_data, count, map_tree
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task, apply
-from critbatch.training.batch_norm import norms_in_training, pieces_of
+from critbatch.training.batch_norm import norms_in_training, pieces_of, taken_anew
 from critbatch.training.evaluation import sample
 
 CHUNK = 1000
@@ -263,3 +263,15 @@ def _data_of(task: Task, data: str | GivenData) -> Data:
     if data not in ("train", "validation"):
         raise UserError(f"data={data!r} is not known: use train, validation, or data of your own.")
     return task.train if data == "train" else task.validation
+
+
+# Batch norm's statistics at a place of the loss surface that training never stood at.
+
+
+def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> None:
+    """Set the running statistics of the surface's model to those of the examples, at the weights where it stands."""
+    if not surface.norms:
+        return
+    with taken_anew(surface.model, surface.norms):
+        for inputs, _ in surface.chunks(indices):
+            surface.outputs(inputs)
