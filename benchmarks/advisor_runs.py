@@ -20,12 +20,12 @@ from advisor_tasks import CPU, case_of, task_of
 from critbatch.campaigns import known_runs
 from critbatch.campaigns.advice_campaign import AdviceCampaign
 from critbatch.campaigns.race import FEWEST_STEPS
-from critbatch.campaigns.settings import planned
-from critbatch.campaigns.terms import Key
 from critbatch.law.model import Prior
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
+from critbatch.studies.run_key import Key
+from critbatch.studies.spec import planned
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
 from critbatch.training.state import NO_BUDGET, Budget

@@ -27,17 +27,16 @@ from typing import Any
 
 import torch
 
-from critbatch.campaigns.question import pose
-from critbatch.campaigns.search import choose
-from critbatch.campaigns.stock import BEAT, BRIEF, KEY, OWNER, Stock
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.sweep import terms_of
-from critbatch.campaigns.terms import Key, brief_of
-from critbatch.campaigns.trials import PIECE, new_trial, trial_states
 from critbatch.records.core import CurvePoint, Outcome, Run
 from critbatch.records.study import Question, Study
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import Stopwatch
+from critbatch.studies.run_key import Key, brief_of
+from critbatch.studies.search import choose
+from critbatch.studies.spec import pose
+from critbatch.studies.store import Store
+from critbatch.studies.sweep import terms_of
+from critbatch.studies.trial_table import BEAT, BRIEF, KEY, OWNER, PIECE, Stock, new_trial, trial_states
 from critbatch.tasks.registry import find_task
 from critbatch.training.evaluation import Evaluation
 

@@ -28,10 +28,10 @@ from typing import Any
 
 import torch
 
-from critbatch.campaigns.stored_studies import shelves, stored_studies
 from critbatch.records.core import Run
 from critbatch.records.study import Study
 from critbatch.runtime.device import describe_machine
+from critbatch.studies.stored import shelves, stored_studies
 from postgres_server import postgres
 from sweep_kill_shots import OF_JOURNAL, OF_SQL
 
@@ -75,7 +75,7 @@ class Sweep:
                 parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
             except (OSError, IndexError, ValueError):
                 continue
-            if parent == self.master.pid and b"critbatch.campaigns.worker" in words:
+            if parent == self.master.pid and b"critbatch.studies.worker" in words:
                 found.append(int(folder.name))
         return found
 

@@ -15,7 +15,12 @@ from tempfile import mkstemp
 # Importing torch takes seconds. A server does it once, and each process is a fork of it that has run nothing yet.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["torch.distributed", "critbatch.training", "critbatch.training.data_parallel", "critbatch.gradient_noise.monitor"]
+    [
+        "torch.distributed",
+        "critbatch.training.trainer",
+        "critbatch.training.data_parallel",
+        "critbatch.gradient_noise.monitor",
+    ]
 )
 
 

@@ -6,8 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from critbatch.campaigns.terms import Key
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
+from critbatch.studies.run_key import Key
 
 TARGET = Target(quantity=Quantity.VALIDATION_LOSS, value=0.5)
 

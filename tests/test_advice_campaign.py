@@ -15,12 +15,12 @@ from torch import nn
 from critbatch.campaigns.advice_campaign import AdviceCampaign
 from critbatch.campaigns.known_runs import ENDS, KnownRuns
 from critbatch.campaigns.many_devices import on_devices
-from critbatch.campaigns.store import Store
 from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
 from critbatch.reporting.text import summary
 from critbatch.runtime.progress import Display
+from critbatch.studies.store import Store
 from critbatch.tasks.task import Task, accuracy
 from critbatch.training.trainer import Training
 from simulated_world import World, affine, made

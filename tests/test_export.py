@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 import critbatch
-from critbatch.campaigns.rows import Source, curve_rows, run_rows
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.stored_studies import stored_studies
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.io import save_record
 from critbatch.records.study import Study
 from critbatch.reporting import write_report
+from critbatch.studies.export import Source, curve_rows, run_rows
+from critbatch.studies.store import Store
+from critbatch.studies.stored import stored_studies
+from critbatch.studies.sweep import sweep
 from stored_runs import run_of
 from test_store import KEY, TERMS
 from tiny import tiny_task
@@ -112,7 +112,7 @@ def test_json_lines_are_json_also_where_numbers_are_not_finite(folder):
 
 def test_parquet_has_the_types_of_the_values_and_the_rows_of_the_csv(folder, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("critbatch.campaigns.tables.ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("critbatch.studies.export.ROWS_AT_A_TIME", 7)
     found = parquet.read_table(critbatch.export(folder, out=folder / "here" / "runs.parquet"))
     assert found.num_rows == 16 and str(found.schema.field("diverged_at").type) == "int64"
     assert [str(value) for value in found["run"].to_pylist()] == [row["run"] for row in table(critbatch.export(folder))]

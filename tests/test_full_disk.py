@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from critbatch.campaigns.export import export
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.records.io import save_record
 from critbatch.reporting import write_report
+from critbatch.studies.export import export
+from critbatch.studies.sweep import sweep
 from critbatch.training.checkpoint import load_checkpoint, save_checkpoint
 from stored_runs import states_in
 from test_sweep import Watcher, numbers, unbroken  # noqa: F401

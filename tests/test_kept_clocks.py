@@ -15,12 +15,10 @@ from typer.testing import CliRunner
 
 import sample_records
 from critbatch.campaigns import lecture_clock, lecture_jobs
-from critbatch.campaigns.crew import SECONDS_TO_STOP, Crew
 from critbatch.campaigns.lecture import lecture
 from critbatch.campaigns.lecture_clock import clocks, needed_sizes, timed_sizes
 from critbatch.campaigns.lecture_jobs import Part, make_study
 from critbatch.campaigns.pool import Job, Pool
-from critbatch.campaigns.sweep import sweep
 from critbatch.cli.app import BEGAN
 from critbatch.cli.main import app
 from critbatch.cli.options import seconds_left
@@ -32,6 +30,8 @@ from critbatch.measure.step_timer import Clock
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display
+from critbatch.studies.supervisor import SECONDS_TO_STOP, Crew
+from critbatch.studies.sweep import sweep
 from critbatch.tasks.task import Task
 from critbatch.training.state import seconds_to_tell
 from tiny import tiny_task

@@ -18,7 +18,6 @@ import torch
 import critbatch
 from critbatch import arguments as limits
 from critbatch.arguments import LIMITS, LISTS, MOST_VALUES, check_counts, process_limit, thread_limit
-from critbatch.campaigns.crew import Crew
 from critbatch.campaigns.pool import Pool
 from critbatch.cli.main import app, main
 from critbatch.errors import UserError
@@ -28,6 +27,7 @@ from critbatch.recipes import plan_of
 from critbatch.recipes.plan import Phase
 from critbatch.runtime import device
 from critbatch.runtime.progress import Display
+from critbatch.studies.supervisor import Crew
 from critbatch.tasks.sampler import Source
 from tiny import tiny_task
 

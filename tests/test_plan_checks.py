@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.recipes import post_local_sgd, sgd, smith2017, swap2020
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Outcome
+from critbatch.studies.sweep import sweep
 from critbatch.tasks.task import Task
 from critbatch.training.plan_checks import refuse_misfits
 from critbatch.training.trainer import Training, train

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from critbatch.campaigns.forecast import best_of_each_size, forecast
-from critbatch.campaigns.terms import Brief, Key, brief_of
 from critbatch.runtime.progress import Display, Forecast, Lines, Live, Situation, display_on
+from critbatch.studies.forecast import best_of_each_size, forecast
+from critbatch.studies.run_key import Brief, Key, brief_of
 from stored_runs import TARGET, run_of
 
 

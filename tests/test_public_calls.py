@@ -16,13 +16,13 @@ from torch import nn
 
 import critbatch
 from critbatch.arguments import as_path, checked_call
-from critbatch.campaigns.looking import Watch
 from critbatch.cli import main
 from critbatch.cli import options as o
 from critbatch.cli.app import app
 from critbatch.errors import UserError
 from critbatch.recipes import RECIPES, plan_of
 from critbatch.records.loss_surface import Mode
+from critbatch.studies.watch import Watch
 from critbatch.training.trainer import Training
 from tiny import tiny_task
 

@@ -10,11 +10,11 @@ import pytest
 
 from critbatch.campaigns.known_runs import KnownRuns, Start
 from critbatch.campaigns.race import Race
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Key, Terms
 from critbatch.law.target_progress import part_of_the_way
 from critbatch.recipes import sgd
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
+from critbatch.studies.run_key import Key, Terms
+from critbatch.studies.store import Store
 from critbatch.training.trainer import Training
 from tiny import tiny_task
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import critbatch.training.trainer
-from critbatch.campaigns.sweep import sweep
 from critbatch.measure.noise_scale import noise
 from critbatch.recipes import RECIPES
 from critbatch.recipes.plan import Plan
@@ -27,6 +26,7 @@ from critbatch.records.core import Run
 from critbatch.records.study import Study
 from critbatch.runtime.process import RandomState, seeded, seeded_on_cpu
 from critbatch.runtime.progress import Display, Progress
+from critbatch.studies.sweep import sweep
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
 from critbatch.training.state import Budget

@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 
-from critbatch.campaigns.ray_cluster import connected
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
+from critbatch.studies.ray_backend import connected
+from critbatch.studies.sweep import sweep
 from stored_runs import states_in
 from test_sweep import numbers
 from test_sweep_workers import Meddler

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Brief, Key, Terms, score
-from critbatch.campaigns.trials import PIECE
 from critbatch.errors import UserError
 from critbatch.records.core import Crossing, Outcome, Run
+from critbatch.studies.run_key import Brief, Key, Terms, score
+from critbatch.studies.store import Store
+from critbatch.studies.trial_table import PIECE
 from stored_runs import TARGET, point, run_of, states_in
 
 TERMS = Terms(
@@ -121,7 +121,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_store import KEY, TERMS
-from critbatch.campaigns.store import Store
+from critbatch.studies.store import Store
 
 def make(checkpoint):
     checkpoint.parent.mkdir()
@@ -146,7 +146,7 @@ def test_what_a_killed_process_left_is_finished_by_the_next_one_and_is_there_onc
 HOLDER = """
 import sys
 from pathlib import Path
-from critbatch.campaigns.lock import FolderLock
+from critbatch.studies.liveness import FolderLock
 lock = FolderLock(Path(sys.argv[1]), alone=sys.argv[2] == 'alone')
 print("held", flush=True)
 sys.stdin.read()

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.campaigns import presence
-from critbatch.campaigns.journal import open_journal
-from critbatch.campaigns.presence import Presence, new_name
-from critbatch.campaigns.store import Store
 from critbatch.records.core import Run
+from critbatch.studies import liveness as presence
+from critbatch.studies.database import open_journal
+from critbatch.studies.liveness import Presence, new_name
+from critbatch.studies.store import Store
 from stored_runs import run_of
 from test_store import KEY, TERMS
 
@@ -26,7 +26,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_store import KEY, TERMS
-from critbatch.campaigns.store import Store
+from critbatch.studies.store import Store
 
 store = Store.open(Path(sys.argv[1]), TERMS, url=sys.argv[3] or None)
 claim = store.claim(lambda stock: [KEY])
@@ -104,7 +104,7 @@ def test_a_process_of_another_machine_is_dead_when_its_beat_stands_still_for_a_m
 
 
 def test_the_beats_of_a_run_reach_the_other_machines(tmp_path, monkeypatch):
-    monkeypatch.setattr("critbatch.campaigns.heart.SECONDS_BETWEEN_BEATS", 0.01)
+    monkeypatch.setattr("critbatch.studies.liveness.SECONDS_BETWEEN_BEATS", 0.01)
 
     def slow(checkpoint: Path) -> Run:
         with Store.open(tmp_path, TERMS) as other:
@@ -120,7 +120,7 @@ def test_a_name_is_alive_as_long_as_its_process(tmp_path):
     child = f"""
 import sys
 from pathlib import Path
-from critbatch.campaigns.presence import Presence
+from critbatch.studies.liveness import Presence
 presence = Presence(Path({str(tmp_path)!r}), {(name := new_name())!r})
 print("there", flush=True)
 sys.stdin.read()
@@ -142,7 +142,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from stored_runs import run_of
 from test_store import KEY, TERMS
-from critbatch.campaigns.store import Store
+from critbatch.studies.store import Store
 
 keys = [replace(KEY, seed=seed) for seed in range(20)]
 with Store.open(Path(sys.argv[1]), TERMS, url=sys.argv[3] or None) as store:

@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.campaigns.question import pose, usual_batch_sizes
-from critbatch.campaigns.search import given
-from critbatch.campaigns.sweep import sweep
-from critbatch.campaigns.widening import MOST_RUNGS, rate_of
 from critbatch.errors import UserError
 from critbatch.recipes import RECIPES, usual_rate
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
 from critbatch.runtime.progress import Display, display_on
+from critbatch.studies.search import MOST_RUNGS, given, rate_of
+from critbatch.studies.spec import pose, usual_batch_sizes
+from critbatch.studies.sweep import sweep
 from stored_runs import states_in
 from tiny import tiny_task
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from critbatch.campaigns import worker_process
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
 from critbatch.runtime.progress import Display
+from critbatch.studies import supervisor as worker_process
+from critbatch.studies.sweep import sweep
 from stored_runs import states_in
 from test_sweep import numbers
 from tiny import tiny_task
@@ -52,7 +52,7 @@ def workers_of(master: int) -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError, ValueError):
             continue
-        if parent == master and b"critbatch.campaigns.worker" in words:
+        if parent == master and b"critbatch.studies.worker" in words:
             found.append(int(folder.name))
     return found
 

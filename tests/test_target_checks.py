@@ -16,9 +16,9 @@ from torch import Tensor, nn
 import tiny
 from critbatch.campaigns.advise import advise
 from critbatch.campaigns.lecture import lecture
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Quantity, Target
+from critbatch.studies.sweep import sweep
 from critbatch.tasks.task import Task, accuracy
 from critbatch.training.evaluation import Evaluation, check_target_on_data
 from critbatch.training.trainer import train

@@ -19,10 +19,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from critbatch.campaigns.held import is_held
-from critbatch.campaigns.looking import Watch
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Key
 from critbatch.cli.main import main
 from critbatch.records.core import Outcome
 from critbatch.records.monitor import Look
@@ -31,6 +27,10 @@ from critbatch.reporting.plain_table import width as columns_of
 from critbatch.reporting.terminal_plot import BRAILLE, Line, plotted
 from critbatch.reporting.voice import Voice
 from critbatch.reporting.watching import view
+from critbatch.studies.liveness import is_held
+from critbatch.studies.run_key import Key
+from critbatch.studies.store import Store
+from critbatch.studies.watch import Watch
 from sample_records import speed
 from stored_runs import TARGET, run_of
 from test_cli import TASK_FILE
@@ -158,7 +158,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from test_store import TERMS
-from critbatch.campaigns.store import Store
+from critbatch.studies.store import Store
 Store.open(Path(sys.argv[1]), TERMS, alone=True).close()
 """
 

@@ -8,17 +8,14 @@ from functools import partial
 
 import pytest
 
-from critbatch.campaigns.halving import hopeless
-from critbatch.campaigns.lengths import epochs_of_steps, lengths_of
-from critbatch.campaigns.question import pose
-from critbatch.campaigns.search import choose
-from critbatch.campaigns.settings import planned
-from critbatch.campaigns.stock import Stock
-from critbatch.campaigns.terms import Brief, Key
-from critbatch.campaigns.widening import rate_of
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Quantity, Target
 from critbatch.records.study import Question
+from critbatch.studies.early_stopping import hopeless
+from critbatch.studies.run_key import Brief, Key
+from critbatch.studies.search import choose, rate_of
+from critbatch.studies.spec import epochs_of_steps, lengths_of, planned, pose
+from critbatch.studies.trial_table import Stock
 from tiny import tiny_task
 
 TASK = tiny_task()

@@ -15,9 +15,7 @@ from critbatch.version import __version__
 
 if TYPE_CHECKING:
     from critbatch.campaigns.advise import advise
-    from critbatch.campaigns.export import export
     from critbatch.campaigns.lecture import lecture
-    from critbatch.campaigns.sweep import sweep
     from critbatch.errors import UserError
     from critbatch.gradient_noise.monitor import Monitor
     from critbatch.law.csv_points import fit
@@ -36,6 +34,8 @@ if TYPE_CHECKING:
     from critbatch.optim.lr_schedule import EpochScheduler
     from critbatch.records.core import Objective, Quantity, Target
     from critbatch.reporting import write_report as report
+    from critbatch.studies.export import export
+    from critbatch.studies.sweep import sweep
     from critbatch.tasks.augmentation import Augmentation, flips_and_crops
     from critbatch.tasks.data import Examples
     from critbatch.tasks.registry import find_task
@@ -69,7 +69,7 @@ _PLACES = {
     "curvature": "measure.curvature:curvature",
     "escape": "measure.escape:escape",
     "fit": "law.csv_points:fit",
-    "export": "campaigns.export:export",
+    "export": "studies.export:export",
     "find_task": "tasks.registry:find_task",
     "flips_and_crops": "tasks.augmentation:flips_and_crops",
     "landscape": "measure.landscape:landscape",
@@ -81,7 +81,7 @@ _PLACES = {
     "sharpness": "measure.sharpness:sharpness",
     "shift": "measure.distribution_shift:shift",
     "speed": "measure.step_time:speed",
-    "sweep": "campaigns.sweep:sweep",
+    "sweep": "studies.sweep:sweep",
     "train": "training.trainer:train",
 }
 _ROOMS = ("recipes", "records")

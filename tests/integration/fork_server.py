@@ -67,12 +67,6 @@ def serve() -> None:
     import rich.live  # noqa: F401
     import scipy.optimize  # noqa: F401
 
-    import critbatch.campaigns.advise
-    import critbatch.campaigns.lecture
-    import critbatch.campaigns.sweep
-    import critbatch.cli.doing
-    import critbatch.cli.main  # noqa: F401
-
     answers = sys.stdout
     for line in sys.stdin:
         order = json.loads(line)

@@ -25,8 +25,8 @@ from typing import Any
 
 import pytest
 
-from critbatch.campaigns.stored_studies import shelves, stored_studies
 from critbatch.records.core import Advice
+from critbatch.studies.stored import shelves, stored_studies
 from stored_runs import states_in
 from test_full_disk import Disk, disk  # noqa: F401
 from test_sweep import numbers

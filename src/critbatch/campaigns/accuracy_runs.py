@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Protocol
 
 from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.lengths import epochs_of_steps
 from critbatch.campaigns.rate_search import Found
 from critbatch.law.noninferiority import compared
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
+from critbatch.studies.spec import epochs_of_steps
 from critbatch.tasks.task import Task
 
 SEEDS = (3, 5)  # pairs of runs, and as many where those do not tell

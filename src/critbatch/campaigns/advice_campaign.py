@@ -17,14 +17,14 @@ from critbatch.campaigns.planned_search import PlannedSearch
 from critbatch.campaigns.race import Race
 from critbatch.campaigns.rate_search import Compare, Found, RateSearch, TimeAgain
 from critbatch.campaigns.schedule import checked_plan, decays, least_epochs, without_decay
-from critbatch.campaigns.settings import planned
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Key, Terms
 from critbatch.law.objective import checked_objective
 from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
 from critbatch.runtime.device import pick_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
+from critbatch.studies.run_key import Key, Terms
+from critbatch.studies.spec import planned
+from critbatch.studies.store import Store
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
 from critbatch.training.trainer import Training

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Key
 from critbatch.law.target_progress import judged
 from critbatch.records.core import AdviceCost, Outcome, Run, Setting, Target
+from critbatch.studies.run_key import Key
+from critbatch.studies.store import Store
 from critbatch.training.checkpoint import fault_of, remove_checkpoint, save_checkpoint, state_of
 from critbatch.training.trainer import Training
 

@@ -13,12 +13,12 @@ from critbatch.campaigns.lecture_campaign import LectureCampaign
 from critbatch.campaigns.lecture_jobs import EVALUATION
 from critbatch.campaigns.lecture_networks import refuse_unknown
 from critbatch.campaigns.lecture_size import LARGE_SET_SECONDS, SMALL_SET_SECONDS, two_sizes
-from critbatch.campaigns.lock import FolderLock
-from critbatch.campaigns.question import LARGE_SET
 from critbatch.errors import UserError
 from critbatch.records.claims import ClaimName, Lecture
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
+from critbatch.studies.liveness import FolderLock
+from critbatch.studies.spec import LARGE_SET
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import check_target_on_data

@@ -19,7 +19,6 @@ from critbatch.campaigns.lecture_size import Sizes, sizes_for
 from critbatch.campaigns.lecture_studies import study_of_orders, study_of_sizes
 from critbatch.campaigns.lecture_told import told
 from critbatch.campaigns.pool import Job, Pool
-from critbatch.campaigns.question import LARGE_SET
 from critbatch.errors import UserError
 from critbatch.predict.claims import NOT_ASKED
 from critbatch.records.claims import ClaimName, Lecture
@@ -29,6 +28,7 @@ from critbatch.records.study import Study
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
+from critbatch.studies.spec import LARGE_SET
 from critbatch.tasks.task import Task
 from critbatch.training.state import seconds_to_tell
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 
 from critbatch.campaigns.kept import kept
-from critbatch.campaigns.question import usual_batch_sizes
 from critbatch.errors import UserError
 from critbatch.law.clock_check import merged, untimed
 from critbatch.law.step_time import step_seconds_at
@@ -19,6 +18,7 @@ from critbatch.measure.step_time import doublings, speed
 from critbatch.records.core import Speed
 from critbatch.runtime.device import use_threads
 from critbatch.runtime.progress import Display
+from critbatch.studies.spec import usual_batch_sizes
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import has_batch_norm
 

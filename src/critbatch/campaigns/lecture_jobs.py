@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from critbatch.campaigns.kept import kept
-from critbatch.campaigns.sweep import sweep
 from critbatch.errors import UserError
 from critbatch.measure.distribution_shift import shift
 from critbatch.measure.escape import escape
@@ -24,6 +23,7 @@ from critbatch.records.io import file_stem, save_record
 from critbatch.records.loss_surface import Box, Escape, Landscape, Shift
 from critbatch.records.study import Study
 from critbatch.runtime.device import pick_device
+from critbatch.studies.sweep import sweep
 from critbatch.tasks.data import Examples
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.task import Task

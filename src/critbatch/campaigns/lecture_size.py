@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from critbatch.campaigns.question import LARGE_SET, usual_batch_sizes
 from critbatch.errors import UserError
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Speed
+from critbatch.studies.spec import LARGE_SET, usual_batch_sizes
 
 # Seconds of wall clock for all, where no budget is given.
 SMALL_SET_SECONDS, LARGE_SET_SECONDS = 240.0, 2100.0

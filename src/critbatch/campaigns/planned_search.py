@@ -13,13 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.lengths import epochs_of_steps
 from critbatch.campaigns.rate_search import Found
 from critbatch.law.objective import allowed, best_size, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.schedule_length import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
+from critbatch.studies.spec import epochs_of_steps
 from critbatch.tasks.task import Task
 
 FACTORS = (0.5, 1.0, 2.0)  # of the recommended rate

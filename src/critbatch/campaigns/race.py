@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 
 from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.terms import Key
 from critbatch.law.acquisition import PATIENCE
 from critbatch.law.objective import two_digits
 from critbatch.law.posterior import Posterior
 from critbatch.law.target_progress import part_of_the_way, seen_until
 from critbatch.records.core import Outcome, Quantity, Run, Target
+from critbatch.studies.run_key import Key
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
 

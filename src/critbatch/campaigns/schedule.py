@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from critbatch.campaigns.settings import OF_PLANS, planned
 from critbatch.errors import UserError
 from critbatch.recipes import options_of
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Setting
+from critbatch.studies.spec import OF_PLANS, planned
 
 GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is asked for", "epochs": "follows"}
 # Beyond the warm-up, so much below the peak: a schedule that decays.

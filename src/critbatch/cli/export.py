@@ -30,6 +30,6 @@ def export(
         critbatch export critbatch-out/digits-mlp --curves --format parquet
         critbatch export postgresql+psycopg://user@host/name --out runs.jsonl
     """
-    from critbatch.campaigns.export import export as run
+    from critbatch.studies.export import export as run
 
     typer.echo(run(study, out=out, format=format, curves=curves))

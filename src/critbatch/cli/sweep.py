@@ -84,10 +84,10 @@ def sweep(
         critbatch sweep my_task.py:task --storage postgresql+psycopg://user@host/name    # on each machine
         critbatch sweep my_task.py:task --ray auto --workers 8 --gpus-per-worker 0.5
     """
-    from critbatch.campaigns.sweep import sweep as run
     from critbatch.cli.doing import Setting, show
     from critbatch.recipes import settings_from
     from critbatch.runtime.device import use_threads
+    from critbatch.studies.sweep import sweep as run
 
     setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
     if (workers > 1 or ray is not None) and threads is None:

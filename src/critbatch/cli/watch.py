@@ -40,9 +40,9 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from critbatch.campaigns.looking import Watch
     from critbatch.reporting.voice import Voice
     from critbatch.reporting.watching import farewell, view
+    from critbatch.studies.watch import Watch
 
     voice, console = Voice(language), Console()
     try:

@@ -60,7 +60,7 @@ def _stored_records(place: str | Path) -> tuple[list[Record], Path]:
 
     What a folder's store holds is younger than its study's file, where a sweep is half done.
     """
-    from critbatch.campaigns.stored_studies import is_url, store_of, stored_studies
+    from critbatch.studies.stored import is_url, store_of, stored_studies
 
     url = is_url(place)
     source = str(place) if url else as_path(place)

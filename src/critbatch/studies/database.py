@@ -2,22 +2,135 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import sqlite3
+import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from critbatch.campaigns.exclusive import Exclusive, by_file, by_server
-from critbatch.campaigns.journal import open_journal
 from critbatch.errors import UserError
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+
+
+# Sections of code that one process at a time is in, on all machines that share a database.
+#
+# The lock is the system's or the database server's, so that a killed process does not hold it.
+
+Exclusive = Callable[[], AbstractContextManager[None]]
+
+NAME = "critbatch"
+LOCK_TIMEOUT_SECONDS = 600
+_NUMBER = int.from_bytes(hashlib.sha256(NAME.encode()).digest()[:7], "big")
+
+# POSIX locks are those of a process: threads of one are kept apart by this.
+_threads: dict[Path, threading.Lock] = {}
+
+
+def by_file(path: Path) -> Exclusive:
+    """Sections kept apart by a lock on the file `path`, which is made if it is not there."""
+    held = _threads.setdefault(path.resolve(), threading.Lock())
+
+    @contextmanager
+    def section() -> Iterator[None]:
+        with held, path.open("ab") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            yield
+
+    return section
+
+
+def by_server(url: str) -> Exclusive | None:
+    """Sections kept apart by an advisory lock of a PostgreSQL, MySQL or MariaDB server; None for any other.
+
+    The server gives the lock back when the connection ends.
+    """
+    from sqlalchemy import NullPool, create_engine, text
+    from sqlalchemy.engine import make_url
+
+    words: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "postgresql": ("SELECT pg_advisory_lock(:n)", "SELECT pg_advisory_unlock(:n)", {"n": _NUMBER}),
+        "mysql": (f"SELECT GET_LOCK(:n, {LOCK_TIMEOUT_SECONDS})", "SELECT RELEASE_LOCK(:n)", {"n": NAME}),
+    }
+    words["mariadb"] = words["mysql"]
+    kind = make_url(url).get_backend_name()
+    if kind not in words:
+        return None
+    take, give_back, values = words[kind]
+    engine = create_engine(url, poolclass=NullPool)
+
+    @contextmanager
+    def section() -> Iterator[None]:
+        with engine.connect() as connection:
+            connection.execute(text(take), values)
+            try:
+                yield
+            finally:
+                connection.execute(text(give_back), values)
+
+    return section
+
+
+# A log file on a disk that machines share, as Optuna keeps it, made safe against processes killed while they write.
+
+BLOCK = 1 << 16
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """The journal at `path`, made if there is none."""
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    class Lock(JournalFileOpenLock):
+        """The system's lock, which ends with the process; what a killed one wrote of a line is taken off first."""
+
+        def __init__(self) -> None:
+            super().__init__(str(path))
+            self.file: BinaryIO | None = None
+
+        def acquire(self) -> bool:
+            file = path.open("rb+")
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            whole = length_of_whole_lines(file)
+            if whole < file.seek(0, os.SEEK_END):
+                file.truncate(whole)
+            self.file = file
+            return True
+
+        def release(self) -> None:
+            if self.file is not None:
+                self.file.close()
+                self.file = None
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=Lock()))
+
+
+def length_of_whole_lines(file: BinaryIO) -> int:
+    """Bytes up to and with the last line feed.
+
+    >>> import io
+    >>> length_of_whole_lines(io.BytesIO(b"one\\ntwo\\nthr"))
+    8
+    """
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - BLOCK)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
 
 # A reader such as optuna-dashboard may hold the file for a moment.
 BUSY_TIMEOUT_SECONDS = 60.0

@@ -12,15 +12,6 @@ from typing import Literal
 import torch
 
 from critbatch.arguments import checked_call, output_folder
-from critbatch.campaigns.conclusion import concluded
-from critbatch.campaigns.crew import Crew
-from critbatch.campaigns.lengths import lengths_of
-from critbatch.campaigns.order import Order
-from critbatch.campaigns.question import pose
-from critbatch.campaigns.shelf import MACHINE
-from critbatch.campaigns.store import Store
-from critbatch.campaigns.terms import Terms
-from critbatch.campaigns.work import tell, work
 from critbatch.errors import UserError
 from critbatch.law.clock_check import untimed
 from critbatch.measure.step_timer import Clock
@@ -29,6 +20,12 @@ from critbatch.records.study import Question, Study
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
+from critbatch.studies.run_key import Terms
+from critbatch.studies.spec import lengths_of, pose
+from critbatch.studies.store import MACHINE, Store
+from critbatch.studies.stored import concluded
+from critbatch.studies.supervisor import Crew
+from critbatch.studies.worker import Order, tell, work
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation, check_target_on_data
@@ -83,7 +80,7 @@ def sweep(
         batch_sizes: None for steps of a factor 4, from 4 (from 16, above 10,000 examples) to the whole data set,
             as far as the recipe fits the data.
         learning_rates: at every batch size; None searches for the best at each. With a search by widening, both.
-        search: "widening" (`critbatch.campaigns.widening`), or a sampler of Optuna's: "tpe", "gp", "cmaes", "qmc",
+        search: "widening" (`critbatch.studies.search`), or a sampler of Optuna's: "tpe", "gp", "cmaes", "qmc",
             "random".
         trials: settings that a sampler tries at each batch size.
         seeds: of the weights and of the order of the examples.
@@ -92,7 +89,7 @@ def sweep(
             batch sizes other numbers of epochs. Seconds are those of training alone on this machine.
         target: "task" for the task's own, None for none.
         stops_at_target: a run ends there; else it goes on to its end, and can be judged by any target.
-        stops_early: runs that are far behind others of their batch size are ended: `critbatch.campaigns.halving`.
+        stops_early: runs that are far behind others of their batch size are ended: `critbatch.studies.early_stopping`.
         fixed: options of the recipe (`critbatch.recipes.options_of`) or of plans, such as `ghost_batch`, for all runs.
         varied: options with several values each, all of which are tried.
         workers: processes that make runs. More than one use one thread each unless `threads` says otherwise.
@@ -270,6 +267,6 @@ def _crew_of(
 
     if ray is None:
         return Crew(order, workers, store, pause_at=deadline, tell=now)
-    from critbatch.campaigns.ray_crew import RayCrew
+    from critbatch.studies.ray_backend import RayCrew
 
     return RayCrew(order, workers, store, pause_at=deadline, tell=now, address=ray, gpus=gpus)

@@ -14,21 +14,164 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from critbatch.campaigns.changed_task import refuse_other_tasks
-from critbatch.campaigns.database import Database, explained, open_database, quiet
-from critbatch.campaigns.heart import Heart
-from critbatch.campaigns.lock import FolderLock
-from critbatch.campaigns.presence import Presence
-from critbatch.campaigns.shelf import STUDY, Shelf
-from critbatch.campaigns.stock import BEAT, BRIEF, KEY, OWNER, Row, Stock
-from critbatch.campaigns.terms import Key, Terms, brief_of
-from critbatch.campaigns.trials import new_trial, study_of, trial_states, write_record
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
+from critbatch.studies.database import Database, explained, open_database, quiet
+from critbatch.studies.liveness import FolderLock, Heart, Presence
+from critbatch.studies.run_key import Key, Terms, brief_of
+from critbatch.studies.trial_table import (
+    BEAT,
+    BRIEF,
+    KEY,
+    OWNER,
+    TERMS,
+    Row,
+    Rows,
+    Stock,
+    new_trial,
+    read_records,
+    study_of,
+    trial_states,
+    write_record,
+)
 from critbatch.training.checkpoint import remove_checkpoint
+
+# Refuses runs of another task, or of the task as it was before it changed, and says what has changed.
+
+
+def refuse_other_tasks(storage: Any, terms: Terms, where: str, *, shared: bool) -> None:
+    """Raise a UserError for runs of the task as it was before it changed; and in a folder, which is one task's, for
+    those of another.
+
+    Args:
+        storage: of Optuna.
+        shared: the database may hold other tasks too.
+    """
+    for study in storage.get_all_studies():
+        if TERMS not in study.user_attrs:
+            continue
+        theirs = Terms.from_json(study.user_attrs[TERMS])
+        if theirs.task == terms.task and theirs.fingerprint != terms.fingerprint:
+            raise UserError(
+                f"The runs in {where} are of the task {terms.task!r} as it was before {_what_changed(theirs, terms)} "
+                f"changed (fingerprint {theirs.fingerprint} there, {terms.fingerprint} now): give another --out, or "
+                "the task as it was."
+            )
+        if theirs.task != terms.task and not shared:
+            raise UserError(
+                f"The runs in {where} are of the task {theirs.task!r}, not of {terms.task!r}: give another --out."
+            )
+
+
+def _what_changed(theirs: Terms, ours: Terms) -> str:
+    names = [name for name, part in ours.parts.items() if theirs.parts.get(name) != part]
+    if not theirs.parts or not names:
+        return "its model, data, loss or metric"
+    return "its " + " and its ".join(names)
+
+
+# The runs of the same terms as they lie in a database, to read: also for who does not work on them.
+
+# Attributes of the Optuna study.
+STUDY, MACHINE = "study", "machine"
+
+
+class Shelf:
+    """The runs of one Optuna study.
+
+    Args:
+        study: its number in the database.
+        terms: what its runs share.
+    """
+
+    def __init__(self, database: Database, study: int, terms: Terms) -> None:
+        self._database, self._study, self.terms = database, study, terms
+        self._rows = Rows(database.storage, study)
+        self._records: dict[Key, Run] = {}
+        self.judge = terms.judged_by or terms.target
+
+    @property
+    def where(self) -> str:
+        """How sentences call the database."""
+        return self._database.where
+
+    def look(self) -> Stock:
+        """What there is by now."""
+        with explained(self.where):
+            rows = self._rows.look()
+        self._judge_again([row for row in rows.values() if row.brief is not None and row.brief.judged_by != self.judge])
+        stock = Stock()
+        for row in rows.values():
+            if row.brief is not None:
+                stock.finished.setdefault(row.key, row.brief)
+            elif self._is_being_made(row):
+                stock.running.add(row.key)
+            else:
+                stock.broken.add(row.key)
+        return stock
+
+    def find(self, key: Key) -> Run | None:
+        """The run of this key, or None if it has not been made to its end."""
+        if key not in self._records:
+            row = self._rows.of_key.get(key)
+            row = row if row is not None and row.brief is not None else self._look_for(key)
+            if row is None or row.brief is None:
+                return None
+            self._read([row])
+        return self._records[key]
+
+    def find_all(self, keys: Iterable[Key]) -> list[Run]:
+        """Those of these runs that have been made to their end, as `look` saw it last."""
+        rows = [row for key in keys if (row := self._rows.of_key.get(key)) is not None and row.brief is not None]
+        self._read([row for row in rows if row.key not in self._records])
+        return [self._records[row.key] for row in rows]
+
+    def runs(self) -> tuple[Run, ...]:
+        """All the runs, in the order in which they were begun."""
+        with explained(self.where):
+            keys = [row.key for row in self._rows.look().values()]
+        return tuple(self.find_all(keys))
+
+    def keyed_runs(self) -> list[tuple[Key, Run]]:
+        """As `runs`, each with what it is called by."""
+        runs = self.runs()
+        keys = [row.key for row in self._rows.known.values() if row.brief is not None]
+        return list(zip(keys, runs, strict=True))
+
+    def told(self) -> Study | None:
+        """The study that the last sweep over these runs was to make, without its runs; None if there was no sweep."""
+        text = self.agreed(STUDY)
+        return None if text is None else Study.from_json(text)
+
+    def agreed(self, name: str) -> str | None:
+        """What all that share the runs go by, where it has been said."""
+        with explained(self.where):
+            found: str | None = self._database.storage.get_study_user_attrs(self._study).get(name)
+        return found
+
+    def _is_being_made(self, row: Row) -> bool:
+        return row.state == "RUNNING"
+
+    def _judge_again(self, rows: list[Row]) -> None:
+        """Runs that were judged by another target than is asked for now have all that is needed in their curves."""
+        self._read([row for row in rows if row.key not in self._records])
+        for row in rows:
+            assert row.brief is not None
+            row.brief = brief_of(self._records[row.key], target=self.judge, pieces=row.brief.pieces)
+
+    def _look_for(self, key: Key) -> Row | None:
+        with explained(self.where):
+            self._rows.look()
+        return self._rows.of_key.get(key)
+
+    def _read(self, rows: list[Row]) -> None:
+        if rows:
+            with explained(self.where):
+                self._records.update(read_records(self._database.storage, rows))
+
 
 FILE = "store.sqlite"
 

@@ -4,15 +4,103 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
+from typing import Any
 
-from critbatch.campaigns.settings import check_options, planned
 from critbatch.errors import UserError
-from critbatch.recipes import find_recipe
-from critbatch.records.core import Setting, Target
+from critbatch.law.step_time import step_seconds_at
+from critbatch.recipes import find_recipe, options_of, plan_of
+from critbatch.recipes.plan import Plan
+from critbatch.records.core import Setting, Speed, Target
 from critbatch.records.study import Question, Search
+from critbatch.tasks.sampler import Order
 from critbatch.tasks.task import Task
 from critbatch.training.plan_checks import refuse_misfits
+
+# How long a run is: so many epochs, steps, or seconds by a clock that all runs of a study share.
+
+
+def lengths_of(question: Question, examples: int, speed: Speed | None) -> dict[int, float]:
+    """Epochs of a run at each batch size: the longest of the question's epochs, steps and seconds.
+
+    Seconds become steps by the time that a step takes alone on the machine, measured once, so that a run is as long
+    whoever makes it, and however often it is broken off.
+
+    Args:
+        examples: in the training set.
+        speed: needed where the question has seconds.
+    """
+    lengths = {}
+    for size in question.batch_sizes:
+        epochs = [question.epochs] if question.epochs is not None else []
+        if question.steps is not None:
+            epochs.append(epochs_of_steps(question.steps, size, examples))
+        if question.seconds is not None:
+            assert speed is not None
+            steps = max(1, round(question.seconds / step_seconds_at(speed, size).value))
+            epochs.append(epochs_of_steps(steps, size, examples))
+        lengths[size] = max(epochs)
+    return lengths
+
+
+def epochs_of_steps(steps: int, batch_size: int, examples: int) -> float:
+    """Epochs that end within the last of so many steps, where the last batch of an epoch may be a short one.
+
+    >>> epochs_of_steps(4, 40, 100), epochs_of_steps(3, 100, 100)
+    (1.2, 2.5)
+    """
+    per_epoch = math.ceil(examples / batch_size)
+    whole, rest = divmod(steps - 1, per_epoch)
+    last = min(batch_size, examples - rest * batch_size)
+    return whole + (rest * batch_size + last / 2) / examples
+
+
+# Hyper-parameters of a run beside batch size and learning rate: options of its recipe, and of any plan.
+
+# Of any plan, whatever its recipe.
+OF_PLANS = ("micro_batch_size", "order", "drop_last", "zero_gamma", "ghost_batch", "sam_rho", "norm_statistics")
+OF_THE_STUDY = {"batch_size": "batch sizes", "learning_rate": "learning rates", "epochs": "epochs"}
+
+
+def planned(
+    recipe: str, *, batch_size: int, learning_rate: float, epochs: float, options: Mapping[str, Setting]
+) -> Plan:
+    """The plan of a run with options of its recipe and of plans.
+
+    Raises:
+        UserError: if there is no such option, or its value is not possible.
+    """
+    of_plans = {name: value for name, value in options.items() if name in OF_PLANS}
+    own = {name: value for name, value in options.items() if name not in OF_PLANS}
+    plan = plan_of(recipe, batch_size=batch_size, learning_rate=learning_rate, epochs=epochs, **own)
+    return replace(plan, **_of_their_types(of_plans))
+
+
+def _of_their_types(options: Mapping[str, Setting]) -> dict[str, Any]:
+    if (order := options.get("order")) is None:
+        return dict(options)
+    if order not in list(Order):
+        raise UserError(f"order={order!r} is not known: use {', '.join(Order)}.")
+    return {**options, "order": Order(str(order))}
+
+
+def check_options(
+    recipe: str, examples: int, *, fixed: Mapping[str, Setting], varied: Mapping[str, Sequence[Setting]]
+) -> None:
+    """Refuse options that a recipe does not have, or values that are not possible, before any run is made."""
+    known = [name for name in options_of(recipe) if name not in OF_THE_STUDY]
+    for name in (*fixed, *varied):
+        if name in OF_THE_STUDY:
+            raise UserError(f"{name} is not an option here: give it as the study's {OF_THE_STUDY[name]}.")
+        if name not in (*known, *OF_PLANS):
+            raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join((*known, *OF_PLANS))}.")
+    size = min(examples, 64)
+    for name, values in varied.items():
+        for value in values:
+            planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options={**fixed, name: value})
+    planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=fixed)
+
 
 EPOCHS = 20.0
 TRIALS = 10

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import fmean
 
-from critbatch.campaigns.terms import Brief, Key
 from critbatch.runtime.progress import Forecast
+from critbatch.studies.run_key import Brief, Key
 
 
 def forecast(

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from critbatch.campaigns.database import quiet
 from critbatch.records.core import Quantity, Run
 from critbatch.records.study import Question
+from critbatch.studies.database import quiet
 
 # A run is judged at an eighth, a quarter and a half of its length; the better half goes on.
 PARTS = (1, 2, 4)

@@ -1,0 +1,277 @@
+"""The runs of a study as a table for other programs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from critbatch.arguments import as_path, checked_call
+from critbatch.errors import UserError
+from critbatch.records.core import Advice, CurvePoint, Record, Run
+from critbatch.records.io import atomic_replacement, blamed_on_records, load_records, reason_of
+from critbatch.records.study import Study
+from critbatch.studies.run_key import brief_of
+from critbatch.studies.stored import is_url, shelves, store_of
+
+# Runs as rows of a table: one a run, or one an evaluation, for other programs to read.
+
+Row = dict[str, Any]
+OPTION = "option_"
+LAST = ("train_loss", "train_metric", "validation_loss", "validation_metric")
+# Of a run: whole records that a row has no place for, or has in other columns.
+LEFT_OUT = ("target", "crossing", "curve", "noise", "members", "options")
+OF_CURVES = ("run", "study", "task", "recipe", "batch_size", "learning_rate", "seed")
+POINT = tuple(field.name for field in fields(CurvePoint))
+# Columns of a point whose names a run has too, as its own.
+CLASHES = {"learning_rate": "learning_rate_now", "batch_size": "batch_size_now"}
+# What columns hold that may be empty from top to bottom; others that are hold numbers.
+KINDS: dict[str, type[Any]] = {"diverged_at": int, "batch_size_now": int, "target_quantity": str}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run, and what its record does not say.
+
+    Args:
+        study: tells the runs of one length, evaluation and device from others of the same task.
+        stage: what it was made for.
+    """
+
+    run: Run
+    study: str = ""
+    stage: str = ""
+
+
+def run_rows(sources: Iterable[Source]) -> list[Row]:
+    """One row a run. All have the same columns."""
+    rows = [_run_row(source) for source in sources]
+    options = sorted({name for row in rows for name in row if name.startswith(OPTION)})
+    return [{**{k: v for k, v in row.items() if k not in options}, **{k: row.get(k) for k in options}} for row in rows]
+
+
+def curve_rows(sources: Iterable[Source]) -> Iterator[Row]:
+    """One row an evaluation, with the `run` of the other table."""
+    for source in sources:
+        row = _run_row(source)
+        own = {name: row[name] for name in OF_CURVES}
+        for point in source.run.curve:
+            yield {**own, **{CLASHES.get(name, name): getattr(point, name) for name in POINT}}
+
+
+def _run_row(source: Source) -> Row:
+    run, brief = source.run, brief_of(source.run, target=source.run.target)
+    row: Row = {"study": source.study, "stage": source.stage}
+    row |= {field.name: _plain(getattr(run, field.name)) for field in fields(run) if field.name not in LEFT_OUT}
+    target, crossing = run.target, run.crossing
+    row |= {
+        "target_quantity": str(target.quantity) if target is not None else None,
+        "target_value": target.value if target is not None else None,
+        "crossing_step": crossing.step if crossing is not None else None,
+        "crossing_epoch": crossing.epoch if crossing is not None else None,
+        "crossing_seconds": crossing.seconds if crossing is not None else None,
+        "score": brief.score,
+        "lowest_validation_loss": brief.loss,
+        "highest_validation_metric": brief.metric,
+        "wall_seconds": brief.wall_seconds,
+        "evaluations": len(run.curve),
+    }
+    row |= {f"last_{name}": getattr(run.curve[-1], name) if run.curve else None for name in LAST}
+    row |= {f"{OPTION}{name}": _plain(value) for name, value in run.options.items()}
+    # Of what is in it, so that it is the same wherever the run was read from.
+    told = repr([item for item in sorted(row.items()) if item[0] not in ("study", "stage")])
+    return {"run": hashlib.sha256(told.encode()).hexdigest()[:16], **row}
+
+
+def _plain(value: Any) -> Any:
+    """A list, which a cell has no place for, as text."""
+    if isinstance(value, StrEnum):
+        return str(value)
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def finite(row: Mapping[str, Any]) -> Row:
+    """As JSON knows it, which has no infinity: null stands for a number that is not finite."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
+# Rows to a file of CSV, JSON lines or Parquet, written whole or not at all.
+
+ROWS_AT_A_TIME = 50_000
+# Also in their full width, which some spreadsheets take for the same.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def write_csv(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
+    """Commas, UTF-8; an empty cell where there is no value, `inf` and `nan` for numbers that are not finite.
+
+    Text that a spreadsheet would run as a formula begins with an apostrophe: see `without_formula`.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows({name: without_formula(value) for name, value in row.items()} for row in rows)
+
+
+def without_formula(value: Any) -> Any:
+    """The value of a cell; text that a spreadsheet would run gets an apostrophe before it, as OWASP advises.
+
+    Names of tasks and options come from other people's files: `=HYPERLINK(...)` must stay text when the table is
+    opened. Numbers stay numbers, also where they are text.
+
+    >>> without_formula("=1+1"), without_formula(-0.5), without_formula("-0.5")
+    ("'=1+1", -0.5, '-0.5')
+    """
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA_STARTS):
+        return value
+    return value if re.fullmatch(r"[+-](\d+\.?\d*|\.\d+)(e[+-]?\d+)?|-inf", value, re.IGNORECASE) else f"'{value}"
+
+
+def write_jsonl(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
+    """An object a line; null where there is no value, and for numbers that are not finite."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+def write_parquet(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
+    """Columns of the type of their values; those of several types, as options may be, are text."""
+    try:
+        import pyarrow as arrow
+        from pyarrow.parquet import ParquetWriter
+    except ImportError as error:
+        raise UserError(
+            f"Parquet needs the package pyarrow ({error}): pip install 'critbatch[parquet]', or use csv or jsonl."
+        ) from error
+    rest = iter(rows)
+    first = list(islice(rest, ROWS_AT_A_TIME))
+    kinds = {name: _kind_of(first, name) for name in columns}
+    types = {str: arrow.string(), bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
+    schema = arrow.schema([(name, types[kinds[name]]) for name in columns])
+    with ParquetWriter(str(path), schema) as writer:
+        for many in chain([first], _chunks(rest)):
+            cells = {name: [_as(kinds[name], row[name]) for row in many] for name in columns}
+            writer.write_table(arrow.table(cells, schema=schema))
+
+
+WRITERS: dict[str, Callable[[Iterable[Row], Sequence[str], Path], None]] = {
+    "csv": write_csv,
+    "parquet": write_parquet,
+    "jsonl": write_jsonl,
+}
+
+
+def write_table(rows: Iterable[Row], columns: Sequence[str], path: Path, kind: str) -> None:
+    """Write the rows in a format of `WRITERS`.
+
+    Raises:
+        UserError: if the file cannot be written, or the format needs a package that is not installed.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_replacement(path) as part:
+            WRITERS[kind](rows, columns, part)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({reason_of(error)}): give another --out.") from error
+
+
+def _kind_of(rows: Sequence[Row], name: str) -> type[Any]:
+    kinds = {type(row[name]) for row in rows} - {type(None)}
+    if not kinds:
+        return KINDS.get(name, float)
+    if len(kinds) == 1:
+        return kinds.pop()
+    return float if kinds <= {int, float} else str
+
+
+def _as(kind: type[Any], value: Any) -> Any:
+    return None if value is None else kind(value)
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while many := list(islice(rows, ROWS_AT_A_TIME)):
+        yield many
+
+
+SUFFIXES = {f".{kind}": kind for kind in WRITERS}
+
+
+@checked_call
+def export(
+    study: Study | Path | str, *, out: str | Path | None = None, format: str | None = None, curves: bool = False
+) -> Path:
+    """Write one row a run, or with `curves` one row an evaluation, of all runs that have come to their end.
+
+    Args:
+        study: a folder with a store or with records, a record or its file, or the URL of a database. Of a folder the
+            store is what counts, so that a study that is half done can be looked at while it goes on.
+        out: the file; runs.csv or curves.csv in the folder unless given.
+        format: "csv", "parquet" or "jsonl"; None is that of `out`, or csv.
+        curves: one row an evaluation. Its column `run` is that of the other table.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: if there is no run, the format is not known, or the file cannot be written.
+    """
+    if format is not None and format not in WRITERS:
+        raise UserError(f"The format {format!r} is not known: use {', '.join(WRITERS)}.")
+    study = study if isinstance(study, Study) or is_url(study) else as_path(study)
+    out = as_path(out) if out is not None else None
+    kind = format or SUFFIXES.get(out.suffix.lower() if out is not None else "", "csv")
+    path = out or _folder_of(study) / f"{'curves' if curves else 'runs'}.{kind}"
+    sources = list(_sources(study))
+    with blamed_on_records(_name_of(study)):
+        return _write(sources, path, kind, study, curves=curves)
+
+
+def _write(sources: list[Source], path: Path, kind: str, study: Study | Path | str, *, curves: bool) -> Path:
+    if not sources:
+        raise UserError(f"{_name_of(study)} holds no run that has come to its end: make some with `critbatch sweep`.")
+    if curves:
+        columns = [*OF_CURVES, *(CLASHES.get(name, name) for name in POINT)]
+        write_table(curve_rows(sources), columns, path, kind)
+    else:
+        rows = run_rows(sources)
+        write_table(rows, list(rows[0]), path, kind)
+    return path
+
+
+def _sources(study: Study | Path | str) -> Iterator[Source]:
+    if isinstance(study, Study):
+        yield from _of_records([study])
+    elif (store := store_of(study)) is not None:
+        with shelves(store) as found:
+            for shelf in reversed(found):
+                for key, run in shelf.keyed_runs():
+                    yield Source(run, study=shelf.terms.digest, stage=key.stage)
+    else:
+        yield from _of_records(load_records(Path(study)))
+
+
+def _of_records(records: list[Record]) -> Iterator[Source]:
+    for record in records:
+        if isinstance(record, Run):
+            yield Source(record)
+        elif isinstance(record, (Study, Advice)):
+            yield from map(Source, record.runs)
+
+
+def _folder_of(study: Study | Path | str) -> Path:
+    if isinstance(study, Study) or is_url(study):
+        return Path()
+    return Path(study) if Path(study).is_dir() else Path(study).parent
+
+
+def _name_of(study: Study | Path | str) -> str:
+    return "The study" if isinstance(study, Study) else str(study)

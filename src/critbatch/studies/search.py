@@ -1,0 +1,323 @@
+"""Which runs a study needs, given those that it has: the question that every worker asks before each run."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from itertools import product
+from statistics import median
+from typing import Any
+
+from critbatch.errors import UserError
+from critbatch.recipes import usual_rate
+from critbatch.records.core import Quantity, Setting
+from critbatch.records.study import Question, Search
+from critbatch.studies.database import quiet
+from critbatch.studies.run_key import Brief, Key
+from critbatch.studies.trial_table import Stock
+
+# Which of several settings at one batch size is best, by the ends of their runs, and never by a test set.
+
+Rank = tuple[float, float, float, float]
+Judge = Callable[[Sequence[Brief]], Rank]
+"""Of runs that differ by seed alone: which rank they have, smaller is better."""
+
+
+def judges_of(question: Question) -> list[Judge]:
+    """By steps to the target, where there is one; by what they end with, where they go on to their end.
+
+    In any case the share that failed counts first.
+    """
+    by_end = _by_end(question)
+    if question.target is None:
+        return [by_end]
+    by_target = _by_target(question)
+    return [by_target] if question.stops_at_target else [by_target, by_end]
+
+
+def _by_target(question: Question) -> Judge:
+    """First the share that missed the target, then the median steps to it; where all missed it, their best value."""
+
+    def judge(briefs: Sequence[Brief]) -> Rank:
+        missed = sum(brief.missed for brief in briefs) / len(briefs)
+        steps = median(brief.steps_to_target for brief in briefs)
+        return (_failed(briefs), missed, steps, median(_value(question, brief) for brief in briefs))
+
+    return judge
+
+
+def _by_end(question: Question) -> Judge:
+    """The median over seeds of the best validation value: of the metric where the target is set on it."""
+
+    def judge(briefs: Sequence[Brief]) -> Rank:
+        return (_failed(briefs), 0.0, 0.0, median(_value(question, brief) for brief in briefs))
+
+    return judge
+
+
+def _failed(briefs: Sequence[Brief]) -> float:
+    return sum(brief.failed for brief in briefs) / len(briefs)
+
+
+def _value(question: Question, brief: Brief) -> float:
+    if question.target is not None and question.target.quantity is Quantity.VALIDATION_METRIC:
+        return -brief.metric
+    return brief.loss
+
+
+# Learning rates, and options that are varied, chosen by Optuna's samplers: at each batch size on its own.
+
+# The range of learning rates: the usual one times and over this.
+REACH = 100.0
+# What a sampler hears of settings whose runs failed, and of those that missed the target: log(steps) is below both.
+FAILED, MISSED = 60.0, 40.0
+
+
+def sampled(question: Question, batch_size: int, stock: Stock) -> tuple[list[Key], int]:
+    """The runs that are needed at one batch size, and how many more are sure to come.
+
+    With the first seed as many settings are tried as the question has trials, each chosen in view of the others. The
+    best one is then run with the other seeds.
+    """
+    assert question.trials is not None
+    first, others = question.seeds[0], question.seeds[1:]
+    here = [key for key in (*stock.finished, *stock.running, *stock.broken) if key.batch_size == batch_size]
+    tried = [key for key in here if key.seed == first]
+    if len(tried) < question.trials:
+        broken = [key for key in tried if key in stock.broken]
+        more = question.trials - len(tried)
+        new = [] if broken else [_next(question, batch_size, first, stock, tried)]
+        return [*tried, *new], more - len(new) + len(others)
+    if any(key not in stock.finished for key in tried):
+        return tried, len(others)
+    judge = judges_of(question)[-1]
+    best = min(tried, key=lambda key: judge([stock.finished[key]]))
+    return tried + [replace(best, seed=seed) for seed in others], 0
+
+
+def _next(question: Question, batch_size: int, seed: int, stock: Stock, tried: list[Key]) -> Key:
+    """The setting that the sampler wants to know next."""
+    import optuna
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    middle = usual_rate(question.recipe, batch_size)
+    space: dict[str, Any] = {"learning_rate": FloatDistribution(middle / REACH, middle * REACH, log=True)}
+    space |= {
+        name: CategoricalDistribution([repr(value) for value in values]) for name, values in question.varied.items()
+    }
+    words = f"{question.recipe} {batch_size} {seed} {len(tried)}"
+    number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of samplers that are experimental, or cannot use what is not finished
+        study = optuna.create_study(sampler=_sampler(question.search, number))
+        for key in tried:
+            study.add_trial(_as_trial(question, key, stock.finished.get(key), space))
+        # A sequence that is spread evenly begins anew with each study: this one's place in it is further on.
+        asks = len(tried) + 1 if question.search is Search.QMC else 1
+        trial = [study.ask(space) for _ in range(asks)][-1]
+    values = {repr(value): value for many in question.varied.values() for value in many}
+    options = tuple((name, values[trial.params[name]]) for name in sorted(question.varied))
+    rate = float(f"{trial.params['learning_rate']:.3g}")
+    key = Key(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
+    while key in tried:  # of equal settings, the neighbour says more
+        rate = float(f"{rate * 1.05:.3g}")
+        key = Key(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
+    return key
+
+
+def _as_trial(question: Question, key: Key, brief: Brief | None, space: dict[str, Any]) -> Any:
+    from optuna.trial import TrialState, create_trial
+
+    rates = space["learning_rate"]
+    told = dict(key.options)
+    params = {"learning_rate": min(max(key.learning_rate, rates.low), rates.high)}
+    params |= {name: repr(told[name]) for name in question.varied}
+    if brief is None:
+        return create_trial(state=TrialState.RUNNING, params=params, distributions=space)
+    return create_trial(
+        state=TrialState.COMPLETE,
+        params=params,
+        distributions=space,
+        value=_worth(judges_of(question)[-1]([brief]), question),
+    )
+
+
+def _worth(ranked: Rank, question: Question) -> float:
+    """One number in the order of the ranks, of a size that a model of it can do with."""
+    failed, missed, steps, value = ranked
+    if failed:
+        return FAILED
+    if question.stops_at_target and not missed:
+        return math.log(max(steps, 1.0))
+    return (MISSED if question.stops_at_target else 0.0) + min(max(value, -10.0), 10.0)
+
+
+def _sampler(search: Search, seed: int) -> Any:
+    from optuna import samplers
+
+    if search is Search.TPE:
+        return samplers.TPESampler(seed=seed, n_startup_trials=4, multivariate=True, constant_liar=True)
+    if search is Search.GP:
+        return samplers.GPSampler(seed=seed, n_startup_trials=4)
+    if search is Search.QMC:
+        return samplers.QMCSampler(seed=0, scramble=True)
+    if search is Search.RANDOM:
+        return samplers.RandomSampler(seed=seed)
+    if find_spec("cmaes") is None:
+        raise UserError("The search by cmaes needs the package cmaes: pip install cmaes, or use tpe.")
+    return samplers.CmaEsSampler(seed=seed)
+
+
+# A grid of learning rates around the usual one that widens by itself until the best is not at its edge.
+
+# From one rung to the next: the best rung is within a factor 1.4 of the best rate, which costs at most 6 % more steps
+# by the law of `records.Law`.
+RUNG = 2.0
+# Rungs on either side of the usual rate. One further away is reached by nothing but a mistake in task or recipe.
+MOST_RUNGS = 14
+
+
+def widened(
+    question: Question, batch_size: int, options: tuple[tuple[str, Setting], ...], stock: Stock
+) -> tuple[list[Key], int]:
+    """The runs that are needed at one batch size, and how many more are sure to come.
+
+    The first seed looks for the best rung: three in the middle first, then one more at the side of the best until that
+    has a neighbour on either side. The other seeds make the runs of the best and its neighbours. Where the median over
+    seeds then prefers another rung, its neighbours are made too. Runs that go on after the target have two bests: by
+    the steps to it, and by what they end with.
+
+    Every answer follows from the runs at their end alone, so that it does not matter who made them in which order.
+    """
+
+    def key(rung: int, seed: int) -> Key:
+        return Key(batch_size=batch_size, learning_rate=rate_of(question, batch_size, rung), seed=seed, options=options)
+
+    def ended(rungs: list[int], seeds: tuple[int, ...]) -> dict[int, list[Brief]] | None:
+        """The ends of all these runs; None while one is not there."""
+        keys = {rung: [key(rung, seed) for seed in seeds] for rung in rungs}
+        if not all(one in stock.finished for many in keys.values() for one in many):
+            return None
+        return {rung: [stock.finished[one] for one in many] for rung, many in keys.items()}
+
+    judges = judges_of(question)
+    first, others = question.seeds[:1], question.seeds[1:]
+    tried = [-1, 0, 1]
+    while True:
+        found = ended(tried, first)
+        if found is None:
+            return [key(rung, first[0]) for rung in tried], 3 * len(others)
+        best = _best(judges, found)
+        wider = [rung for one in best if (rung := _beyond(one, tried)) is not None]
+        if not wider:
+            break
+        tried = sorted({*tried, *wider})
+    sure = _around(best)
+    while others:
+        found = ended(sure, question.seeds)
+        if found is None:
+            break
+        best = _best(judges, found)
+        if set(_around(best)) <= set(sure):
+            break
+        sure = sorted({*sure, *_around(best)})
+    searched = [key(rung, first[0]) for rung in sorted({*tried, *sure})]
+    return searched + [key(rung, seed) for seed in others for rung in sure], 0
+
+
+def rate_of(question: Question, batch_size: int, rung: int) -> float:
+    """The learning rate of a rung, with two digits. Rung 0 is the usual rate of the recipe at this batch size."""
+    return float(f"{usual_rate(question.recipe, batch_size) * RUNG**rung:.2g}")
+
+
+def _best(judges: list[Judge], found: dict[int, list[Brief]]) -> list[int]:
+    """By each judge the rung whose runs did best; of equals the one with the smallest rate, which is the safer one."""
+    ranks = [{rung: (judge(briefs), rung) for rung, briefs in found.items()} for judge in judges]
+    return [min(ranked, key=ranked.__getitem__) for ranked in ranks]
+
+
+def _beyond(best: int, tried: list[int]) -> int | None:
+    """The next rung at the side where the best one is at the edge; None where it has both neighbours."""
+    for neighbour in (best - 1, best + 1):
+        if neighbour not in tried and abs(neighbour) <= MOST_RUNGS:
+            return neighbour
+    return None
+
+
+def _around(best: list[int]) -> list[int]:
+    return sorted({rung for one in best for rung in (one - 1, one, one + 1) if abs(rung) <= MOST_RUNGS})
+
+
+Options = tuple[tuple[str, Setting], ...]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Runs that a study needs.
+
+    Args:
+        keys: in the order in which to make them; those at their end are among them.
+        later: how many more are sure to come whose settings are not known yet.
+    """
+
+    keys: list[Key]
+    later: int = 0
+
+
+def choose(question: Question, stock: Stock) -> Choice:
+    """The runs that are needed as far as that can be said by now.
+
+    What is needed follows from the runs at their end alone, not from who made them in which order: a study that was
+    broken off, or made by many, ends with the same runs. A sampler of Optuna's is the exception: it learns from the
+    order.
+    """
+    if question.search is Search.GIVEN:
+        return Choice(given(question))
+    if question.search is Search.WIDENING:
+        keys, later = _by_size(question, lambda size, options: widened(question, size, options, stock))
+        keys = list(dict.fromkeys([*given(question), *keys]))
+    else:
+        keys, later = _by_size(question, lambda size, options: sampled(question, size, stock), varied=False)
+    return Choice(keys, later)
+
+
+def given(question: Question) -> list[Key]:
+    """The runs at the learning rates of the question, in an order in which a study half done is of use already.
+
+    The first seed goes over the whole grid before the second begins. Within it the large batches come first, whose runs
+    have the fewest steps, and each batch size gets all of its rates, since only a tuned one can be compared: those in
+    the middle first, so that others can be told from them to be far behind.
+    """
+    middle = (len(question.learning_rates) - 1) / 2
+    outward = sorted(range(len(question.learning_rates)), key=lambda place: abs(place - middle))
+    return [
+        Key(batch_size=size, learning_rate=rate, seed=seed, options=options)
+        for seed in question.seeds
+        for size in sorted(question.batch_sizes, reverse=True)
+        for options in combinations(question)
+        for rate in (question.learning_rates[place] for place in outward)
+    ]
+
+
+def combinations(question: Question) -> list[Options]:
+    """Of the options that are varied, each with each; one that is empty where none is."""
+    names = sorted(question.varied)
+    return [tuple(zip(names, values, strict=True)) for values in product(*(question.varied[name] for name in names))]
+
+
+def _by_size(
+    question: Question, at: Callable[[int, Options], tuple[list[Key], int]], *, varied: bool = True
+) -> tuple[list[Key], int]:
+    keys: list[Key] = []
+    later = 0
+    for size in sorted(question.batch_sizes, reverse=True):
+        for options in combinations(question) if varied else [()]:
+            needed, more = at(size, options)
+            keys += needed
+            later += more
+    first = {seed: place for place, seed in enumerate(question.seeds)}
+    return sorted(keys, key=lambda key: first[key.seed]), later

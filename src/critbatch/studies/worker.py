@@ -1,0 +1,309 @@
+"""A worker as a process of its own: `python -m critbatch.studies.worker`, its order on standard input."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from critbatch.errors import UserError
+from critbatch.records.core import Outcome, Run
+from critbatch.records.study import Question
+from critbatch.runtime.device import pick_device, use_threads
+from critbatch.runtime.process import Interruption
+from critbatch.runtime.progress import Display, Progress
+from critbatch.studies.early_stopping import PARTS, WHOLE, Report, hopeless, standing
+from critbatch.studies.forecast import best_of_each_size, forecast
+from critbatch.studies.run_key import Brief, Key, Terms
+from critbatch.studies.search import choose
+from critbatch.studies.spec import planned
+from critbatch.studies.store import Claim, Store
+from critbatch.studies.trial_table import Stock
+from critbatch.tasks.registry import find_task
+from critbatch.tasks.task import Task
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
+
+# Makes the run of a key: its plan, its length, its checkpoint, and its end if it is far behind others.
+
+
+@dataclass(frozen=True)
+class Maker:
+    """All that the runs of a study have in common.
+
+    Args:
+        lengths: epochs of a run by its batch size.
+        compiled: as that of `Training`.
+    """
+
+    task: Task
+    question: Question
+    lengths: dict[int, float]
+    evaluation: Evaluation
+    device: torch.device
+    compiled: bool | None
+
+    def make(
+        self,
+        key: Key,
+        checkpoint: Path,
+        *,
+        pause_at: float | None,
+        progress: Callable[[Progress], None],
+        report: Report | None,
+    ) -> Run:
+        """The run of `key`, from its checkpoint where there is one.
+
+        Args:
+            pause_at: a value of `time.monotonic()` at which it stops, to go on another time.
+            report: where the study stops runs early: asked on the way whether this one is hopeless.
+        """
+        question, options = self.question, {**self.question.fixed, **dict(key.options)}
+        length = self.lengths[key.batch_size]
+        plan = planned(
+            question.recipe,
+            batch_size=key.batch_size,
+            learning_rate=key.learning_rate,
+            epochs=length,
+            options=options,
+        )
+        training = Training(
+            self.task,
+            plan,
+            seed=key.seed,
+            device=self.device,
+            target=question.target if question.stops_at_target else None,
+            evaluation=self.evaluation,
+            checkpoint=checkpoint,
+            keeps_checkpoint=True,
+            compiled=self.compiled,
+            progress=progress,
+        )
+        behind = report is not None and self._falls_behind(training, length, report, pause_at)
+        if not behind and not training.interrupted:
+            training.advance(pause_at=pause_at)
+        return replace(training.record(), options=dict(options), stopped_early=behind)
+
+    def _falls_behind(self, training: Training, length: float, report: Report, pause_at: float | None) -> bool:
+        for part in PARTS:
+            examples = max(1, int(length * self.task.examples * part / WHOLE))
+            if training.advance(Budget(examples=examples), pause_at=pause_at) is not None:
+                return False
+            if report(part, standing(self.question, training.record())):
+                return True
+        return False
+
+
+# What a worker is told, wherever it is: the task, the question, and where the runs are kept.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """All that is needed to take part in a study.
+
+    Args:
+        task: or its name, which a worker finds again.
+        terms: of the store.
+        lengths: epochs of a run by its batch size.
+        device: its name; of several accelerators of one kind each worker takes the next.
+        folder, url: of the store.
+        threads: of torch; None for its own choice.
+        compiled: as that of `Training`.
+    """
+
+    task: Task | str
+    question: Question
+    terms: Terms
+    lengths: dict[int, float]
+    evaluation: Evaluation
+    device: str
+    folder: Path
+    url: str | None
+    threads: int | None
+    compiled: bool | None
+
+    def maker(self) -> Maker:
+        """The task found and the device picked, in the process that will make runs."""
+        use_threads(self.threads)
+        return Maker(
+            task=find_task(self.task) if isinstance(self.task, str) else self.task,
+            question=self.question,
+            lengths=self.lengths,
+            evaluation=self.evaluation,
+            device=pick_device(self.device),
+            compiled=self.compiled,
+        )
+
+    def packed(self) -> bytes:
+        """For another process. A task of a notebook or script goes with its code.
+
+        Raises:
+            UserError: if the task cannot be sent.
+        """
+        import cloudpickle
+
+        try:
+            return bytes(cloudpickle.dumps(self))
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"The task {self.question.task!r} cannot be sent to other processes ({error}): give its name, such as "
+                "path/to/file.py:task, or use one worker."
+            ) from error
+
+
+# What a worker does until nothing is left: ask which run is needed next, make it, keep it.
+
+# Until the next look, where all that is left is being made by others.
+SECONDS_TO_WAIT = 0.5
+
+
+def work(order: Order, store: Store, *, pause_at: float | None, show: Display) -> None:
+    """Make runs until none is left, Ctrl-C, or `pause_at`, a value of `time.monotonic()`.
+
+    Where others make the last ones it waits for them, and takes over what one of them leaves.
+    """
+    question, maker = order.question, order.maker()
+    examples = {size: length * maker.task.examples for size, length in order.lengths.items()}
+    with Interruption(pause_at) as stop:
+        while not stop.asked:
+            seen: list[Stock] = []
+
+            def wanted(stock: Stock, seen: list[Stock] = seen) -> list[Key]:
+                seen.append(stock)
+                return choose(question, stock).keys
+
+            claim = store.claim(wanted)
+            stock = seen[-1]
+            left = tell(order, stock, examples, show, trying=claim.key if claim is not None else None)
+            if claim is None:
+                if left == 0:
+                    return
+                time.sleep(SECONDS_TO_WAIT)
+                continue
+            run = store.make(claim, partial(_make, maker, claim, store, pause_at, show))
+            if run.outcome is Outcome.INTERRUPTED:
+                return
+
+
+def _make(maker: Maker, claim: Claim, store: Store, pause_at: float | None, show: Display, checkpoint: Path) -> Run:
+    report = _reporter(claim, store) if maker.question.stops_early else None
+    return maker.make(claim.key, checkpoint, pause_at=pause_at, progress=show.watch, report=report)
+
+
+def _reporter(claim: Claim, store: Store) -> Report:
+    """Notes how a run stands, and compares it with the others of its batch size and seed."""
+
+    def report(part: int, standing: float) -> bool:
+        if part in store.notes([claim])[claim.trial]:
+            return False  # it went on from here before it was broken off
+        store.note(claim, part, standing)
+        peers = store.peers(claim)
+        notes = store.notes([claim, *peers])
+        return hopeless(notes.pop(claim.trial), {trial: notes[trial] for trial in sorted(notes)})
+
+    return report
+
+
+def tell(order: Order, stock: Stock, examples: Mapping[int, float], show: Display, *, trying: Key | None) -> int:
+    """Show how far the study is. Returns how many runs are not at their end."""
+    choice = choose(order.question, stock)
+    made = {key: stock.finished[key] for key in choice.keys if key in stock.finished}
+    missing = [key for key in choice.keys if key not in made]
+    left = len(missing) + choice.later
+    show.update(
+        trying=str(trying) if trying is not None else "",
+        part=0.0 if trying is not None else None,
+        done=len(made),
+        total=len(made) + left,
+        running=len(stock.running),
+        best=_best_of(made),
+        left=forecast(made, [key.batch_size for key in missing], examples=examples, workers=max(1, len(stock.running))),
+    )
+    return left
+
+
+def _best_of(made: Mapping[Key, Brief]) -> str:
+    """At each batch size, in words."""
+    told = [
+        f"{size}: {brief.steps_to_target:.0f} steps at {key.learning_rate:g}"
+        if brief.crossing_seconds is not None
+        else f"{size}: loss {brief.loss:.3g} at {key.learning_rate:g}"
+        for size, (key, brief) in best_of_each_size(made).items()
+    ]
+    return ", ".join(told)
+
+
+USER_ERROR = 2
+
+
+def main() -> int:
+    """Take part in a study until nothing is left, Ctrl-C, or the end of who started it.
+
+    What goes wrong is said on standard output, which is a pipe: the log may lie on a disk that is full. Whatever else
+    is printed goes to the log.
+    """
+    # Ray starts its processes deaf to Ctrl-C, as a shell does with those in its background.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    voice = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        # Before torch is there, which takes its time: whoever writes an order that is long waits for its reader.
+        name, seconds, path, order = pickle.load(sys.stdin.buffer)
+        pause_at = None if seconds is None else time.monotonic() + seconds
+        threading.Thread(target=_end_with_the_master, daemon=True).start()
+        sys.path += [folder for folder in path if folder not in sys.path and Path(folder).exists()]
+        _take_part(order, name, pause_at)
+    except KeyboardInterrupt:
+        return 0
+    except UserError as error:
+        os.write(voice, str(error).encode())
+        return USER_ERROR
+    except Exception as error:
+        os.write(voice, traceback.format_exception_only(error)[-1].strip().encode())
+        with suppress(OSError):
+            traceback.print_exc()
+        return 1
+    return 0
+
+
+def _take_part(packed: bytes, name: str, pause_at: float | None) -> None:
+    from critbatch.runtime.device import describe_machine, pick_device, use_threads
+    from critbatch.runtime.progress import Display
+    from critbatch.studies.liveness import host
+    from critbatch.studies.store import MACHINE, Store
+
+    order = pickle.loads(packed)
+    assert isinstance(order, Order)
+    with Store.open(order.folder, order.terms, url=order.url, name=name) as store:
+        if store.told() is None:
+            raise UserError(
+                f"The machine {host()} finds another database at {store.where} than the sweep was started with: give "
+                "--storage with the URL of one that all machines reach, or an --out on a disk that they share."
+            )
+        use_threads(order.threads)
+        store.agree(MACHINE, describe_machine(pick_device(order.device)).to_json())
+        work(order, store, pause_at=pause_at, show=Display())
+
+
+def _end_with_the_master() -> None:
+    """Standard input ends when the process that holds its other end does, however that ends."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
