@@ -17,9 +17,9 @@ from typing import Any
 from unittest.mock import patch
 
 from advisor_tasks import CPU, case_of, task_of
-from critbatch.campaigns import known_runs
-from critbatch.campaigns.advice_campaign import AdviceCampaign
-from critbatch.campaigns.race import FEWEST_STEPS
+from critbatch.advisor import run_cache as known_runs
+from critbatch.advisor.advise import AdviceCampaign
+from critbatch.advisor.race import FEWEST_STEPS
 from critbatch.law.model import Prior
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.step_time import step_seconds_at
@@ -173,8 +173,8 @@ def advise(
     with (
         TemporaryDirectory() as folder,
         patch.object(known_runs, "KEPT_BYTES", 0),
-        patch("critbatch.campaigns.rate_search.fit", fitted),
-        patch("critbatch.campaigns.planned_search.fit", fitted),
+        patch("critbatch.advisor.rate_search.fit", fitted),
+        patch("critbatch.advisor.length_search.fit", fitted),
     ):
         campaign = Campaign(
             task=task,

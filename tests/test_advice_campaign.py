@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from critbatch.campaigns.advice_campaign import AdviceCampaign
-from critbatch.campaigns.known_runs import ENDS, KnownRuns
-from critbatch.campaigns.many_devices import on_devices
+from critbatch.advisor.advise import AdviceCampaign
+from critbatch.advisor.result import on_devices
+from critbatch.advisor.run_cache import ENDS, KnownRuns
 from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target

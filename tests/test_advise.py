@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.campaigns import race
-from critbatch.campaigns.advise import advise
+from critbatch.advisor import race
+from critbatch.advisor.advise import advise
 from critbatch.errors import UserError
 from critbatch.records.core import Advice, Outcome, Quantity, Target
 from critbatch.runtime.progress import Display

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from critbatch.campaigns.known_runs import KnownRuns, Start
-from critbatch.campaigns.race import Race
+from critbatch.advisor.race import Race
+from critbatch.advisor.run_cache import KnownRuns, Start
 from critbatch.law.target_progress import part_of_the_way
 from critbatch.recipes import sgd
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target

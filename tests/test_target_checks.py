@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import tiny
-from critbatch.campaigns.advise import advise
+from critbatch.advisor.advise import advise
 from critbatch.campaigns.lecture import lecture
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Quantity, Target

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from critbatch.version import __version__
 
 if TYPE_CHECKING:
-    from critbatch.campaigns.advise import advise
+    from critbatch.advisor.advise import advise
     from critbatch.campaigns.lecture import lecture
     from critbatch.errors import UserError
     from critbatch.gradient_noise.monitor import Monitor
@@ -63,7 +63,7 @@ _PLACES = {
     "Task": "tasks.task:Task",
     "UserError": "errors:UserError",
     "accuracy": "tasks.task:accuracy",
-    "advise": "campaigns.advise:advise",
+    "advise": "advisor.advise:advise",
     "critical_point": "measure.critical_point:critical_point",
     "cross_entropy": "tasks.task:cross_entropy",
     "curvature": "measure.curvature:curvature",

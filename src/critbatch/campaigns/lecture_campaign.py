@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from critbatch.campaigns.advise import advise
+from critbatch.advisor.advise import advise
 from critbatch.campaigns.lecture_clock import clocks, fastest
 from critbatch.campaigns.lecture_escapes import escapes
 from critbatch.campaigns.lecture_jobs import Part, make_noise, make_paths

@@ -70,7 +70,7 @@ def advise(
     from critbatch.cli.doing import Setting, show
 
     setting = Setting(task, target=target, out=out, device=device, threads=threads, language=language, as_json=as_json)
-    from critbatch.campaigns.advise import advise as run
+    from critbatch.advisor.advise import advise as run
     from critbatch.recipes import settings_from
     from critbatch.records.core import Objective
 

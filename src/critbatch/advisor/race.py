@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.campaigns.known_runs import KnownRuns
+from critbatch.advisor.run_cache import KnownRuns
 from critbatch.law.acquisition import PATIENCE
 from critbatch.law.objective import two_digits
 from critbatch.law.posterior import Posterior

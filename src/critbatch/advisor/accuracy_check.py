@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.rate_search import Found
+from critbatch.advisor.rate_search import Found
+from critbatch.advisor.run_cache import KnownRuns
 from critbatch.law.noninferiority import compared
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate
 from critbatch.law.step_time import step_seconds_at

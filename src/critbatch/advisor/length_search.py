@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.rate_search import Found
+from critbatch.advisor.rate_search import Found
+from critbatch.advisor.run_cache import KnownRuns
 from critbatch.law.objective import allowed, best_size, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.schedule_length import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay

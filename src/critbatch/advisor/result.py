@@ -8,13 +8,22 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from critbatch.campaigns.rate_search import Found
+from critbatch.advisor.rate_search import Found
 from critbatch.law.acquisition import advise_record
 from critbatch.law.clock_check import is_usable, leeway
-from critbatch.law.objective import SURE, allowed, best_size, chance_within_examples, chance_within_seconds, within
+from critbatch.law.objective import (
+    SURE,
+    allowed,
+    best_size,
+    chance_within_examples,
+    chance_within_seconds,
+    cheapest,
+    within,
+)
 from critbatch.law.step_time import step_seconds_at
 from critbatch.law.target_progress import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
-from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Goal, Objective, Run, Setting, Target
+from critbatch.measure.device_scaling import scale
+from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Estimate, Goal, Objective, Run, Setting, Target
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.data import count
 from critbatch.tasks.task import Task
@@ -169,3 +178,48 @@ def _needed_seconds(found: Found, asked: Asked, cost: AdviceCost) -> float | Non
     racing = sum(run.outcome is leader.outcome for run in found.runs)
     first_race = racing * go * (leader.seconds + leader.evaluation_seconds) / leader.steps
     return first_race + (1 / FIRST_RACE - 1) * (spent + first_race)
+
+
+# An advice carried over to several devices: the fewest that are soon enough.
+
+
+def on_devices(task: Task, advice: Advice) -> Advice:
+    """The advice for the number of devices that its objective makes best; as it is where it allows one alone.
+
+    Seconds of a step on several devices are those of `critbatch scale` with its usual link: predicted, not measured.
+    The steps are those of the law, and the learning rate is that of the nearest size that was timed.
+    """
+    objective = advice.objective
+    if objective.devices == (1,) or not advice.answered or advice.best is None:
+        return advice
+    offers = scale(task, advice, devices=objective.devices, price=objective.price_per_device_hour).best
+    if not offers:
+        return advice
+    best, met = cheapest(offers, objective.within_seconds)
+    if best.devices == 1:
+        return replace(advice, met=met)
+    sizes = [point.batch_size for point in advice.points]
+    nearest = min(advice.points, key=lambda point: abs(point.batch_size - best.batch_size))
+    point = advice.points[sizes.index(best.batch_size)] if best.batch_size in sizes else nearest
+    return replace(
+        advice,
+        best=replace(
+            point,
+            batch_size=best.batch_size,
+            steps=best.steps or point.steps,
+            step_seconds=_as_predicted(best.step_seconds),
+            seconds=best.seconds or point.seconds,
+        ),
+        within_ten_percent=None,
+        micro_batch_size=best.micro_batch_size,
+        accumulation=best.passes,
+        devices=best.devices,
+        device_hours=best.device_hours,
+        met=met,
+        chance=None,
+        cautions=("devices_predicted", *advice.cautions),
+    )
+
+
+def _as_predicted(seconds: float) -> Estimate:
+    return Estimate(value=seconds, n=0, reason="predicted_only")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from critbatch.campaigns.known_runs import KnownRuns
-from critbatch.campaigns.race import Race, last_steps
+from critbatch.advisor.race import Race, last_steps
+from critbatch.advisor.run_cache import KnownRuns
 from critbatch.law.acquisition import FACTORS, Proposal, first_rates, first_size, next_races
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit

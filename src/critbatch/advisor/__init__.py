@@ -1,0 +1,1 @@
+"""The advice: which batch size, with which learning rate, reaches the target soonest."""

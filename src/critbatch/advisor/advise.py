@@ -1,0 +1,392 @@
+"""The main job: measure, race, predict, check, and say which batch size and learning rate reach the target soonest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from critbatch.advisor.accuracy_check import AccuracyRuns, Search
+from critbatch.advisor.length_search import PlannedSearch
+from critbatch.advisor.race import Race
+from critbatch.advisor.rate_search import Compare, Found, RateSearch, TimeAgain
+from critbatch.advisor.result import Asked, answered, on_devices
+from critbatch.advisor.run_cache import TO_THE_END, KnownRuns, added
+from critbatch.arguments import checked_call, output_folder
+from critbatch.errors import UserError
+from critbatch.law.objective import checked_objective
+from critbatch.measure.step_timer import Clock
+from critbatch.recipes import options_of
+from critbatch.recipes.plan import Plan
+from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
+from critbatch.runtime.device import as_device, pick_device
+from critbatch.runtime.progress import Display
+from critbatch.runtime.provenance import Stopwatch
+from critbatch.studies.run_key import Key, Terms
+from critbatch.studies.spec import OF_PLANS, planned
+from critbatch.studies.store import Store
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.task import Task
+from critbatch.training.evaluation import Evaluation, check_target_on_data
+from critbatch.training.state import seconds_to_tell
+from critbatch.training.trainer import Training
+
+# The schedule that advice is for: which plans the law of steps against batch size speaks of, and which decay.
+
+GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is asked for", "epochs": "follows"}
+# Beyond the warm-up, so much below the peak: a schedule that decays.
+DECAYED = 0.99
+
+
+def checked_plan(recipe: str, options: Mapping[str, Setting], *, examples: int, epochs: float) -> Plan:
+    """A plan of these options, to see what kind it is.
+
+    Raises:
+        UserError: if there is no such recipe or option, or the law does not apply to it.
+    """
+    known = [name for name in (*options_of(recipe), *OF_PLANS) if name not in GIVEN]
+    for name in options:
+        if name in GIVEN:
+            raise UserError(f"{name} {GIVEN[name]} here: leave it out.")
+        if name not in known:
+            raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join(known)}; or use another recipe.")
+    plan = planned(recipe, batch_size=min(examples, 64), learning_rate=0.01, epochs=epochs, options=options)
+    if any(phase.copies > 1 for phase in plan.phases):
+        raise UserError(
+            f"Recipe {recipe} trains copies and takes their mean, of which the law of steps against batch size says "
+            "nothing: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
+        )
+    if plan.needs_noise or len({phase.batch_size for phase in plan.phases}) > 1:
+        raise UserError(
+            f"Recipe {recipe} changes its batch size along the run, of which the law of steps against batch size says "
+            "nothing: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
+        )
+    return plan
+
+
+def decays(plan: Plan) -> bool:
+    """Whether the learning rate ends below its peak, so that a run's length must be planned.
+
+    >>> from critbatch.recipes import sgd
+    >>> [decays(sgd(batch_size=8, learning_rate=0.1, epochs=9, decay=decay)) for decay in ("constant", "cosine")]
+    [False, True]
+    """
+    phase = plan.phases[-1]
+    return phase.learning_rate(phase.epochs * (1 - 1e-9)) < DECAYED * plan.peak
+
+
+def without_decay(recipe: str, options: Mapping[str, Setting]) -> dict[str, Setting]:
+    """The options of the same recipe at a constant rate, as far as it can be told to; the warm-up stays.
+
+    A recipe whose decay is its own is then run as the start of a very long run, where its rate has hardly decayed.
+    """
+    constant = {"decay": "constant"} if "decay" in options_of(recipe) else {}
+    return {**options, **constant}
+
+
+def least_epochs(options: Mapping[str, Setting]) -> float:
+    """That a plan with these options needs: its warm-up and a little more, and the first stair after it."""
+    warm_up = options.get("warm_up_epochs") or 0.0
+    if isinstance(warm_up, (str, tuple)):
+        return 0.0
+    return float(warm_up) * (3.0 if options.get("decay") == "stairs" else 1.25)
+
+
+# The runs behind an advice, given the clock: a search, planned lengths where the rate decays, and the answer.
+
+EPOCHS = 200.0
+# A sample as large as this moves an accuracy of 0.97 by 0.4 % (one standard error), the same way at every batch size.
+EVALUATION = Evaluation(growth=1.1, validation_examples=2000, train_examples=1000)
+CHECKS = (1, 2)  # added to the seed
+
+
+@dataclass(kw_only=True)
+class AdviceCampaign:
+    """All that an advice runs, once the seconds per step are known. The clock is read for the deadline alone.
+
+    Args:
+        task: what is trained.
+        speed: seconds per step of a machine: of this one, or as they might be.
+        folder: of the store. What it holds of this task, recipe, options and seed is not run again, whatever target,
+            machine or budget it was for.
+        recipe: its name; None for the task's own.
+        target: None for the task's own.
+        current: the batch size in use today, to compare with.
+        seed: of the first runs.
+        checks: added to it for the runs that check the recommendation.
+        evaluation: when a run is evaluated, and on what.
+        epochs: of a run that does not reach the target.
+        options: of the recipe or of plans, for all runs: with `decay="cosine"` the answer is for that schedule.
+        objective: what is asked beside the target.
+        device: the accelerator where there is one, unless given.
+        deadline: a value of `time.monotonic()`, when the campaign stops with what it knows by then.
+        time_again: times the sizes around one anew, as `Clock.take_again`; None to leave the clock as it is.
+        compare: holds the clock against the steps of runs, as `Clock.compare`; None to leave it as it is.
+        show: where to show how far it is.
+        command: as the user gave it, for the record.
+        watch: started when the work began.
+
+    Raises:
+        UserError: if the settings are not possible, or the law says nothing of the recipe.
+    """
+
+    task: Task
+    speed: Speed
+    folder: Path
+    recipe: str | None = None
+    target: Target | None = None
+    current: int | None = None
+    seed: int = 0
+    checks: Sequence[int] = CHECKS
+    evaluation: Evaluation = EVALUATION
+    epochs: float = EPOCHS
+    options: Mapping[str, Setting] = field(default_factory=dict)
+    objective: Objective = field(default_factory=Objective)
+    device: torch.device | None = None
+    deadline: float | None = None
+    time_again: TimeAgain | None = None
+    compare: Compare | None = None
+    show: Display = field(default_factory=Display)
+    command: str = ""
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def __post_init__(self) -> None:
+        self._device = self.device or pick_device()
+        self.objective = checked_objective(self.objective)
+        self._recipe, self._goal = self.recipe or self.task.recipe, self.target or self.task.target
+        plan = checked_plan(self._recipe, self.options, examples=self.task.examples, epochs=self.epochs)
+        self._decays = decays(plan)
+
+    def run(self) -> Advice:
+        """Make the runs that are worth it, and answer. All of them are in the answer's `runs`.
+
+        Raises:
+            UserError: if the folder cannot be used.
+            KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
+        """
+        constant = without_decay(self._recipe, self.options) if self._decays else self.options
+        accuracy: tuple[AccuracyCheck, ...] = ()
+        with Store.open(self.folder, self._terms(constant), alone=True) as store:
+            known = self._known(store, constant)
+            search = self._search(known)
+            found = search.run(self.speed)
+            if not self._decays:
+                found, accuracy = self._accurate(known, search, found)
+            cost, asked = known.cost(), known.targets()
+        length = None
+        if self._decays and found.posterior.reached and not found.interrupted:
+            with Store.open(self.folder, self._terms(self.options), alone=True) as store:
+                known = self._known(store, self.options)
+                planner = self._planner(known)
+                found, accuracy = self._accurate(known, planner, planner.run(found))
+                cost = added(cost, known.cost())
+                length = planner.length_of(found, accuracy)
+        if found.interrupted and (self.deadline is None or time.monotonic() < self.deadline):
+            raise KeyboardInterrupt
+        asks = Asked(
+            task=self.task,
+            recipe=self._recipe,
+            target=self._goal,
+            objective=self.objective,
+            options=self.options,
+            current=self.current,
+            evaluation=self.evaluation,
+            targets=tuple(dict.fromkeys((*asked, self._goal))),
+            decays=self._decays,
+            device=self._device,
+            seed=self.seed,
+            command=self.command,
+            watch=self.watch,
+        )
+        return answered(found, asks, accuracy=accuracy, planned_epochs=length, cost=cost)
+
+    def _known(self, store: Store, options: Mapping[str, Setting]) -> KnownRuns:
+        return KnownRuns(store, partial(self._start, options), target=self._goal, folder=self.folder)
+
+    def _search(self, known: KnownRuns) -> RateSearch:
+        show = self.show
+        show.update(deadline=self.deadline)
+        race = Race(known, pause_at=self.deadline, tell=lambda key: show.update(trying=str(key), part=0.0))
+        return RateSearch(
+            known,
+            race,
+            task=self.task,
+            recipe=self._recipe,
+            seed=self.seed,
+            checks=() if self._decays else self.checks,
+            objective=self.objective,
+            time_again=self.time_again,
+            compare=self.compare,
+            show=show,
+        )
+
+    def _planner(self, known: KnownRuns) -> PlannedSearch:
+        return PlannedSearch(
+            known,
+            task=self.task,
+            seed=self.seed,
+            checks=self.checks,
+            least_epochs=least_epochs(self.options),
+            objective=self.objective,
+            pause_at=self.deadline,
+            show=self.show,
+        )
+
+    def _accurate(self, known: KnownRuns, search: Search, found: Found) -> tuple[Found, tuple[AccuracyCheck, ...]]:
+        """The same, or what is left of it where the validation metric in the end must not fall."""
+        if self.objective.goal is not Goal.ACCURACY:
+            return found, ()
+        runs = AccuracyRuns(
+            known,
+            search,
+            task=self.task,
+            objective=self.objective,
+            seed=self.seed,
+            current=self.current,
+            least_epochs=least_epochs(self.options),
+            pause_at=self.deadline,
+            show=self.show,
+        )
+        return runs.run(found)
+
+    def _terms(self, options: Mapping[str, Setting]) -> Terms:
+        return Terms(
+            task=self.task.name,
+            fingerprint=self.task.fingerprint(),
+            parts=self.task.fingerprints(),
+            recipe=self._recipe,
+            target=None,
+            judged_by=self._goal,
+            epochs=self.epochs,
+            settings={**asdict(self.evaluation), **options, "seed": self.seed},
+        )
+
+    def _start(self, options: Mapping[str, Setting], key: Key, checkpoint: Path, noise_every: int) -> Training:
+        """Begin a run, or go on with it."""
+        own = dict(key.options)
+        plan = planned(
+            self._recipe,
+            batch_size=key.batch_size,
+            learning_rate=key.learning_rate,
+            epochs=float(str(own.get("epochs", self.epochs))),
+            options=options,
+        )
+        return Training(
+            self.task,
+            plan,
+            seed=key.seed,
+            device=self._device,
+            target=None if key.stage == TO_THE_END else self._goal,
+            evaluation=self.evaluation,
+            noise_every=noise_every,
+            checkpoint=checkpoint,
+            compiled=False,
+            progress=self.show.watch,
+        )
+
+
+BUDGET = 600.0
+
+
+@checked_call
+def advise(
+    task: Task | str,
+    *,
+    out: str | Path | None = None,
+    recipe: str | None = None,
+    options: Mapping[str, Setting] | None = None,
+    target: Target | None = None,
+    objective: Objective | None = None,
+    current: int | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    budget: float | None = None,
+    progress: Display | None = None,
+    command: str = "",
+) -> Advice:
+    """Which batch size, with which learning rate, reaches the task's target soonest on this machine?
+
+    Seconds per step are measured at every batch size. A race over learning rates at one small size finds a rate that
+    reaches the target, and the noise scale along the way. A law of steps to target, fitted to all the runs, times the
+    measured seconds gives the best size; a race over three rates there corrects it, and another one if the answer has
+    moved. Runs with other seeds at the recommendation check it. How well such advice does is measured in
+    `benchmarks/advisor.py`; the law is in `critbatch.records.Law`.
+
+    Where other work on the machine disturbs the clock, sizes are timed again. If they still swing, the answer says so
+    in its first sentences and its intervals are wider; from a factor of 4 on no batch size is recommended. The runs are
+    kept, and the same call on a quiet machine takes the clock anew.
+
+    Everything it ran is in the folder. The same call again goes on where the last one ended, with what it has of its
+    budget; one with another target uses all the runs, and goes on with those that an easier target ended; on another
+    machine the steps are those that are known, and the clock is taken anew.
+
+    Args:
+        task: what is trained, a Task or its name; its `target` is what "soonest" means.
+        out: the folder of the runs; `critbatch-out/TASK` unless given.
+        recipe: its name; None for the task's own.
+        options: of the recipe (`critbatch.recipes.options_of`) or of plans, such as `decay="cosine"`: the answer is for
+            them. Where the rate decays over a run, the length of a run is looked for, too.
+        target: another one than the task's.
+        objective: what is asked beside the target: `critbatch.records.Objective`.
+        current: the batch size in use today, to compare with.
+        seed: of the first runs; the checks take others.
+        device: the accelerator where there is one, unless given.
+        budget: seconds of wall clock. When it ends, the answer is from what is known by then, and says so.
+        progress: where to show how far it is.
+        command: as the user gave it, for the record.
+
+    Returns:
+        The answer, or with `answered=False` why there is none.
+
+    Raises:
+        UserError: if the settings are not possible, no model can reach the target, the law says nothing of the recipe,
+            or the folder cannot be used.
+        KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
+    """
+    task, watch, show = as_task(task), Stopwatch(), progress or Display()
+    out, device = output_folder(out, task.name), as_device(device)
+    name, given = recipe or task.recipe, dict(options or {})
+    budget = BUDGET if budget is None else budget
+    if not budget > 0:
+        raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
+    if current is not None and not 1 <= current <= task.examples:
+        raise UserError(f"current={current} is not possible: use a batch size from 1 to {task.examples}.")
+    asked = checked_objective(objective or Objective())
+    plan = checked_plan(name, given, examples=task.examples, epochs=EPOCHS)
+    check_target_on_data(task, target or task.target, evaluation=EVALUATION, device=device, seed=seed)
+    deadline = watch.began + budget - seconds_to_tell(budget)
+    clock = Clock(
+        task,
+        recipe=name,
+        micro_batch_size=plan.micro_batch_size,
+        device=device,
+        seed=seed,
+        folder=out,
+        budget=budget,
+        deadline=deadline,
+        show=show,
+        command=command,
+    )
+    campaign = AdviceCampaign(
+        task=task,
+        speed=clock.take(),
+        folder=out,
+        recipe=name,
+        target=target,
+        current=current,
+        seed=seed,
+        options=given,
+        objective=asked,
+        device=device,
+        deadline=deadline,
+        time_again=clock.take_again,
+        compare=clock.compare,
+        show=show,
+        command=command,
+        watch=watch,
+    )
+    return on_devices(task, campaign.run())
