@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from critbatch.predict.published_keskar import PUBLISHED
+from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Holds, Lecture
 from critbatch.records.core import Estimate
 from critbatch.reporting.lecture_readings import found, network_name, number_of, open_reasons, verdict

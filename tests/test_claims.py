@@ -12,14 +12,29 @@ import pytest
 
 import sample_records
 import sample_studies
-from critbatch.predict.claims import claims_of, joined
-from critbatch.predict.claims_on_minima import on_generalization
-from critbatch.predict.claims_on_training import on_both, on_choice, on_noise, on_optimization
-from critbatch.predict.claims_on_updates import on_batches, on_paths, on_time
-from critbatch.predict.effects import difference, judged, judged_even, mean, mean_ratio, ratio
-from critbatch.predict.paired import network_pair, paired_end, validation_at
-from critbatch.predict.recipe_rows import recipe_row, untuned_row
-from critbatch.predict.summary_table import on_summary, summary_table
+from critbatch.claims.effects import (
+    difference,
+    judged,
+    judged_even,
+    mean,
+    mean_ratio,
+    network_pair,
+    paired_end,
+    ratio,
+    validation_at,
+)
+from critbatch.claims.summary import claims_of, joined, on_summary, summary_table
+from critbatch.claims.tables import recipe_row, untuned_row
+from critbatch.claims.verdicts import (
+    on_batches,
+    on_both,
+    on_choice,
+    on_generalization,
+    on_noise,
+    on_optimization,
+    on_paths,
+    on_time,
+)
 from critbatch.records.claims import (
     Better,
     ClaimName,

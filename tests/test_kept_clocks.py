@@ -14,11 +14,12 @@ import torch
 from typer.testing import CliRunner
 
 import sample_records
-from critbatch.campaigns import lecture_clock, lecture_jobs
-from critbatch.campaigns.lecture import lecture
-from critbatch.campaigns.lecture_clock import clocks, needed_sizes, timed_sizes
-from critbatch.campaigns.lecture_jobs import Part, make_study
-from critbatch.campaigns.pool import Job, Pool
+from critbatch.claims import experiments as lecture_jobs
+from critbatch.claims import sizing as lecture_clock
+from critbatch.claims.experiments import Part, make_study
+from critbatch.claims.pool import Job, Pool
+from critbatch.claims.run import lecture
+from critbatch.claims.sizing import clocks, needed_sizes, timed_sizes
 from critbatch.cli.app import BEGAN
 from critbatch.cli.main import app
 from critbatch.cli.options import seconds_left

@@ -14,20 +14,15 @@ from torch import nn
 
 import critbatch
 import sample_records
-from critbatch.campaigns.kept import kept
-from critbatch.campaigns.lecture import asked_claims, lecture
-from critbatch.campaigns.lecture_clock import timed_sizes
-from critbatch.campaigns.lecture_jobs import Part, make_run
-from critbatch.campaigns.lecture_networks import own_network, papers_network, sharpness_of, usual_networks
-from critbatch.campaigns.lecture_size import LONG_EPOCHS, sizes_for, two_sizes
-from critbatch.campaigns.lecture_told import partitions
-from critbatch.campaigns.pool import Job, Pool
+from critbatch.claims.experiments import Part, make_run
+from critbatch.claims.gd_paths import paths
+from critbatch.claims.networks import own_network, papers_network, sharpness_of, usual_networks
+from critbatch.claims.pool import Job, Pool, kept
+from critbatch.claims.run import asked_claims, lecture, partitions
+from critbatch.claims.sizing import LONG_EPOCHS, sizes_for, timed_sizes, two_sizes
+from critbatch.claims.verdicts import on_batches, on_minima, on_noise, on_optimization
 from critbatch.errors import UserError
-from critbatch.measure.paths import paths
 from critbatch.measure.step_time import speed
-from critbatch.predict.claims_on_minima import on_minima
-from critbatch.predict.claims_on_training import on_noise, on_optimization
-from critbatch.predict.claims_on_updates import on_batches
 from critbatch.records.claims import ClaimName, Holds, Lecture
 from critbatch.records.core import ClockCheck, Quantity, Speed, Target
 from critbatch.records.io import load_records, save_record
@@ -300,8 +295,8 @@ def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> Lecture:
     def timed(task: Task, sizes: Sequence[int], **words: Any) -> Speed:
         return speed(task, sizes, **{**words, "budget": None, "seconds_per_point": 0.02})
 
-    patch.setattr("critbatch.campaigns.lecture_clock.speed", timed)
-    patch.setattr("critbatch.campaigns.lecture.SMALL_SET_SECONDS", 40.0)
+    patch.setattr("critbatch.claims.sizing.speed", timed)
+    patch.setattr("critbatch.claims.run.SMALL_SET_SECONDS", 40.0)
     patch.setattr("critbatch.law.clock_check.check_clock", lambda points: ClockCheck())
     return lecture(tiny_task(examples=64), out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32)
 

@@ -18,7 +18,7 @@ import torch
 import critbatch
 from critbatch import arguments as limits
 from critbatch.arguments import LIMITS, LISTS, MOST_VALUES, check_counts, process_limit, thread_limit
-from critbatch.campaigns.pool import Pool
+from critbatch.claims.pool import Pool
 from critbatch.cli.main import app, main
 from critbatch.errors import UserError
 from critbatch.measure.escape import Herd

@@ -13,8 +13,8 @@ import pytest
 
 import sample_lectures as lectures
 import sample_records as sample
-from critbatch.predict.claims import claims_of
-from critbatch.predict.published_keskar import PUBLISHED
+from critbatch.claims.summary import claims_of
+from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Better, Claim, ClaimName, Holds, Lecture, Partition
 from critbatch.records.core import Record
 from critbatch.records.io import load_records, save_record

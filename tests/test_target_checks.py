@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import tiny
 from critbatch.advisor.advise import advise
-from critbatch.campaigns.lecture import lecture
+from critbatch.claims.run import lecture
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Quantity, Target
 from critbatch.studies.sweep import sweep

@@ -15,7 +15,7 @@ from critbatch.version import __version__
 
 if TYPE_CHECKING:
     from critbatch.advisor.advise import advise
-    from critbatch.campaigns.lecture import lecture
+    from critbatch.claims.run import lecture
     from critbatch.errors import UserError
     from critbatch.gradient_noise.monitor import Monitor
     from critbatch.law.csv_points import fit
@@ -73,7 +73,7 @@ _PLACES = {
     "find_task": "tasks.registry:find_task",
     "flips_and_crops": "tasks.augmentation:flips_and_crops",
     "landscape": "measure.landscape:landscape",
-    "lecture": "campaigns.lecture:lecture",
+    "lecture": "claims.run:lecture",
     "load_model": "training.checkpoint:load_model",
     "noise": "measure.noise_scale:noise",
     "report": "reporting:write_report",

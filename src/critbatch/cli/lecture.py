@@ -54,8 +54,8 @@ def lecture(
     Claims: 1 batches and shuffling, 2 steady and noisy steps, 3 time, 4 larger batches train worse, 5 noise helps where
     training is stuck, 6 generalization, 7 sharp minima, 8 the summary, 9 batch size is worth choosing, 10 having both.
     """
-    from critbatch.campaigns.lecture import lecture as run
-    from critbatch.campaigns.lecture import lecture_folder
+    from critbatch.claims.run import lecture as run
+    from critbatch.claims.run import lecture_folder
     from critbatch.cli.doing import Setting, show
 
     setting = Setting(task, out=lecture_folder(out, task), device=device, language=language, as_json=as_json)

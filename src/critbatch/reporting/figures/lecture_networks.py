@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from critbatch.predict.published_keskar import PUBLISHED
+from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import NetworkPair
 from critbatch.reporting.figures.named_rows import row_axis
 from critbatch.reporting.figures.theme import BLUE, GREY, MUTED, Picture, bars, canvas, lines, safe

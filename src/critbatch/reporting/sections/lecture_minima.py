@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-from critbatch.predict.published_keskar import PUBLISHED, Published
+from critbatch.claims.tables import PUBLISHED, Published
 from critbatch.records.claims import Claim, Lecture, NetworkPair
 from critbatch.records.loss_surface import Box, Landscape, Sharpness, Shift, SolutionSharpness
 from critbatch.reporting.blocks import Block, Cell, Chart, Charts, Method, Table, Text

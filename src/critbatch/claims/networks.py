@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from critbatch.campaigns.lecture_jobs import EVALUATION, Part, make_line, make_run, make_shift
-from critbatch.campaigns.pool import Job
+from critbatch.claims.effects import network_pair, paired_end
+from critbatch.claims.experiments import EVALUATION, Part, make_line, make_run, make_shift
+from critbatch.claims.pool import Job
 from critbatch.errors import UserError
-from critbatch.predict.paired import network_pair, paired_end
 from critbatch.records.claims import NetworkPair
 from critbatch.records.core import Outcome, Run
 from critbatch.records.loss_surface import Sharpness, Shift

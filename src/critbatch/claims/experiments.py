@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from critbatch.campaigns.kept import kept
+from critbatch.claims.gd_paths import paths
+from critbatch.claims.pool import Job, kept
+from critbatch.claims.sizing import STUDY_SEEDS, Sizes
+from critbatch.claims.tables import recipe_row, untuned_row
 from critbatch.errors import UserError
 from critbatch.measure.distribution_shift import shift
 from critbatch.measure.escape import escape
 from critbatch.measure.landscape import landscape
 from critbatch.measure.noise_scale import noise
-from critbatch.measure.paths import paths
-from critbatch.recipes import plan_of, usual_rate
-from critbatch.records.claims import Paths
+from critbatch.recipes import options_of, plan_of, usual_rate
+from critbatch.records.claims import Paths, RecipeRow
 from critbatch.records.core import Noise, Outcome, Run
 from critbatch.records.io import file_stem, save_record
 from critbatch.records.loss_surface import Box, Escape, Landscape, Shift
@@ -26,6 +29,7 @@ from critbatch.runtime.device import pick_device
 from critbatch.studies.sweep import sweep
 from critbatch.tasks.data import Examples
 from critbatch.tasks.registry import find_task
+from critbatch.tasks.sampler import Order
 from critbatch.tasks.task import Task
 from critbatch.training.checkpoint import SUFFIX, load_model, save_solution, solution_of
 from critbatch.training.evaluation import Evaluation
@@ -182,3 +186,167 @@ def _models(task: Task, folder: Path, ends: list[Run]) -> tuple[dict[str, nn.Mod
     found = {solution_of(run).label: run for run in ends}
     models = {label: load_model(folder / f"{file_stem(run)}.json", task) for label, run in found.items()}
     return models, {label: solution_of(run) for label, run in found.items()}
+
+
+# From where full-batch descent stopped: surfaces whose answer is known, and some examples of the task itself.
+
+SURFACES = ("surface-saddle", "surface-double-well", "surface-two-weights")
+SURFACE = {"starts": 50, "learning_rate": 0.1, "descent_steps": 1000, "steps": 1000}
+# With none of 40 starts got on at either size, the interval of the difference lies below a tenth.
+OWN = {"starts": 40, "learning_rate": 0.1, "descent_steps": 1500, "steps": 500, "batch_sizes": (4, 16)}
+# All starts move at once: a full batch of more would take too long.
+EXAMPLES = 128
+
+
+def escapes(own: Part, *, name: str, examples: int, folder: Path, key: str, command: str) -> list[Job]:
+    """The task's may fail, where its model cannot be vectorized.
+
+    Args:
+        own: the task, of `examples`.
+        key: of its model and data.
+    """
+    given = {"folder": folder, "command": command}
+    known = [
+        Job(surface, make_escape, {**given, "part": Part(surface), "key": surface, "settings": SURFACE})
+        for surface in SURFACES
+    ]
+    part = Part(own.task, min(EXAMPLES, examples))
+    return [
+        *known,
+        Job(f"escapes of {name}", make_escape, {**given, "part": part, "key": key, "settings": OWN}, may_fail=True),
+    ]
+
+
+# The recipes at the large batch against plain training with small batches, each with the same tuning.
+
+# Of the five papers that the lecture ends with, and growing batches.
+RECIPES = ("goyal2017", "lars2017", "akiba2017", "lamb2020", "swap2020", "smith2017")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest:
+    """Studies of one batch size and one recipe each.
+
+    Args:
+        plain: the task's own recipe, at the small and at the large batch size.
+        recipes: the others, at the large one.
+        examples: in the training set; batches that grow end there.
+        epochs: of every run.
+    """
+
+    part: Part
+    plain: str
+    recipes: tuple[str, ...]
+    small: int
+    large: int
+    examples: int
+    epochs: float
+    seeds: tuple[int, ...]
+    folder: Path
+    command: str
+
+    def baseline(self, until: float | None) -> Job:
+        """The small batch."""
+        return self._study(self.plain, self.small, "small", until, may_fail=False)
+
+    def others(self, baseline: Study | UserError, until: float | None) -> list[Job]:
+        """The large batch: plain, also with the rate of the small one, and each recipe."""
+        rate = rate_of(baseline)
+        plain = self._study(self.plain, self.large, "large", until, learning_rates=[rate] if rate else None)
+        return [plain, *(self._study(name, self.large, "large", until) for name in self.recipes)]
+
+    def rows(self, baseline: Study | UserError | None, others: Sequence[Study | UserError]) -> tuple[RecipeRow, ...]:
+        """The baseline first; a study that failed has no row."""
+        told = [baseline, *others]
+        found = [recipe_row(study) if isinstance(study, Study) else None for study in told]
+        rate, plain = rate_of(baseline), others[0] if others else None
+        if rate is not None and isinstance(plain, Study):
+            found.insert(1, untuned_row(plain, rate))
+        return tuple(row for row in found if row is not None)
+
+    def _study(
+        self, recipe: str, size: int, place: str, until: float | None, *, may_fail: bool = True, **more: object
+    ) -> Job:
+        settings = {
+            "part": self.part,
+            "out": self.folder / f"{place}-{self.epochs:g}",
+            "recipe": recipe,
+            "batch_sizes": [size],
+            "search": "widening",
+            "seeds": self.seeds,
+            "epochs": self.epochs,
+            "stops_at_target": False,
+            "fixed": {"largest_batch": self.examples} if "largest_batch" in options_of(recipe) else {},
+            "until": until,
+            "command": self.command,
+            **more,
+        }
+        return Job(f"{recipe}, batch size {size}", make_study, settings, may_fail=may_fail)
+
+
+def rate_of(study: Study | UserError | None) -> float | None:
+    """The best learning rate of a study of one batch size: by the steps to the target, or by what runs end with."""
+    row = recipe_row(study) if isinstance(study, Study) else None
+    return row.learning_rate if row is not None else None
+
+
+# The lecture's two studies: batch sizes at three budgets, and the ways of shuffling.
+
+
+def study_of_sizes(
+    part: Part,
+    sizes: Sizes,
+    *,
+    recipe: str,
+    seeds: tuple[int, ...],
+    folder: Path,
+    until: float | None,
+    command: str,
+) -> Job:
+    """The rate tuned at each size, and the usual one of the smallest at all of them, with all seeds.
+
+    Several processes that are given this job share it.
+    """
+    one = float(f"{usual_rate(recipe, sizes.study_sizes[0]):.2g}")  # a rung of the search at that size
+    settings = {
+        "part": part,
+        "out": folder,
+        "batch_sizes": sizes.study_sizes,
+        "search": "widening",
+        "learning_rates": [one],
+        "seeds": seeds[:STUDY_SEEDS],
+        "epochs": sizes.study_epochs,
+        "steps": sizes.study_steps,
+        "seconds": sizes.study_seconds,
+        "stops_at_target": False,
+        "until": until,
+        "command": command,
+    }
+    return Job("study of batch sizes", make_study, settings)
+
+
+def study_of_orders(
+    part: Part,
+    sizes: Sizes,
+    study: Study,
+    *,
+    seeds: tuple[int, ...],
+    folder: Path,
+    until: float | None,
+    command: str,
+) -> Job:
+    """Steps to the target with every order, at the size of the study that is nearest to the small one and its rate."""
+    tuned = [size for size in (study.analysis.sizes if study.analysis is not None else ()) if size.learning_rate]
+    near = min(tuned, key=lambda size: abs(size.batch_size - sizes.small), default=None)
+    settings = {
+        "part": part,
+        "out": folder,
+        "batch_sizes": [near.batch_size if near is not None else sizes.small],
+        "learning_rates": [near.learning_rate] if near is not None else None,
+        "seeds": seeds,
+        "epochs": sizes.order_epochs,
+        "varied": {"order": [str(order) for order in Order]},
+        "until": until,
+        "command": command,
+    }
+    return Job("ways of shuffling", make_study, settings)

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from critbatch.predict.claims_on_training import METRIC_SHARE
-from critbatch.predict.claims_on_updates import RATIO_MARGIN, epoch, seconds
-from critbatch.predict.effects import difference, judged_exactly, ratio
-from critbatch.records.claims import Better, NetworkPair, Statement, SummaryRow
-from critbatch.records.core import Estimate, Noise, Speed, SpeedPoint
+from critbatch.claims.effects import difference, judged_exactly, ratio
+from critbatch.claims.verdicts import (
+    METRIC_SHARE,
+    RATIO_MARGIN,
+    epoch,
+    on_batches,
+    on_both,
+    on_choice,
+    on_generalization,
+    on_minima,
+    on_noise,
+    on_optimization,
+    on_paths,
+    on_time,
+    seconds,
+)
+from critbatch.records.claims import (
+    Better,
+    Claim,
+    ClaimName,
+    Holds,
+    NetworkPair,
+    Partition,
+    Paths,
+    RecipeRow,
+    Statement,
+    SummaryRow,
+)
+from critbatch.records.core import Advice, Estimate, Noise, Speed, SpeedPoint
+from critbatch.records.loss_surface import Escape, Sharpness, Shift
 from critbatch.records.study import Spent, Study
 
 EXPECTED = {
@@ -124,3 +149,66 @@ def _more_is_better(key: str, small: Estimate, large: Estimate, told: Estimate) 
     elif told.high < 0 and told.value < -margin:
         better = Better.LARGE
     return SummaryRow(key=key, unit="metric", small=small, large=large, better=better, expected=EXPECTED[key])
+
+
+# What became of the lecture's ten claims, from measured records alone.
+
+NOT_ASKED = "lecture_not_asked"
+
+
+def claims_of(
+    *,
+    task: str,
+    small: int,
+    partitions: Sequence[Partition] = (),
+    orders: Study | None = None,
+    paths: Paths | None = None,
+    speeds: Sequence[Speed] = (),
+    study: Study | None = None,
+    escapes: Sequence[Escape] = (),
+    networks: Sequence[NetworkPair] = (),
+    sharpness: Sequence[Sharpness] = (),
+    shifts: Sequence[Shift] = (),
+    summary: Sequence[SummaryRow] = (),
+    advice: Advice | None = None,
+    recipes: Sequence[RecipeRow] = (),
+    missing: Mapping[ClaimName, str] | None = None,
+) -> tuple[Claim, ...]:
+    """All ten, in the lecture's order, judged by what there is.
+
+    Args:
+        task: whose claims they are.
+        small: the batch size that recipes are held against.
+        missing: why nothing was measured for a claim: a key of reporting/words.py.
+    """
+    told: dict[ClaimName, list[Statement]] = {
+        ClaimName.BATCHES: on_batches(partitions, orders),
+        ClaimName.PATHS: on_paths(paths) if paths is not None else [],
+        ClaimName.TIME: on_time(speeds) if speeds else [],
+        ClaimName.OPTIMIZATION: on_optimization(study) if study is not None else [],
+        ClaimName.NOISE: on_noise(escapes, task),
+        ClaimName.GENERALIZATION: on_generalization(networks),
+        ClaimName.MINIMA: on_minima(sharpness, shifts),
+        ClaimName.SUMMARY: on_summary(summary),
+        ClaimName.CHOICE: on_choice(advice) if advice is not None else [],
+        ClaimName.BOTH: on_both(recipes, small),
+    }
+    reasons = missing or {}
+    return tuple(_claim(name, statements, reasons.get(name, NOT_ASKED)) for name, statements in told.items())
+
+
+def _claim(name: ClaimName, statements: Sequence[Statement], missing: str) -> Claim:
+    main = [statement.holds for statement in statements if statement.main]
+    holds, reason = joined(main), "" if main else missing
+    return Claim(name=name, holds=holds, statements=tuple(statements), reason=reason)
+
+
+def joined(verdicts: Sequence[Holds]) -> Holds:
+    """Held if all are, not held if one is not, undecided else and where there is none.
+
+    >>> joined([Holds.HELD, Holds.UNDECIDED]), joined([Holds.NOT_HELD, Holds.UNDECIDED])
+    (<Holds.UNDECIDED: 'undecided'>, <Holds.NOT_HELD: 'not_held'>)
+    """
+    if Holds.NOT_HELD in verdicts:
+        return Holds.NOT_HELD
+    return Holds.HELD if verdicts and Holds.UNDECIDED not in verdicts else Holds.UNDECIDED

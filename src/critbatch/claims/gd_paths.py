@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from critbatch.claims.effects import mean, mean_ratio
 from critbatch.errors import UserError
-from critbatch.predict.effects import mean, mean_ratio
 from critbatch.recipes.sgd import sgd
 from critbatch.records.claims import DirectionSpread, Path, Paths
 from critbatch.runtime.provenance import Stopwatch

@@ -2,35 +2,131 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from critbatch.advisor.advise import advise
-from critbatch.campaigns.lecture_clock import clocks, fastest
-from critbatch.campaigns.lecture_escapes import escapes
-from critbatch.campaigns.lecture_jobs import Part, make_noise, make_paths
-from critbatch.campaigns.lecture_networks import Network, own_network, papers_network, usual_networks
-from critbatch.campaigns.lecture_recipes import RECIPES, Contest
-from critbatch.campaigns.lecture_size import Sizes, sizes_for
-from critbatch.campaigns.lecture_studies import study_of_orders, study_of_sizes
-from critbatch.campaigns.lecture_told import told
-from critbatch.campaigns.pool import Job, Pool
+from critbatch.arguments import as_file_name, checked_call, output_folder, process_limit
+from critbatch.claims.experiments import (
+    EVALUATION,
+    RECIPES,
+    Contest,
+    Part,
+    escapes,
+    make_noise,
+    make_paths,
+    study_of_orders,
+    study_of_sizes,
+)
+from critbatch.claims.networks import Network, own_network, papers_network, refuse_unknown, sharpness_of, usual_networks
+from critbatch.claims.pool import Job, Pool
+from critbatch.claims.sizing import LARGE_SET_SECONDS, SMALL_SET_SECONDS, Sizes, clocks, fastest, sizes_for, two_sizes
+from critbatch.claims.summary import NOT_ASKED, claims_of, summary_table
 from critbatch.errors import UserError
-from critbatch.predict.claims import NOT_ASKED
-from critbatch.records.claims import ClaimName, Lecture
-from critbatch.records.core import Advice
+from critbatch.records.claims import ClaimName, Lecture, Partition, RecipeRow
+from critbatch.records.core import Advice, Provenance
 from critbatch.records.io import save_record, writable
 from critbatch.records.study import Study
-from critbatch.runtime.device import use_threads
+from critbatch.runtime.device import as_device, use_threads
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
+from critbatch.studies.liveness import FolderLock
 from critbatch.studies.spec import LARGE_SET
+from critbatch.tasks.registry import as_task
+from critbatch.tasks.sampler import Order, epoch_order
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import check_target_on_data
 from critbatch.training.state import seconds_to_tell
+
+# The record of a lecture, from what was measured for it.
+
+C = ClaimName
+EXAMPLES_OF_PICTURE, BATCH_OF_PICTURE, EPOCHS_OF_PICTURE = 20, 5, 3
+
+
+def told(
+    task: Task,
+    found: Mapping[str, Any],
+    *,
+    asked: set[ClaimName],
+    missing: Mapping[ClaimName, str],
+    recipes: Sequence[RecipeRow],
+    small: int,
+    large: int,
+    seeds: int,
+    full: bool,
+    provenance: Provenance,
+) -> Lecture:
+    """Judge what there is, and put it together. What was measured for other claims alone is left out.
+
+    Args:
+        found: lists of results by their names; a UserError where one failed.
+        missing: why nothing was measured for a claim.
+    """
+
+    def all_of(name: str) -> list[Any]:
+        return [each for each in found.get(name, ()) if each is not None and not isinstance(each, UserError)]
+
+    def last_of(name: str) -> Any:
+        """Of several that share the work, the one that saw all of it."""
+        return (all_of(name) or [None])[-1]
+
+    study, orders = (each if each is not None and each.runs else None for each in (last_of("study"), last_of("orders")))
+    noise, speeds, pairs = last_of("noise"), all_of("speeds"), all_of("pairs")
+    table = summary_table(small=small, large=large, speeds=speeds, noise=noise, study=study, networks=pairs)
+    parts: dict[str, Any] = {
+        "partitions": partitions() if C.BATCHES in asked else (),
+        "orders": orders,
+        "paths": last_of("paths"),
+        "speeds": tuple(speeds) if C.TIME in asked else (),
+        "study": study if C.OPTIMIZATION in asked else None,
+        "escapes": tuple(all_of("escapes")),
+        "networks": tuple(pairs) if C.GENERALIZATION in asked else (),
+        "sharpness": tuple(sharpness_of(shift) for shift in all_of("shifts")),
+        "shifts": tuple(all_of("shifts")),
+        "summary": table if C.SUMMARY in asked else (),
+        "advice": found.get("advice"),
+        "recipes": tuple(recipes),
+    }
+    failed = {"lecture_recipe_failed" for each in found.get("others", ()) if isinstance(each, UserError)}
+    claims = claims_of(task=task.name, small=small, missing=missing, **parts)
+    return Lecture(
+        task=task.name,
+        unit=task.unit,
+        examples=task.examples,
+        metric_name=task.metric_name,
+        seeds=seeds,
+        small_batch_size=small,
+        large_batch_size=large,
+        full=full,
+        claims=claims,
+        lines=tuple(all_of("lines")),
+        noise=noise,
+        left=tuple(sorted(({claim.reason for claim in claims if claim.reason} | failed) - {NOT_ASKED})),
+        provenance=provenance,
+        **parts,
+    )
+
+
+def partitions() -> tuple[Partition, ...]:
+    """How each way of shuffling puts twenty examples into batches of five."""
+    return tuple(
+        Partition(
+            order=str(order),
+            batch_size=BATCH_OF_PICTURE,
+            epochs=tuple(
+                tuple(epoch_order(EXAMPLES_OF_PICTURE, seed=0, epoch=epoch, order=order).tolist())
+                for epoch in range(EPOCHS_OF_PICTURE)
+            ),
+        )
+        for order in Order
+    )
+
 
 # Of the planned time: the clock with one number of threads, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2
@@ -39,13 +135,12 @@ LEAST_OF_CLOCK = 6.0
 SHARE_TO_TELL = 1.5
 DRAWS = 20
 
-C = ClaimName
 STUDY_FOR = {C.OPTIMIZATION, C.SUMMARY, C.BATCHES}
 PAIRS_FOR = {C.GENERALIZATION, C.MINIMA, C.SUMMARY}
 
 
 class LectureCampaign:
-    """See `critbatch.campaigns.lecture.lecture`, whose arguments these are, checked."""
+    """See `critbatch.claims.run.lecture`, whose arguments these are, checked."""
 
     def __init__(
         self,
@@ -263,3 +358,115 @@ class LectureCampaign:
             return True
         self.missing.update(dict.fromkeys(claims, "lecture_no_time"))
         return False
+
+
+# The lecture, live: every one of its claims measured on a task, and told whether it held.
+
+
+@checked_call
+def lecture(
+    task: Task | str = "digits-mlp",
+    *,
+    out: str | Path | None = None,
+    claims: Sequence[int] | None = None,
+    seeds: int = 5,
+    small: int | None = None,
+    large: int | None = None,
+    networks: Sequence[str] | None = None,
+    full: bool = False,
+    workers: int | None = None,
+    device: torch.device | str | None = None,
+    budget: float | None = None,
+    progress: Display | None = None,
+    command: str = "",
+) -> Lecture:
+    """Measure each claim of the lecture on mini-batches on this task and machine, and say whether it held.
+
+    The ten claims are those of `critbatch.records.claims.ClaimName`, in their order. Each is judged by effects with
+    intervals over seeds: held, not held, or undecided. Experiments are as long as the clock of the task allows within
+    the time. Everything that was measured is in the folder: the same call again goes on where the last one ended.
+
+    Args:
+        task: what is trained, or its name.
+        out: the folder; `critbatch-out/lecture-TASK` unless given.
+        claims: their numbers, 1 to 10; all unless given.
+        seeds: of the runs that are compared. One decides nothing.
+        small, large: the two batch sizes that are compared; 64 and a tenth of the data set as a power of two, or 16 and
+            a third of it below 10,000 examples.
+        networks: of Keskar et al. 2016 beside the task's own: "keskar-f1" to "keskar-c4". Unless given none for a
+            small task, else F1 and C1 at reduced size where their data are at hand.
+        full: all six of them, whole.
+        workers: processes that make runs, one thread each; as many as there are cores, one where there is an
+            accelerator.
+        device: the accelerator where there is one, unless given.
+        budget: seconds of wall clock; unless given the runs are planned for 4 minutes, or 35 for a large task, and all
+            are made.
+        progress: where to show how far it is.
+        command: as the user gave it, for the record.
+
+    Returns:
+        What was measured, and the verdicts.
+
+    Raises:
+        UserError: if a setting is not possible, or the folder cannot be used.
+        KeyboardInterrupt: at Ctrl-C; what was measured is in the folder.
+    """
+    here = as_task(task)
+    out = lecture_folder(out, task)
+    first, last = two_sizes(here.examples, small, large)
+    if seeds < 1:
+        raise UserError(f"seeds={seeds} is not possible: use 1 or more; with one, claims stay undecided.")
+    if budget is not None and not budget > 0:
+        raise UserError(f"A budget of {budget} seconds allows nothing: use a number above 0.")
+    device = as_device(device)
+    if workers is None:
+        workers = min(os.cpu_count() or 1, process_limit().most) if device.type == "cpu" else 1
+    if workers < 1:
+        raise UserError(f"workers={workers} is not possible: use 1 or more.")
+    planned = LARGE_SET_SECONDS if here.examples >= LARGE_SET else SMALL_SET_SECONDS
+    asked = asked_claims(claims)
+    refuse_unknown(networks or ())
+    check_target_on_data(here, here.target, evaluation=EVALUATION, device=device)
+    campaign = LectureCampaign(
+        task=task,
+        here=here,
+        folder=out,
+        asked=asked,
+        seeds=seeds,
+        small=first,
+        large=last,
+        networks=networks,
+        full=full,
+        workers=workers,
+        device=device,
+        planned=planned if budget is None else budget,
+        budget=budget,
+        show=progress or Display(),
+        command=command,
+    )
+    lock = FolderLock(out, alone=True)
+    try:
+        return campaign.lecture()
+    finally:
+        lock.release()
+
+
+def lecture_folder(out: str | Path | None, task: Task | str) -> Path:
+    """The folder `out`, or `critbatch-out/lecture-TASK` where it is None."""
+    name = task.rpartition(":")[2] or task if isinstance(task, str) else task.name
+    return output_folder(out, f"lecture-{as_file_name(name)}")
+
+
+def asked_claims(numbers: Sequence[int] | None) -> tuple[ClaimName, ...]:
+    """The claims with these numbers, in the lecture's order; all where None.
+
+    >>> asked_claims([9, 3])
+    (<ClaimName.TIME: 'time'>, <ClaimName.CHOICE: 'choice'>)
+    """
+    names = list(ClaimName)
+    if numbers is None:
+        return tuple(names)
+    strange = [number for number in numbers if not 1 <= number <= len(names)]
+    if strange or not numbers:
+        raise UserError(f"claims={list(numbers)} is not possible: give numbers from 1 to {len(names)}.")
+    return tuple(names[number - 1] for number in sorted(set(numbers)))

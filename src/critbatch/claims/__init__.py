@@ -1,0 +1,1 @@
+"""Ten claims about batch size, each tested on a task."""

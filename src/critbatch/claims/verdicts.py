@@ -1,0 +1,395 @@
+"""The lecture's claims on training: larger batches train worse, noise helps, batch size matters, one can have both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from critbatch.claims.effects import difference, judged, judged_even, judged_exactly, mean_ratio, ratio
+from critbatch.records.claims import Holds, Measure, NetworkPair, Partition, Paths, RecipeRow, Statement
+from critbatch.records.core import Advice, Estimate, Run, Speed, SpeedPoint
+from critbatch.records.loss_surface import Box, Escape, Sharpness, Shift, SolutionSharpness, Standing
+from critbatch.records.study import BudgetReading, Spent, Study
+
+# The lecture's first three claims: what batches are, how steady an update is, and how long it takes.
+
+RESHUFFLE = "reshuffle"
+RATIO_MARGIN = 1.1
+SPREAD_MARGIN = 0.05
+ABOUT_THE_SAME = 1.5
+LECTURES_BATCH = 1000  # which the lecture says takes about as long as one example
+
+
+def on_batches(partitions: Sequence[Partition], orders: Study | None) -> list[Statement]:
+    """Whether reshuffling makes an epoch of every example, another one each time; what other orders cost."""
+    told = []
+    shuffled = next((each for each in partitions if each.order == RESHUFFLE), None)
+    if shuffled is not None:
+        whole = list(range(len(shuffled.epochs[0])))
+        told.append(judged_exactly("every_example_once", all(sorted(epoch) == whole for epoch in shuffled.epochs)))
+        told.append(judged_exactly("new_partition", all(one != other for one, other in pairwise(_batches(shuffled)))))
+    if orders is not None:
+        steps = _steps_by_order(orders.runs)
+        usual = steps.pop(RESHUFFLE, {})
+        for order, by_seed in steps.items():
+            pairs = [(by_seed[seed], usual[seed]) for seed in by_seed.keys() & usual.keys()]
+            effect = mean_ratio(pairs)
+            lost = "" if effect is not None else "lecture_not_reached"
+            told.append(
+                judged(
+                    "order_costs",
+                    effect,
+                    measure=Measure.RATIO,
+                    margin=RATIO_MARGIN,
+                    main=False,
+                    subject=order,
+                    reason=lost,
+                )
+            )
+    return told
+
+
+def _batches(partition: Partition) -> Iterable[frozenset[frozenset[int]]]:
+    """Of each epoch, whatever the order in and among them."""
+    size = partition.batch_size
+    for epoch in partition.epochs:
+        yield frozenset(frozenset(epoch[i : i + size]) for i in range(0, len(epoch), size))
+
+
+def _steps_by_order(runs: Sequence[Run]) -> dict[str, dict[int, float]]:
+    """Steps to the target, of the runs that came to it, by order and seed."""
+    found: dict[str, dict[int, float]] = {}
+    for run in runs:
+        by_seed = found.setdefault(str(run.options.get("order", RESHUFFLE)), {})
+        if run.crossing is not None:
+            by_seed[run.seed] = run.crossing.step
+    return found
+
+
+def on_paths(paths: Paths) -> list[Statement]:
+    """One example at a time against all at once: how unsteady, and how far an epoch leads."""
+    spreads = sorted(paths.spreads, key=lambda spread: spread.batch_size)
+    one, full = spreads[0], spreads[-1]
+    sizes = {"small_batch_size": one.batch_size, "large_batch_size": full.batch_size}
+    unsteady = difference(one.spread, full.spread)
+    return [
+        judged("unsteady", unsteady, measure=Measure.DIFFERENCE, margin=SPREAD_MARGIN, **sizes),
+        judged("many_updates", one.full_over, measure=Measure.RATIO, margin=RATIO_MARGIN, main=False, **sizes),
+    ]
+
+
+def on_time(speeds: Sequence[Speed]) -> list[Statement]:
+    """Of an update and of an epoch. The last of `speeds` has the most parallel hardware, the first the least."""
+    speed = speeds[-1]
+    points = _timed(speed)
+    if len(points) < 2:
+        return []
+    first, last = points[0], points[-1]
+    known = [point for point in points if point.batch_size <= LECTURES_BATCH]
+    lectures, shortest = known[-1], min(points, key=speed.epoch_seconds)
+    told = [
+        _ratio("parallel_update", scaled(first, lectures.batch_size / first.batch_size), seconds(lectures), lectures),
+        judged_even(
+            "about_the_same",
+            ratio(seconds(lectures), seconds(first)),
+            measure=Measure.RATIO,
+            margin=ABOUT_THE_SAME,
+            main=False,
+            small_batch_size=first.batch_size,
+            large_batch_size=lectures.batch_size,
+        ),
+        _ratio("grows", seconds(last), seconds(first), last),
+        _ratio("shorter_epoch", epoch(speed, first), epoch(speed, shortest), shortest),
+    ]
+    if len(speeds) > 1:
+        alone = {point.batch_size: point for point in _timed(speeds[0])}
+        shared = [point for point in points if point.batch_size in alone]
+        if shared:
+            widest = shared[-1]
+            subject = "accelerator" if speed.provenance.machine.accelerator else ""
+            told.append(
+                _ratio(
+                    "parallel_hardware",
+                    seconds(alone[widest.batch_size]),
+                    seconds(widest),
+                    widest,
+                    main=False,
+                    subject=subject,
+                )
+            )
+    return told
+
+
+def _timed(speed: Speed) -> list[SpeedPoint]:
+    return sorted((p for p in speed.fitting if p.step_seconds is not None), key=lambda point: point.batch_size)
+
+
+def seconds(point: SpeedPoint) -> Estimate:
+    """Of an update."""
+    assert point.step_seconds is not None
+    return point.step_seconds
+
+
+def scaled(point: SpeedPoint, factor: float) -> Estimate:
+    """The seconds of an update, times a number."""
+    one = seconds(point)
+    low, high = (None if bound is None else bound * factor for bound in (one.low, one.high))
+    return Estimate(value=one.value * factor, n=one.n, low=low, high=high, level=one.level, reason=one.reason)
+
+
+def epoch(speed: Speed, point: SpeedPoint) -> Estimate:
+    """The seconds of an epoch."""
+    return scaled(point, speed.examples / point.batch_size)
+
+
+def _ratio(key: str, first: Estimate, second: Estimate, point: SpeedPoint, **others: object) -> Statement:
+    effect = ratio(first, second)
+    size = point.batch_size
+    return judged(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, large_batch_size=size, **others)
+
+
+# Of a metric, a difference of less than this share of it is as none.
+METRIC_SHARE = 0.001
+# What a recipe may lose of the metric and still count as accurate as the small batch.
+LOST_SHARE = 0.005
+SHARE_MARGIN = 0.1
+
+
+def on_optimization(study: Study) -> list[Statement]:
+    """The training metric of the smallest batch size less that of the largest, at equal epochs, steps and seconds."""
+    readings = study.analysis.budgets if study.analysis is not None else ()
+    asked = (
+        ("train_worse_fixed", Spent.EPOCHS, False, "train_metric"),
+        ("train_worse_tuned", Spent.EPOCHS, True, "train_metric"),
+        ("train_worse_steps", Spent.STEPS, True, "train_metric"),
+        ("train_worse_seconds", Spent.SECONDS, True, "train_metric"),
+        ("validation_worse", Spent.EPOCHS, True, "validation_metric"),
+    )
+    told = []
+    for key, spent, tuned, quantity in asked:
+        reading = next((each for each in readings if (each.spent, each.tuned) == (spent, tuned)), None)
+        if reading is None or len(reading.points) < 2:
+            continue
+        main = key in ("train_worse_fixed", "train_worse_tuned")
+        told.append(_worse(key, reading, quantity, main=main))
+    return told
+
+
+def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> Statement:
+    points = sorted(reading.points, key=lambda point: point.batch_size)
+    small, large = getattr(points[0], quantity), getattr(points[-1], quantity)
+    sizes = {"small_batch_size": points[0].batch_size, "large_batch_size": points[-1].batch_size}
+    effect = difference(small, large)
+    return judged(key, effect, measure=Measure.DIFFERENCE, margin=METRIC_SHARE * abs(small.value), main=main, **sizes)
+
+
+def on_noise(escapes: Sequence[Escape], task: str) -> list[Statement]:
+    """The share of starts that got on with the smallest batch less that of the full batch."""
+    told = []
+    for escape in escapes:
+        counts = sorted(escape.counts, key=lambda count: count.batch_size)
+        if len(counts) < 2:
+            continue
+        # The full batch still descends from where it seemed to have stopped, or gets on as often as not.
+        moving = escape.standings.get(Standing.DESCENDING, 0) > escape.starts / 2 or counts[-1].share.value > 0.5
+        effect = difference(counts[0].share, counts[-1].share)
+        if moving:
+            effect = replace(effect, low=None, high=None, reason="lecture_not_stuck")
+        statement = judged(
+            "escapes_more",
+            effect,
+            measure=Measure.DIFFERENCE,
+            margin=SHARE_MARGIN,
+            main=escape.task == task,
+            subject=escape.task,
+            small_batch_size=counts[0].batch_size,
+            large_batch_size=counts[-1].batch_size,
+            reason="lecture_not_stuck" if moving else "",
+        )
+        told.append(statement)
+    return told
+
+
+def on_choice(advice: Advice) -> list[Statement]:
+    """What the worse end of the batch sizes costs in time to the target, over the best size."""
+    points = sorted(advice.points, key=lambda point: point.batch_size)
+    if not advice.answered or advice.best is None or len(points) < 2:
+        return [judged("size_matters", None, measure=Measure.RATIO, margin=RATIO_MARGIN, reason="lecture_not_reached")]
+    ends = (points[0], points[-1])
+    worst = max(ends, key=lambda point: point.seconds.value)
+    inside = all(end.seconds.value > advice.best.seconds.value for end in ends)
+    return [
+        judged(
+            "size_matters",
+            ratio(worst.seconds, advice.best.seconds),
+            measure=Measure.RATIO,
+            margin=RATIO_MARGIN,
+            small_batch_size=advice.best.batch_size if worst is points[-1] else worst.batch_size,
+            large_batch_size=worst.batch_size if worst is points[-1] else advice.best.batch_size,
+        ),
+        judged_exactly("best_inside", inside, main=False),
+    ]
+
+
+def on_both(rows: Sequence[RecipeRow], small: int) -> list[Statement]:
+    """Each recipe at the large batch against plain training with small batches, both tuned."""
+    base = next((row for row in rows if row.batch_size == small and row.tuned), None)
+    tried = [row for row in rows if row.batch_size != small and row.tuned]
+    if base is None or not tried:
+        return []
+    told, both = [], []
+    for row in tried:
+        place = {"subject": row.recipe, "small_batch_size": small, "large_batch_size": row.batch_size, "main": False}
+        # Of runs that did not all come to the target, those that did are the lucky ones.
+        whole = base.reached == base.seeds > 0 and row.reached == row.seeds > 0
+        fewer = _over("fewer_steps", base.steps, row.steps if whole else None, place)
+        accurate = _as_accurate(base, row, place)
+        told += [fewer, _over("sooner", base.seconds, row.seconds if whole else None, place), accurate]
+        both.append((fewer, accurate))
+    return [_nearest(both, small), *told]
+
+
+def _over(key: str, base: Estimate | None, other: Estimate | None, place: dict[str, object]) -> Statement:
+    effect = ratio(base, other) if base is not None and other is not None else None
+    reason = "" if effect is not None else "lecture_not_reached"
+    return judged(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, reason=reason, **place)
+
+
+def _as_accurate(base: RecipeRow, row: RecipeRow, place: dict[str, object]) -> Statement:
+    if base.validation_metric is None or row.validation_metric is None:
+        return judged(
+            "as_accurate", None, measure=Measure.DIFFERENCE, margin=0.0, reason="lecture_not_reached", **place
+        )
+    effect = difference(row.validation_metric, base.validation_metric)
+    margin = -LOST_SHARE * abs(base.validation_metric.value)
+    holds, reason = Holds.UNDECIDED, "lecture_one_seed" if effect.n < 2 else "lecture_wide"
+    if effect.low is not None and effect.high is not None and (effect.low > margin or effect.high < margin):
+        holds, reason = (Holds.HELD if effect.low > margin else Holds.NOT_HELD), ""
+    return Statement(
+        key="as_accurate",
+        holds=holds,
+        measure=Measure.DIFFERENCE,
+        effect=effect,
+        margin=margin,
+        reason=reason,
+        **place,  # type: ignore[arg-type]
+    )
+
+
+def _nearest(both: Sequence[tuple[Statement, Statement]], small: int) -> Statement:
+    """Whether one recipe takes fewer steps and is as accurate: of several the one with the fewest."""
+
+    def rank(pair: tuple[Statement, Statement]) -> tuple[int, float]:
+        fewer, accurate = pair
+        order = [Holds.NOT_HELD, Holds.UNDECIDED, Holds.HELD]
+        worse = min(order.index(fewer.holds), order.index(accurate.holds))
+        return worse, fewer.effect.value if fewer.effect is not None else 0.0
+
+    fewer, accurate = best = max(both, key=rank)
+    holds = [Holds.NOT_HELD, Holds.UNDECIDED, Holds.HELD][rank(best)[0]]
+    return Statement(
+        key="one_has_both",
+        holds=holds,
+        measure=Measure.RATIO,
+        effect=fewer.effect,
+        margin=fewer.margin,
+        subject=fewer.subject,
+        small_batch_size=small,
+        large_batch_size=fewer.large_batch_size,
+        reason=(fewer.reason or accurate.reason) if holds is Holds.UNDECIDED else "",
+    )
+
+
+# The lecture's claims on generalization: small batches do better on new data, and end in flatter minima.
+
+CORRELATION_MARGIN = 0.3
+
+
+def on_generalization(networks: Sequence[NetworkPair]) -> list[Statement]:
+    """The validation metric of small batches less that of large ones, where both have come to one training metric."""
+    return [
+        judged(
+            "generalizes",
+            pair.difference,
+            measure=Measure.DIFFERENCE,
+            margin=METRIC_SHARE * abs(pair.small_validation.value),
+            subject=pair.task,
+            small_batch_size=pair.small_batch_size,
+            large_batch_size=pair.large_batch_size,
+        )
+        for pair in networks
+    ]
+
+
+def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[Statement]:
+    """How much sharper the ends of large batches are, by measures that may disagree, and what a shift does to them."""
+    told = []
+    for record in sharpness:
+        readings: dict[str, Callable[[SolutionSharpness], float | None]] = {
+            "sharper": lambda each: _value(each, Box.FULL),
+            "sharper_eigenvalue": lambda each: each.largest.value if each.largest is not None else None,
+            "sharper_adaptive": lambda each: _value(each, Box.ADAPTIVE),
+        }
+        for key, read in readings.items():
+            values = {each.solution.label: read(each) for each in record.solutions}
+            if key != "sharper" and all(value is None for value in values.values()):
+                continue
+            told.append(_larger(key, record.solutions, values, main=key == "sharper", subject=record.setup.task))
+    for shift in shifts:
+        for key, name in (("suffers_validation", "validation"), ("suffers_noise", "noise")):
+            rises = [rise for rise in shift.rises if rise.shift == name]
+            strongest = max((rise.strength for rise in rises), default=0.0)
+            values = {rise.label: rise.rise.value for rise in rises if rise.strength == strongest}
+            main = key == "suffers_validation"
+            told.append(_larger(key, shift.sharpness, values, main=main, subject=shift.setup.task))
+        ranks = [each for each in shift.predictions if each.shift == "validation" and each.measure.startswith(Box.FULL)]
+        told += [
+            judged(
+                "sharpness_ranks",
+                each.correlation,
+                measure=Measure.CORRELATION,
+                margin=CORRELATION_MARGIN,
+                main=False,
+                subject=shift.setup.task,
+            )
+            for each in ranks
+        ]
+    return told
+
+
+def _value(solution: SolutionSharpness, box: Box) -> float | None:
+    """The sharpness in the widest box of this kind."""
+    found = [each for each in solution.values if each.box is box]
+    return max(found, key=lambda each: each.epsilon).value.value if found else None
+
+
+def _larger(
+    key: str,
+    solutions: Sequence[SolutionSharpness],
+    values: Mapping[str, float | None],
+    *,
+    main: bool,
+    subject: str,
+) -> Statement:
+    """The value at the ends of large batches over that at small ones, in pairs of one seed."""
+    sizes = sorted({each.solution.batch_size for each in solutions if each.solution.batch_size is not None})
+    small, large = (sizes[0], sizes[-1]) if len(sizes) > 1 else (None, None)
+    by_place = {(each.solution.batch_size, each.solution.seed): values.get(each.solution.label) for each in solutions}
+    pairs = []
+    for (size, seed), value in by_place.items():
+        other = by_place.get((small, seed))
+        if size == large != small and value is not None and other is not None:
+            pairs.append((value, other))
+    effect = mean_ratio(pairs)
+    return judged(
+        key,
+        effect,
+        measure=Measure.RATIO,
+        margin=RATIO_MARGIN,
+        main=main,
+        subject=subject,
+        small_batch_size=small,
+        large_batch_size=large,
+        reason="" if effect is not None else "lecture_no_small",
+    )
