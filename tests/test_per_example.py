@@ -23,8 +23,8 @@ from critbatch.gradient_noise import layer_rules as factors
 from critbatch.gradient_noise.ghost_norms import GhostNorms
 from critbatch.gradient_noise.monitor import Monitor
 from critbatch.gradient_noise.noise_meter import ExampleNorms
-from critbatch.per_example.oracle import per_example_norms2
 from critbatch.tasks.models import CNN, GPT, MLP
+from reference.per_example import per_example_norms2
 from tiny import tiny_task
 
 BATCH = 5

@@ -14,11 +14,11 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import sample_records as sample
-from critbatch.predict.snippets import snippets
 from critbatch.recipes import plan_of
 from critbatch.records.core import Advice, Setting, TimePoint
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.voice import Voice
+from critbatch.reports.snippets import snippets
 from tiny import blobs, tiny_task
 
 INPUTS, LABELS = blobs(96)

@@ -126,8 +126,8 @@ def critical_point(
 
     The gradient over all examples says whether the loss still falls; where it does not, the signs of the Hessian's
     smallest and largest eigenvalues tell minimum, saddle and maximum apart, and where both are nearly 0 it is a
-    plateau. The rules are those of `critbatch.measure.critical_point`. Gradients of single batches at this point say whether
-    noise leads on where the full batch stands still.
+    plateau. Gradients of single batches at this point say whether noise leads on where the full batch
+    stands still.
 
     Args:
         task: data and loss; a Task or its name.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from critbatch.predict.snippets import snippets
 from critbatch.records.core import Advice
 from critbatch.reporting.blocks import Block, Facts, Section, Text
 from critbatch.reporting.voice import Voice
+from critbatch.reports.snippets import snippets
 
 TITLES = {
     "torch": "use_torch",

@@ -1,1 +1,0 @@
-"""From records to records: fits, interpolation and the choice of a batch size. Plain arithmetic, no torch."""

@@ -1,0 +1,1 @@
+"""The report: messages, views, charts and what writes them. No torch."""
