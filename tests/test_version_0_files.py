@@ -12,14 +12,15 @@ import torch
 from critbatch.record_files import load_records
 
 from critbatch import Target, find_task, load_model
-from critbatch.budget import Budget
-from critbatch.campaigns.advice_campaign import AdviceCampaign
-from critbatch.campaigns.sweep import sweep
-from critbatch.evaluation import Evaluation
+from critbatch.advisor.advise import AdviceCampaign
 from critbatch.recipes import plan_of
 from critbatch.records import Advice, Outcome, Quantity, Run, Speed
+from critbatch.records.io import load_records
 from critbatch.reporting import write_report
-from critbatch.training import Training
+from critbatch.studies.sweep import sweep
+from critbatch.training.evaluation import Evaluation
+from critbatch.training.state import Budget
+from critbatch.training.trainer import Training
 
 FIXTURES = Path(__file__).parent / "fixtures" / "version_0"
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def leaves(value: Any) -> list[str]:
 def test_a_sweep_keeps_its_runs_and_goes_on_with_those_that_were_broken_off(
     tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("critbatch.campaigns.presence.SECONDS_UNTIL_DEAD", 0.1)
+    monkeypatch.setattr("critbatch.studies.liveness.SECONDS_UNTIL_DEAD", 0.1)
     folder = unpack(place, tmp_path)
     finished = [Run.from_json(json.dumps(run)) for run in json.loads((folder / "finished.json").read_text())]
     half_way = [moments(curve_in(path)) for path in (folder / "checkpoints").glob("*.pt")]
