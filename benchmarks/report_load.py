@@ -23,11 +23,11 @@ import torch
 from plotly.offline import get_plotlyjs
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE.parent / "tests" / "fixtures"))
 
-import sample_loss_records as loss  # noqa: E402
+import sample_loss_surface as loss  # noqa: E402
 import sample_records as sample  # noqa: E402
-import sample_scale as scale  # noqa: E402
+import sample_scaling as scale  # noqa: E402
 import sample_studies as studies  # noqa: E402
 from critbatch.records.core import Record  # noqa: E402
 from critbatch.reporting import page, write_report  # noqa: E402

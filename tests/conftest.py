@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,12 @@ import pytest
 
 from critbatch.tasks.datasets import find_in, given_folder
 from critbatch.tasks.published_sets import SETS
+
+# Processes that tests start find the fixtures, and the tests themselves.
+TESTS = Path(__file__).parent
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(TESTS), str(TESTS / "fixtures"), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 # A shell that puts the tests into the background has them, and all they start, ignore Ctrl-C: some of them send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -27,10 +27,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import critbatch
-import sample_lectures
-import sample_loss_records
+import sample_claims
+import sample_loss_surface
 import sample_records
-import sample_scale
+import sample_scaling as sample_scale
 import sample_studies
 from critbatch.cli import main, showing
 from critbatch.cli.app import app
@@ -219,11 +219,11 @@ def test_tables(folder: Path, random: Random) -> None:
 
 
 def sample() -> list[Record]:
-    losses = sample_loss_records
+    losses = sample_loss_surface
     return [
         *(sample_records.advice(), sample_records.unanswered(), sample_records.speed(), sample_records.noise()),
         *(sample_studies.study(), sample_studies.fit(), sample_studies.in_epochs(), sample_scale.scale()),
-        *(sample_scale.measured(), sample_lectures.lecture(), sample_lectures.partial(), sample_records.runs()[0]),
+        *(sample_scale.measured(), sample_claims.lecture(), sample_claims.partial(), sample_records.runs()[0]),
         *(
             losses.curvature(),
             losses.sharpness(),

@@ -27,13 +27,13 @@ import pytest
 
 from critbatch.records.core import Advice
 from critbatch.studies.stored import shelves, stored_studies
+from integration.test_full_disk import Disk, disk  # noqa: F401
+from integration.test_sweep import numbers
 from stored_runs import states_in
-from test_full_disk import Disk, disk  # noqa: F401
-from test_sweep import numbers
 
 FAULTS = int(os.environ.get("CRITBATCH_TORTURE_FAULTS", "20"))
 SEED = int(os.environ.get("CRITBATCH_TORTURE_SEED", "0"))
-TESTS = Path(__file__).parent.parent
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 LONGEST_SECONDS = 120.0  # for one command, on a busy machine
 
 TASK_FILE = """
@@ -49,10 +49,10 @@ class Commands:
 
     def __init__(self, here: Path) -> None:
         self.here = here
-        paths = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+        paths = os.pathsep.join([str(FIXTURES), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
         self.server = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("fork_server.py"))],
+            [sys.executable, str(FIXTURES / "fork_server.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

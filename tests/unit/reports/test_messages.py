@@ -1,0 +1,210 @@
+"""The sentences of the report: said twice, whole, and true to the record."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import string
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import sample_records as sample
+from critbatch.records.claims import ClaimName, Holds
+from critbatch.records.core import Estimate, Goal, NoiseScale, Outcome, Record
+from critbatch.records.loss_surface import Box, Mode, Standing
+from critbatch.records.study import Regime, Search, Spent
+from critbatch.reporting import words
+from critbatch.reporting.claims import Trend
+from critbatch.reporting.sentences.figures import BUTTONS
+from critbatch.reporting.text import summary
+from critbatch.reporting.voice import Voice, significant
+from critbatch.reporting.words import REASONS, WORDS
+from sample_gaps import MISSING, RECORDS, bare_advice, hostile
+
+SOURCE = Path(__file__).parents[3] / "src" / "critbatch"
+EN, ZH = Voice("en"), Voice("zh")
+
+
+def test_both_languages_have_the_same_placeholders_and_the_same_numbers():
+    def parts(text: str) -> tuple[list[str], list[str]]:
+        names = sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
+        return names, sorted(re.findall(r"\d+(?:\.\d+)?", text))
+
+    # A singular says its number as a word where the other language has a placeholder, never another number.
+    unequal = [key for key, sentence in WORDS.items() if parts(sentence.en) != parts(sentence.zh)]
+    assert unequal == []
+
+
+def test_no_sentence_is_empty_and_every_chinese_one_ends_as_its_english_one_does():
+    ends = {".": "\u3002", "": ""}
+    for key, sentence in WORDS.items():
+        assert sentence.en and sentence.zh, key
+        assert sentence.zh.endswith(ends["." if sentence.en.endswith(".") else ""]), key
+
+
+def test_chinese_sentences_have_chinese_punctuation():
+    han = "[\u4e00-\u9fff]"
+    wrong = [key for key, sentence in WORDS.items() if re.search(f"{han}[,:;!?]|[,;]{han}", sentence.zh)]
+    assert wrong == []
+
+
+def test_every_sentence_is_said_somewhere_and_every_sentence_said_is_there():
+    room = SOURCE / "reporting"
+    trees = [
+        ast.parse(path.read_text(encoding="utf-8")) for path in room.rglob("*.py") if path.parent.name != "sentences"
+    ]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    written = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    written |= set(re.findall(r"voice\('([a-z_]+)'", (room / "page.html.j2").read_text(encoding="utf-8")))
+    fillings = (
+        written
+        | set(Outcome)
+        | set(Goal)
+        | set(Standing)
+        | set(Box)
+        | set(Mode)
+        | set(Regime)
+        | set(Search)
+        | set(Spent)
+        | set(Trend)
+        | set(ClaimName)
+        | set(Holds)
+        | {"image", "sequence", "example", "accuracy", "finished_without_target"}
+    )
+    made = set()
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            end = node.values[2].value if len(node.values) == 3 and isinstance(node.values[2], ast.Constant) else ""
+            made |= {f"{node.values[0].value}{filling}{end}" for filling in fillings}
+    said = written | made
+    unsaid = {
+        key for key in set(WORDS) - REASONS - set(BUTTONS) if key not in said and key.removesuffix("_one") not in said
+    }
+    assert unsaid == set()
+    called = [node.args[0] for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "voice"]
+    assert {key.value for key in called if isinstance(key, ast.Constant)} <= set(WORDS)
+
+
+def test_every_reason_that_the_source_gives_has_a_sentence():
+    sources = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")]
+    given = {key for text in sources for key in re.findall(r'reason\s*=\s*"([a-z_]+)"', text)}
+    assert "too_few_pairs" in given
+    assert given <= REASONS
+
+
+def test_a_reason_needs_no_number_to_be_said():
+    for key in REASONS:
+        assert "{" not in EN.reason(key) + ZH.reason(key)
+
+
+def test_a_reason_that_is_not_known_is_shown_and_not_a_crash():
+    assert "from_a_later_version" in EN.reason("from_a_later_version")
+
+
+@pytest.mark.parametrize(
+    ("value", "english", "chinese"),
+    [
+        (4.2e-7, "0.42 µs", "0.42 微秒"),
+        (1.26e-4, "126 µs", "126 微秒"),
+        (0.0523, "52 ms", "52 毫秒"),
+        (1.34, "1.3 s", "1.3 秒"),
+        (119.4, "119 s", "119 秒"),
+        (252, "4.2 min", "4.2 分钟"),
+        (9000, "2.5 h", "2.5 小时"),
+        (400_000, "4.6 d", "4.6 天"),
+        (math.inf, "∞", "∞"),
+        (math.nan, "?", "?"),
+    ],
+)
+def test_seconds_have_the_unit_that_suits_them(value: float, english: str, chinese: str):
+    assert (EN.seconds(value), ZH.seconds(value)) == (english, chinese)
+
+
+def test_numbers_are_rounded_and_grouped():
+    assert [EN.count(1437), EN.about(1234.5), EN.rate(0.1234), EN.rate(3e-5), EN.score(0.97)] == [
+        "1,437",
+        "1,230",
+        "0.123",
+        "3e-5",
+        "0.97",
+    ]
+    assert [EN.bytes(512), EN.bytes(1.5 * 2**30), EN.percent(0.8)] == ["512 B", "1.5 GiB", "80 %"]
+    assert [significant(9.99, 2), significant(-0.05), significant(0, 3)] == ["10", "-0.05", "0"]
+
+
+def test_an_interval_says_its_level_its_ends_and_n():
+    estimate = Estimate(value=1.3, n=3, low=1.1, high=1.6, level=0.8)
+    assert EN.estimate(estimate, EN.seconds) == "1.3 s (80 % interval 1.1 to 1.6 s, n = 3)"
+    assert EN.estimate(Estimate(value=1.3, n=1, reason="one_seed"), EN.seconds) == "1.3 s (no interval, n = 1)"
+    assert EN.span(0.9, 130, EN.seconds) == "900 ms to 2.2 min"
+
+
+def test_a_noise_scale_without_upper_bound_says_its_lower_one():
+    scale = NoiseScale(gradient_norm2=1.0, covariance_trace=200.0, pairs=9, low=80.0)
+    assert EN.noise(scale) == "200 (at least 80 at the 95 % level, n = 9)"
+
+
+def test_the_summary_of_an_advice_answers_first_and_then_says_what_to_distrust():
+    advice = sample.advice()
+    assert advice.best is not None
+    first, *_ = summary(advice).splitlines()
+    assert first == (
+        "Train digits-mlp with batch size 128 and learning rate 0.144 (sgd). "
+        f"It then reaches a validation accuracy of 0.97 in {EN.estimate(advice.best.seconds, EN.seconds)}. "
+        "Any batch size from 128 to 256 comes within 10 % of that time."
+    )
+    assert "80 % interval" in first
+    assert summary(advice).splitlines()[-1].startswith("- ")
+    assert EN.reason("few_points") in summary(advice)
+
+
+def test_the_summary_of_an_unanswered_advice_says_why_and_what_would_help():
+    told = summary(sample.unanswered())
+    assert told.startswith("No batch size can be recommended for digits-mlp yet. None of the 3 runs reached")
+    assert "--budget" in told
+    assert EN.reason("no_run_reached_target") in told
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize(
+    "record",
+    [*RECORDS.values(), *MISSING.values(), bare_advice(), hostile()],
+    ids=[*RECORDS, *MISSING, "bare", "hostile"],
+)
+def test_every_record_has_a_summary_without_holes(record: Record, language: str):
+    told = summary(record, language)  # type: ignore[arg-type]
+    assert told
+    assert not re.search(r"\{[a-z_]+\}|\bNone\b(?! of)|\bnan\b", told.replace(sample.HOSTILE, ""))
+
+
+@pytest.mark.parametrize(
+    ("knee", "start"),
+    [
+        (0.5, "Time per step of digits-mlp grows"),
+        (200.0, "Up to a batch size of about 200, "),
+        (9e9, "Up to batch size 1,437, the largest measured"),
+    ],
+)
+def test_a_knee_below_within_and_above_the_measured_sizes_is_said_differently(knee: float, start: str):
+    speed = sample.speed()
+    assert speed.fit is not None
+    moved = replace(speed, fit=replace(speed.fit, knee=replace(speed.fit.knee, value=knee)))
+    assert summary(moved).startswith(start)
+
+
+def test_a_straight_line_that_misses_far_is_a_caution():
+    speed = sample.speed()
+    assert speed.fit is not None
+    bent = replace(speed, fit=replace(speed.fit, worst_miss=0.6))
+    assert EN.reason("time_not_affine") in summary(bent)
+    assert EN.reason("time_not_affine") not in summary(speed)
+
+
+def test_no_key_has_two_sentences():
+    tables = [
+        table for name, table in vars(words).items() if isinstance(table, dict) and name.isupper() and name != "WORDS"
+    ]
+    assert sum(map(len, tables)) == len(WORDS)
