@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+import critbatch
 from golden_files import (
     HERE,
     WRITES,
@@ -31,8 +33,6 @@ from golden_files import (
 )
 from golden_inputs import ADVICE, MISSING, PAGES, RECORDS, Record, summary
 from golden_page import PageText, elements_of, text_of, text_of_figures
-
-import critbatch
 
 LANGUAGES = {"en": "en", "zh": "zh-Hans"}
 REPORTS = HERE / "reports"

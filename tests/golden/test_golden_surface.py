@@ -16,11 +16,11 @@ from typing import Any
 import click
 import pytest
 import typer
-from golden_files import HERE, check_file
-from golden_inputs import app
 from typer.testing import CliRunner
 
 import critbatch
+from golden_files import HERE, check_file
+from golden_inputs import app
 
 COLUMNS = "80"
 NO_DEFAULT = inspect.Parameter.empty

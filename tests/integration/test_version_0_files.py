@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from critbatch.record_files import load_records
 
 from critbatch import Target, find_task, load_model
 from critbatch.advisor.advise import AdviceCampaign

@@ -23,7 +23,7 @@ from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError, first_line
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.recipes.plan import NormStatistics, Plan
-from critbatch.records.core import Run
+from critbatch.records.core import SCHEMA_VERSION, VERSION_FIELD, Run
 from critbatch.records.io import atomic_replacement
 from critbatch.records.loss_surface import Solution
 from critbatch.runtime.device import as_device
@@ -226,7 +226,7 @@ def load_solution(path: Path, device: torch.device) -> tuple[str, Solution, dict
     remedy = f"give a {SUFFIX} file that `critbatch train` wrote"
     state = load_file(file, device, remedy=remedy)
     name, solution, weights = (state.get(key) for key in ("task", "solution", "model"))
-    if len(state) != 3 or not isinstance(name, str) or not isinstance(solution, str) or not _is_state(weights):
+    if not isinstance(name, str) or not isinstance(solution, str) or not _is_state(weights):
         raise UserError(f"{file} holds no weights of a run: {remedy}.")
     return name, _solution(solution, file, remedy), weights
 
@@ -338,6 +338,7 @@ def state_of(run: Resumable) -> dict[str, Any]:
     model = whole_state(run.model)
     model.update(averaged_statistics(model, run.shard))
     return {
+        VERSION_FIELD: SCHEMA_VERSION,
         "identity": _identity(run),
         "ledger": run.ledger.to_plain(),
         "phase": run.walk.index,
@@ -371,6 +372,12 @@ def restore(run: Resumable, state: dict[str, Any]) -> None:
 
 
 def _restore(run: Resumable, state: dict[str, Any]) -> None:
+    if (version := state.get(VERSION_FIELD, 0)) > SCHEMA_VERSION:
+        warnings.warn(
+            f"{run.checkpoint} was written by a later version of critbatch (format {version}, known here is "
+            f"{SCHEMA_VERSION}): the run goes on with what is known here.",
+            stacklevel=4,
+        )
     found, here = state["identity"], _identity(run)
     other = [
         f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value

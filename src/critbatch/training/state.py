@@ -100,6 +100,8 @@ class Ledger:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Ledger:
+        """The ledger that `to_plain` wrote, now or in another version: what is not known here is left out."""
+        plain = {field.name: plain[field.name] for field in fields(cls) if field.name in plain}
         curve = [CurvePoint.from_json(point) for point in plain["curve"]]
         noise = [NoisePoint.from_json(point) for point in plain["noise"]]
         members = [MemberEnd.from_json(member) for member in plain["members"]]
