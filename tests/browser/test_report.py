@@ -15,7 +15,7 @@ from plotly import graph_objects
 import sample_loss_surface
 import sample_records as sample
 import sample_studies
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.figures.theme import DARK, PAPER
 from critbatch.reporting.page import HERE
 from critbatch.reporting.voice import Voice

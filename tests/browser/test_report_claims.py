@@ -12,7 +12,7 @@ import sample_claims
 import sample_records as sample
 from browser.test_report_access import OPEN_ALL, found_by_axe
 from critbatch.records.claims import Holds
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.lecture_readings import counted, verdict
 from critbatch.reporting.voice import Voice
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched

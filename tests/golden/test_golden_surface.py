@@ -59,6 +59,8 @@ def described(name: str, value: Any) -> Iterator[str]:
     """A line for a function, several for a class: its call and what it defines itself."""
     if isinstance(value, str):
         yield f"{name}: a text"
+    elif inspect.ismodule(value):
+        yield f"{name}: {', '.join(value.__all__)}"
     elif not inspect.isclass(value):
         yield f"{name}{signature_of(value)}"
     elif issubclass(value, enum.Enum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,13 @@ def test_nothing_heavy_is_imported_early(module: str, heavy: list[str]) -> None:
     code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("package", ["critbatch", "critbatch.records"])
+def test_each_public_name_is_loaded_and_typed_by_the_same_list(package: str) -> None:
+    module = importlib.import_module(package)
+    stub = Path(str(module.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")
+    listed = next(node for node in ast.parse(stub).body if isinstance(node, ast.Assign))
+    assert sorted(ast.literal_eval(listed.value)) == sorted(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name) is not None

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from critbatch.records.core import Record
 from critbatch.records.io import blamed_on_records, load_records, save_record
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.text import summary
 from critbatch.reporting.voice import Voice
 

@@ -85,7 +85,7 @@ class Reports:
 
     def write(self, look: Look) -> None:
         """An advice is told of by its own command, at its end."""
-        from critbatch.reporting import write_report
+        from critbatch.reporting import report as write_report
 
         done = Counter[str]()
         for study in look.studies:

@@ -32,6 +32,29 @@ from critbatch.recipes.smith2017 import smith2017
 from critbatch.recipes.swap2020 import ABOUT as _SWAP2020
 from critbatch.recipes.swap2020 import swap2020
 
+__all__ = [
+    "ABOUT",
+    "RECIPES",
+    "About",
+    "Plan",
+    "adam",
+    "adaptive",
+    "akiba2017",
+    "find_recipe",
+    "goyal2017",
+    "lamb2020",
+    "lars2017",
+    "options_of",
+    "plan_of",
+    "post_local_sgd",
+    "settings_from",
+    "sgd",
+    "smith2017",
+    "swap2020",
+    "told_of",
+    "usual_rate",
+]
+
 RECIPES: dict[str, Callable[..., Plan]] = {
     "sgd": sgd,
     "adam": adam,

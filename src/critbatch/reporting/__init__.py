@@ -14,11 +14,11 @@ from critbatch.reporting.formats import contents, format_of
 from critbatch.reporting.text import summary
 from critbatch.reporting.words import REASONS, WORDS
 
-__all__ = ["REASONS", "WORDS", "figure", "summary", "write_report"]
+__all__ = ["REASONS", "WORDS", "figure", "report", "summary"]
 
 
 @checked_call
-def write_report(
+def report(
     records: Sequence[Record] | Record | str | Path,
     path: str | Path | None = None,
     *,

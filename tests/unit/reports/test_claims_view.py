@@ -18,7 +18,7 @@ from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Better, Claim, ClaimName, Holds, Lecture, Partition
 from critbatch.records.core import Record
 from critbatch.records.io import load_records, save_record
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.blocks import Block, Cell, Table, Verdict
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.figures import figure

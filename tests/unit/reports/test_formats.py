@@ -27,7 +27,8 @@ from critbatch.cli.main import main
 from critbatch.errors import UserError
 from critbatch.records.core import Record
 from critbatch.records.io import KINDS, save_record
-from critbatch.reporting import pdf, write_report
+from critbatch.reporting import pdf
+from critbatch.reporting import report as write_report
 from critbatch.reporting.blocks import Block, Chart, Charts, Facts, Table
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.figures.theme import BLUE, RED

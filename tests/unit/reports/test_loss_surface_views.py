@@ -15,7 +15,7 @@ from critbatch.measure.critical_point import TRIES
 from critbatch.records.core import Estimate, NoiseScale, Record
 from critbatch.records.io import file_part, file_stem, load_records, save_record
 from critbatch.records.loss_surface import Eigenvalue, Standing
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.noise import noise_by_layer
 from critbatch.reporting.figures.sharp_rise import sharpness_and_rise

@@ -16,7 +16,7 @@ import pytest
 import sample_records as sample
 from critbatch.errors import UserError
 from critbatch.records.core import MemberEnd, Record
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.page import HERE, embedded
 from critbatch.reporting.readings import MOST_CURVES, MOST_POINTS
 from critbatch.reporting.voice import Voice

@@ -17,7 +17,7 @@ import sample_studies as studies
 import sample_study_gaps as gaps
 from critbatch.records.core import Estimate, Outcome, Record
 from critbatch.records.study import Analysis, Fit, Regime, SizeResult, Spent, Study, TradeOff
-from critbatch.reporting import write_report
+from critbatch.reporting import report as write_report
 from critbatch.reporting.chapters import chapter
 from critbatch.reporting.claims import Trend, claim, lag, trend
 from critbatch.reporting.figures import figure
