@@ -123,7 +123,7 @@ def results_table(task: str) -> str:
     arms = record(task)["arms"]
     rows = [
         "| recipe | B | learning rate | steps | epochs | time, small batch = 1 | training, % | test, % "
-        "| test over small batch, points | small-batch result |",
+        "| test minus small batch, points | small-batch result |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, arm in arms.items():
@@ -139,7 +139,7 @@ def results_table(task: str) -> str:
             percent(arm, "train_accuracy"),
             percent(arm, "test_accuracy"),
             "" if name == REFERENCE else signed(difference),
-            "is it" if name == REFERENCE else verdict(arm, difference),
+            "reference" if name == REFERENCE else verdict(arm, difference),
         ]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
@@ -148,7 +148,7 @@ def results_table(task: str) -> str:
 def tuning_table(task: str) -> str:
     """What was tried for each tuned arm, with the one seed for tuning."""
     rows = [
-        "| recipe | rates tried | best | validation there, % | diverged | at the grid's edge | at the edge still |",
+        "| recipe | rates tried | best | validation, % | diverged | at the grid's edge | still at the edge |",
         "|---|---|---|---|---|---|---|",
     ]
     for arm in record(task)["arms"].values():
@@ -184,11 +184,11 @@ def over_members(arm: Arm) -> tuple[Interval | None, Interval | None]:
 
 def swap_table() -> str:
     """The three claims of Gupta et al. 2020."""
-    rows = ["| claim | task | copies' rate | found | |", "|---|---|---|---|---|"]
+    rows = ["| claim | task | copies' rate | result | |", "|---|---|---|---|---|"]
     claims: dict[str, list[str]] = {
         "the average beats its members": [],
         "it beats the large-batch run": [],
-        "it is sooner than the small-batch run": [],
+        "it is faster than the small-batch run": [],
     }
     for task in measured():
         arms = record(task)["arms"]
@@ -201,7 +201,7 @@ def swap_table() -> str:
             small_run = paired(arm, arms[REFERENCE])
             sooner = held(seconds, 1, "below")
             if sooner == "held" and small_run is not None and small_run.lies(-MARGIN) != "above":
-                sooner = "sooner, but not to its result" if small_run.lies(-MARGIN) else "sooner; its result undecided"
+                sooner = "faster, but not to its result" if small_run.lies(-MARGIN) else "faster; its result undecided"
             told = [
                 (f"{signed(average)} points over their mean, {signed(best)} over the best", held(average, 0, "above")),
                 (f"{signed(large)} points over Nesterov SGD", held(large, 0, "above")),
@@ -220,7 +220,7 @@ def peers_table() -> str:
     """LARS and LAMB less Nesterov SGD and Adam, at the same batch."""
     others = {"nesterov-large": "Nesterov", "nesterov-large-search": "Nesterov, 36 trials"}
     others |= {"adam-large": "Adam", "adam-large-search": "Adam, 36 trials"}
-    rows = [f"| test, points over | {' | '.join(others.values())} |", "|---" * (len(others) + 1) + "|"]
+    rows = [f"| test, points above | {' | '.join(others.values())} |", "|---" * (len(others) + 1) + "|"]
     for task in measured():
         arms = record(task)["arms"]
         for name in ("lars2017", "lamb2020"):
