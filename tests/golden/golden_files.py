@@ -22,6 +22,7 @@ def file_name(title: str, suffix: str) -> str:
 
 def check_file(path: Path, text: str) -> None:
     """Compare the text with the file's; with CRITBATCH_WRITE_GOLDEN=1 write the file instead."""
+    __tracebackhide__ = True
     if WRITES:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
@@ -32,6 +33,7 @@ def check_file(path: Path, text: str) -> None:
 
 def check_text(name: str, before: str, after: str) -> None:
     """Fail with the lines that differ, and with the command that accepts them."""
+    __tracebackhide__ = True
     if before == after:
         return
     lines = [*difflib.unified_diff(before.splitlines(), after.splitlines(), "snapshot", "now", n=1, lineterm="")]
