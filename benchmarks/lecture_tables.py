@@ -14,7 +14,7 @@ from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Holds, Lecture
 from critbatch.records.core import Estimate
 from critbatch.reporting.lecture_readings import found, network_name, number_of, open_reasons, verdict
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("digits-mlp", "mnist-mlp")
@@ -55,28 +55,28 @@ def tables() -> dict[str, str]:
 
 
 def claims_table(told: Lecture) -> str:
-    voice = Voice("en")
+    t = Translator("en")
     rows = ["| | claim | verdict | what decided it |", "|---|---|---|---|"]
     for claim in told.claims:
         main = [statement for statement in claim.statements if statement.main]
-        said = [found(told, statement, voice) for statement in main if statement.key != "table_row"]
-        by = " ".join([*said, *(open_reasons(claim, voice) if said and claim.holds is Holds.UNDECIDED else ())])
+        said = [found(told, statement, t) for statement in main if statement.key != "table_row"]
+        by = " ".join([*said, *(open_reasons(claim, t) if said and claim.holds is Holds.UNDECIDED else ())])
         rows.append(
-            f"| {number_of(claim.name)} | {voice(f'lecture_short_{claim.name}')} "
-            f"| {verdict(claim.holds, voice)} | {by or 'the table below'} |"
+            f"| {number_of(claim.name)} | {t(f'lecture_short_{claim.name}')} "
+            f"| {verdict(claim.holds, t)} | {by or 'the table below'} |"
         )
     return "\n".join(rows)
 
 
 def summary_table(told: Lecture) -> str:
-    voice = Voice("en")
-    small, large = voice.count(told.small_batch_size), voice.count(told.large_batch_size)
+    t = Translator("en")
+    small, large = t.count(told.small_batch_size), t.count(told.large_batch_size)
     rows = [
         f"| | batch size {small} | batch size {large} | better | the lecture's |",
         "|---|---|---|---|---|",
     ]
     for row in told.summary:
-        cells = (voice(f"lecture_row_{row.key}"), _number(row.small, row.unit), _number(row.large, row.unit))
+        cells = (t(f"lecture_row_{row.key}"), _number(row.small, row.unit), _number(row.large, row.unit))
         rows.append(f"| {' | '.join(cells)} | {row.better} | {row.expected} |")
     return "\n".join(rows)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from critbatch.records.core import Noise, NoiseScale
 from critbatch.records.loss_surface import Escape, Shift, SolutionSharpness
-from critbatch.reporting.voice import significant
+from critbatch.reports.translator import significant
 
 RESULTS = Path(__file__).parent / "results"
 

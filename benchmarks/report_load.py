@@ -44,7 +44,7 @@ new PerformanceObserver((list) => {
   for (const task of list.getEntries()) told.longest = Math.max(told.longest, task.duration);
 }).observe({ type: "longtask", buffered: true });
 new MutationObserver((_, observer) => {
-  if (!document.querySelector(".half:not([hidden]) .plot .main-svg")) return;
+  if (!document.querySelector(".translation:not([hidden]) .plot .main-svg")) return;
   observer.disconnect();
   told.first = performance.now();
   requestAnimationFrame(() => setTimeout(() => { told.painted = performance.now(); }));

@@ -18,11 +18,11 @@ import sample_studies
 from critbatch.reporting import report as write_report
 from critbatch.reporting.figures.theme import DARK, PAPER
 from critbatch.reporting.page import HERE
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 from sample_gaps import hostile
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 
 pytestmark = IN_A_BROWSER
 
@@ -100,7 +100,7 @@ def test_a_phone_scrolls_the_page_only_downwards(visit: Any, press: int):
         seen.page.click(f"{SHOWN} .switch")
     seen.read_all()
     assert seen.run("document.documentElement.scrollWidth") == 360
-    wide = "[...document.querySelectorAll('.half:not([hidden]) .main-svg')].filter(svg => svg.clientWidth > 360).length"
+    wide = f"[...document.querySelectorAll('{SHOWN} .main-svg')].filter(svg => svg.clientWidth > 360).length"
     assert seen.run(wide) == 0
 
 
@@ -151,7 +151,7 @@ def test_the_three_budgets_are_side_by_side_on_a_desk_and_below_each_other_on_a_
 ):
     seen = Visit(browser, study, width=width)
     seen.read_all()
-    panels = "[...document.querySelectorAll('.half:not([hidden]) .plot:has(.x3y3) .cartesianlayer > .subplot')]"
+    panels = "[...document.querySelectorAll('.translation:not([hidden]) .plot:has(.x3y3) .cartesianlayer > .subplot')]"
     boxes = seen.run(
         f"{panels}.map(panel => panel.querySelector('.plot, .xy, rect, path').getBoundingClientRect().toJSON())"
     )
@@ -236,7 +236,7 @@ def test_figures_of_the_language_shown_are_drawn_by_and_by_and_those_of_the_othe
     left = f"document.querySelectorAll('{SHOWN} .plot:not(:has(.main-svg))').length"
     seen.wait_until(f"{left} === 0")
     assert seen.page.locator(f"{SHOWN} .plot").count() > 3
-    assert seen.page.locator(".half[hidden] .main-svg").count() == 0
+    assert seen.page.locator(".translation[hidden] .main-svg").count() == 0
     seen.page.click(f"{SHOWN} .switch")
     seen.wait_until(f"{left} === 0")
 
@@ -283,9 +283,11 @@ def test_print_is_light_holds_every_figure_and_opens_the_methods(visit: Any):
     seen = visit(dark=True)
     seen.run("dispatchEvent(new Event('beforeprint'))")
     plots = seen.page.locator(f"{SHOWN} .plot")
-    widths = seen.run("[...document.querySelectorAll('.half:not([hidden]) .main-svg')].map(svg => svg.clientWidth)")
+    widths = seen.run(
+        "[...document.querySelectorAll('.translation:not([hidden]) .main-svg')].map(svg => svg.clientWidth)"
+    )
     assert plots.count() == seen.page.locator(f"{SHOWN} .plot:has(.main-svg)").count()
     assert max(widths) <= 640
-    assert seen.run("document.querySelector('.half details.method').open") is True
+    assert seen.run("document.querySelector('.translation details.method').open") is True
     seen.run("dispatchEvent(new Event('afterprint'))")
-    assert seen.run("document.querySelector('.half details.method').open") is False
+    assert seen.run("document.querySelector('.translation details.method').open") is False

@@ -14,7 +14,7 @@ from browser.test_report_access import OPEN_ALL, found_by_axe
 from critbatch.records.claims import Holds
 from critbatch.reporting import report as write_report
 from critbatch.reporting.lecture_readings import counted, verdict
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 
 pytestmark = IN_A_BROWSER
@@ -55,13 +55,13 @@ def test_axe_finds_nothing(browser: Any, address: str, width: int, dark: bool, c
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_each_claim_has_its_verdict_and_leads_to_its_section(browser: Any, address: str, language: str):
-    record, voice = sample_claims.lecture(), Voice(language)
+    record, t = sample_claims.lecture(), Translator(language)
     seen = Visit(browser, address, chinese=language == "zh")
     badges = seen.page.locator(f"{SHOWN} #{language}-1-lecture table tbody tr")
     assert badges.count() == 10
     told = badges.all_inner_texts()
     for holds in Holds:
-        assert sum(verdict(holds, voice) in row for row in told) == counted(record, holds)
+        assert sum(verdict(holds, t) in row for row in told) == counted(record, holds)
     for claim, row in zip(record.claims, badges.all(), strict=True):
         row.locator("a").press("Enter")
         assert seen.run("location.hash") == f"#{language}-1-claim-{claim.name}"

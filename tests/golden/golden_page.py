@@ -23,7 +23,7 @@ DIGITS = 5
 
 
 @dataclass
-class Half:
+class Translation:
     """The part of a page in one language."""
 
     lines: list[str] = field(default_factory=list)
@@ -32,12 +32,12 @@ class Half:
 
 
 class PageText(HTMLParser):
-    """Takes a page apart; `halves` are by the language of the elements with the class "half"."""
+    """Takes a page apart; `translations` are by the language of the elements with the class "translation"."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.halves: dict[str, Half] = {}
-        self._half = Half()
+        self.translations: dict[str, Translation] = {}
+        self._translation = Translation()
         self._open = ""
         self._attributes: dict[str, str | None] = {}
         self._line: list[str] = []
@@ -48,9 +48,9 @@ class PageText(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._open, self._attributes = tag, dict(attrs)
-        if self._attributes.get("class") == "half":
-            self._half = self.halves[str(self._attributes["lang"])] = Half()
-        self._half.elements[tag] += 1
+        if self._attributes.get("class") == "translation":
+            self._translation = self.translations[str(self._attributes["lang"])] = Translation()
+        self._translation.elements[tag] += 1
         if tag not in INLINE | CELLS:
             self._end_line()
             self._label = tag
@@ -61,18 +61,18 @@ class PageText(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "script" and "data-figure" in self._attributes:
-            self._half.figures.append(json.loads(self._script))
+            self._translation.figures.append(json.loads(self._script))
         self._open, self._script = "", ""
         if tag in CELLS:
             self._line.append("|")
         elif tag not in INLINE:
             self._end_line()
         if tag == "details" and self._folded:
-            self._half.lines.append(f"tr: {len(self._folded)} rows [{_digest(self._folded)}]")
+            self._translation.lines.append(f"tr: {len(self._folded)} rows [{_digest(self._folded)}]")
         if tag == "details":
             self._folded = None
         if tag == "footer":
-            self._half = Half()
+            self._translation = Translation()
 
     def handle_data(self, data: str) -> None:
         if self._open == "script":
@@ -85,20 +85,20 @@ class PageText(HTMLParser):
         if text and self._label == "tr" and self._folded is not None:
             self._folded.append(text)
         elif text:
-            self._half.lines.append(f"{self._label}: {text}")
+            self._translation.lines.append(f"{self._label}: {text}")
         self._line, self._label = [], "text"
 
 
-def text_of(half: Half) -> str:
-    return "\n".join(half.lines)
+def text_of(translation: Translation) -> str:
+    return "\n".join(translation.lines)
 
 
-def elements_of(half: Half) -> str:
-    return "elements: " + ", ".join(f"{name} {n}" for name, n in sorted(half.elements.items()))
+def elements_of(translation: Translation) -> str:
+    return "elements: " + ", ".join(f"{name} {n}" for name, n in sorted(translation.elements.items()))
 
 
-def text_of_figures(half: Half) -> str:
-    return "\n".join(line for n, drawn in enumerate(half.figures, 1) for line in _figure_lines(n, drawn))
+def text_of_figures(translation: Translation) -> str:
+    return "\n".join(line for n, drawn in enumerate(translation.figures, 1) for line in _figure_lines(n, drawn))
 
 
 def _figure_lines(n: int, drawn: dict[str, Any]) -> list[str]:

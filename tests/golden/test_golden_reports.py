@@ -60,12 +60,12 @@ def report(name: str, folder: Path) -> dict[str, str]:
     page = PageText(_written(records, folder / "report.html", "en"))
     texts = {}
     for language, html_language in LANGUAGES.items():
-        half = page.halves[html_language]
+        translation = page.translations[html_language]
         parts = {
             "terminal": summary(records[0], language) if len(records) == 1 else "",
             "Markdown": _written(records, folder / "report.md", language).rpartition("\n---\n")[0],
-            "page": f"{text_of(half)}\n{elements_of(half)}",
-            "figures": text_of_figures(half),
+            "page": f"{text_of(translation)}\n{elements_of(translation)}",
+            "figures": text_of_figures(translation),
         }
         texts[language] = "\n\n".join(f"===== {title} =====\n{text}" for title, text in parts.items()) + "\n"
     return texts

@@ -25,8 +25,8 @@ from critbatch.records.monitor import Look
 from critbatch.records.study import Question, Study
 from critbatch.reporting.plain_table import width as columns_of
 from critbatch.reporting.terminal_plot import BRAILLE, Line, plotted
-from critbatch.reporting.voice import Voice
 from critbatch.reporting.watching import view
+from critbatch.reports.translator import Translator
 from critbatch.studies.liveness import is_held
 from critbatch.studies.run_key import Key
 from critbatch.studies.store import Store
@@ -37,7 +37,7 @@ from sample_records import speed
 from stored_runs import TARGET, run_of
 from unit.studies.test_store import KEY, TERMS
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 QUESTION = Question(
     task="tiny",
     fingerprint="abc",
@@ -71,9 +71,9 @@ def looked(place: Path | str) -> Look:
         return watch.look()
 
 
-def shown(look: Look, voice: Voice = EN, *, width: int = 80) -> str:
+def shown(look: Look, t: Translator = EN, *, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(view(look, voice, width=width, height=30))
+    console.print(view(look, t, width=width, height=30))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -206,20 +206,20 @@ def test_of_a_folder_of_studies_the_one_at_work_is_shown_and_a_line_of_each_othe
     assert EN("watch_other", task="tiny", recipe="adam", done=0, running=0) in text
 
 
-@pytest.mark.parametrize(("width", "voice"), [(80, EN), (80, ZH), (60, EN), (200, EN)])
-def test_a_narrow_terminal_cuts_nothing_and_no_colour_is_needed(tmp_path: Path, width: int, voice: Voice):
+@pytest.mark.parametrize(("width", "t"), [(80, EN), (80, ZH), (60, EN), (200, EN)])
+def test_a_narrow_terminal_cuts_nothing_and_no_colour_is_needed(tmp_path: Path, width: int, t: Translator):
     fill(tmp_path)
     with worker(tmp_path, None):
         look = looked(tmp_path)
-    text = shown(look, voice, width=width)
+    text = shown(look, t, width=width)
     assert max(map(columns_of, text.splitlines())) <= width
     words = " ".join(text.split())
     said = {
-        voice("watch_count", done=3, total=8, left=5, running=1),
-        voice("watch_failed", n=1),
-        voice("watch_broken", n=1),
-        voice("watch_reached"),
-        voice("watch_curves_loss"),
+        t("watch_count", done=3, total=8, left=5, running=1),
+        t("watch_failed", n=1),
+        t("watch_broken", n=1),
+        t("watch_reached"),
+        t("watch_curves_loss"),
     }
     for sentence in said:
         assert "".join(sentence.split()) in "".join(words.split())

@@ -179,7 +179,7 @@ def claims_of(
     Args:
         task: whose claims they are.
         small: the batch size that recipes are held against.
-        missing: why nothing was measured for a claim: a key of reporting/words.py.
+        missing: why nothing was measured for a claim: a key of reports/messages.
     """
     told: dict[ClaimName, list[Statement]] = {
         ClaimName.BATCHES: on_batches(partitions, orders),

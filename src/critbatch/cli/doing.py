@@ -17,7 +17,7 @@ from critbatch.errors import UserError
 from critbatch.recipes import RECIPES, options_of, told_of
 from critbatch.records.core import Target
 from critbatch.records.io import writable
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from critbatch.runtime.device import pick_device, use_threads
 from critbatch.runtime.distributed import rank_by_torchrun, started_by_torchrun
 from critbatch.runtime.progress import Display, display_on
@@ -44,7 +44,7 @@ class Setting:
         as_json: bool = False,
         processes: bool = False,
     ) -> None:
-        self.voice = Voice(language)
+        self.translator = Translator(language)
         self.speaks = rank_by_torchrun() == 0
         if started_by_torchrun() and not processes:
             raise UserError(

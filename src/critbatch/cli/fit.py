@@ -11,7 +11,7 @@ from critbatch.cli import options as o
 from critbatch.cli.app import app
 
 if TYPE_CHECKING:
-    from critbatch.reporting.voice import Voice
+    from critbatch.reports.translator import Translator
 
 
 class FitSetting:
@@ -22,9 +22,9 @@ class FitSetting:
     def __init__(self, points: Path, out: Path | None, language: str, *, as_json: bool) -> None:
         from critbatch.arguments import output_folder
         from critbatch.records.io import writable
-        from critbatch.reporting.voice import Voice
+        from critbatch.reports.translator import Translator
 
-        self.voice: Voice = Voice(language)
+        self.translator: Translator = Translator(language)
         self.out = writable(output_folder(out, points.stem))
         self.as_json = as_json
 

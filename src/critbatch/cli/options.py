@@ -13,6 +13,7 @@ import typer
 
 from critbatch.cli.app import BEGAN
 from critbatch.errors import UserError
+from critbatch.reports.translator import languages
 
 TaskName = Annotated[
     str, typer.Argument(metavar="TASK", help="A built-in task, or your own: path/to/file.py:task, package.module:task.")
@@ -45,7 +46,7 @@ TargetValue = Annotated[
     float | None,
     typer.Option("--target", help="Another value for the task's target, a validation metric or a validation loss."),
 ]
-Language = Annotated[str, typer.Option("--language", help="en or zh: what the report shows first.")]
+Language = Annotated[str, typer.Option("--language", help=f"{' or '.join(languages())}: what the report shows first.")]
 
 
 # Seconds: what starting Python and torch takes on a slow machine that has nothing else to do.

@@ -9,13 +9,13 @@ from critbatch.records.core import Record
 from critbatch.records.io import blamed_on_records, load_records, save_record
 from critbatch.reporting import report as write_report
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
 class Shown(Protocol):
     """What `show` needs to know: where records go, in which language, to whom, and whether by this process."""
 
-    voice: Voice
+    translator: Translator
     out: Path
     as_json: bool
     speaks: bool
@@ -27,9 +27,11 @@ def show(record: Record, setting: Shown) -> None:
         return
     save_record(record, setting.out)
     with blamed_on_records(setting.out):
-        path = write_report(load_records(setting.out), setting.out / "report.html", language=setting.voice.language)
+        path = write_report(
+            load_records(setting.out), setting.out / "report.html", language=setting.translator.language
+        )
     if setting.as_json:
         print(record.to_json(indent=1))
     else:
-        print(summary(record, setting.voice.language))
+        print(summary(record, setting.translator.language))
         print(f"\n{path}")

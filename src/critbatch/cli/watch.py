@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from critbatch.cli.app import app
+from critbatch.reports.translator import languages
 
 if TYPE_CHECKING:
     from critbatch.records.monitor import Look
@@ -24,7 +25,7 @@ def watch(
     every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Between two looks.")] = 2.0,
     once: Annotated[bool, typer.Option("--once", help="One look. So it is where the output is no terminal.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Write report.html anew when more runs are done.")] = False,
-    language: Annotated[str, typer.Option("--language", help="en or zh.")] = "en",
+    language: Annotated[str, typer.Option("--language", help=f"{' or '.join(languages())}.")] = "en",
     as_json: Annotated[bool, typer.Option("--json", help="Print one look as JSON and nothing else.")] = False,
 ) -> None:
     """Show how far a study is while others work on it: runs, time left, the best so far, the curves.
@@ -40,11 +41,11 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from critbatch.reporting.voice import Voice
     from critbatch.reporting.watching import farewell, view
+    from critbatch.reports.translator import Translator
     from critbatch.studies.watch import Watch
 
-    voice, console = Voice(language), Console()
+    t, console = Translator(language), Console()
     try:
         with Watch(study) as watching:
             reports = Reports(watching.places, language) if report else None
@@ -55,12 +56,12 @@ def watch(
                 print(look.to_json(indent=1))
                 return
             if once or not console.is_terminal:
-                console.print(view(look, voice, width=console.width, height=console.height))
+                console.print(view(look, t, width=console.width, height=console.height))
                 return
             with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
                 while True:
                     live.update(
-                        view(look, voice, width=console.width, height=console.height, live=not look.over), refresh=True
+                        view(look, t, width=console.width, height=console.height, live=not look.over), refresh=True
                     )
                     if look.over:
                         return
@@ -69,7 +70,7 @@ def watch(
                     if reports is not None:
                         reports.write(look)
     except KeyboardInterrupt:
-        console.print(farewell(voice))
+        console.print(farewell(t))
 
 
 class Reports:

@@ -124,7 +124,7 @@ ROUNDING, ROUNDING_OF_HALF = 1e-2, 1e-1  # of sampled entries, relative to what 
 
 
 class UnmeasurableError(UserError):
-    """A step, or a model, of which the noise cannot be measured. `reason` is a key of reporting/words.py."""
+    """A step, or a model, of which the noise cannot be measured. `reason` is a key of reports/messages."""
 
     reason = "not_measurable"
 

@@ -382,7 +382,7 @@ class Monitor:
 
     @property
     def left_out(self) -> Counter[str]:
-        """Steps that could not be measured, by the reason: a key of reporting/words.py."""
+        """Steps that could not be measured, by the reason: a key of reports/messages."""
         self._window.settle()
         return self._window.left_out
 

@@ -48,7 +48,7 @@ class Statement(Record):
     it lies wholly above that of no effect in the direction claimed, and undecided else.
     """
 
-    key: str  # of reporting/words.py, after "statement_"
+    key: str  # of reports/messages, after "statement_"
     holds: Holds
     measure: Measure
     effect: Estimate | None  # its n is the number of seeds, or of starts; None where it could not be measured
@@ -57,7 +57,7 @@ class Statement(Record):
     subject: str = ""  # a network, a recipe, an order, a shift: what it is of, where there are several
     small_batch_size: int | None = None  # that were compared
     large_batch_size: int | None = None
-    reason: str = ""  # why it is undecided where an interval is not all that is missing: a key of reporting/words.py
+    reason: str = ""  # why it is undecided where an interval is not all that is missing: a key of reports/messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Claim(Record):
     name: ClaimName
     holds: Holds
     statements: tuple[Statement, ...]
-    reason: str = ""  # why nothing was measured: a key of reporting/words.py
+    reason: str = ""  # why nothing was measured: a key of reports/messages
 
 
 # --- what was measured -----------------------------------------------------------------------------------------------
@@ -216,5 +216,5 @@ class Lecture(Record):
     summary: tuple[SummaryRow, ...] = ()
     advice: Advice | None = None
     recipes: tuple[RecipeRow, ...] = ()
-    left: tuple[str, ...] = ()  # parts that time did not allow, or that failed: keys of reporting/words.py
+    left: tuple[str, ...] = ()  # parts that time did not allow, or that failed: keys of reports/messages
     provenance: Provenance

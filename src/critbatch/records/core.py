@@ -198,7 +198,7 @@ class Estimate(Record):
     low: float | None = None
     high: float | None = None
     level: float = 0.95
-    reason: str = ""  # a key of reporting/words.py; empty where `low` and `high` are given
+    reason: str = ""  # a key of reports/messages; empty where `low` and `high` are given
 
 
 # --- where and how ---------------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class SpeedFit(Record):
 class ClockCheck(Record):
     """Whether the step times of different batch sizes can be compared.
 
-    `signs` are keys of reporting/words.py, empty where nothing speaks against it: "clock_visits" (times of one size,
+    `signs` are keys of reports/messages, empty where nothing speaks against it: "clock_visits" (times of one size,
     taken at different moments, differ), "clock_steps" (so do its steps, one after the other), "clock_sizes" (a size
     took longer than its neighbours allow), "clock_waited" (other processes had the processor), "clock_runs" (steps of
     training took another time than those that were timed).
@@ -327,7 +327,7 @@ class NoiseScale(Record):
     low: float | None = None  # interval of `examples`
     high: float | None = None
     level: float = 0.95
-    reason: str = ""  # why there is no interval, or why not to trust it: a key of reporting/words.py
+    reason: str = ""  # why there is no interval, or why not to trust it: a key of reports/messages
 
     @property
     def examples(self) -> float:
@@ -510,7 +510,7 @@ class Law(Record):
     exponent: Estimate  # near 1 for SGD with momentum, near 1/2 for Adam
     misfit: float  # root mean square of log(measured / fitted steps), over the runs that reached the target
     holds: bool
-    reason: str = ""  # why it does not hold: a key of reporting/words.py
+    reason: str = ""  # why it does not hold: a key of reports/messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -624,5 +624,5 @@ class Advice(Record):
     cost: AdviceCost | None = None
     asked: tuple[Target, ...] = ()  # all targets that runs of this folder went to
     needed_seconds: float | None = None  # a budget that may do, where this one was too small
-    cautions: tuple[str, ...] = ()  # keys of reporting/words.py
+    cautions: tuple[str, ...] = ()  # keys of reports/messages
     provenance: Provenance

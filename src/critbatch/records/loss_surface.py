@@ -248,7 +248,7 @@ class CriticalPoint(Record):
     solution: Solution
     setup: Setup
     standing: Standing
-    reason: str  # why it is undecided: a key of reporting/words.py; empty otherwise
+    reason: str  # why it is undecided: a key of reports/messages; empty otherwise
     loss: float
     metric: float
     metric_name: str
@@ -258,7 +258,7 @@ class CriticalPoint(Record):
     largest: Eigenvalue
     smallest: Eigenvalue
     batches: tuple[BatchGradients, ...]
-    tries: tuple[str, ...]  # what to try: keys of reporting/words.py
+    tries: tuple[str, ...]  # what to try: keys of reports/messages
     provenance: Provenance
 
 

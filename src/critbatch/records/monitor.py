@@ -116,7 +116,7 @@ class MonitorAdvice(Record):
     learning_rate: float | None  # of the first parameter group, now
     step_seconds: Estimate | None  # of the size in use; None: not known
     sizes: tuple[OtherSize, ...]  # empty where nothing can be said of them
-    reason: str = ""  # why not to trust it, or why `sizes` is empty: a key of reporting/words.py
+    reason: str = ""  # why not to trust it, or why `sizes` is empty: a key of reports/messages
 
     @property
     def trusted(self) -> bool:

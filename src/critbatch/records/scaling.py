@@ -42,7 +42,7 @@ class Link(Record):
 class Constants(Record):
     """All that the seconds of a step on many devices depend on, but for those on one.
 
-    `sources` says where each is from: in words, or by a key of reporting/words.py. Links name their own.
+    `sources` says where each is from: in words, or by a key of reports/messages. Links name their own.
     """
 
     gradient_bytes: int  # summed over the devices at each step
@@ -126,7 +126,7 @@ class StepsLaw(Record):
     sizes: tuple[int, int] | None  # the smallest and the largest batch size with runs behind it; None where not known
     source: str
     holds: bool = True
-    reason: str = ""  # why it does not hold: a key of reporting/words.py
+    reason: str = ""  # why it does not hold: a key of reports/messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,5 +186,5 @@ class Scale(Record):
     fit_miss: float | None = None  # largest |predicted / measured - 1| over them
     communication: Communication | None = None  # that a link was measured by
     speed: Speed
-    cautions: tuple[str, ...] = ()  # keys of reporting/words.py
+    cautions: tuple[str, ...] = ()  # keys of reports/messages
     provenance: Provenance

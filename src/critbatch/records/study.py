@@ -131,7 +131,7 @@ class TradeOff(Record):
     p_value: float | None  # that scatter alone gives as large a misfit; None where there is nothing to test with
     test: str = ""  # which: "lack_of_fit" against repeated sizes, "bend" against a law with one more number
     holds: bool  # the test did not refute it, and would have refuted exponents of 0.8 and 1.25 and a drift of B^0.1
-    reason: str = ""  # why it does not hold, or cannot be tested: a key of reporting/words.py
+    reason: str = ""  # why it does not hold, or cannot be tested: a key of reports/messages
 
     @property
     def undecided(self) -> bool:
@@ -197,7 +197,7 @@ class Analysis(Record):
     useful_until: int | None = None  # the largest batch size before that of maximal parallelism
     rate_law: RateLaw | None = None
     budgets: tuple[BudgetReading, ...] = ()
-    cautions: tuple[str, ...] = ()  # keys of reporting/words.py
+    cautions: tuple[str, ...] = ()  # keys of reports/messages
 
 
 # --- points of the user's own ----------------------------------------------------------------------------------------
@@ -225,5 +225,5 @@ class Fit(Record):
     analysis: Analysis
     predictions: tuple[Prediction, ...] = ()
     law_holds: bool
-    reason: str = ""  # why it does not: a key of reporting/words.py
+    reason: str = ""  # why it does not: a key of reports/messages
     provenance: Provenance

@@ -12,9 +12,8 @@ from critbatch.records.io import atomic_replacement, blamed_on_records, load_rec
 from critbatch.reporting.figures import figure
 from critbatch.reporting.formats import contents, format_of
 from critbatch.reporting.text import summary
-from critbatch.reporting.words import REASONS, WORDS
 
-__all__ = ["REASONS", "WORDS", "figure", "report", "summary"]
+__all__ = ["figure", "report", "summary"]
 
 
 @checked_call
@@ -33,7 +32,7 @@ def report(
             CriticalPoint and Escape, each a chapter; the runs of one task are one chapter. Or where they are: a
             command's folder, one of its records, or the URL of a study's database.
         path: the file; folders above it are made. `report.html`, or as the format is, beside the records unless given.
-        language: "en" or "zh": that of the report, or what an HTML page, which has both, shows first.
+        language: "en" or "zh": that of the report, or what an HTML page, which has all, shows first.
         title: of the report, instead of the names of the tasks.
         format: "html", one file that needs nothing else; "md", with its pictures in a folder beside it; "pdf", which
             needs Chromium or Chrome; "json", the records themselves. Where it is not given, that of the file's suffix.

@@ -8,7 +8,7 @@ from critbatch.records.core import Advice, ClockCheck, Speed
 from critbatch.records.scaling import Scale
 from critbatch.records.study import Study
 from critbatch.reporting.subjects import Subject
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
 def speeds_of(record: Subject) -> list[Speed]:
@@ -23,14 +23,13 @@ def speeds_of(record: Subject) -> list[Speed]:
     return [*record.speeds] if isinstance(record, Lecture) else []
 
 
-def clock_warning(speeds: list[Speed], voice: Voice) -> str:
+def clock_warning(speeds: list[Speed], t: Translator) -> str:
     """One for the clock that swings most; empty where none does."""
     checks = [speed.check for speed in speeds if speed.check is not None and speed.check.is_busy]
     if not checks:
         return ""
     worst = max(checks, key=lambda check: check.swing)
-    joint = " " if voice.language == "en" else ""
-    return joint.join((voice(_key(worst), swing=voice.about(worst.swing)), *_waited(worst, voice)))
+    return t.join((t(_key(worst), swing=t.about(worst.swing)), *_waited(worst, t)))
 
 
 def _key(check: ClockCheck) -> str:
@@ -38,7 +37,7 @@ def _key(check: ClockCheck) -> str:
     return "clock_may_be_off" if check.signs == ("clock_waited",) else "clock_swings"
 
 
-def _waited(check: ClockCheck, voice: Voice) -> list[str]:
+def _waited(check: ClockCheck, t: Translator) -> list[str]:
     known = check.waited is not None and check.waited > WAITED
-    share = [voice("clock_share", share=voice.percent(check.waited or 0.0))] if known else []
-    return [*share, voice("clock_again")]
+    share = [t("clock_share", share=t.percent(check.waited or 0.0))] if known else []
+    return [*share, t("clock_again")]

@@ -14,7 +14,7 @@ from critbatch.reporting.page import render
 from critbatch.reporting.pdf import printed
 from critbatch.reporting.picture_files import PictureFiles
 from critbatch.reporting.subjects import subjects
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 FORMATS = ("html", "md", "pdf", "json")
 SUFFIXES = {".md": "md", ".markdown": "md", ".pdf": "pdf", ".json": "json"}
@@ -48,14 +48,14 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
     Raises:
         UserError: if there is nothing to tell, the language is not there, or a PDF cannot be printed.
     """
-    voice, told = Voice(language), subjects(records)
+    t, told = Translator(language), subjects(records)
     if form == "json":
         return Written({path: as_json(records).encode("utf-8", errors="replace")})
     if form == "md":
         gallery = PictureFiles(path)
-        text = markdown(told, voice, gallery, title)
+        text = markdown(told, t, gallery, title)
         if gallery.obstacle:
-            text = f"> {voice(gallery.obstacle)}\n\n{text}"
+            text = f"> {t(gallery.obstacle)}\n\n{text}"
         return Written({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
     page = render(told, language=language, title=title)
     if form == "pdf":

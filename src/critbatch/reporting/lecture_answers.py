@@ -5,12 +5,12 @@ from __future__ import annotations
 from critbatch.records.claims import Holds, Lecture
 from critbatch.reporting.blocks import Answer, Tile
 from critbatch.reporting.lecture_readings import SIGNS, counted, finding, number_of, reduced
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def lecture_answer(lecture: Lecture, voice: Voice) -> Answer:
+def lecture_answer(lecture: Lecture, t: Translator) -> Answer:
     """How many claims held, and at which batch sizes."""
-    headline = voice(
+    headline = t(
         "lecture_headline",
         n=len(lecture.claims),
         task=lecture.task,
@@ -18,29 +18,29 @@ def lecture_answer(lecture: Lecture, voice: Voice) -> Answer:
         not_held=counted(lecture, Holds.NOT_HELD),
         undecided=counted(lecture, Holds.UNDECIDED),
     )
-    sizes = {"small": voice.count(lecture.small_batch_size), "large": voice.count(lecture.large_batch_size)}
-    lead = [voice("lecture_sizes", n=lecture.seeds, **sizes)]
+    sizes = {"small": t.count(lecture.small_batch_size), "large": t.count(lecture.large_batch_size)}
+    lead = [t("lecture_sizes", n=lecture.seeds, **sizes)]
     if reduced(lecture) and not lecture.full:
-        lead.append(voice("lecture_reduced"))
+        lead.append(t("lecture_reduced"))
     return Answer(headline, tuple(lead))
 
 
-def lecture_tiles(lecture: Lecture, voice: Voice) -> list[Tile]:
+def lecture_tiles(lecture: Lecture, t: Translator) -> list[Tile]:
     """A number for each verdict."""
-    of = voice("tile_of_claims", n=len(lecture.claims))
-    return [Tile(voice(f"tile_holds_{holds}"), voice.count(counted(lecture, holds)), of) for holds in Holds]
+    of = t("tile_of_claims", n=len(lecture.claims))
+    return [Tile(t(f"tile_holds_{holds}"), t.count(counted(lecture, holds)), of) for holds in Holds]
 
 
-def lecture_lines(lecture: Lecture, voice: Voice) -> list[str]:
+def lecture_lines(lecture: Lecture, t: Translator) -> list[str]:
     """A line for each claim: sign, number, what it is, verdict, finding."""
     return [
-        voice(
+        t(
             "lecture_line",
             sign=SIGNS[claim.holds],
             number=number_of(claim.name),
-            claim=voice(f"lecture_short_{claim.name}"),
-            verdict=voice(f"holds_{claim.holds}"),
-            finding=finding(lecture, claim, voice),
+            claim=t(f"lecture_short_{claim.name}"),
+            verdict=t(f"holds_{claim.holds}"),
+            finding=finding(lecture, claim, t),
         )
         for claim in lecture.claims
     ]

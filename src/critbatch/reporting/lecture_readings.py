@@ -6,7 +6,7 @@ from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, 
 from critbatch.records.core import Speed
 from critbatch.reporting.blocks import Cell
 from critbatch.reporting.sections.setup import cell
-from critbatch.reporting.voice import Voice, Write
+from critbatch.reports.translator import Translator, Write
 
 SIGNS = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
 ORDERS = ("reshuffle", "shuffle_once", "sequential", "with_replacement")
@@ -56,9 +56,9 @@ def counted(lecture: Lecture, holds: Holds) -> int:
     return sum(claim.holds is holds for claim in lecture.claims)
 
 
-def verdict(holds: Holds, voice: Voice) -> str:
+def verdict(holds: Holds, t: Translator) -> str:
     """Sign and word: '✓ held'."""
-    return f"{SIGNS[holds]} {voice(f'holds_{holds}')}"
+    return f"{SIGNS[holds]} {t(f'holds_{holds}')}"
 
 
 def number_of(name: ClaimName) -> int:
@@ -83,18 +83,18 @@ def _rank(statement: Statement) -> tuple[int, bool]:
     return 2 if effect is None else 0 if effect.low is not None else 1, statement.key not in TELLING
 
 
-def finding(lecture: Lecture, claim: Claim, voice: Voice) -> str:
+def finding(lecture: Lecture, claim: Claim, t: Translator) -> str:
     """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
     statement = deciding(claim)
     if statement is None:
-        return voice.reason(claim.reason) if claim.reason else voice("lecture_unmeasured")
+        return t.reason(claim.reason) if claim.reason else t("lecture_unmeasured")
     if claim.name is ClaimName.SUMMARY:
         won = sum(each.holds is Holds.HELD for each in claim.statements)
-        return voice("lecture_finding_summary", n=voice.count(won), rows=voice.count(len(claim.statements)))
-    told = [found(lecture, each, voice) for each in _told(claim, statement)]
+        return t("lecture_finding_summary", n=t.count(won), rows=t.count(len(claim.statements)))
+    told = [found(lecture, each, t) for each in _told(claim, statement)]
     if statement.holds is Holds.UNDECIDED and statement.reason and statement.effect is not None:
-        told.append(voice.reason(statement.reason))
-    return (" " if voice.language == "en" else "").join(dict.fromkeys(told))
+        told.append(t.reason(statement.reason))
+    return t.join(dict.fromkeys(told))
 
 
 def _told(claim: Claim, statement: Statement) -> list[Statement]:
@@ -105,21 +105,21 @@ def _told(claim: Claim, statement: Statement) -> list[Statement]:
     return [statement, *(each for each in same if statement.key == "one_has_both" and each.key == "as_accurate")]
 
 
-def found(lecture: Lecture, statement: Statement, voice: Voice) -> str:
+def found(lecture: Lecture, statement: Statement, t: Translator) -> str:
     """The statement as a sentence with its number; why there is none where there is none."""
     if statement.effect is None:
-        return voice.reason(statement.reason) if statement.reason else voice("lecture_unmeasured")
-    number = effect_text(lecture, statement, voice)
+        return t.reason(statement.reason) if statement.reason else t("lecture_unmeasured")
+    number = effect_text(lecture, statement, t)
     if statement.key not in STATEMENTS:
-        return voice("hover_value", name=statement.key, value=number)
-    return voice(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, voice))
+        return t("hover_value", name=statement.key, value=number)
+    return t(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, t))
 
 
-def stated(lecture: Lecture, statement: Statement, voice: Voice) -> str:
+def stated(lecture: Lecture, statement: Statement, t: Translator) -> str:
     """What was measured, as a row of a table calls it; a statement of a later version by its key."""
     if statement.key not in STATEMENTS:
         return statement.key
-    return voice(f"statement_{_key(statement)}", **_filled(lecture, statement, voice))
+    return t(f"statement_{_key(statement)}", **_filled(lecture, statement, t))
 
 
 def _key(statement: Statement) -> str:
@@ -127,79 +127,79 @@ def _key(statement: Statement) -> str:
     return "parallel_hardware_accelerator" if beside else statement.key
 
 
-def _filled(lecture: Lecture, statement: Statement, voice: Voice) -> dict[str, str]:
+def _filled(lecture: Lecture, statement: Statement, t: Translator) -> dict[str, str]:
     small, large = statement.small_batch_size, statement.large_batch_size
     return {
-        "subject": subject_name(statement, voice),
-        "metric": voice.metric(lecture.metric_name),
-        "small": voice.count(small if small is not None else lecture.small_batch_size),
-        "large": voice.count(large if large is not None else lecture.large_batch_size),
+        "subject": subject_name(statement, t),
+        "metric": t.metric(lecture.metric_name),
+        "small": t.count(small if small is not None else lecture.small_batch_size),
+        "large": t.count(large if large is not None else lecture.large_batch_size),
     }
 
 
-def subject_name(statement: Statement, voice: Voice) -> str:
+def subject_name(statement: Statement, t: Translator) -> str:
     """A shuffle or a row of the lecture's table in words; a network, a recipe and a task by their own names."""
     name = statement.subject
     if statement.key == "order_costs" and name in ORDERS:
-        return voice(f"order_{name}")
-    return row_name(name, voice) if statement.key == "table_row" else name
+        return t(f"order_{name}")
+    return row_name(name, t) if statement.key == "table_row" else name
 
 
-def data_name(name: str, voice: Voice) -> str:
+def data_name(name: str, t: Translator) -> str:
     """A data set in words, where there are some for it."""
-    return voice(f"lecture_data_{name}") if name in DATA else name
+    return t(f"lecture_data_{name}") if name in DATA else name
 
 
-def weight_name(name: str, voice: Voice) -> str:
+def weight_name(name: str, t: Translator) -> str:
     """A weight likewise."""
-    return voice(f"lecture_weight_{name}") if name in WEIGHTS else name
+    return t(f"lecture_weight_{name}") if name in WEIGHTS else name
 
 
-def row_name(key: str, voice: Voice) -> str:
+def row_name(key: str, t: Translator) -> str:
     """What a row of the lecture's last table is called."""
-    return voice(f"lecture_row_{key}") if key in ROWS else key
+    return t(f"lecture_row_{key}") if key in ROWS else key
 
 
-def effect_write(lecture: Lecture, statement: Statement, voice: Voice) -> Write:
+def effect_write(lecture: Lecture, statement: Statement, t: Translator) -> Write:
     """How the number of an effect is written: differences with their sign, those of shares in hundredths of all."""
     if statement.measure is Measure.RATIO:
-        return lambda value: voice("times", times=voice.times(value))
+        return lambda value: t("times", times=t.times(value))
     if statement.measure is Measure.CORRELATION:
-        return voice.about
+        return t.about
     of_shares = statement.key in SHARES or (lecture.metric_name == "accuracy" and statement.key != "unsteady")
-    return signed(voice.points if of_shares else voice.score)
+    return signed(t.points if of_shares else t.score)
 
 
 def signed(write: Write) -> Write:
     return lambda value: f"+{write(value)}" if value > 0 else write(value)
 
 
-def effect_text(lecture: Lecture, statement: Statement, voice: Voice) -> str:
+def effect_text(lecture: Lecture, statement: Statement, t: Translator) -> str:
     """'1.2 (95 % interval 1.1 to 1.3, n = 5)'; yes or no where the statement is true or false."""
     effect = statement.effect
     assert effect is not None
     if statement.measure is Measure.EXACT:
-        return voice("yes" if effect.value else "no")
-    return voice.estimate(effect, effect_write(lecture, statement, voice))
+        return t("yes" if effect.value else "no")
+    return t.estimate(effect, effect_write(lecture, statement, t))
 
 
-def effect_cell(lecture: Lecture, statement: Statement, voice: Voice) -> Cell:
+def effect_cell(lecture: Lecture, statement: Statement, t: Translator) -> Cell:
     """The number with its interval and n beneath."""
     if statement.measure is Measure.EXACT and statement.effect is not None:
-        return Cell(effect_text(lecture, statement, voice))
-    return cell(statement.effect, effect_write(lecture, statement, voice), voice)
+        return Cell(effect_text(lecture, statement, t))
+    return cell(statement.effect, effect_write(lecture, statement, t), t)
 
 
-def open_reasons(claim: Claim, voice: Voice) -> tuple[str, ...]:
+def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:
     """Why statements of it are undecided, or why nothing was measured: each reason once."""
     keys = [statement.reason for statement in claim.statements if statement.holds is Holds.UNDECIDED]
-    return tuple(voice.reason(key) for key in dict.fromkeys([claim.reason, *keys]) if key)
+    return tuple(t.reason(key) for key in dict.fromkeys([claim.reason, *keys]) if key)
 
 
-def hardware_name(speed: Speed, voice: Voice) -> str:
+def hardware_name(speed: Speed, t: Translator) -> str:
     """What a speed was measured on: the accelerator, or so many threads."""
     machine = speed.provenance.machine
-    return machine.accelerator or voice("lecture_threads", n=machine.threads)
+    return machine.accelerator or t("lecture_threads", n=machine.threads)
 
 
 def reduced(lecture: Lecture) -> bool:
@@ -212,7 +212,7 @@ def network_name(pair: NetworkPair) -> str:
     return pair.network or pair.task
 
 
-def recipe_name(row: RecipeRow, voice: Voice) -> str:
+def recipe_name(row: RecipeRow, t: Translator) -> str:
     """A recipe with its batch size; one whose rate is that of the small batch says so."""
     key = "lecture_recipe" if row.tuned else "lecture_recipe_untuned"
-    return voice(key, recipe=row.recipe, batch_size=voice.count(row.batch_size))
+    return t(key, recipe=row.recipe, batch_size=t.count(row.batch_size))

@@ -22,7 +22,7 @@ from critbatch.reporting.sections.sharpness import sharpness_section
 from critbatch.reporting.sections.shift import shift_section
 from critbatch.reporting.sections.stuck import critical_section, escape_section
 from critbatch.reporting.subjects import LossRecord, name_of
-from critbatch.reporting.voice import SURE, Voice, Write
+from critbatch.reports.translator import SURE, Translator, Write
 
 # More tiles than these are no longer a few numbers to remember.
 MOST_TILES = 4
@@ -30,8 +30,8 @@ MOST_TILES = 4
 Parts = tuple[list[Tile], Chart | None, list[Section]]
 
 
-def loss_parts(record: LossRecord, voice: Voice) -> Parts:
-    parts: Parts = PARTS[type(record)](record, voice)
+def loss_parts(record: LossRecord, t: Translator) -> Parts:
+    parts: Parts = PARTS[type(record)](record, t)
     return parts
 
 
@@ -39,100 +39,99 @@ def _chart(picture: Picture | None, note: str) -> Chart | None:
     return Chart(picture, note) if picture is not None else None
 
 
-def _estimate(label: str, estimate: Any, write: Write, voice: Voice) -> Tile:
+def _estimate(label: str, estimate: Any, write: Write, t: Translator) -> Tile:
     if estimate.reason in SURE:
-        return Tile(label, write(estimate.value), voice(f"tile_{estimate.reason}"))
-    return Tile(label, write(estimate.value), voice.interval(estimate, write) or voice("no_interval"))
+        return Tile(label, write(estimate.value), t(f"tile_{estimate.reason}"))
+    return Tile(label, write(estimate.value), t.interval(estimate, write) or t("no_interval"))
 
 
-def _eigenvalue(key: str, eigenvalue: Eigenvalue, voice: Voice) -> Tile:
-    return Tile(voice(key), voice.score(eigenvalue.value), voice.within(eigenvalue))
+def _eigenvalue(key: str, eigenvalue: Eigenvalue, t: Translator) -> Tile:
+    return Tile(t(key), t.score(eigenvalue.value), t.within(eigenvalue))
 
 
-def _curvature(curvature: Curvature, voice: Voice) -> Parts:
-    tiles = [_eigenvalue("tile_largest_eigenvalue", each, voice) for each in curvature.largest[:1]]
-    tiles += [_eigenvalue("tile_smallest_eigenvalue", each, voice) for each in curvature.smallest[:1]]
+def _curvature(curvature: Curvature, t: Translator) -> Parts:
+    tiles = [_eigenvalue("tile_largest_eigenvalue", each, t) for each in curvature.largest[:1]]
+    tiles += [_eigenvalue("tile_smallest_eigenvalue", each, t) for each in curvature.smallest[:1]]
     if curvature.trace is not None:
-        tiles.append(_estimate(voice("tile_trace"), curvature.trace, voice.score, voice))
-    over = voice("tile_examples", examples=voice.count(curvature.setup.examples))
-    tiles.append(Tile(voice("tile_loss"), voice.score(curvature.loss), over))
-    note = voice("hero_note_density" if has_density(curvature) else "hero_note_eigenvalues")
-    return tiles, _chart(curvature_picture(curvature, voice), note), [curvature_section(curvature, voice)]
+        tiles.append(_estimate(t("tile_trace"), curvature.trace, t.score, t))
+    over = t("tile_examples", examples=t.count(curvature.setup.examples))
+    tiles.append(Tile(t("tile_loss"), t.score(curvature.loss), over))
+    note = t("hero_note_density" if has_density(curvature) else "hero_note_eigenvalues")
+    return tiles, _chart(curvature_picture(curvature, t), note), [curvature_section(curvature, t)]
 
 
-def _sharpness(sharpness: Sharpness, voice: Voice) -> Parts:
+def _sharpness(sharpness: Sharpness, t: Translator) -> Parts:
     order = [each for _, each in ranked(sharpness.solutions)]
     chosen = order if len(order) <= MOST_TILES else [*order[:2], *order[-2:]]
-    metric = voice.metric(sharpness.metric_name)
+    metric = t.metric(sharpness.metric_name)
     tiles = [
         Tile(
-            name_of(each.solution, sharpness.setup.task, voice),
-            voice.about(each.values[0].value.value),
-            voice("tile_validation", metric=metric, value=voice.score(each.validation_metric)),
+            name_of(each.solution, sharpness.setup.task, t),
+            t.about(each.values[0].value.value),
+            t("tile_validation", metric=metric, value=t.score(each.validation_metric)),
         )
         for each in chosen
     ]
     lost = sum(not can_be_drawn(value) for each in sharpness.solutions for value in each.values)
-    note = voice("hero_note_sharpness") if not lost else voice("sharpness_zero", n=lost)
-    return tiles, _chart(sharpness_picture(sharpness, voice), note), [sharpness_section(sharpness, voice)]
+    note = t("hero_note_sharpness") if not lost else t("sharpness_zero", n=lost)
+    return tiles, _chart(sharpness_picture(sharpness, t), note), [sharpness_section(sharpness, t)]
 
 
-def _landscape(landscape: Landscape, voice: Voice) -> Parts:
+def _landscape(landscape: Landscape, t: Translator) -> Parts:
     told = [point for point in landscape.points if math.isfinite(point.train_loss)]
     tiles = []
     line = landscape.kind == "line"
-    names = [name_of(solution, landscape.setup.task, voice) for solution in landscape.solutions]
+    names = [name_of(solution, landscape.setup.task, t) for solution in landscape.solutions]
     for alpha, name in zip((0.0, 1.0), names, strict=False):
         at = next((point for point in told if (point.alpha, point.beta) == (alpha, 0.0)), None)
         if at is not None:
-            tiles.append(Tile(voice("tile_loss_at", label=name), voice.score(at.train_loss), ""))
+            tiles.append(Tile(t("tile_loss_at", label=name), t.score(at.train_loss), ""))
     between = [point for point in told if 0 < point.alpha < 1] if line else told
     if between:
         highest = max(between, key=lambda point: point.train_loss)
         key = "tile_highest" if line else "tile_highest_seen"
-        where = voice("tile_alpha", alpha=voice.about(highest.alpha)) if line else ""
-        tiles.append(Tile(voice(key), voice.score(highest.train_loss), where))
+        where = t("tile_alpha", alpha=t.about(highest.alpha)) if line else ""
+        tiles.append(Tile(t(key), t.score(highest.train_loss), where))
     lost = len(landscape.points) - len(drawable(landscape))
-    note = voice("landscape_left_out", n=lost) if lost else voice(f"hero_note_{'line' if line else 'plane'}")
-    return tiles, _chart(landscape_picture(landscape, voice), note), [landscape_section(landscape, voice)]
+    note = t("landscape_left_out", n=lost) if lost else t(f"hero_note_{'line' if line else 'plane'}")
+    return tiles, _chart(landscape_picture(landscape, t), note), [landscape_section(landscape, t)]
 
 
-def _shift(shift: Shift, voice: Voice) -> Parts:
+def _shift(shift: Shift, t: Translator) -> Parts:
     same = told_shift(shift)
-    names = {each.solution.label: name_of(each.solution, shift.setup.task, voice) for each in shift.sharpness}
+    names = {each.solution.label: name_of(each.solution, shift.setup.task, t) for each in shift.sharpness}
     tiles = [
         Tile(
-            voice("tile_rise", label=names.get(rise.label, rise.label)),
-            voice.about(rise.rise.value),
-            voice("tile_with", shift=shift_name(rise.shift, rise.strength, voice)),
+            t("tile_rise", label=names.get(rise.label, rise.label)),
+            t.about(rise.rise.value),
+            t("tile_with", shift=shift_name(rise.shift, rise.strength, t)),
         )
         for rise in same[:MOST_TILES]
     ]
-    return tiles, _chart(shift_picture(shift, voice), voice("hero_note_shift")), [shift_section(shift, voice)]
+    return tiles, _chart(shift_picture(shift, t), t("hero_note_shift")), [shift_section(shift, t)]
 
 
-def _critical_point(point: CriticalPoint, voice: Voice) -> Parts:
-    drop = voice("tile_drop", drop=voice.about(point.expected_drop))
+def _critical_point(point: CriticalPoint, t: Translator) -> Parts:
+    drop = t("tile_drop", drop=t.about(point.expected_drop))
     tiles = [
-        Tile(voice("section_critical"), voice(f"standing_{point.standing}"), ""),
-        _eigenvalue("tile_smallest_eigenvalue", point.smallest, voice),
-        _eigenvalue("tile_largest_eigenvalue", point.largest, voice),
-        Tile(voice("tile_gradient"), voice.about(point.gradient_norm), drop),
+        Tile(t("section_critical"), t(f"standing_{point.standing}"), ""),
+        _eigenvalue("tile_smallest_eigenvalue", point.smallest, t),
+        _eigenvalue("tile_largest_eigenvalue", point.largest, t),
+        Tile(t("tile_gradient"), t.about(point.gradient_norm), drop),
     ]
-    return tiles, _chart(critical_picture(point, voice), voice("hero_note_critical")), [critical_section(point, voice)]
+    return tiles, _chart(critical_picture(point, t), t("hero_note_critical")), [critical_section(point, t)]
 
 
-def _escape(escape: Escape, voice: Voice) -> Parts:
+def _escape(escape: Escape, t: Translator) -> Parts:
     counts = sorted(escape.counts, key=lambda count: count.batch_size)
     chosen = counts if len(counts) <= MOST_TILES else [*counts[: MOST_TILES - 1], counts[-1]]
     tiles = [
-        _estimate(voice("tile_escaped", batch_size=voice.count(each.batch_size)), each.share, voice.percent, voice)
-        for each in chosen
+        _estimate(t("tile_escaped", batch_size=t.count(each.batch_size)), each.share, t.percent, t) for each in chosen
     ]
-    return tiles, _chart(escape_picture(escape, voice), voice("hero_note_escape")), [escape_section(escape, voice)]
+    return tiles, _chart(escape_picture(escape, t), t("hero_note_escape")), [escape_section(escape, t)]
 
 
-PARTS: dict[type, Callable[[Any, Voice], Parts]] = {
+PARTS: dict[type, Callable[[Any, Translator], Parts]] = {
     Curvature: _curvature,
     Sharpness: _sharpness,
     Landscape: _landscape,

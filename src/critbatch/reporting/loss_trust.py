@@ -18,7 +18,7 @@ from critbatch.records.loss_surface import (
     Standing,
 )
 from critbatch.reporting.subjects import LossRecord
-from critbatch.reporting.voice import SURE
+from critbatch.reports.translator import SURE
 
 
 def loss_cautions(record: LossRecord) -> list[str]:

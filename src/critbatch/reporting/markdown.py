@@ -11,30 +11,30 @@ from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.markdown_text import escaped, fenced
 from critbatch.reporting.memory import remembering
 from critbatch.reporting.subjects import Subject
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from critbatch.version import __version__
 
 # Gives the address of a picture's PNG and of its SVG, or None where it cannot be drawn.
 Gallery = Callable[[Picture], tuple[str, str] | None]
 
 
-def markdown(subjects: Sequence[Subject], voice: Voice, gallery: Gallery, title: str | None = None) -> str:
+def markdown(subjects: Sequence[Subject], t: Translator, gallery: Gallery, title: str | None = None) -> str:
     """The whole report as text, in one language."""
     with remembering():
-        told = [chapter(subject, voice) for subject in subjects]
-    writer = Writer(voice, gallery)
+        told = [chapter(subject, t) for subject in subjects]
+    writer = Writer(t, gallery)
     level = 1 if title is None else 2
     rows = [f"# {escaped(title)}"] if title is not None else []
     for i, each in enumerate(told):
         rows += writer.chapter(each, level + (i > 0 and title is None))
-    return "\n\n".join([*rows, "---", escaped(voice("format_footer", version=__version__))]) + "\n"
+    return "\n\n".join([*rows, "---", escaped(t("format_footer", version=__version__))]) + "\n"
 
 
 class Writer:
     """Writes chapters in one language; each block is a list of paragraphs."""
 
-    def __init__(self, voice: Voice, gallery: Gallery) -> None:
-        self.voice, self.gallery = voice, gallery
+    def __init__(self, t: Translator, gallery: Gallery) -> None:
+        self.t, self.gallery = t, gallery
         # By `kind`.
         self.writers: dict[str, Callable[[Any], list[str]]] = {
             "text": self.text,
@@ -49,10 +49,9 @@ class Writer:
         }
 
     def chapter(self, told: Chapter, level: int) -> list[str]:
-        joint = " " if self.voice.language == "en" else ""
         rows = [f"{'#' * level} {escaped(told.answer.headline)}", f"**{escaped(told.name)}**"]
-        rows += [f"> {escaped(self.voice('warning', sentence=told.answer.warning))}"] if told.answer.warning else []
-        rows += [escaped(joint.join(told.answer.lead))] if told.answer.lead else []
+        rows += [f"> {escaped(self.t('warning', sentence=told.answer.warning))}"] if told.answer.warning else []
+        rows += [escaped(self.t.join(told.answer.lead))] if told.answer.lead else []
         if told.tiles:
             cells = tuple(Cell(tile.value, tile.note) for tile in told.tiles)
             rows.append(self.grid(tuple(tile.label for tile in told.tiles), (cells,), "---"))
@@ -104,15 +103,15 @@ class Writer:
     def cell(self, cell: Cell) -> str:
         text = escaped(cell.text)
         if cell.note:
-            text = self.voice("format_cell", text=text, note=escaped(cell.note))
+            text = self.t("format_cell", text=text, note=escaped(cell.note))
         return " ".join([text, *(f"**{escaped(mark)}**" for mark in cell.marks)])
 
     def method(self, block: Method) -> list[str]:
-        title = block.title or self.voice("page_method")
+        title = block.title or self.t("page_method")
         return [f"**{escaped(title)}**", _list([*map(escaped, block.lines), *map(_link, block.papers)])]
 
     def facts(self, block: Facts) -> list[str]:
-        told = [self.voice("format_fact", name=escaped(name), value=escaped(value)) for name, value in block.pairs]
+        told = [self.t("format_fact", name=escaped(name), value=escaped(value)) for name, value in block.pairs]
         return [*([fenced(block.code)] if block.code else []), *([_list(told)] if told else [])]
 
     def verdict(self, block: Any) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from critbatch.records.core import Estimate
 from critbatch.records.monitor import MonitorAdvice, OtherSize
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 FEWEST_STEPS = 8  # as `gradient_noise.FEWEST_PAIRS`
 MOST_SIZES = 2
@@ -16,33 +16,32 @@ def monitor_text(advice: MonitorAdvice, language: str = "en") -> str:
     Of many sizes it tells the next larger one, or the next smaller one where none is larger.
 
     Raises:
-        UserError: if there are no sentences in `language`.
+        UserError: if there are no messages in `language`.
     """
-    voice = Voice(language)
-    joint = " " if language == "en" else ""
-    return joint.join(_sentences(advice, voice))
+    t = Translator(language)
+    return t.join(_sentences(advice, t))
 
 
-def _sentences(advice: MonitorAdvice, voice: Voice) -> list[str]:
+def _sentences(advice: MonitorAdvice, t: Translator) -> list[str]:
     if advice.batch_size is None:
-        return [voice.reason(advice.reason)]
+        return [t.reason(advice.reason)]
     if advice.reason == "too_few_pairs":
-        return [voice("monitor_too_few", n=advice.noise.pairs, needed=FEWEST_STEPS)]
+        return [t("monitor_too_few", n=advice.noise.pairs, needed=FEWEST_STEPS)]
     told = []
     if advice.critical.low is not None:
         told.append(
-            voice(
+            t(
                 "monitor_noise",
-                batch_size=voice.count(advice.batch_size),
-                noise=voice.bounded(_estimate(advice), voice.about),
-                critical=voice.bounded(advice.critical, voice.about),
+                batch_size=t.count(advice.batch_size),
+                noise=t.bounded(_estimate(advice), t.about),
+                critical=t.bounded(advice.critical, t.about),
             )
         )
-    told += [_size(size, advice, voice) for size in _worth_telling(advice)]
+    told += [_size(size, advice, t) for size in _worth_telling(advice)]
     if advice.reason == "noise_not_distinguishable":
-        told.append(voice("monitor_no_signal", n=advice.noise.pairs))
+        told.append(t("monitor_no_signal", n=advice.noise.pairs))
     elif advice.reason:
-        told.append(voice.reason(advice.reason))
+        told.append(t.reason(advice.reason))
     return told
 
 
@@ -60,37 +59,35 @@ def _worth_telling(advice: MonitorAdvice) -> tuple[OtherSize, ...]:
     return tuple(larger[:1] or ordered[-1:])
 
 
-def _size(size: OtherSize, advice: MonitorAdvice, voice: Voice) -> str:
+def _size(size: OtherSize, advice: MonitorAdvice, t: Translator) -> str:
     assert advice.batch_size is not None
-    other = voice.count(size.batch_size)
+    other = t.count(size.batch_size)
     if size.batch_size == advice.batch_size:
-        return voice("monitor_same", other=other)
+        return t("monitor_same", other=other)
     larger = size.batch_size > advice.batch_size
     examples, sign = size.examples, 1 if larger else -1
     assert examples.low is not None and examples.high is not None
     ends = sorted((sign * (examples.low - 1), sign * (examples.high - 1)))
-    return voice(
+    return t(
         "monitor_larger" if larger else "monitor_smaller",
         other=other,
-        examples=voice.percent(sign * (examples.value - 1)),
-        between=voice.span(ends[0], ends[1], voice.percent),
-        steps=voice.times(size.steps.value),
-        steps_between=voice.bounds(size.steps, voice.times),
-        rate=_rate(size, advice, voice),
-        time=_time(size, voice),
+        examples=t.percent(sign * (examples.value - 1)),
+        between=t.span(ends[0], ends[1], t.percent),
+        steps=t.times(size.steps.value),
+        steps_between=t.bounds(size.steps, t.times),
+        rate=_rate(size, advice, t),
+        time=_time(size, t),
     )
 
 
-def _rate(size: OtherSize, advice: MonitorAdvice, voice: Voice) -> str:
+def _rate(size: OtherSize, advice: MonitorAdvice, t: Translator) -> str:
     rate, now = size.learning_rate, advice.learning_rate
     if rate is None or now is None:
         return ""
-    return voice(
-        "monitor_rate", rate=voice.rate(rate.value), between=voice.bounds(rate, voice.rate), now=voice.rate(now)
-    )
+    return t("monitor_rate", rate=t.rate(rate.value), between=t.bounds(rate, t.rate), now=t.rate(now))
 
 
-def _time(size: OtherSize, voice: Voice) -> str:
+def _time(size: OtherSize, t: Translator) -> str:
     if size.seconds is None:
-        return voice("monitor_even", even=voice.times(size.even))
-    return voice("monitor_time", time=voice.times(size.seconds.value), between=voice.bounds(size.seconds, voice.times))
+        return t("monitor_even", even=t.times(size.even))
+    return t("monitor_time", time=t.times(size.seconds.value), between=t.bounds(size.seconds, t.times))

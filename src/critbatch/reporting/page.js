@@ -1,7 +1,7 @@
 const dark = JSON.parse(document.getElementById("dark").textContent);
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
 const coarse = matchMedia("(pointer: coarse)");
-const halves = [...document.querySelectorAll(".half")];
+const translations = [...document.querySelectorAll(".translation")];
 const plots = [...document.querySelectorAll(".plot")];
 const prepared = new Set();
 const drawn = new Set();
@@ -119,23 +119,30 @@ function drawTheRest() {
   whenIdle(drawTheRest);
 }
 
-function speak(half, other) {
-  const parts = [...other.querySelectorAll("section, .answer")];
+// The same place of the page in another language.
+function showTranslation(next, current) {
+  const parts = [...current.querySelectorAll("section, .answer")];
   const place = Math.max(0, parts.findLastIndex((part) => part.getBoundingClientRect().top < 120));
   const offset = parts[place].getBoundingClientRect().top;
-  halves.forEach((each) => (each.hidden = each !== half));
-  document.documentElement.lang = half.lang;
-  document.title = half.dataset.title;
+  translations.forEach((each) => (each.hidden = each !== next));
+  document.documentElement.lang = next.lang;
+  document.title = next.dataset.title;
   plots.filter((plot) => shown(plot) && !prepared.has(plot)).forEach(prepare);
-  const counterpart = half.querySelectorAll("section, .answer")[place];
+  const counterpart = next.querySelectorAll("section, .answer")[place];
   if (place > 0) scrollBy({ top: counterpart.getBoundingClientRect().top - offset, behavior: "instant" });
-  half.querySelector(".switch").focus({ preventScroll: true });
+  next.querySelector(".switch").focus({ preventScroll: true });
   plots.filter((plot) => shown(plot) && drawn.has(plot)).forEach((plot) => Plotly.Plots.resize(plot));
   whenIdle(drawTheRest);
 }
-halves.forEach((half) => {
-  const other = halves.find((each) => each !== half);
-  half.querySelector(".switch").addEventListener("click", () => speak(other, half));
+// A button names the other language, a menu all of them; with one language there is neither.
+document.querySelectorAll(".switch").forEach((control) => {
+  const current = control.closest(".translation");
+  const isMenu = control.matches("select");
+  control.addEventListener(isMenu ? "change" : "click", () => {
+    const next = translations.find((each) => each.dataset.language === control.value);
+    if (isMenu) control.value = current.dataset.language;
+    showTranslation(next, current);
+  });
 });
 document.querySelectorAll(".tools button").forEach((button) => {
   const plot = button.closest("figure").querySelector(".plot");

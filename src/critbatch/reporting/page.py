@@ -1,4 +1,4 @@
-"""Records to one self-contained HTML file, in both languages, with a switch between them."""
+"""Records to one self-contained HTML file, in every language there is, with a menu of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from critbatch.reporting.chapters import chapter
 from critbatch.reporting.figures.theme import DARK, Picture
 from critbatch.reporting.memory import remembering
 from critbatch.reporting.subjects import Subject
-from critbatch.reporting.voice import Voice
-from critbatch.reporting.words import LANGUAGES
+from critbatch.reports.translator import Translator, languages
 from critbatch.version import __version__
 
 HERE = Path(__file__).parent
@@ -29,10 +28,10 @@ SCRIPTS = ("page_legend.js", "page_saving.js", "page.js")
 
 def render(subjects: Sequence[Subject], *, language: str, title: str | None = None) -> str:
     """The whole page as text. `language` is what it shows first."""
-    first = Voice(language)
-    voices = [first, *(Voice(other) for other in LANGUAGES if other != language)]
+    first = Translator(language)
+    translators = [first, *(Translator(other) for other in languages() if other != language)]
     with remembering():
-        halves = [_half(subjects, voice, title) for voice in voices]
+        translations = [_translation(subjects, t, title) for t in translators]
     library, script = LIBRARY.read_text(encoding="utf-8"), _script()
     environment = Environment(
         loader=FileSystemLoader(HERE),
@@ -43,8 +42,7 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
     )
     environment.globals.update(figure=FigureWriter())
     return environment.get_template("page.html.j2").render(
-        halves=halves,
-        language=language,
+        translations=translations,
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
         library=Markup(library),
         script=Markup(script),
@@ -54,15 +52,13 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
     )
 
 
-def _half(subjects: Sequence[Subject], voice: Voice, title: str | None) -> dict[str, Any]:
+def _translation(subjects: Sequence[Subject], t: Translator, title: str | None) -> dict[str, Any]:
     """What the template needs of one language."""
-    chapters = [chapter(subject, voice) for subject in subjects]
+    chapters = [chapter(subject, t) for subject in subjects]
     names = ", ".join(dict.fromkeys(each.name for each in chapters))
     return {
-        "voice": voice,
-        "language": voice.language,
-        "lang": {"en": "en", "zh": "zh-Hans"}[voice.language],
-        "title": title or voice("page_title", task=names),
+        "t": t,
+        "title": title or t("page_title", task=names),
         "name": title or names,
         "chapters": chapters,
     }

@@ -24,7 +24,7 @@ class PictureFiles:
         self.folder = report.with_name(f"{report.stem}-figures")
         self.files: dict[Path, bytes] = {}
         self.drawn = 0
-        # The sentence that says why a picture is missing, a key of WORDS.
+        # The key of the message that says why a picture is missing.
         self.obstacle = "" if has_matplotlib() else "format_no_matplotlib"
 
     def __call__(self, picture: Picture) -> tuple[str, str] | None:

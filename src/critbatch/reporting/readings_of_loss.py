@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from critbatch.records.loss_surface import Box, Landscape, LandscapePoint, Shift, ShiftRise, SolutionSharpness
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 SHIFTS = ("resampled", "validation", "noise", "moved")
 
@@ -16,17 +16,17 @@ def measures(solutions: Sequence[SolutionSharpness]) -> list[tuple[Box, float]]:
     return list(dict.fromkeys((value.box, value.epsilon) for solution in solutions for value in solution.values))
 
 
-def measure_name(box: Box, epsilon: float, voice: Voice) -> str:
-    return voice(f"measure_{box}", epsilon=voice.rate(epsilon))
+def measure_name(box: Box, epsilon: float, t: Translator) -> str:
+    return t(f"measure_{box}", epsilon=t.rate(epsilon))
 
 
-def name_of_measure(measure: str, voice: Voice) -> str:
+def name_of_measure(measure: str, t: Translator) -> str:
     """The name of what a prediction says it ranks by, such as "full 0.001" or "trace"."""
     name, _, epsilon = measure.partition(" ")
     if name in ("largest", "trace"):
-        return voice(f"measure_{name}")
+        return t(f"measure_{name}")
     try:
-        return measure_name(Box(name), float(epsilon), voice)
+        return measure_name(Box(name), float(epsilon), t)
     except ValueError:
         return measure
 
@@ -36,11 +36,11 @@ def shifts(shift: Shift) -> list[tuple[str, float]]:
     return list(dict.fromkeys((rise.shift, rise.strength) for rise in shift.rises))
 
 
-def shift_name(name: str, strength: float, voice: Voice) -> str:
+def shift_name(name: str, strength: float, t: Translator) -> str:
     """What stands in the place of the training set; a set of the user's own keeps its name."""
     if name in SHIFTS:
-        return voice(f"shift_{name}", strength=voice.rate(strength), n=strength)
-    return voice("shift_own", name=name)
+        return t(f"shift_{name}", strength=t.rate(strength), n=strength)
+    return t("shift_own", name=name)
 
 
 def told_shift(shift: Shift) -> list[ShiftRise]:

@@ -22,81 +22,81 @@ from critbatch.reporting.sections.points import points_section, predictions_sect
 from critbatch.reporting.sections.rate_law import rate_law_section
 from critbatch.reporting.sections.sizes import sizes_section
 from critbatch.reporting.sections.training import marks_note, runs_section
-from critbatch.reporting.voice import SURE, Voice, Write
+from critbatch.reports.translator import SURE, Translator, Write
 
 # More tiles than these need a second row.
 ROW_OF_TILES = 5
 
 
-def study_parts(study: Study, found: Findings, voice: Voice) -> Parts:
+def study_parts(study: Study, found: Findings, t: Translator) -> Parts:
     """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
     runs, targeted = study.runs, study.question.target is not None
-    picture = steps_against_size(found, voice) if targeted else None
-    hero = _hero(found, voice)
-    sections: list[Section] = [asked_section(study, voice)]
+    picture = steps_against_size(found, t) if targeted else None
+    hero = _hero(found, t)
+    sections: list[Section] = [asked_section(study, t)]
     if targeted:
-        time = measured_time_to_target(runs, study.unit, voice)
-        note = " ".join(filter(None, (voice("hero_note_study"), marks_note(runs, runs_worth_marking(runs), voice))))
-        sections += [sizes_section(found, time, note, voice), law_section(found, voice), rate_law_section(found, voice)]
-    sections.append(budgets_section(found, voice, drawn=picture is None and hero is not None))
-    sections += [hardware(study.speed, voice)] if study.speed is not None else []
-    sections.append(runs_section(runs, voice))
-    sections += [noise_of_runs(runs, study.unit, voice)] if any(run.noise for run in runs) else []
-    tiles = _tiles(found, voice)
+        time = measured_time_to_target(runs, study.unit, t)
+        note = " ".join(filter(None, (t("hero_note_study"), marks_note(runs, runs_worth_marking(runs), t))))
+        sections += [sizes_section(found, time, note, t), law_section(found, t), rate_law_section(found, t)]
+    sections.append(budgets_section(found, t, drawn=picture is None and hero is not None))
+    sections += [hardware(study.speed, t)] if study.speed is not None else []
+    sections.append(runs_section(runs, t))
+    sections += [noise_of_runs(runs, study.unit, t)] if any(run.noise for run in runs) else []
+    tiles = _tiles(found, t)
     if 0 < len(tiles) < ROW_OF_TILES:
-        left = voice("tile_left", left=voice.count(study.left)) if study.left else ""
-        tiles.append(Tile(voice("tile_runs"), voice.count(len(runs)), left))
+        left = t("tile_left", left=t.count(study.left)) if study.left else ""
+        tiles.append(Tile(t("tile_runs"), t.count(len(runs)), left))
     return tiles, hero, sections
 
 
-def fit_parts(fit: Fit, voice: Voice) -> Parts:
+def fit_parts(fit: Fit, t: Translator) -> Parts:
     """The points, each size, the law, the rates where they are known, and the predictions."""
     found = findings(fit)
     assert found is not None
-    sections = [points_section(fit, voice), sizes_section(found, None, "", voice), law_section(found, voice)]
+    sections = [points_section(fit, t), sizes_section(found, None, "", t), law_section(found, t)]
     if any(size.learning_rate is not None for size in found.sizes):
-        sections.append(rate_law_section(found, voice))
+        sections.append(rate_law_section(found, t))
     if fit.predictions:
-        sections.append(predictions_section(fit, found, voice))
-    return _tiles(found, voice), _hero(found, voice), sections
+        sections.append(predictions_section(fit, found, t))
+    return _tiles(found, t), _hero(found, t), sections
 
 
-def _hero(found: Findings, voice: Voice) -> Chart | None:
+def _hero(found: Findings, t: Translator) -> Chart | None:
     """Steps against batch size, or without a target the three budgets."""
-    picture = steps_against_size(found, voice)
+    picture = steps_against_size(found, t)
     if picture is not None:
-        return Chart(picture, voice("hero_note_sizes"))
-    picture = three_budgets(found, voice)
-    return Chart(picture, voice("hero_note_budgets")) if picture is not None else None
+        return Chart(picture, t("hero_note_sizes"))
+    picture = three_budgets(found, t)
+    return Chart(picture, t("hero_note_budgets")) if picture is not None else None
 
 
-def _tiles(found: Findings, voice: Voice) -> list[Tile]:
+def _tiles(found: Findings, t: Translator) -> list[Tile]:
     tiles, best, law = [], found.soonest, found.trade_off
     if best is not None:
-        tiles.append(Tile(voice("tile_soonest"), voice.count(best.batch_size), _rate(best.learning_rate, voice)))
+        tiles.append(Tile(t("tile_soonest"), t.count(best.batch_size), _rate(best.learning_rate, t)))
     if law is not None:
-        tiles.append(_tile("tile_critical", law.critical_batch_size, voice.about, voice))
+        tiles.append(_tile("tile_critical", law.critical_batch_size, t.about, t))
         if law.min_steps is not None:
-            tiles.append(_tile("tile_min_steps", law.min_steps, voice.about, voice))
+            tiles.append(_tile("tile_min_steps", law.min_steps, t.about, t))
         if law.min_epochs is not None:
-            tiles.append(_tile("tile_min_epochs", law.min_epochs, voice.about, voice))
+            tiles.append(_tile("tile_min_epochs", law.min_epochs, t.about, t))
         elif law.min_examples is not None:
-            tiles.append(_tile("tile_min_examples", law.min_examples, voice.about, voice))
+            tiles.append(_tile("tile_min_examples", law.min_examples, t.about, t))
     if found.analysis.rate_law is not None:
-        tiles.append(_tile("tile_exponent", found.analysis.rate_law.exponent, voice.about, voice))
+        tiles.append(_tile("tile_exponent", found.analysis.rate_law.exponent, t.about, t))
     return tiles
 
 
-def _rate(rate: float | None, voice: Voice) -> str:
-    return voice("tile_at_rate", rate=voice.rate(rate)) if rate is not None else ""
+def _rate(rate: float | None, t: Translator) -> str:
+    return t("tile_at_rate", rate=t.rate(rate)) if rate is not None else ""
 
 
-def _tile(key: str, estimate: Estimate, write: Write, voice: Voice) -> Tile:
+def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
     """The number and its interval; the bound alone where the number is 0 or infinite."""
-    bounds = voice.bounds(estimate, write)
+    bounds = t.bounds(estimate, write)
     if not math.isfinite(estimate.value) or estimate.value == 0:
-        return Tile(voice(key), bounds or voice("not_known"), voice("tile_bound") if bounds else "")
+        return Tile(t(key), bounds or t("not_known"), t("tile_bound") if bounds else "")
     if estimate.low is not None and estimate.high is not None:
-        return Tile(voice(key), write(estimate.value), voice.interval(estimate, write))
+        return Tile(t(key), write(estimate.value), t.interval(estimate, write))
     sure = f"tile_{estimate.reason}" if estimate.reason in SURE else "no_interval"
-    return Tile(voice(key), write(estimate.value), bounds or voice(sure))
+    return Tile(t(key), write(estimate.value), bounds or t(sure))

@@ -10,7 +10,7 @@ from critbatch.records.core import Advice, Noise, Record, Run, Speed
 from critbatch.records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift, Solution
 from critbatch.records.scaling import Scale
 from critbatch.records.study import Fit, Study
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
 Single = Lecture | Advice | Speed | Noise | Study | Fit | Scale | LossRecord
@@ -78,6 +78,6 @@ def task_of(record: Subject) -> str:
     return record.setup.task if isinstance(record, LossRecord) else record[0].task
 
 
-def name_of(solution: Solution, task: str, voice: Voice) -> str:
+def name_of(solution: Solution, task: str, t: Translator) -> str:
     """The solution's label; where it is only that of the task, a word for the weights that were given."""
-    return voice("given_weights") if solution.label == task else solution.label
+    return t("given_weights") if solution.label == task else solution.label

@@ -16,7 +16,7 @@ from critbatch.records.monitor import Look, RunAtWork, SizeSoFar, StudySoFar
 from critbatch.records.study import Question
 from critbatch.reporting.sections.asked import length_asked, listed, rates_asked
 from critbatch.reporting.terminal_plot import Line, plotted
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red", "bright_cyan", "bright_yellow", "bright_green")
 MOST_AT_WORK = 4
@@ -24,155 +24,155 @@ PLOT_ROWS = (6, 14)
 WIDEST = 100
 
 
-def view(look: Look, voice: Voice, *, width: int, height: int, live: bool = False) -> RenderableType:
+def view(look: Look, t: Translator, *, width: int, height: int, live: bool = False) -> RenderableType:
     """The study that somebody works on, or the one that was begun last, in full; a line for each of the others.
 
     Args:
         width, height: of the terminal, in characters.
         live: with the time of the look, and how to end the watch.
     """
-    foot = [Text(voice("watch_at", time=datetime.fromisoformat(look.at).strftime("%X")), style="dim")] if live else []
+    foot = [Text(t("watch_at", time=datetime.fromisoformat(look.at).strftime("%X")), style="dim")] if live else []
     if not look.studies:
-        return Group(Text(voice("watch_no_study")), *foot)
+        return Group(Text(t("watch_no_study")), *foot)
     shown = next((study for study in look.studies if study.at_work), look.studies[0])
-    others = [*(_other(study, voice) for study in look.studies if study is not shown), *foot]
-    rows: list[RenderableType] = [*_head(shown, voice), *_standing(shown, look, voice), _table(shown, voice)]
+    others = [*(_other(study, t) for study in look.studies if study is not shown), *foot]
+    rows: list[RenderableType] = [*_head(shown, t), *_standing(shown, look, t), _table(shown, t)]
     taken = 4 + sum(_lines(row, width) for row in rows[:-1]) + len(shown.sizes) + len(others)
     least, most = PLOT_ROWS
-    rows += _curves(shown, voice, width=min(width, WIDEST), height=max(least, min(most, height - taken - 2)))
+    rows += _curves(shown, t, width=min(width, WIDEST), height=max(least, min(most, height - taken - 2)))
     return Group(*rows, *others)
 
 
-def farewell(voice: Voice) -> str:
+def farewell(t: Translator) -> str:
     """What Ctrl-C is answered with."""
-    return voice("watch_goes_on")
+    return t("watch_goes_on")
 
 
-def _head(study: StudySoFar, voice: Voice) -> list[RenderableType]:
+def _head(study: StudySoFar, t: Translator) -> list[RenderableType]:
     names = {"task": _plain(study.task), "recipe": _plain(study.recipe)}
     if study.target is None:
-        title = voice("watch_title_no_target", **names)
+        title = t("watch_title_no_target", **names)
     else:
-        title = voice("watch_title", target=voice.target(study.target, study.metric_name), **names)
-    return [Text(title, style="bold"), *([_asked(study.question, voice)] if study.question is not None else [])]
+        title = t("watch_title", target=t.target(study.target, study.metric_name), **names)
+    return [Text(title, style="bold"), *([_asked(study.question, t)] if study.question is not None else [])]
 
 
-def _asked(question: Question, voice: Voice) -> Text:
-    sentence = voice(
+def _asked(question: Question, t: Translator) -> Text:
+    sentence = t(
         "watch_asked",
-        sizes=listed([voice.count(size) for size in question.batch_sizes], voice),
-        rates=rates_asked(question, voice),
-        seeds=listed([str(seed) for seed in question.seeds], voice),
-        length=length_asked(question, voice),
+        sizes=listed([t.count(size) for size in question.batch_sizes], t),
+        rates=rates_asked(question, t),
+        seeds=listed([str(seed) for seed in question.seeds], t),
+        length=length_asked(question, t),
     )
     return Text(sentence, style="dim")
 
 
-def _standing(study: StudySoFar, look: Look, voice: Voice) -> list[RenderableType]:
+def _standing(study: StudySoFar, look: Look, t: Translator) -> list[RenderableType]:
     running = len(study.at_work)
     if study.left is None:
-        told = [voice("watch_count_open", done=study.done, running=running)]
+        told = [t("watch_count_open", done=study.done, running=running)]
     else:
         total = study.done + study.left
-        told = [voice("watch_count", done=study.done, total=total, left=study.left, running=running)]
+        told = [t("watch_count", done=study.done, total=total, left=study.left, running=running)]
     if study.failed:
-        told.append(voice("watch_failed", n=study.failed))
+        told.append(t("watch_failed", n=study.failed))
     if study.broken_off:
-        told.append(voice("watch_broken", n=study.broken_off))
-    told.append(_time(study, look, voice))
-    told += [_run(run, voice) for run in study.at_work[:MOST_AT_WORK]]
+        told.append(t("watch_broken", n=study.broken_off))
+    told.append(_time(study, look, t))
+    told += [_run(run, t) for run in study.at_work[:MOST_AT_WORK]]
     if running > MOST_AT_WORK:
-        told.append(voice("watch_more_runs", n=running - MOST_AT_WORK))
+        told.append(t("watch_more_runs", n=running - MOST_AT_WORK))
     return [Text(sentence) for sentence in told]
 
 
-def _time(study: StudySoFar, look: Look, voice: Voice) -> str:
+def _time(study: StudySoFar, look: Look, t: Translator) -> str:
     if study.left == 0:
-        return voice("watch_over")
+        return t("watch_over")
     if not study.at_work:
         if look.held:
-            return voice("watch_between")
-        return voice("watch_ended" if study.left is None else "watch_nobody")
+            return t("watch_between")
+        return t("watch_ended" if study.left is None else "watch_nobody")
     if study.seconds_left is None:
-        return voice("watch_time_unknown")
+        return t("watch_time_unknown")
     key = "watch_time_at_most" if study.at_most else "watch_time_about"
-    return voice(key, time=voice.seconds(study.seconds_left))
+    return t(key, time=t.seconds(study.seconds_left))
 
 
-def _run(run: RunAtWork, voice: Voice) -> str:
+def _run(run: RunAtWork, t: Translator) -> str:
     told = {
-        "batch_size": voice.count(run.batch_size),
-        "rate": _setting(run.learning_rate, run.options, voice),
+        "batch_size": t.count(run.batch_size),
+        "rate": _setting(run.learning_rate, run.options, t),
         "seed": run.seed,
         "host": _plain(run.host),
     }
     if not run.at_least_seconds:
-        return voice("watch_run", **told)
-    time = voice.seconds(run.at_least_seconds)
+        return t("watch_run", **told)
+    time = t.seconds(run.at_least_seconds)
     if run.expected_seconds is None or run.at_least_seconds > run.expected_seconds:
-        return voice("watch_run_for", time=time, **told)
-    return voice("watch_run_of", time=time, whole=voice.seconds(run.expected_seconds), **told)
+        return t("watch_run_for", time=time, **told)
+    return t("watch_run_of", time=time, whole=t.seconds(run.expected_seconds), **told)
 
 
-def _table(study: StudySoFar, voice: Voice) -> Table:
+def _table(study: StudySoFar, t: Translator) -> Table:
     loss = study.curves_of == Quantity.VALIDATION_LOSS
-    value = voice("watch_lowest_loss") if loss else voice("watch_best_metric", metric=voice.metric(study.metric_name))
+    value = t("watch_lowest_loss") if loss else t("watch_best_metric", metric=t.metric(study.metric_name))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("")
     for name in (
-        voice("batch_size"),
-        voice("column_runs"),
-        voice("watch_best_rate"),
-        voice("column_steps_made"),
-        voice("watch_time"),
+        t("batch_size"),
+        t("column_runs"),
+        t("watch_best_rate"),
+        t("column_steps_made"),
+        t("watch_time"),
         value,
     ):
         table.add_column(name, justify="right")
-    table.add_column(voice("watch_goal"))
+    table.add_column(t("watch_goal"))
     for number, size in enumerate(study.sizes):
         letter = Text(_letter(number), style=f"bold {_colour(number)}")
-        table.add_row(letter, *_cells(size, study, voice))
+        table.add_row(letter, *_cells(size, study, t))
     return table
 
 
-def _cells(size: SizeSoFar, study: StudySoFar, voice: Voice) -> list[str]:
-    head = [voice.count(size.batch_size), voice.count(size.made)]
+def _cells(size: SizeSoFar, study: StudySoFar, t: Translator) -> list[str]:
+    head = [t.count(size.batch_size), t.count(size.made)]
     if size.learning_rate is None or size.steps is None or size.seconds is None:
         return [*head, "–", "–", "–", "–", "–"]
-    goal = "–" if study.target is None else voice("watch_reached" if size.reached else "watch_missed")
+    goal = "–" if study.target is None else t("watch_reached" if size.reached else "watch_missed")
     return [
         *head,
-        _setting(size.learning_rate, size.options, voice),
-        voice.about(size.steps),
-        voice.seconds(size.seconds),
-        "–" if size.best_value is None else voice.score(size.best_value),
+        _setting(size.learning_rate, size.options, t),
+        t.about(size.steps),
+        t.seconds(size.seconds),
+        "–" if size.best_value is None else t.score(size.best_value),
         goal,
     ]
 
 
-def _curves(study: StudySoFar, voice: Voice, *, width: int, height: int) -> list[RenderableType]:
+def _curves(study: StudySoFar, t: Translator, *, width: int, height: int) -> list[RenderableType]:
     lines = [
         Line(_letter(number), _colour(number), size.curve) for number, size in enumerate(study.sizes) if size.curve
     ]
     on_target = study.target is not None and study.target.quantity == study.curves_of
     level = study.target.value if study.target is not None and on_target else None
     loss = study.curves_of == Quantity.VALIDATION_LOSS
-    rows = plotted(lines, width=width, height=height, write=voice.score, level=level, rises=not loss)
+    rows = plotted(lines, width=width, height=height, write=t.score, level=level, rises=not loss)
     if not rows:
         return []
-    metric = voice.metric(study.metric_name)
-    title = voice("watch_curves_loss") if loss else voice("watch_curves", metric=metric)
+    metric = t.metric(study.metric_name)
+    title = t("watch_curves_loss") if loss else t("watch_curves", metric=metric)
     return [Text(""), Text(title, style="dim"), *rows]
 
 
-def _other(study: StudySoFar, voice: Voice) -> Text:
+def _other(study: StudySoFar, t: Translator) -> Text:
     names = {"task": _plain(study.task), "recipe": _plain(study.recipe)}
-    return Text(voice("watch_other", done=study.done, running=len(study.at_work), **names), style="dim")
+    return Text(t("watch_other", done=study.done, running=len(study.at_work), **names), style="dim")
 
 
-def _setting(rate: float, options: Mapping[str, Setting], voice: Voice) -> str:
-    told = [voice.rate(rate), *([voice.options(options)] if options else [])]
-    return _plain(voice("comma").join(told))
+def _setting(rate: float, options: Mapping[str, Setting], t: Translator) -> str:
+    told = [t.rate(rate), *([t.options(options)] if options else [])]
+    return _plain(t("comma").join(told))
 
 
 def _letter(number: int) -> str:

@@ -17,7 +17,7 @@ from critbatch.law.batch_size_change import advise_from_noise, critical_batch_si
 from critbatch.law.step_time import step_curve
 from critbatch.records.core import Estimate, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 NOISE = NoiseScale(gradient_norm2=1.0, covariance_trace=400.0, pairs=100, low=350.0, high=460.0)
 DIMENSIONS, SIGNAL2 = 50, 0.5
@@ -166,20 +166,20 @@ def test_its_sentences_hold_the_numbers_of_the_record_in_both_languages() -> Non
     advice = advise_from_noise(
         NOISE, batch_size=64, others=(128, 32), steps=9, optimizer="sgd", learning_rate=0.1, step_seconds=curve
     )
-    english, chinese, voice = advice.text(), advice.text("zh"), Voice("en")
+    english, chinese, t = advice.text(), advice.text("zh"), Translator("en")
     assert english == str(advice)
     assert digits(english) == digits(chinese)
     double, half = advice.sizes
     assert double.learning_rate is not None and double.seconds is not None
     for words in (
         "At batch size 64 the gradient noise scale is 400 (95 % interval 350 to 460, n = 100)",
-        f"about {voice.estimate(advice.critical, voice.about)}.",
-        f"batch size 128 would cost {voice.percent(double.examples.value - 1)} more examples",
-        f"{voice.times(double.steps.value)} times the steps ({voice.bounds(double.steps, voice.times)})",
-        f"learning rate {voice.rate(double.learning_rate.value)}",
-        f"{voice.times(double.seconds.value)} times the time ({voice.bounds(double.seconds, voice.times)})",
-        f"batch size 32 would save {voice.percent(1 - half.examples.value)} of the examples",
-        f"a step then takes less than {voice.times(half.even)} times as long",
+        f"about {t.estimate(advice.critical, t.about)}.",
+        f"batch size 128 would cost {t.percent(double.examples.value - 1)} more examples",
+        f"{t.times(double.steps.value)} times the steps ({t.bounds(double.steps, t.times)})",
+        f"learning rate {t.rate(double.learning_rate.value)}",
+        f"{t.times(double.seconds.value)} times the time ({t.bounds(double.seconds, t.times)})",
+        f"batch size 32 would save {t.percent(1 - half.examples.value)} of the examples",
+        f"a step then takes less than {t.times(half.even)} times as long",
     ):
         assert words in english
 

@@ -34,7 +34,7 @@ from critbatch.measure.step_time import AGAIN, ROUNDS
 from critbatch.records.core import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
 from critbatch.reporting.answers import answer
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from simulated_clock import Disturbance, SimulatedSteps, timed
 
 DOUBLINGS = [2**k for k in range(12)]
@@ -365,9 +365,9 @@ def test_a_quiet_clock_and_a_record_of_an_older_version_have_no_warning() -> Non
 
 def test_the_signs_are_among_what_is_to_be_kept_in_mind() -> None:
     for language in ("en", "zh"):
-        voice = Voice(language)
-        assert voice.reason("clock_visits") in answer(busy_speed(3.0), voice).distrust
-        assert voice.reason("clock_waited") in answer(busy_speed(3.0), voice).distrust
+        t = Translator(language)
+        assert t.reason("clock_visits") in answer(busy_speed(3.0), t).distrust
+        assert t.reason("clock_waited") in answer(busy_speed(3.0), t).distrust
 
 
 def test_growth_in_proportion_to_the_examples_has_a_wider_limit() -> None:

@@ -28,12 +28,12 @@ from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.scale import efficiencies, parts_of_step, sync_times
 from critbatch.reporting.sections.scale import SOURCES
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from html_page import written
 from processes import run
 from tiny import tiny_task
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 TINY = tiny_task()
 
 
@@ -338,20 +338,20 @@ def test_without_a_law_the_summary_is_of_throughput() -> None:
     assert f"{last.devices} devices process digits-mlp {EN.times(last.speed_up)} times as fast" in told
 
 
-@pytest.mark.parametrize("voice", [EN, ZH], ids=["en", "zh"])
-def test_the_page_lists_every_constant_with_its_source(tmp_path: Path, voice: Voice) -> None:
+@pytest.mark.parametrize("t", [EN, ZH], ids=["en", "zh"])
+def test_the_page_lists_every_constant_with_its_source(tmp_path: Path, t: Translator) -> None:
     record = sample_scale.measured()
-    page = written(tmp_path, record, language=voice.language)
+    page = written(tmp_path, record, language=t.language)
     held = record.constants
     assert held.within is not None
     for link in (held.between, held.within):
         assert link.latency_source in page.words
         assert link.bandwidth_source in page.words
     for key, source in held.sources.items():
-        assert voice(source) in page.words, key
-    assert f"{voice.bytes(held.gradient_bytes)}" in page.words
-    assert voice("cluster_measured", n=2, backend="gloo", miss="4 %") in page.words
-    assert voice("cluster_fit", n=1, miss=voice.percent(0.003)) in page.words
+        assert t(source) in page.words, key
+    assert f"{t.bytes(held.gradient_bytes)}" in page.words
+    assert t("cluster_measured", n=2, backend="gloo", miss="4 %") in page.words
+    assert t("cluster_fit", n=1, miss=t.percent(0.003)) in page.words
 
 
 def test_the_headline_picture_has_the_ideal_line_and_marks_where_it_ends() -> None:

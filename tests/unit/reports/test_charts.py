@@ -13,10 +13,10 @@ from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.runs import learning_curves
 from critbatch.reporting.figures.steps import steps_to_target
 from critbatch.reporting.readings import at_epoch, scores_at_equal_epochs, soonest_settings, thin
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from sample_gaps import RECORDS
 
-EN = Voice("en")
+EN = Translator("en")
 
 
 def test_a_metric_between_two_evaluations_is_interpolated():

@@ -30,11 +30,10 @@ from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.lecture_answers import lecture_lines
 from critbatch.reporting.lecture_readings import STATEMENTS, deciding, effect_text, finding, stated
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
-from critbatch.reporting.words import REASONS, WORDS
+from critbatch.reports.translator import Translator, catalog
 from html_page import written
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 ALL: dict[str, Record] = {"lecture": lectures.lecture(), **lectures.MISSING}
 
 
@@ -42,16 +41,16 @@ def claim_of(lecture: Lecture, name: ClaimName) -> Claim:
     return next(claim for claim in lecture.claims if claim.name is name)
 
 
-def blocks_of(lecture: Lecture, key: str, voice: Voice = EN) -> tuple[Block, ...]:
-    return next(section.blocks for section in chapter(lecture, voice).sections if section.key == key)
+def blocks_of(lecture: Lecture, key: str, t: Translator = EN) -> tuple[Block, ...]:
+    return next(section.blocks for section in chapter(lecture, t).sections if section.key == key)
 
 
 def tables_of(lecture: Lecture, key: str) -> dict[str, Table]:
     return {block.caption: block for block in blocks_of(lecture, key) if isinstance(block, Table)}
 
 
-def pictures_of(lecture: Lecture, voice: Voice) -> Iterator[Picture]:
-    for section in chapter(lecture, voice).sections:
+def pictures_of(lecture: Lecture, t: Translator) -> Iterator[Picture]:
+    for section in chapter(lecture, t).sections:
         for block in section.blocks:
             charts = block.charts if block.kind == "charts" else (block,) if block.kind == "chart" else ()
             yield from (chart.picture for chart in charts)
@@ -59,7 +58,7 @@ def pictures_of(lecture: Lecture, voice: Voice) -> Iterator[Picture]:
 
 @pytest.mark.parametrize("record", ALL.values(), ids=list(ALL))
 def test_both_languages_hold_the_same_sections_rows_badges_and_points(record: Lecture):
-    english, chinese = (chapter(record, voice) for voice in (EN, ZH))
+    english, chinese = (chapter(record, t) for t in (EN, ZH))
     shapes = []
     for told in (english, chinese):
         tables = [block for section in told.sections for block in section.blocks if isinstance(block, Table)]
@@ -67,7 +66,7 @@ def test_both_languages_hold_the_same_sections_rows_badges_and_points(record: Le
         kinds = [(section.key, [block.kind for block in section.blocks]) for section in told.sections]
         shapes.append((kinds, badges, [len(table.rows) for table in tables], len(told.tiles)))
     assert shapes[0] == shapes[1]
-    points = [repr([[(t.x, t.y) for t in p.figure.data] for p in pictures_of(record, voice)]) for voice in (EN, ZH)]
+    points = [repr([[(trace.x, trace.y) for trace in p.figure.data] for p in pictures_of(record, t)]) for t in (EN, ZH)]
     assert points[0] == points[1]
 
 
@@ -83,18 +82,18 @@ def test_nothing_in_a_lecture_becomes_a_part_of_the_page(tmp_path: Path):
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_terminal_has_a_line_for_each_claim_with_sign_number_and_finding(language: str):
-    voice = Voice(language)
+    t = Translator(language)
     record = lectures.lecture()
     told = summary(record, language).splitlines()
-    assert told[0].startswith(voice("lecture_headline", n=10, task="digits-mlp", held=6, not_held=2, undecided=2))
+    assert told[0].startswith(t("lecture_headline", n=10, task="digits-mlp", held=6, not_held=2, undecided=2))
     rows = [line for line in told if re.match(r"[✓✗?] \d+\. ", line)]
-    assert rows == lecture_lines(record, voice)
+    assert rows == lecture_lines(record, t)
     assert [int(row.split()[1][:-1]) for row in rows] == list(range(1, 11))
     signs = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
     for row, claim in zip(rows, record.claims, strict=True):
         assert row[0] == signs[claim.holds]
-        assert voice(f"holds_{claim.holds}") in row
-        assert finding(record, claim, voice) in row
+        assert t(f"holds_{claim.holds}") in row
+        assert finding(record, claim, t) in row
 
 
 def test_the_first_table_has_every_claim_with_its_badge_and_leads_to_its_section(tmp_path: Path):
@@ -134,7 +133,7 @@ def test_the_claim_on_minima_tells_sharpness_and_what_the_minima_suffer_and_that
     texts = [block.text for block in blocks_of(record, "claim-minima") if block.kind == "literature"]
     assert len(texts) == 1
     assert texts[0].startswith("Not everyone believes it.")
-    (rests,) = [t for c, t in tables_of(record, "claim-minima").items() if c == EN("lecture_statements")]
+    (rests,) = [table for c, table in tables_of(record, "claim-minima").items() if c == EN("lecture_statements")]
     assert [row[1].text for row in rests.rows][2] == "0.71 ×"  # the measure that speaks against it
 
 
@@ -342,8 +341,8 @@ def test_every_statement_that_is_judged_has_its_sentences():
     statements = [statement for claim in judged for statement in claim.statements]
     assert len({statement.key for statement in statements}) > 20
     assert {statement.key for statement in statements} <= set(STATEMENTS)
-    assert {f"{kind}_{key}" for kind in ("statement", "finding") for key in STATEMENTS} <= set(WORDS)
-    assert {statement.reason for statement in statements} - {""} <= REASONS
+    assert {f"{kind}_{key}" for kind in ("statement", "finding") for key in STATEMENTS} <= set(catalog("en").messages)
+    assert {statement.reason for statement in statements} - {""} <= catalog("en").reasons
 
 
 def test_a_statement_of_a_later_version_is_told_by_its_key():

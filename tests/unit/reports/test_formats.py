@@ -37,10 +37,10 @@ from critbatch.reporting.markdown_text import escaped, fenced
 from critbatch.reporting.page import render
 from critbatch.reporting.pdf import find_browser, printed
 from critbatch.reporting.subjects import subjects
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from sample_gaps import MISSING, RECORDS, hostile
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 ALL = {**RECORDS, "hostile": hostile(), **{f"missing: {name}": record for name, record in MISSING.items()}}
 HAS_MATPLOTLIB = find_spec("matplotlib") is not None
 READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -78,9 +78,9 @@ def test_all_that_the_page_says_stands_in_the_markdown_and_nothing_of_it_is_mark
     tmp_path: Path, record: Record, language: str
 ):
     text = write_report([record], tmp_path / "report.md", language=language).read_text(encoding="utf-8")
-    tokens, voice = read(text), Voice(language)
+    tokens, t = read(text), Translator(language)
     (subject,) = subjects([record])
-    told = chapter(subject, voice)
+    told = chapter(subject, t)
     headings = [inner for token, inner in pairwise(tokens) if token.type == "heading_open"]
     titles = [shown(inner.children or []) for inner in headings]
     assert [one_row(title) for title in titles] == [
@@ -184,13 +184,13 @@ def test_the_same_records_give_the_same_files_and_pictures_of_an_earlier_report_
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("voice", [EN, ZH], ids=["en", "zh"])
+@pytest.mark.parametrize("t", [EN, ZH], ids=["en", "zh"])
 def test_without_matplotlib_descriptions_stand_for_figures_and_one_sentence_says_how_to_get_them(
-    tmp_path: Path, voice: Voice
+    tmp_path: Path, t: Translator
 ):
-    text = write_report([sample.advice()], tmp_path / "report.md", language=voice.language).read_text(encoding="utf-8")
-    assert text.count(voice("format_no_matplotlib")) == 1
-    hero = chapter(sample.advice(), voice).hero
+    text = write_report([sample.advice()], tmp_path / "report.md", language=t.language).read_text(encoding="utf-8")
+    assert text.count(t("format_no_matplotlib")) == 1
+    hero = chapter(sample.advice(), t).hero
     assert hero is not None
     assert f"> **{escaped(hero.picture.title)}**\n>\n> {escaped(hero.picture.alt)}\n" in text
     assert [file.name for file in tmp_path.iterdir()] == ["report.md"]

@@ -20,11 +20,10 @@ from critbatch.reporting.figures import figure
 from critbatch.reporting.figures.noise import noise_by_layer
 from critbatch.reporting.figures.sharp_rise import sharpness_and_rise
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
-from critbatch.reporting.words import REASONS
+from critbatch.reports.translator import Translator, catalog
 from html_page import written
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 
 
 @pytest.mark.parametrize("record", sample.hostile().values(), ids=list(sample.hostile()))
@@ -131,18 +130,18 @@ def test_sharpness_against_rise_has_one_mark_a_solution_with_the_interval_of_the
 
 @pytest.mark.parametrize("standing", list(Standing))
 def test_every_standing_is_said_and_its_tries_are_sentences(standing: Standing):
-    for voice in (EN, ZH):
-        told = summary(replace(sample.critical_point(standing), tries=TRIES[standing]), voice.language)
-        assert told.startswith(voice(f"critical_{standing}", task="digits-mlp"))
-        assert all(voice.reason(key) in told for key in TRIES[standing])
-    assert set(TRIES[standing]) <= REASONS
+    for t in (EN, ZH):
+        told = summary(replace(sample.critical_point(standing), tries=TRIES[standing]), t.language)
+        assert told.startswith(t(f"critical_{standing}", task="digits-mlp"))
+        assert all(t.reason(key) in told for key in TRIES[standing])
+    assert set(TRIES[standing]) <= catalog("en").reasons
 
 
 @pytest.mark.parametrize(
     "key", ["not_converged", "place_unknown", "curvature_within_error", "no_scale", "one_draw", "not_random", "exact"]
 )
 def test_every_reason_of_the_measurements_has_a_sentence(key: str):
-    assert key in REASONS
+    assert key in catalog("en").reasons
 
 
 def test_small_batches_escape_more_only_where_the_intervals_are_apart():

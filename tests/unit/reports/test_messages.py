@@ -1,4 +1,4 @@
-"""The sentences of the report: said twice, whole, and true to the record."""
+"""Messages: the catalogs agree, and what a record says is whole and true to it."""
 
 from __future__ import annotations
 
@@ -16,79 +16,87 @@ from critbatch.records.claims import ClaimName, Holds
 from critbatch.records.core import Estimate, Goal, NoiseScale, Outcome, Record
 from critbatch.records.loss_surface import Box, Mode, Standing
 from critbatch.records.study import Regime, Search, Spent
-from critbatch.reporting import words
 from critbatch.reporting.claims import Trend
-from critbatch.reporting.sentences.figures import BUTTONS
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice, significant
-from critbatch.reporting.words import REASONS, WORDS
+from critbatch.reports.translator import MESSAGES, Translator, catalog, languages, significant
 from sample_gaps import MISSING, RECORDS, bare_advice, hostile
 
 SOURCE = Path(__file__).parents[3] / "src" / "critbatch"
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
+REASONS = catalog("en").reasons
+FORMATS = ("png", "svg", "csv")
 
 
-def test_both_languages_have_the_same_placeholders_and_the_same_numbers():
-    def parts(text: str) -> tuple[list[str], list[str]]:
-        names = sorted(name for _, name, _, _ in string.Formatter().parse(text) if name)
-        return names, sorted(re.findall(r"\d+(?:\.\d+)?", text))
+def placeholders(message: str) -> list[str]:
+    return sorted(name for _, name, _, _ in string.Formatter().parse(message) if name)
 
+
+def numbers(message: str) -> list[str]:
+    return sorted(re.findall(r"\d+(?:\.\d+)?", message))
+
+
+@pytest.mark.parametrize("language", languages())
+def test_each_catalog_has_the_keys_placeholders_and_numbers_of_the_english_one(language: str):
+    own, english = catalog(language).messages, catalog("en").messages
+    # A language in which singular and plural are the same leaves the singular out.
+    assert set(own) <= set(english)
+    missing = set(english) - set(own)
+    assert [key for key in missing if not key.endswith("_one") or key.removesuffix("_one") not in own] == []
     # A singular says its number as a word where the other language has a placeholder, never another number.
-    unequal = [key for key, sentence in WORDS.items() if parts(sentence.en) != parts(sentence.zh)]
-    assert unequal == []
+    assert [key for key in own if placeholders(own[key]) != placeholders(english[key])] == []
+    assert [key for key in own if numbers(own[key]) != numbers(english[key])] == []
+    assert catalog(language).reasons == catalog("en").reasons
 
 
-def test_no_sentence_is_empty_and_every_chinese_one_ends_as_its_english_one_does():
+def test_no_key_is_in_two_tables():
+    for language in languages():
+        text = (MESSAGES / f"{language}.toml").read_text(encoding="utf-8")
+        keys = re.findall(r"^([a-z_0-9A-Z]+) = ", text.split("\n\n", 2)[2], flags=re.MULTILINE)
+        assert len(keys) == len(set(keys)) == len(catalog(language).messages)
+
+
+def test_no_message_is_empty_and_every_chinese_one_ends_as_its_english_one_does():
     ends = {".": "\u3002", "": ""}
-    for key, sentence in WORDS.items():
-        assert sentence.en and sentence.zh, key
-        assert sentence.zh.endswith(ends["." if sentence.en.endswith(".") else ""]), key
+    english = catalog("en").messages
+    for key, message in catalog("zh").messages.items():
+        assert message and english[key], key
+        assert message.endswith(ends["." if english[key].endswith(".") else ""]), key
 
 
-def test_chinese_sentences_have_chinese_punctuation():
+def test_chinese_messages_have_chinese_punctuation():
     han = "[\u4e00-\u9fff]"
-    wrong = [key for key, sentence in WORDS.items() if re.search(f"{han}[,:;!?]|[,;]{han}", sentence.zh)]
+    wrong = [key for key, text in catalog("zh").messages.items() if re.search(f"{han}[,:;!?]|[,;]{han}", text)]
     assert wrong == []
 
 
-def test_every_sentence_is_said_somewhere_and_every_sentence_said_is_there():
-    room = SOURCE / "reporting"
-    trees = [
-        ast.parse(path.read_text(encoding="utf-8")) for path in room.rglob("*.py") if path.parent.name != "sentences"
-    ]
+def test_every_message_is_used_somewhere_and_every_message_used_is_there():
+    files = [path for package in ("reporting", "reports") for path in (SOURCE / package).rglob("*")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files if path.suffix == ".py"]
+    templates = [path.read_text(encoding="utf-8") for path in files if path.suffix == ".j2"]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    written = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    written |= set(re.findall(r"voice\('([a-z_]+)'", (room / "page.html.j2").read_text(encoding="utf-8")))
-    fillings = (
-        written
-        | set(Outcome)
-        | set(Goal)
-        | set(Standing)
-        | set(Box)
-        | set(Mode)
-        | set(Regime)
-        | set(Search)
-        | set(Spent)
-        | set(Trend)
-        | set(ClaimName)
-        | set(Holds)
-        | {"image", "sequence", "example", "accuracy", "finished_without_target"}
+    literals = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    literals |= {key for text in templates for key in re.findall(r"\bt\('([a-z_]+)'", text)}
+    fillings = literals.union(
+        *(Outcome, Goal, Standing, Box, Mode, Regime, Search, Spent, Trend, ClaimName, Holds),
+        {"image", "sequence", "example", "accuracy", "finished_without_target"},
     )
-    made = set()
+    composed = set()
     for node in nodes:
         if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
             end = node.values[2].value if len(node.values) == 3 and isinstance(node.values[2], ast.Constant) else ""
-            made |= {f"{node.values[0].value}{filling}{end}" for filling in fillings}
-    said = written | made
-    unsaid = {
-        key for key in set(WORDS) - REASONS - set(BUTTONS) if key not in said and key.removesuffix("_one") not in said
-    }
-    assert unsaid == set()
-    called = [node.args[0] for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "voice"]
-    assert {key.value for key in called if isinstance(key, ast.Constant)} <= set(WORDS)
+            composed |= {f"{node.values[0].value}{filling}{end}" for filling in fillings}
+    for text in templates:
+        composed |= {f"{start}{filling}" for start in re.findall(r"\bt\('([a-z_]+)' ~", text) for filling in FORMATS}
+    used, messages = literals | composed, set(catalog("en").messages)
+    unused = {key for key in messages - REASONS if key not in used and key.removesuffix("_one") not in used}
+    assert unused == set()
+    called = [node.args[0] for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "t"]
+    keys = {key.value for key in called if isinstance(key, ast.Constant)}
+    assert len(keys) > 300
+    assert keys <= messages
 
 
-def test_every_reason_that_the_source_gives_has_a_sentence():
+def test_every_reason_that_the_source_gives_has_a_message():
     sources = [path.read_text(encoding="utf-8") for path in SOURCE.rglob("*.py")]
     given = {key for text in sources for key in re.findall(r'reason\s*=\s*"([a-z_]+)"', text)}
     assert "too_few_pairs" in given
@@ -201,10 +209,3 @@ def test_a_straight_line_that_misses_far_is_a_caution():
     bent = replace(speed, fit=replace(speed.fit, worst_miss=0.6))
     assert EN.reason("time_not_affine") in summary(bent)
     assert EN.reason("time_not_affine") not in summary(speed)
-
-
-def test_no_key_has_two_sentences():
-    tables = [
-        table for name, table in vars(words).items() if isinstance(table, dict) and name.isupper() and name != "WORDS"
-    ]
-    assert sum(map(len, tables)) == len(WORDS)

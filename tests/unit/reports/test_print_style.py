@@ -37,7 +37,7 @@ from critbatch.reporting.paper_fonts import Fonts, fonts_for
 from critbatch.reporting.paper_strokes import NotDrawableError, colour
 from critbatch.reporting.paper_text import inches, wrapped
 from critbatch.reporting.subjects import subjects
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from sample_gaps import MISSING, RECORDS, hostile
 
 LANGUAGES = ["en"] + (["zh"] if any(name in paper_fonts._installed() for name in paper_fonts.CHINESE) else [])
@@ -104,7 +104,7 @@ def test_the_samples_hold_every_kind_of_record_that_has_a_figure():
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_every_mark_line_bar_band_and_interval_of_every_figure_is_drawn(record: Record):
     (subject,) = subjects([record])
-    pictures = [figure(record, "en"), *(c.picture.figure for c in charts(chapter(subject, Voice("en"))))]
+    pictures = [figure(record, "en"), *(c.picture.figure for c in charts(chapter(subject, Translator("en"))))]
     for shown in pictures:
         drawn = paper_figure(shown)
         described = shown.to_plotly_json()
@@ -116,7 +116,7 @@ def test_every_mark_line_bar_band_and_interval_of_every_figure_is_drawn(record: 
 @pytest.mark.parametrize("record", MISSING.values(), ids=MISSING)
 def test_figures_with_something_missing_are_drawn_too(record: Record):
     (subject,) = subjects([record])
-    for chart in charts(chapter(subject, Voice("en"))):
+    for chart in charts(chapter(subject, Translator("en"))):
         drawn = paper_figure(chart.picture.figure)
         assert drawn_of(drawn) == counted(chart.picture.figure.to_plotly_json())
 
@@ -141,7 +141,7 @@ def test_nothing_sticks_out_of_the_figure_and_the_legend_covers_no_panel(record:
 
 def _pictures(record: Record, language: str) -> list[go.Figure]:
     (subject,) = subjects([record])
-    return [chart.picture.figure for chart in charts(chapter(subject, Voice(language)))]
+    return [chart.picture.figure for chart in charts(chapter(subject, Translator(language)))]
 
 
 def test_axes_have_the_scale_the_range_the_ticks_and_the_titles_of_the_page():

@@ -19,11 +19,11 @@ from critbatch.records.core import MemberEnd, Record
 from critbatch.reporting import report as write_report
 from critbatch.reporting.page import HERE, embedded
 from critbatch.reporting.readings import MOST_CURVES, MOST_POINTS
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from html_page import Page, written
 from sample_gaps import MISSING, hostile
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +58,14 @@ def test_the_page_holds_both_languages_and_shows_the_one_asked_for(
     tmp_path: Path, language: str, lang: str, title: str
 ):
     page = written(tmp_path, sample.noise(), language=language)
-    halves = [attributes for _, attributes in page.elements if attributes.get("class") == "half"]
+    translations = [attributes for _, attributes in page.elements if attributes.get("class") == "translation"]
     assert dict(page.elements)["html"]["lang"] == lang
-    assert halves[0]["lang"] == lang
-    assert sorted(half["lang"] for half in halves) == ["en", "zh-Hans"]
-    assert ["hidden" in half for half in halves] == [False, True]
-    assert halves[0]["data-title"] == title
-    for voice in (EN, ZH):
-        assert voice("section_trust") in page.words
+    assert translations[0]["lang"] == lang
+    assert sorted(each["lang"] for each in translations) == ["en", "zh-Hans"]
+    assert ["hidden" in each for each in translations] == [False, True]
+    assert translations[0]["data-title"] == title
+    for t in (EN, ZH):
+        assert t("section_trust") in page.words
 
 
 def test_what_the_page_points_at_is_there_once(advice_page: Page):

@@ -17,8 +17,8 @@ import sample_records as sample
 from critbatch.recipes import plan_of
 from critbatch.records.core import Advice, Setting, TimePoint
 from critbatch.reporting.chapters import chapter
-from critbatch.reporting.voice import Voice
 from critbatch.reports.snippets import snippets
+from critbatch.reports.translator import Translator
 from tiny import blobs, tiny_task
 
 INPUTS, LABELS = blobs(96)
@@ -166,7 +166,7 @@ def test_without_an_answer_there_is_no_code() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_report_shows_it(language: str) -> None:
     def shown(advice: Advice) -> list[str]:
-        sections = {section.key: section for section in chapter(advice, Voice(language)).sections}
+        sections = {section.key: section for section in chapter(advice, Translator(language)).sections}
         blocks = sections["use"].blocks if "use" in sections else ()
         return [block.code for block in blocks if block.kind == "facts"]
 

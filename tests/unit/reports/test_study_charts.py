@@ -16,9 +16,9 @@ from critbatch.reporting.figures.rates import best_rates
 from critbatch.reporting.figures.trade_off import steps_against_examples
 from critbatch.reporting.findings import Findings, findings
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
-EN = Voice("en")
+EN = Translator("en")
 
 
 def found(record: Study | Fit) -> Findings:

@@ -24,10 +24,10 @@ from critbatch.reporting.figures import figure
 from critbatch.reporting.findings import findings
 from critbatch.reporting.plain_table import width
 from critbatch.reporting.text import summary
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 from html_page import written
 
-EN, ZH = Voice("en"), Voice("zh")
+EN, ZH = Translator("en"), Translator("zh")
 ALL = {**studies.RECORDS, **gaps.MISSING}
 
 
@@ -49,7 +49,7 @@ def test_nothing_in_a_study_becomes_a_part_of_the_page(tmp_path: Path, record: R
 
 @pytest.mark.parametrize("record", ALL.values(), ids=list(ALL))
 def test_both_languages_hold_the_same_sections_tiles_and_points(record: Study | Fit):
-    english, chinese = (chapter(record, voice) for voice in (EN, ZH))
+    english, chinese = (chapter(record, t) for t in (EN, ZH))
     assert [each.key for each in english.sections] == [each.key for each in chinese.sections]
     assert len(english.tiles) == len(chinese.tiles)
     assert len(english.answer.more) == len(chinese.answer.more)
@@ -71,14 +71,14 @@ def test_the_answer_of_a_study_names_size_rate_regimes_law_and_what_tuning_does(
     assert EN("rates_bend") in told
 
 
-@pytest.mark.parametrize(("language", "voice"), [("en", EN), ("zh", ZH)])
-def test_the_terminal_shows_a_row_for_each_size_in_columns(language: str, voice: Voice):
+@pytest.mark.parametrize(("language", "t"), [("en", EN), ("zh", ZH)])
+def test_the_terminal_shows_a_row_for_each_size_in_columns(language: str, t: Translator):
     told = summary(studies.study(), language).splitlines()
-    head = next(i for i, line in enumerate(told) if line.lstrip().startswith(voice("batch_size") + " "))
+    head = next(i for i, line in enumerate(told) if line.lstrip().startswith(t("batch_size") + " "))
     rows = told[head : head + 1 + len(sample.SIZES)]
     assert len({width(row) for row in rows}) == 1
-    assert voice("sizes_bound", steps="400") in rows[-1]
-    assert voice("regime_maximal_parallelism") in rows[-2]
+    assert t("sizes_bound", steps="400") in rows[-1]
+    assert t("regime_maximal_parallelism") in rows[-2]
 
 
 @pytest.mark.parametrize(
@@ -131,27 +131,25 @@ def test_a_law_that_was_not_tested_is_not_called_refuted():
     assert EN.reason("too_few_points") in told
 
 
-def texts_of(record: Study | Fit, voice: Voice) -> str:
-    told = chapter(record, voice)
+def texts_of(record: Study | Fit, t: Translator) -> str:
+    told = chapter(record, t)
     return " ".join(block.text for section in told.sections for block in section.blocks if block.kind == "text")
 
 
-@pytest.mark.parametrize("voice", [EN, ZH], ids=["en", "zh"])
-def test_a_law_that_cannot_be_told_is_called_neither_true_nor_refuted(voice: Voice):
+@pytest.mark.parametrize("t", [EN, ZH], ids=["en", "zh"])
+def test_a_law_that_cannot_be_told_is_called_neither_true_nor_refuted(t: Translator):
     record = gaps.MISSING["law that cannot be told"]
     assert isinstance(record, Study)
-    said = texts_of(record, voice)
-    assert voice("law_test_open", p="0.4") in said and voice.reason("little_power") in said
-    assert voice("law_says_no") not in said
-    assert voice("law_exponent", exponent=voice.estimate(record.analysis.trade_off.exponent, voice.about)) in said
-    exact = voice.bounded(record.analysis.trade_off.critical_if_exact, voice.about)
-    assert voice("law_if_exact", critical=exact) in said
-    critical = voice.bounded(record.analysis.trade_off.critical_batch_size, voice.about)
-    answer = chapter(record, voice).answer
-    assert voice("law_said_open", critical=critical) in answer.more
-    law = next(
-        trace for trace in figure(record, language=voice.language).data if trace.name == voice("legend_law_open")
-    )
+    said = texts_of(record, t)
+    assert t("law_test_open", p="0.4") in said and t.reason("little_power") in said
+    assert t("law_says_no") not in said
+    assert t("law_exponent", exponent=t.estimate(record.analysis.trade_off.exponent, t.about)) in said
+    exact = t.bounded(record.analysis.trade_off.critical_if_exact, t.about)
+    assert t("law_if_exact", critical=exact) in said
+    critical = t.bounded(record.analysis.trade_off.critical_batch_size, t.about)
+    answer = chapter(record, t).answer
+    assert t("law_said_open", critical=critical) in answer.more
+    law = next(trace for trace in figure(record, language=t.language).data if trace.name == t("legend_law_open"))
     assert law.line.dash == "dash"
 
 
@@ -292,5 +290,5 @@ def test_whatever_an_analysis_holds_it_is_told_without_holes(analysis: Analysis)
         studies.fit(analysis=analysis, law_holds=law is not None and law.holds, reason=law.reason if law else ""),
     ):
         for language in ("en", "zh"):
-            chapter(record, Voice(language))
+            chapter(record, Translator(language))
             assert not re.search(r"\{[a-z_]+\}|\bNone\b|\bnan\b", summary(record, language))

@@ -27,7 +27,7 @@ from critbatch.reporting.figures.speed import both_panels
 from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.figures.time import measured_time_to_target, time_to_target
 from critbatch.reporting.findings import findings
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
 def figure(record: Record, language: str = "en") -> go.Figure:
@@ -47,33 +47,33 @@ def figure(record: Record, language: str = "en") -> go.Figure:
         UserError: if `language` is not there.
     """
     draw = FIGURES.get(type(record))
-    drawn = draw(record, Voice(language)) if draw is not None else None
+    drawn = draw(record, Translator(language)) if draw is not None else None
     if drawn is None:
         raise TypeError(f"This {type(record).__name__} has nothing to draw.")
     return drawn.titled() if isinstance(drawn, Picture) else drawn
 
 
-def _advice(advice: Advice, voice: Voice) -> Picture | None:
-    return time_to_target(advice, voice) or learning_curves(advice.runs, voice)
+def _advice(advice: Advice, t: Translator) -> Picture | None:
+    return time_to_target(advice, t) or learning_curves(advice.runs, t)
 
 
-def _noise(noise: Noise, voice: Voice) -> Picture | None:
-    return noise_along_run(noise.points, noise.unit, noise.batch_size, voice)
+def _noise(noise: Noise, t: Translator) -> Picture | None:
+    return noise_along_run(noise.points, noise.unit, noise.batch_size, t)
 
 
-def _study(study: Study, voice: Voice) -> Picture | None:
+def _study(study: Study, t: Translator) -> Picture | None:
     found = findings(study)
     if found is not None:
-        return steps_against_size(found, voice) or three_budgets(found, voice)
-    return measured_time_to_target(study.runs, study.unit, voice) or accuracy(study.runs, study.unit, voice)
+        return steps_against_size(found, t) or three_budgets(found, t)
+    return measured_time_to_target(study.runs, study.unit, t) or accuracy(study.runs, study.unit, t)
 
 
-def _fit(fit: Fit, voice: Voice) -> Picture | None:
+def _fit(fit: Fit, t: Translator) -> Picture | None:
     found = findings(fit)
-    return steps_against_size(found, voice) if found is not None else None
+    return steps_against_size(found, t) if found is not None else None
 
 
-FIGURES: dict[type[Record], Callable[[Any, Voice], Picture | go.Figure | None]] = {
+FIGURES: dict[type[Record], Callable[[Any, Translator], Picture | go.Figure | None]] = {
     Lecture: claims_overview,
     Advice: _advice,
     Speed: both_panels,

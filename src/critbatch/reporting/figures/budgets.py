@@ -13,7 +13,7 @@ from critbatch.records.study import BudgetPoint, BudgetReading, Spent
 from critbatch.reporting.claims import claim
 from critbatch.reporting.figures.theme import AMBER, BLUE, LOOK, Axis, Picture, bars, lines, safe
 from critbatch.reporting.findings import Findings
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 GAP = 0.05
 # Stacked, so much of a panel's height is its axis and its title.
@@ -27,39 +27,39 @@ SERIES = (
 )
 
 
-def three_budgets(findings: Findings, voice: Voice) -> Picture | None:
+def three_budgets(findings: Findings, t: Translator) -> Picture | None:
     """One panel for each thing that is held equal; on a phone they stand below each other."""
     budgets = findings.analysis.budgets
     panels = [group for spent in Spent if (group := [r for r in budgets if r.spent is spent and r.points])]
     sizes = sorted({float(point.batch_size) for group in panels for reading in group for point in reading.points})
     if not panels:
         return None
-    metric = voice.metric(findings.metric_name)
-    ticks = Axis(voice("axis_batch_size", unit=voice.units(findings.unit)), voice.count, ticks=sizes, most=5)
+    metric = t.metric(findings.metric_name)
+    ticks = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=sizes, most=5)
     figure = go.Figure(layout={"template": LOOK})
     named: set[str] = set()
     for i, group in enumerate(panels):
-        _frame(figure, i, len(panels), ticks.layout(sizes), voice("axis_metric", metric=metric))
-        _head(figure, i, _equal(group[0], voice))
+        _frame(figure, i, len(panels), ticks.layout(sizes), t("axis_metric", metric=metric))
+        _head(figure, i, _equal(group[0], t))
         for part, tuned, colour, symbol in SERIES:
             reading = next((each for each in group if each.tuned is tuned), None)
             if reading is None:
                 continue
             key = f"legend_{part}_tuned" if tuned else f"legend_{part}_fixed"
-            name = voice(key, metric=metric)
+            name = t(key, metric=metric)
             look = {"color": colour, "symbol": symbol, "dash": "solid" if tuned else "dash"}
-            _add(figure, i, reading, part, name, look, shown=key not in named, group=key, voice=voice)
+            _add(figure, i, reading, part, name, look, shown=key not in named, group=key, t=t)
             named.add(key)
     figure.update_layout(
         meta={"narrow": _stacked(len(panels)), "taller": 1.0, "narrow_taller": 0.3 + 0.7 * len(panels)}
     )
-    at = {"metric": metric, "low": voice.count(sizes[0]), "high": voice.count(sizes[-1])}
-    return Picture(voice(f"title_claim_{claim(budgets)}", **at), voice("alt_budgets", **at), figure)
+    at = {"metric": metric, "low": t.count(sizes[0]), "high": t.count(sizes[-1])}
+    return Picture(t(f"title_claim_{claim(budgets)}", **at), t("alt_budgets", **at), figure)
 
 
-def _equal(reading: BudgetReading, voice: Voice) -> str:
-    write = {Spent.EPOCHS: voice.about, Spent.STEPS: voice.about, Spent.SECONDS: voice.seconds}[reading.spent]
-    return voice(f"panel_{reading.spent}", amount=write(reading.amount))
+def _equal(reading: BudgetReading, t: Translator) -> str:
+    write = {Spent.EPOCHS: t.about, Spent.STEPS: t.about, Spent.SECONDS: t.seconds}[reading.spent]
+    return t(f"panel_{reading.spent}", amount=write(reading.amount))
 
 
 def _name(axis: str, i: int) -> str:
@@ -123,7 +123,7 @@ def _add(
     *,
     shown: bool,
     group: str,
-    voice: Voice,
+    t: Translator,
 ) -> None:
     points = sorted(reading.points, key=lambda point: point.batch_size)
     told: Sequence[Estimate] = [getattr(point, f"{part}_metric") for point in points]
@@ -139,17 +139,17 @@ def _add(
         legendgroup=group,
         showlegend=shown,
         hoverinfo="text",
-        hovertext=[_hover(point, name, each, voice) for point, each in zip(points, told, strict=True)],
+        hovertext=[_hover(point, name, each, t) for point, each in zip(points, told, strict=True)],
         xaxis=_name("x", i),
         yaxis=_name("y", i),
     )
 
 
-def _hover(point: BudgetPoint, name: str, estimate: Estimate, voice: Voice) -> str:
+def _hover(point: BudgetPoint, name: str, estimate: Estimate, t: Translator) -> str:
     return lines(
-        voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-        voice("hover_value", name=name, value=voice.estimate(estimate, voice.score)),
-        voice("hover_learning_rate", rate=voice.rate(point.learning_rate)),
-        voice("hover_options", options=voice.options(point.options)) if point.options else "",
-        voice("hover_failed", n=point.failed) if point.failed else "",
+        t("hover_batch_size", batch_size=t.count(point.batch_size)),
+        t("hover_value", name=name, value=t.estimate(estimate, t.score)),
+        t("hover_learning_rate", rate=t.rate(point.learning_rate)),
+        t("hover_options", options=t.options(point.options)) if point.options else "",
+        t("hover_failed", n=point.failed) if point.failed else "",
     )

@@ -8,16 +8,16 @@ import plotly.graph_objects as go
 
 from critbatch.records.loss_surface import Curvature, Density, Eigenvalue
 from critbatch.reporting.figures.theme import BLUE, GREEN, MUTED, RED, Axis, Picture, bars, canvas, lines, safe
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 PLACES = 400
 
 
-def curvature_picture(curvature: Curvature, voice: Voice) -> Picture | None:
+def curvature_picture(curvature: Curvature, t: Translator) -> Picture | None:
     """The spectral density with the extreme eigenvalues; the eigenvalues alone where there is no density."""
     found = _found(curvature)
-    picture = _density(curvature, found, voice)
-    return picture or (_eigenvalues(curvature, found, voice) if found else None)
+    picture = _density(curvature, found, t)
+    return picture or (_eigenvalues(curvature, found, t) if found else None)
 
 
 def kernel_width(density: Density) -> float:
@@ -35,7 +35,7 @@ def _found(curvature: Curvature) -> list[Eigenvalue]:
     return [each for each in (*curvature.largest, *curvature.smallest) if math.isfinite(each.value)]
 
 
-def _density(curvature: Curvature, found: list[Eigenvalue], voice: Voice) -> Picture | None:
+def _density(curvature: Curvature, found: list[Eigenvalue], t: Translator) -> Picture | None:
     density = curvature.density
     if density is None or not has_density(curvature):
         return None
@@ -48,45 +48,45 @@ def _density(curvature: Curvature, found: list[Eigenvalue], voice: Voice) -> Pic
     floor = 0.1 / (curvature.setup.parameters * width * math.sqrt(2 * math.pi))
     floor = min(floor, max(heights) / 10)
     shown = [height if height >= floor else None for height in heights]
-    y = Axis(voice("axis_density"), voice.rate).layout([floor, *shown])
-    figure = canvas({"title": {"text": safe(voice("axis_eigenvalue"))}}, y)
+    y = Axis(t("axis_density"), t.rate).layout([floor, *shown])
+    figure = canvas({"title": {"text": safe(t("axis_eigenvalue"))}}, y)
     figure.add_scatter(
         x=places,
         y=shown,
         mode="lines",
         line={"color": BLUE, "width": 2},
-        name=safe(voice("legend_density")),
+        name=safe(t("legend_density")),
         hoverinfo="text",
         hovertext=[
-            lines(voice("hover_density", density=voice.rate(height), value=voice.rate(place)))
+            lines(t("hover_density", density=t.rate(height), value=t.rate(place)))
             for place, height in zip(places, heights, strict=True)
         ],
     )
-    _add_ends(figure, curvature, voice, height=floor)
+    _add_ends(figure, curvature, t, height=floor)
     figure.add_vline(x=0, line={"color": MUTED, "width": 1.2, "dash": "dot"})
-    at = {"low": voice.score(min(ends)), "high": voice.score(max(ends))}
-    largest = voice.eigenvalue(curvature.largest[0]) if curvature.largest else voice.score(max(ends))
-    title = voice("title_density", n=voice.count(curvature.setup.parameters), largest=largest)
-    return Picture(title, voice("alt_density", **at), figure)
+    at = {"low": t.score(min(ends)), "high": t.score(max(ends))}
+    largest = t.eigenvalue(curvature.largest[0]) if curvature.largest else t.score(max(ends))
+    title = t("title_density", n=t.count(curvature.setup.parameters), largest=largest)
+    return Picture(title, t("alt_density", **at), figure)
 
 
-def _eigenvalues(curvature: Curvature, found: list[Eigenvalue], voice: Voice) -> Picture:
+def _eigenvalues(curvature: Curvature, found: list[Eigenvalue], t: Translator) -> Picture:
     count = max(len(curvature.largest), len(curvature.smallest))
     x = {
-        "title": {"text": safe(voice("axis_rank"))},
+        "title": {"text": safe(t("axis_rank"))},
         "tickvals": list(range(1, count + 1)),
         "range": [0.5, count + 0.5],
     }
-    figure = canvas(x, {"title": {"text": safe(voice("axis_eigenvalue"))}})
-    _add_ends(figure, curvature, voice, height=None)
+    figure = canvas(x, {"title": {"text": safe(t("axis_eigenvalue"))}})
+    _add_ends(figure, curvature, t, height=None)
     figure.add_hline(y=0, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     values = [each.value for each in found]
-    at = {"low": voice.score(min(values)), "high": voice.score(max(values))}
-    largest = voice.eigenvalue(max(found, key=lambda each: each.value))
-    return Picture(voice("title_eigenvalues", n=len(found), largest=largest), voice("alt_eigenvalues", **at), figure)
+    at = {"low": t.score(min(values)), "high": t.score(max(values))}
+    largest = t.eigenvalue(max(found, key=lambda each: each.value))
+    return Picture(t("title_eigenvalues", n=len(found), largest=largest), t("alt_eigenvalues", **at), figure)
 
 
-def _add_ends(figure: go.Figure, curvature: Curvature, voice: Voice, height: float | None) -> None:
+def _add_ends(figure: go.Figure, curvature: Curvature, t: Translator, height: float | None) -> None:
     """The extreme eigenvalues along the bottom of a density, or over their numbers where there is none."""
     for key, ends, colour, symbol in (
         ("legend_largest_eigenvalues", curvature.largest, RED, "diamond"),
@@ -105,7 +105,7 @@ def _add_ends(figure: go.Figure, curvature: Curvature, voice: Voice, height: flo
             **{"error_x" if across else "error_y": error},
             marker={"symbol": symbol, "size": 9, "color": colour},
             cliponaxis=False,
-            name=safe(voice(key)),
+            name=safe(t(key)),
             hoverinfo="text",
-            hovertext=[lines(voice("hover_eigenvalue", value=voice.eigenvalue(each))) for _, each in told],
+            hovertext=[lines(t("hover_eigenvalue", value=t.eigenvalue(each))) for _, each in told],
         )

@@ -26,22 +26,22 @@ from critbatch.reporting.figures.theme import (
     spaced,
 )
 from critbatch.reporting.readings_of_loss import drawable, on_log_axis
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def landscape_picture(landscape: Landscape, voice: Voice) -> Picture | None:
+def landscape_picture(landscape: Landscape, t: Translator) -> Picture | None:
     """Keskar's parametric plot of a line, or the contours of a plane."""
     if not drawable(landscape):
         return None
-    return _line(landscape, voice) if landscape.kind == "line" else _plane(landscape, voice)
+    return _line(landscape, t) if landscape.kind == "line" else _plane(landscape, t)
 
 
-def _line(landscape: Landscape, voice: Voice) -> Picture:
+def _line(landscape: Landscape, t: Translator) -> Picture:
     points = sorted(landscape.points, key=lambda point: point.alpha)
     first, second = (solution.label for solution in landscape.solutions)
-    metric, log = voice.metric(landscape.metric_name), on_log_axis(landscape)
+    metric, log = t.metric(landscape.metric_name), on_log_axis(landscape)
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.58, 0.42])
-    hover = [_hover(point, metric, voice) for point in points]
+    hover = [_hover(point, metric, t) for point in points]
     for row, name, key, colour, dash in (
         (1, "train_loss", "legend_train_loss", BLUE, "solid"),
         (1, "validation_loss", "legend_validation_loss", BLUE, "dash"),
@@ -57,45 +57,44 @@ def _line(landscape: Landscape, voice: Voice) -> Picture:
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": dash},
             marker={"size": 5},
-            name=safe(voice(key, metric=metric)),
+            name=safe(t(key, metric=metric)),
             hoverinfo="text",
             hovertext=hover,
             row=row,
             col=1,
         )
     losses = [loss for point in points for loss in (point.train_loss, point.validation_loss)]
-    axis = {"text": safe(voice("axis_alpha", first=short(first), second=short(second)))}
+    axis = {"text": safe(t("axis_alpha", first=short(first), second=short(second)))}
     figure.update_layout(template=LOOK, meta={"taller": 1.6})
-    figure.update_yaxes(Axis(voice("axis_loss"), voice.score, log=log).layout(losses), row=1, col=1)
-    figure.update_yaxes({"title": {"text": safe(voice("axis_plain_metric", metric=metric))}}, row=2, col=1)
+    figure.update_yaxes(Axis(t("axis_loss"), t.score, log=log).layout(losses), row=1, col=1)
+    figure.update_yaxes({"title": {"text": safe(t("axis_plain_metric", metric=metric))}}, row=2, col=1)
     figure.update_xaxes({"title": {"text": " "}}, row=1, col=1)
     figure.update_xaxes({"title": axis}, row=2, col=1)
     for alpha in (0, 1):
         figure.add_vline(x=alpha, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     seen = drawable(landscape)
     low, high = min(p.train_loss for p in seen), max(p.train_loss for p in seen)
-    at = {"low": voice.score(low), "high": voice.score(high), "metric": metric}
-    title = voice("title_line", first=first, second=second, metric=metric)
-    return Picture(title, voice("alt_line", **at), figure)
+    at = {"low": t.score(low), "high": t.score(high), "metric": metric}
+    title = t("title_line", first=first, second=second, metric=metric)
+    return Picture(title, t("alt_line", **at), figure)
 
 
-def _plane(landscape: Landscape, voice: Voice) -> Picture:
+def _plane(landscape: Landscape, t: Translator) -> Picture:
     alphas = sorted({point.alpha for point in landscape.points})
     betas = sorted({point.beta for point in landscape.points})
     seen = {(point.alpha, point.beta): point for point in landscape.points}
-    metric = voice.metric(landscape.metric_name)
+    metric = t.metric(landscape.metric_name)
     log = on_log_axis(landscape)
     grid = [[_height(seen.get((alpha, beta)), log) for alpha in alphas] for beta in betas]
     texts = [
-        [_hover(seen[alpha, beta], metric, voice) if (alpha, beta) in seen else "" for alpha in alphas]
-        for beta in betas
+        [_hover(seen[alpha, beta], metric, t) if (alpha, beta) in seen else "" for alpha in alphas] for beta in betas
     ]
     heights = [height for row in grid for height in row if height is not None]
     low, high = min(heights), max(heights)
     ticks = spaced(round_values(low, high), (high - low) / 8) if log else []
     figure = canvas(
-        {"title": {"text": safe(voice("axis_first_direction"))}, "constrain": "domain"},
-        {"title": {"text": safe(voice("axis_second_direction"))}, "constrain": "domain", "scaleanchor": "x"},
+        {"title": {"text": safe(t("axis_first_direction"))}, "constrain": "domain"},
+        {"title": {"text": safe(t("axis_second_direction"))}, "constrain": "domain", "scaleanchor": "x"},
     )
     figure.add_trace(
         go.Contour(
@@ -108,7 +107,7 @@ def _plane(landscape: Landscape, voice: Voice) -> Picture:
             connectgaps=False,
             hoverinfo="text",
             hovertext=texts,
-            colorbar=_colorbar(ticks, voice),
+            colorbar=_colorbar(ticks, t),
         )
     )
     (label,) = (solution.label for solution in landscape.solutions)
@@ -117,19 +116,19 @@ def _plane(landscape: Landscape, voice: Voice) -> Picture:
         y=[0.0],
         mode="markers",
         marker={"symbol": "star", "size": 15, "color": RED, "line": {"color": PAPER, "width": 1.5}},
-        name=safe(voice("legend_solution")),
+        name=safe(t("legend_solution")),
         hoverinfo="text",
         hovertext=[lines(label)],
     )
-    at = {end: voice.score(10**height if log else height) for end, height in (("low", low), ("high", high))}
-    return Picture(voice("title_plane", label=label), voice("alt_plane", **at), figure)
+    at = {end: t.score(10**height if log else height) for end, height in (("low", low), ("high", high))}
+    return Picture(t("title_plane", label=label), t("alt_plane", **at), figure)
 
 
-def _colorbar(ticks: list[float], voice: Voice) -> dict[str, Any]:
-    bar: dict[str, Any] = {"title": {"text": safe(voice("axis_loss"))}, "thickness": 14, "outlinewidth": 0}
+def _colorbar(ticks: list[float], t: Translator) -> dict[str, Any]:
+    bar: dict[str, Any] = {"title": {"text": safe(t("axis_loss"))}, "thickness": 14, "outlinewidth": 0}
     if ticks:
         bar["tickvals"] = [math.log10(tick) for tick in ticks]
-        bar["ticktext"] = [safe(voice.score(tick)) for tick in ticks]
+        bar["ticktext"] = [safe(t.score(tick)) for tick in ticks]
     return bar
 
 
@@ -142,15 +141,15 @@ def _finite(value: float, *, above_zero: bool) -> float | None:
     return value if math.isfinite(value) and (value > 0 or not above_zero) else None
 
 
-def _hover(point: LandscapePoint, metric: str, voice: Voice) -> str:
-    at = {"alpha": voice.rate(point.alpha), "beta": voice.rate(point.beta), "loss": voice.score(point.train_loss)}
+def _hover(point: LandscapePoint, metric: str, t: Translator) -> str:
+    at = {"alpha": t.rate(point.alpha), "beta": t.rate(point.beta), "loss": t.score(point.train_loss)}
     return lines(
-        voice("hover_plane", **at) if point.beta else voice("hover_place", alpha=voice.rate(point.alpha)),
-        voice("hover_curve_loss", train=voice.score(point.train_loss), validation=voice.score(point.validation_loss)),
-        voice(
+        t("hover_plane", **at) if point.beta else t("hover_place", alpha=t.rate(point.alpha)),
+        t("hover_curve_loss", train=t.score(point.train_loss), validation=t.score(point.validation_loss)),
+        t(
             "hover_curve_metric",
             metric=metric,
-            train=voice.score(point.train_metric),
-            validation=voice.score(point.validation_metric),
+            train=t.score(point.train_metric),
+            validation=t.score(point.validation_metric),
         ),
     )

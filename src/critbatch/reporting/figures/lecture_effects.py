@@ -12,7 +12,7 @@ from critbatch.records.claims import Claim, Holds, Lecture, Measure, Statement
 from critbatch.reporting.figures.named_rows import beside, row_axis
 from critbatch.reporting.figures.theme import GREEN, GREY, LOOK, MUTED, RED, Axis, Picture, bars, lines, safe
 from critbatch.reporting.lecture_readings import SIGNS, effect_text, number_of, stated, subject_name
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 # Colour and mark by verdict, so that either is enough.
 LOOKS = {Holds.HELD: (GREEN, "circle"), Holds.NOT_HELD: (RED, "x-thin"), Holds.UNDECIDED: (GREY, "diamond-open")}
@@ -24,10 +24,10 @@ SHORT = 20
 STACKED_GAP = 0.14
 
 
-def claims_overview(lecture: Lecture, voice: Voice) -> Picture | None:
+def claims_overview(lecture: Lecture, t: Translator) -> Picture | None:
     """A row for each claim with the effects that decide it: ratios on the left, differences on the right."""
     told = [(row, s) for row, claim in enumerate(lecture.claims) for s in _marks(claim)]
-    names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {voice(f'lecture_short_{c.name}')}" for c in lecture.claims]
+    names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'lecture_short_{c.name}')}" for c in lecture.claims]
     if not told or not names:
         return None
     places = [_place([s for other, s in told if other == row], statement, row) for row, statement in told]
@@ -38,26 +38,26 @@ def claims_overview(lecture: Lecture, voice: Voice) -> Picture | None:
     named: set[Holds] = set()
     for i, (chosen, log) in enumerate(panels):
         statements = [statement for _, (_, statement) in chosen]
-        _effects_panel(figure, i, len(panels), _across(statements, voice, log=log), names, voice)
-        _add(figure, i, lecture, statements, [place for place, _ in chosen], voice, named)
+        _effects_panel(figure, i, len(panels), _across(statements, t, log=log), names, t)
+        _add(figure, i, lecture, statements, [place for place, _ in chosen], t, named)
     figure.update_layout(
         meta={"narrow": _stacked(len(panels)), "taller": 1.5, "narrow_taller": 1.1 + 0.8 * len(panels)}
     )
     at = {str(holds): sum(claim.holds is holds for claim in lecture.claims) for holds in Holds}
-    return Picture(voice("title_lecture", n=len(names), **at), voice("alt_lecture", n=len(names), **at), figure)
+    return Picture(t("title_lecture", n=len(names), **at), t("alt_lecture", n=len(names), **at), figure)
 
 
-def effects_picture(lecture: Lecture, statements: Sequence[Statement], title: str, voice: Voice) -> Picture | None:
+def effects_picture(lecture: Lecture, statements: Sequence[Statement], title: str, t: Translator) -> Picture | None:
     """A row for each subject of statements that are of one kind."""
     told = [statement for statement in statements if _drawable(statement)]
     if not told:
         return None
     figure = go.Figure(layout={"template": LOOK})
     log = told[0].measure is Measure.RATIO
-    names = [subject_name(statement, voice) for statement in told]
-    _effects_panel(figure, 0, 1, _across(told, voice, log=log), names, voice)
-    _add(figure, 0, lecture, told, [float(row) for row in range(len(told))], voice, set())
-    return Picture(title, voice("alt_effects", n=len(told)), figure)
+    names = [subject_name(statement, t) for statement in told]
+    _effects_panel(figure, 0, 1, _across(told, t, log=log), names, t)
+    _add(figure, 0, lecture, told, [float(row) for row in range(len(told))], t, set())
+    return Picture(title, t("alt_effects", n=len(told)), figure)
 
 
 def _drawable(statement: Statement) -> bool:
@@ -76,11 +76,11 @@ def _place(row: Sequence[Statement], statement: Statement, height: int) -> float
     return height + beside(next(i for i, each in enumerate(row) if each is statement), len(row))
 
 
-def _across(statements: Sequence[Statement], voice: Voice, *, log: bool) -> dict[str, Any]:
+def _across(statements: Sequence[Statement], t: Translator, *, log: bool) -> dict[str, Any]:
     ends = [bound for s in statements if s.effect for bound in (s.effect.value, *_bounds(s)) if bound is not None]
     if log:
-        return Axis(voice("axis_ratio"), voice.times, most=6).layout([*ends, 1.0])
-    return Axis(voice("axis_difference"), voice.score, log=False).layout(ends)
+        return Axis(t("axis_ratio"), t.times, most=6).layout([*ends, 1.0])
+    return Axis(t("axis_difference"), t.score, log=False).layout(ends)
 
 
 def _bounds(statement: Statement) -> tuple[float | None, float | None]:
@@ -97,12 +97,12 @@ def _name(axis: str, i: int) -> str:
 
 
 def _effects_panel(
-    figure: go.Figure, i: int, of: int, across: dict[str, Any], names: Sequence[str], voice: Voice
+    figure: go.Figure, i: int, of: int, across: dict[str, Any], names: Sequence[str], t: Translator
 ) -> None:
     width = (1 - GAP * (of - 1)) / of
     x, y = _name("x", i), _name("y", i)
     # The rows of a panel on the right, or of one claim, are named by their ticks alone.
-    rows = row_axis(voice("axis_claim") if i == 0 and of > 1 else " ", names)
+    rows = row_axis(t("axis_claim") if i == 0 and of > 1 else " ", names)
     rows["ticktext"] = [lines(*halves(name)) for name in names]
     figure.update_layout(
         {
@@ -145,7 +145,7 @@ def _add(
     lecture: Lecture,
     statements: Sequence[Statement],
     heights: Sequence[float],
-    voice: Voice,
+    t: Translator,
     named: set[Holds],
 ) -> None:
     """Marks by verdict; `named` are those that the legend holds already."""
@@ -161,11 +161,11 @@ def _add(
             mode="markers",
             error_x=bars(values, [low for low, _ in ends], [high for _, high in ends]),
             marker={"size": 10, "color": colour, "symbol": symbol, "line": {"color": colour, "width": 2.2}},
-            name=safe(voice(f"holds_{holds}")),
+            name=safe(t(f"holds_{holds}")),
             legendgroup=str(holds),
             showlegend=holds not in named,
             hoverinfo="text",
-            hovertext=[lines(stated(lecture, s, voice), effect_text(lecture, s, voice)) for s, _ in own],
+            hovertext=[lines(stated(lecture, s, t), effect_text(lecture, s, t)) for s, _ in own],
             xaxis=_name("x", i),
             yaxis=_name("y", i),
         )

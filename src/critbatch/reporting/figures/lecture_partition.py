@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 from critbatch.records.claims import Partition
 from critbatch.reporting.figures.theme import LOOK, RAMP, Picture, lines, safe
 from critbatch.reporting.lecture_readings import ORDERS
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def order_name(order: str, voice: Voice) -> str:
-    return voice(f"order_{order}") if order in ORDERS else order
+def order_name(order: str, t: Translator) -> str:
+    return t(f"order_{order}") if order in ORDERS else order
 
 
-def partition_picture(partition: Partition, voice: Voice) -> Picture | None:
+def partition_picture(partition: Partition, t: Translator) -> Picture | None:
     """A row for each epoch, a column for each example; the number in a cell is that of its batch."""
     epochs = [epoch for epoch in partition.epochs if epoch]
     if not epochs or partition.batch_size < 1:
@@ -48,11 +48,11 @@ def partition_picture(partition: Partition, voice: Voice) -> Picture | None:
             hoverinfo="text",
             hovertext=[
                 lines(
-                    voice(
+                    t(
                         "hover_batches_of",
                         epoch=row + 1,
                         example=example + 1,
-                        batches=voice("comma").join(str(batch) for batch in batches) or "–",
+                        batches=t("comma").join(str(batch) for batch in batches) or "–",
                     )
                 )
                 for row, example, batches in cells
@@ -62,17 +62,17 @@ def partition_picture(partition: Partition, voice: Voice) -> Picture | None:
     every = 1 if examples <= 10 else 5 if examples <= 40 else 10
     ticks = [1, *range(every, examples + 1, every)] if every > 1 else list(range(1, examples + 1))
     figure.update_layout(
-        xaxis={"title": {"text": safe(voice("axis_example"))}, "tickvals": ticks, "showgrid": False},
+        xaxis={"title": {"text": safe(t("axis_example"))}, "tickvals": ticks, "showgrid": False},
         yaxis={
-            "title": {"text": safe(voice("axis_epoch"))},
+            "title": {"text": safe(t("axis_epoch"))},
             "autorange": "reversed",
             "tickvals": list(range(1, len(epochs) + 1)),
             "showgrid": False,
         },
         meta={"taller": 0.62},
     )
-    at = {"order": order_name(partition.order, voice), "n": of, "epochs": len(epochs), "examples": examples}
-    return Picture(voice("title_partition", **at), voice("alt_partition", **at), figure)
+    at = {"order": order_name(partition.order, t), "n": of, "epochs": len(epochs), "examples": examples}
+    return Picture(t("title_partition", **at), t("alt_partition", **at), figure)
 
 
 def _short(batches: Sequence[int]) -> str:

@@ -24,48 +24,48 @@ from critbatch.reporting.figures.theme import (
     shade,
 )
 from critbatch.reporting.lecture_readings import weight_name
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 LEVELS = 14
 TALLER = 1.25
 
 
-def paths_picture(paths: Paths, voice: Voice) -> Picture | None:
+def paths_picture(paths: Paths, t: Translator) -> Picture | None:
     """The contours of the loss over both weights, with the path of each batch size through one epoch."""
     told = sorted((path for path in paths.paths if path.places), key=lambda path: path.batch_size)
     if not told:
         return None
     figure = canvas(
-        {"title": {"text": safe(voice("axis_weight", name=weight_name(paths.weights[0], voice)))}},
-        {"title": {"text": safe(voice("axis_weight", name=weight_name(paths.weights[1], voice)))}},
+        {"title": {"text": safe(t("axis_weight", name=weight_name(paths.weights[0], t)))}},
+        {"title": {"text": safe(t("axis_weight", name=weight_name(paths.weights[1], t)))}},
     )
-    _add_contours(figure, paths, voice)
+    _add_contours(figure, paths, t)
     for rank, path in enumerate(told):
-        _add_path(figure, path, _colour(rank, len(told)), voice)
+        _add_path(figure, path, _colour(rank, len(told)), t)
     start = told[0].places[0]
     figure.add_scatter(
         x=[start[0]],
         y=[start[1]],
         mode="markers",
         marker={"symbol": "star", "size": 14, "color": INK, "line": {"color": PAPER, "width": 1.5}},
-        name=safe(voice("legend_start")),
+        name=safe(t("legend_start")),
         hoverinfo="text",
-        hovertext=[lines(voice("hover_loss_of_path", loss=voice.score(told[0].losses[0])))],
+        hovertext=[lines(t("hover_loss_of_path", loss=t.score(told[0].losses[0])))],
     )
     figure.update_layout(meta={"taller": TALLER})
-    at = {"large": voice.count(told[-1].batch_size), "small": voice.count(told[0].batch_size)}
-    at |= {"few": voice.count(_updates(told[-1])), "many": voice.count(_updates(told[0]))}
-    return Picture(voice("title_paths", **at), voice("alt_paths", **at), figure)
+    at = {"large": t.count(told[-1].batch_size), "small": t.count(told[0].batch_size)}
+    at |= {"few": t.count(_updates(told[-1])), "many": t.count(_updates(told[0]))}
+    return Picture(t("title_paths", **at), t("alt_paths", **at), figure)
 
 
-def spread_picture(paths: Paths, voice: Voice) -> Picture | None:
+def spread_picture(paths: Paths, t: Translator) -> Picture | None:
     """How far apart the directions of steps lie, against batch size."""
     told = sorted(paths.spreads, key=lambda spread: spread.batch_size)
     if not told:
         return None
     sizes, values = [float(each.batch_size) for each in told], [each.spread.value for each in told]
-    x = Axis(voice("axis_batch_size", unit=voice.units("example")), voice.count, ticks=sizes).layout(sizes)
-    y = {"title": {"text": safe(voice("axis_spread"))}, "range": [-0.04, 1.04]}
+    x = Axis(t("axis_batch_size", unit=t.units("example")), t.count, ticks=sizes).layout(sizes)
+    y = {"title": {"text": safe(t("axis_spread"))}, "range": [-0.04, 1.04]}
     figure = canvas(x, y)
     figure.add_scatter(
         x=sizes,
@@ -78,17 +78,17 @@ def spread_picture(paths: Paths, voice: Voice) -> Picture | None:
         hoverinfo="text",
         hovertext=[
             lines(
-                voice("hover_batch_size", batch_size=voice.count(each.batch_size)),
-                voice("hover_spread", spread=voice.estimate(each.spread, voice.about)),
-                voice("hover_loss_left", loss=voice.estimate(each.loss, voice.about)),
+                t("hover_batch_size", batch_size=t.count(each.batch_size)),
+                t("hover_spread", spread=t.estimate(each.spread, t.about)),
+                t("hover_loss_left", loss=t.estimate(each.loss, t.about)),
             )
             for each in told
         ],
     )
     figure.update_layout(meta={"taller": TALLER})
-    at = {"low": voice.count(sizes[0]), "high": voice.count(sizes[-1])}
-    at |= {"first": voice.about(values[0]), "last": voice.about(values[-1])}
-    return Picture(voice("title_spread", **at), voice("alt_spread", **at), figure)
+    at = {"low": t.count(sizes[0]), "high": t.count(sizes[-1])}
+    at |= {"first": t.about(values[0]), "last": t.about(values[-1])}
+    return Picture(t("title_spread", **at), t("alt_spread", **at), figure)
 
 
 def _updates(path: Path) -> int:
@@ -99,7 +99,7 @@ def _colour(rank: int, of: int) -> str:
     return (RED, BLUE)[rank] if of == 2 else GREEN if of == 1 else shade(rank, of)
 
 
-def _add_contours(figure: go.Figure, paths: Paths, voice: Voice) -> None:
+def _add_contours(figure: go.Figure, paths: Paths, t: Translator) -> None:
     """Of the logarithm of the loss where it is positive, so that the valley is seen."""
     heights = [height for row in paths.heights for height in row if math.isfinite(height)]
     if not heights:
@@ -118,7 +118,7 @@ def _add_contours(figure: go.Figure, paths: Paths, voice: Voice) -> None:
             opacity=0.55,
             showscale=False,
             hoverinfo="text",
-            hovertext=_hovers(paths.heights, voice),
+            hovertext=_hovers(paths.heights, t),
         )
     )
 
@@ -129,25 +129,25 @@ def _height(height: float, *, log: bool) -> float | None:
     return math.log10(height) if log else height
 
 
-def _hovers(heights: Sequence[Sequence[float]], voice: Voice) -> list[list[str]]:
-    return [[lines(voice("hover_loss_of_path", loss=voice.score(height))) for height in row] for row in heights]
+def _hovers(heights: Sequence[Sequence[float]], t: Translator) -> list[list[str]]:
+    return [[lines(t("hover_loss_of_path", loss=t.score(height))) for height in row] for row in heights]
 
 
-def _add_path(figure: go.Figure, path: Path, colour: str, voice: Voice) -> None:
-    size, updates = voice.count(path.batch_size), voice.count(_updates(path))
+def _add_path(figure: go.Figure, path: Path, colour: str, t: Translator) -> None:
+    size, updates = t.count(path.batch_size), t.count(_updates(path))
     figure.add_scatter(
         x=[first for first, _ in path.places],
         y=[second for _, second in path.places],
         mode="lines+markers",
         line={"color": colour, "width": 2},
         marker={"size": 6, "color": colour},
-        name=safe(voice("legend_path", batch_size=size, updates=updates, n=_updates(path))),
+        name=safe(t("legend_path", batch_size=size, updates=updates, n=_updates(path))),
         hoverinfo="text",
         hovertext=[
             lines(
-                voice("hover_batch_size", batch_size=size),
-                voice("hover_update", update=voice.count(i), updates=updates),
-                voice("hover_loss_of_path", loss=voice.score(loss)),
+                t("hover_batch_size", batch_size=size),
+                t("hover_update", update=t.count(i), updates=updates),
+                t("hover_loss_of_path", loss=t.score(loss)),
             )
             for i, loss in enumerate(path.losses)
         ],

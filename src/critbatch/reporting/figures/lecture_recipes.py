@@ -9,10 +9,10 @@ from critbatch.records.core import Estimate
 from critbatch.reporting.figures.named_rows import colour_of
 from critbatch.reporting.figures.theme import INK, MUTED, Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.lecture_readings import recipe_name
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, voice: Voice) -> Picture | None:
+def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, t: Translator) -> Picture | None:
     """One mark a recipe: to the left are fewer steps, above is a better metric; small batches are the star."""
     told = [(row, row.steps, row.validation_metric) for row in rows]
     known = [(row, steps, score) for row, steps, score in told if steps is not None and score is not None]
@@ -20,8 +20,8 @@ def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, voice: V
         return None
     held = [bound for _, steps, _ in known for bound in (steps.low, steps.value, steps.high)]
     figure = canvas(
-        Axis(voice("axis_steps"), voice.about, most=6).layout(held),
-        {"title": {"text": safe(voice("axis_validation_metric", metric=metric))}},
+        Axis(t("axis_steps"), t.about, most=6).layout(held),
+        {"title": {"text": safe(t("axis_validation_metric", metric=metric))}},
     )
     others = [row for row, *_ in known if not is_base(row, small)]
     for row, steps, score in known:
@@ -43,18 +43,18 @@ def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, voice: V
                 "symbol": symbol,
                 "line": {"color": colour, "width": 1},
             },
-            name=safe(recipe_name(row, voice)),
+            name=safe(recipe_name(row, t)),
             hoverinfo="text",
             hovertext=[
                 lines(
-                    recipe_name(row, voice),
-                    voice("hover_steps", steps=voice.estimate(steps, voice.about)),
-                    voice("hover_value", name=metric, value=voice.estimate(score, voice.score)),
+                    recipe_name(row, t),
+                    t("hover_steps", steps=t.estimate(steps, t.about)),
+                    t("hover_value", name=metric, value=t.estimate(score, t.score)),
                 )
             ],
         )
     at = {"metric": metric, "n": len(others)}
-    return Picture(voice("title_recipes", **at), voice("alt_recipes", **at), figure)
+    return Picture(t("title_recipes", **at), t("alt_recipes", **at), figure)
 
 
 def is_base(row: RecipeRow, small: int) -> bool:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from critbatch.records.core import Advice, Outcome, Run, TimePoint
 from critbatch.reporting.figures.theme import AMBER, GREEN, GREY, RED, lines, safe
 from critbatch.reporting.readings import MISSED
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
 def all_points(advice: Advice) -> list[TimePoint]:
@@ -25,7 +25,7 @@ def add_runs(
     runs: Sequence[Run],
     heights: Sequence[float],
     name: str,
-    voice: Voice,
+    t: Translator,
     marker: dict[str, Any] | None = None,
 ) -> None:
     """Marks of runs at `heights`, each with its hover text."""
@@ -38,11 +38,11 @@ def add_runs(
         marker=marker or {"size": 6, "color": f"{GREY}b0"},
         name=safe(name),
         hoverinfo="text",
-        hovertext=[hover_of_run(run, voice) for run in runs],
+        hovertext=[hover_of_run(run, t) for run in runs],
     )
 
 
-def add_outcomes(figure: go.Figure, runs: Sequence[Run], heights: Sequence[float], voice: Voice) -> None:
+def add_outcomes(figure: go.Figure, runs: Sequence[Run], heights: Sequence[float], t: Translator) -> None:
     """One mark a run, by how it ended."""
     kinds: tuple[tuple[str, tuple[Outcome, ...], dict[str, Any]], ...] = (
         ("legend_reached", (Outcome.REACHED,), {"symbol": "circle", "color": f"{GREEN}d0", "size": 9}),
@@ -60,31 +60,31 @@ def add_outcomes(figure: go.Figure, runs: Sequence[Run], heights: Sequence[float
     for key, outcomes, marker in kinds:
         chosen = [(run, height) for run, height in zip(runs, heights, strict=True) if run.outcome in outcomes]
         if chosen:
-            add_runs(figure, [r for r, _ in chosen], [h for _, h in chosen], voice(key), voice, marker)
+            add_runs(figure, [r for r, _ in chosen], [h for _, h in chosen], t(key), t, marker)
 
 
-def hover_of(point: TimePoint, voice: Voice) -> str:
+def hover_of(point: TimePoint, t: Translator) -> str:
     """Everything that is known of one batch size."""
     return lines(
-        voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-        voice("hover_time", seconds=voice.estimate(point.seconds, voice.seconds)),
-        voice("hover_steps", steps=voice.estimate(point.steps, voice.about)),
-        voice("hover_step", seconds=voice.estimate(point.step_seconds, voice.seconds)),
-        voice("hover_learning_rate", rate=voice.estimate(point.learning_rate, voice.rate)),
-        voice("hover_runs", n=point.runs) if point.runs else voice("hover_predicted"),
+        t("hover_batch_size", batch_size=t.count(point.batch_size)),
+        t("hover_time", seconds=t.estimate(point.seconds, t.seconds)),
+        t("hover_steps", steps=t.estimate(point.steps, t.about)),
+        t("hover_step", seconds=t.estimate(point.step_seconds, t.seconds)),
+        t("hover_learning_rate", rate=t.estimate(point.learning_rate, t.rate)),
+        t("hover_runs", n=point.runs) if point.runs else t("hover_predicted"),
     )
 
 
-def hover_of_run(run: Run, voice: Voice) -> str:
+def hover_of_run(run: Run, t: Translator) -> str:
     """A run in three lines."""
     end = run.crossing
     return lines(
-        voice("hover_batch_size", batch_size=voice.count(run.batch_size)),
-        voice("hover_learning_rate_and_seed", rate=voice.rate(run.learning_rate), seed=run.seed),
-        voice(
+        t("hover_batch_size", batch_size=t.count(run.batch_size)),
+        t("hover_learning_rate_and_seed", rate=t.rate(run.learning_rate), seed=run.seed),
+        t(
             "hover_stopped_early" if run.stopped_early else f"hover_{run.outcome}",
-            steps=voice.about(end.step if end else run.diverged_at or run.steps),
-            epochs=voice.about(end.epoch if end else run.epochs),
-            seconds=voice.seconds(end.seconds if end else run.seconds),
+            steps=t.about(end.step if end else run.diverged_at or run.steps),
+            epochs=t.about(end.epoch if end else run.epochs),
+            seconds=t.seconds(end.seconds if end else run.seconds),
         ),
     )

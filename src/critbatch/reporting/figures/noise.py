@@ -21,7 +21,7 @@ from critbatch.reporting.figures.theme import (
     lines,
     safe,
 )
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 # More bars than these have no room for their names.
 MOST_LAYERS = 24
@@ -29,7 +29,7 @@ MOST_LAYERS = 24
 Reading = tuple[NoisePoint, NoiseScale]
 
 
-def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, voice: Voice) -> Picture | None:
+def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, t: Translator) -> Picture | None:
     """The noise scale in examples against epochs, log scale, with the batch size of the run.
 
     Where they were measured, the noise scale in the optimizer's metric and the one by curvature are further lines.
@@ -47,8 +47,8 @@ def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, vo
     for readings in (told, *(other[-1] for other in others)):
         held += [v for _, scale in readings for v in (scale.examples, scale.high) if v is not None]
         held += [max(scale.low, floor) for _, scale in readings if scale.low is not None]
-    y = Axis(voice("axis_noise", unit=voice.units(unit)), voice.about).layout(held)
-    figure = canvas({"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}, y)
+    y = Axis(t("axis_noise", unit=t.units(unit)), t.about).layout(held)
+    figure = canvas({"title": {"text": safe(t("axis_epochs"))}, "rangemode": "tozero"}, y)
     figure.add_hline(y=batch_size, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     figure.add_annotation(
         x=0,
@@ -56,16 +56,16 @@ def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, vo
         xanchor="left",
         y=math.log10(batch_size),
         yanchor="bottom",
-        text=safe(voice("label_batch_size_of_run", batch_size=voice.count(batch_size))),
+        text=safe(t("label_batch_size_of_run", batch_size=t.count(batch_size))),
     )
     several = any(other[-1] for other in others)
     for key, colour, dash, symbol, readings in (("legend_noise_scale", BLUE, "solid", "circle", told), *others):
         if readings:
-            _add(figure, readings, voice(key) if several else "", colour, dash, symbol, floor, voice)
+            _add(figure, readings, t(key) if several else "", colour, dash, symbol, floor, t)
     first, last = told[0][1].examples, told[-1][1].examples
-    at = {"first": voice.about(first), "last": voice.about(last), "n": len(told)}
+    at = {"first": t.about(first), "last": t.about(last), "n": len(told)}
     trend = "one" if len(told) == 1 else "rises" if last > first else "falls"
-    return Picture(voice(f"title_noise_{trend}", **at), voice("alt_noise", **at), figure)
+    return Picture(t(f"title_noise_{trend}", **at), t("alt_noise", **at), figure)
 
 
 def _told(points: Sequence[NoisePoint], scale_of: Callable[[NoisePoint], NoiseScale | None]) -> list[Reading]:
@@ -86,7 +86,7 @@ def _add(
     dash: str,
     symbol: str,
     floor: float,
-    voice: Voice,
+    t: Translator,
 ) -> None:
     values = [scale.examples for _, scale in told]
     lows = [max(scale.low, floor) if scale.low is not None else None for _, scale in told]
@@ -108,16 +108,16 @@ def _add(
         hovertext=[
             lines(
                 name,
-                voice("hover_noise_at", steps=voice.count(point.step), epochs=voice.about(point.epoch)),
-                voice("hover_noise", noise=voice.noise(scale)),
-                voice.reason(scale.reason) if scale.reason else "",
+                t("hover_noise_at", steps=t.count(point.step), epochs=t.about(point.epoch)),
+                t("hover_noise", noise=t.noise(scale)),
+                t.reason(scale.reason) if scale.reason else "",
             )
             for point, scale in told
         ],
     )
 
 
-def noise_by_layer(layers: Sequence[LayerNoise], unit: str, voice: Voice) -> Picture | None:
+def noise_by_layer(layers: Sequence[LayerNoise], unit: str, t: Translator) -> Picture | None:
     """Bars of each layer's noise scale, log scale, the first layer on top; of many, those with the most weights."""
     told = [layer for layer in layers if has_signal(layer.scale)]
     if not told:
@@ -127,12 +127,12 @@ def noise_by_layer(layers: Sequence[LayerNoise], unit: str, voice: Voice) -> Pic
     values = [layer.scale.examples for layer in drawn]
     lows, highs = [layer.scale.low for layer in drawn], [layer.scale.high for layer in drawn]
     floor = min(values) / 10
-    x = Axis(voice("axis_noise", unit=voice.units(unit)), voice.about).layout(
+    x = Axis(t("axis_noise", unit=t.units(unit)), t.about).layout(
         [floor, *values, *(high for high in highs if high is not None and high < 100 * max(values))]
     )
     names = [safe(layer.name if len(layer.name) <= 28 else f"…{layer.name[-27:]}") for layer in drawn]
     y = {
-        "title": {"text": safe(voice("column_layer"))},
+        "title": {"text": safe(t("column_layer"))},
         "type": "linear",
         "tickvals": list(range(len(drawn))),
         "ticktext": names,
@@ -149,8 +149,8 @@ def noise_by_layer(layers: Sequence[LayerNoise], unit: str, voice: Voice) -> Pic
         marker={"color": BLUE},
         showlegend=False,
         hoverinfo="text",
-        hovertext=[lines(layer.name, voice("hover_noise", noise=voice.noise(layer.scale))) for layer in drawn],
+        hovertext=[lines(layer.name, t("hover_noise", noise=t.noise(layer.scale))) for layer in drawn],
     )
     figure.update_layout(bargap=0.3, meta={"taller": max(1.0, (4 + len(drawn)) / 12)})
-    at = {"n": len(drawn), "low": voice.about(min(values)), "high": voice.about(max(values))}
-    return Picture(voice("title_noise_layers", **at), voice("alt_noise_layers", **at), figure)
+    at = {"n": len(drawn), "low": t.about(min(values)), "high": t.about(max(values))}
+    return Picture(t("title_noise_layers", **at), t("alt_noise_layers", **at), figure)

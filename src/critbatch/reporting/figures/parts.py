@@ -7,10 +7,10 @@ import math
 from critbatch.records.core import Speed
 from critbatch.reporting.figures.theme import AMBER, BLUE, GREEN, Axis, Picture, canvas, lines, safe, spaced
 from critbatch.reporting.readings import timed
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def time_split(speed: Speed, voice: Voice) -> Picture | None:
+def time_split(speed: Speed, t: Translator) -> Picture | None:
     """The share of a step that goes to data, to forward and backward, and to the optimizer."""
     points = [
         (point, point.data_seconds, point.compute_seconds, point.optimizer_seconds)
@@ -19,16 +19,16 @@ def time_split(speed: Speed, voice: Voice) -> Picture | None:
     ]
     if not points:
         return None
-    labels = [safe(voice.count(point.batch_size)) for point, *_ in points]
+    labels = [safe(t.count(point.batch_size)) for point, *_ in points]
     totals = [sum(part or 0.0 for part in parts) for _, *parts in points]
     # Labels and not numbers: bars of equal width.
     every = math.ceil(len(labels) / 7)
     x = {
         "type": "category",
-        "title": {"text": safe(voice("axis_batch_size", unit=voice.units(speed.unit)))},
+        "title": {"text": safe(t("axis_batch_size", unit=t.units(speed.unit)))},
         "tickvals": labels[::every],
     }
-    y = {"range": [0, 1], "tickformat": ".0%", "title": {"text": safe(voice("axis_share"))}}
+    y = {"range": [0, 1], "tickformat": ".0%", "title": {"text": safe(t("axis_share"))}}
     figure = canvas(x, y)
     for i, (key, colour) in enumerate((("part_data", AMBER), ("part_compute", BLUE), ("part_optimizer", GREEN))):
         parts = [parts[i] or 0.0 for _, *parts in points]
@@ -36,13 +36,13 @@ def time_split(speed: Speed, voice: Voice) -> Picture | None:
         figure.add_bar(
             x=labels,
             y=shares,
-            name=safe(voice(key)),
+            name=safe(t(key)),
             marker={"color": colour},
             hoverinfo="text",
             hovertext=[
                 lines(
-                    voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-                    voice("hover_part", part=voice(key), share=voice.percent(share), seconds=voice.seconds(part)),
+                    t("hover_batch_size", batch_size=t.count(point.batch_size)),
+                    t("hover_part", part=t(key), share=t.percent(share), seconds=t.seconds(part)),
                 )
                 for (point, *_), share, part in zip(points, shares, parts, strict=True)
             ],
@@ -50,23 +50,23 @@ def time_split(speed: Speed, voice: Voice) -> Picture | None:
     figure.update_layout(barmode="stack", bargap=0.18)
     last = [(part or 0.0) / totals[-1] if totals[-1] > 0 else 0.0 for part in points[-1][1:]]
     at = {
-        "batch_size": voice.count(points[-1][0].batch_size),
-        "data": voice.percent(last[0]),
-        "compute": voice.percent(last[1]),
-        "optimizer": voice.percent(last[2]),
+        "batch_size": t.count(points[-1][0].batch_size),
+        "data": t.percent(last[0]),
+        "compute": t.percent(last[1]),
+        "optimizer": t.percent(last[2]),
     }
-    return Picture(voice("title_time_split"), voice("alt_time_split", **at), figure)
+    return Picture(t("title_time_split"), t("alt_time_split", **at), figure)
 
 
-def peak_memory(speed: Speed, voice: Voice) -> Picture | None:
+def peak_memory(speed: Speed, t: Translator) -> Picture | None:
     """Bytes held at the peak of a step against batch size."""
     points = [(float(p.batch_size), float(p.peak_bytes)) for p in timed(speed) if p.peak_bytes]
     if not points:
         return None
     sizes, held = [size for size, _ in points], [peak for _, peak in points]
-    x = Axis(voice("axis_batch_size", unit=voice.units(speed.unit)), voice.count, ticks=sizes).layout(sizes)
+    x = Axis(t("axis_batch_size", unit=t.units(speed.unit)), t.count, ticks=sizes).layout(sizes)
     ticks = _byte_ticks(min(held), max(held))
-    y = Axis(voice("axis_memory"), voice.bytes, ticks=ticks).layout(held)
+    y = Axis(t("axis_memory"), t.bytes, ticks=ticks).layout(held)
     figure = canvas(x, y)
     figure.add_scatter(
         x=sizes,
@@ -78,20 +78,20 @@ def peak_memory(speed: Speed, voice: Voice) -> Picture | None:
         hoverinfo="text",
         hovertext=[
             lines(
-                voice("hover_batch_size", batch_size=voice.count(size)),
-                voice("hover_memory", memory=voice.bytes(peak)),
-                voice("hover_memory_each", memory=voice.bytes(peak / size)),
+                t("hover_batch_size", batch_size=t.count(size)),
+                t("hover_memory", memory=t.bytes(peak)),
+                t("hover_memory_each", memory=t.bytes(peak / size)),
             )
             for size, peak in points
         ],
     )
     at = {
-        "low": voice.count(sizes[0]),
-        "high": voice.count(sizes[-1]),
-        "first": voice.bytes(held[0]),
-        "last": voice.bytes(held[-1]),
+        "low": t.count(sizes[0]),
+        "high": t.count(sizes[-1]),
+        "first": t.bytes(held[0]),
+        "last": t.bytes(held[-1]),
     }
-    return Picture(voice("title_memory", **at), voice("alt_memory", **at), figure)
+    return Picture(t("title_memory", **at), t("alt_memory", **at), figure)
 
 
 def _byte_ticks(low: float, high: float) -> list[float]:

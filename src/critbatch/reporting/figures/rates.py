@@ -11,10 +11,10 @@ from critbatch.records.study import SizeResult
 from critbatch.reporting.figures.size_marks import hover_of_size
 from critbatch.reporting.figures.theme import BLUE, GREEN, MUTED, PAPER, RED, Axis, Picture, canvas, lines, pale, safe
 from critbatch.reporting.findings import Findings
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def best_rates(findings: Findings, voice: Voice) -> Picture | None:
+def best_rates(findings: Findings, t: Translator) -> Picture | None:
     """Each size's best rate, open where it is at the edge of those tried. None where no rate is known."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     told = [(size, rate) for size in sizes if (rate := size.learning_rate) is not None and rate > 0]
@@ -23,8 +23,8 @@ def best_rates(findings: Findings, voice: Voice) -> Picture | None:
     places, rates = [float(size.batch_size) for size, _ in told], [rate for _, rate in told]
     usable = [(size.batch_size, *size.usable_rates) for size, _ in told if size.usable_rates is not None]
     bounds = [end for _, *ends in usable for end in ends if end > 0 and math.isfinite(end)]
-    x = Axis(voice("axis_batch_size", unit=voice.units(findings.unit)), voice.count, ticks=places).layout(places)
-    figure = canvas(x, Axis(voice("axis_best_rate"), voice.rate).layout([*rates, *bounds]))
+    x = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=places).layout(places)
+    figure = canvas(x, Axis(t("axis_best_rate"), t.rate).layout([*rates, *bounds]))
     if len(usable) > 1:
         edge = [(size, low) for size, low, _ in usable] + [(size, high) for size, _, high in reversed(usable)]
         figure.add_scatter(
@@ -34,12 +34,12 @@ def best_rates(findings: Findings, voice: Voice) -> Picture | None:
             fillcolor=pale(BLUE),
             line={"width": 0},
             mode="lines",
-            name=safe(voice("legend_usable")),
+            name=safe(t("legend_usable")),
             hoverinfo="skip",
         )
     law = findings.analysis.rate_law
     if len(told) > 1:
-        _add_rules(figure, findings, told, voice)
+        _add_rules(figure, findings, told, t)
     for at_edge, key, colour in ((False, "legend_best_rate", BLUE), (True, "legend_rate_at_edge", PAPER)):
         marked = [(size, rate) for size, rate in told if size.at_edge is at_edge]
         if marked:
@@ -48,25 +48,21 @@ def best_rates(findings: Findings, voice: Voice) -> Picture | None:
                 y=[rate for _, rate in marked],
                 mode="markers",
                 marker={"size": 10, "color": colour, "line": {"color": BLUE, "width": 2}},
-                name=safe(voice(key)),
+                name=safe(t(key)),
                 hoverinfo="text",
-                hovertext=[_hover(size, voice) for size, _ in marked],
+                hovertext=[_hover(size, t) for size, _ in marked],
             )
     at = {
-        "low": voice.count(places[0]),
-        "high": voice.count(places[-1]),
-        "first": voice.rate(rates[0]),
-        "last": voice.rate(rates[-1]),
+        "low": t.count(places[0]),
+        "high": t.count(places[-1]),
+        "first": t.rate(rates[0]),
+        "last": t.rate(rates[-1]),
     }
-    title = (
-        voice("title_rates", exponent=voice.about(law.exponent.value))
-        if law is not None
-        else voice("title_best_rate", **at)
-    )
-    return Picture(title, voice("alt_rates", **at), figure)
+    title = t("title_rates", exponent=t.about(law.exponent.value)) if law is not None else t("title_best_rate", **at)
+    return Picture(title, t("alt_rates", **at), figure)
 
 
-def _add_rules(figure: go.Figure, findings: Findings, told: Sequence[tuple[SizeResult, float]], voice: Voice) -> None:
+def _add_rules(figure: go.Figure, findings: Findings, told: Sequence[tuple[SizeResult, float]], t: Translator) -> None:
     """The fitted power and the two usual rules, all through the middle of the rates that are not at an edge."""
     inside = [(size, rate) for size, rate in told if not size.at_edge] or list(told)
     middle = math.exp(sum(math.log(size.batch_size) for size, _ in inside) / len(inside))
@@ -82,12 +78,12 @@ def _add_rules(figure: go.Figure, findings: Findings, told: Sequence[tuple[SizeR
             y=[height * (end / middle) ** power for end in ends],
             mode="lines",
             line={"color": colour if key != "legend_power" else MUTED, "width": 1.6, "dash": dash},
-            name=safe(voice(key, exponent=voice.about(power))),
+            name=safe(t(key, exponent=t.about(power))),
             hoverinfo="skip",
         )
 
 
-def _hover(size: SizeResult, voice: Voice) -> str:
-    usable = voice("hover_usable", span=voice.span(*size.usable_rates, voice.rate)) if size.usable_rates else ""
-    edge = voice("hover_edge") if size.at_edge else ""
-    return "<br>".join(filter(None, (hover_of_size(size, voice), lines(usable, edge))))
+def _hover(size: SizeResult, t: Translator) -> str:
+    usable = t("hover_usable", span=t.span(*size.usable_rates, t.rate)) if size.usable_rates else ""
+    edge = t("hover_edge") if size.at_edge else ""
+    return "<br>".join(filter(None, (hover_of_size(size, t), lines(usable, edge))))

@@ -23,20 +23,20 @@ from critbatch.reporting.figures.theme import (
     side_by_side,
 )
 from critbatch.reporting.readings import Score, curves_worth_drawing, metric_name, scores_at_equal_epochs, thin
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 # Metrics closer than this are called equal in a title.
 SAME = 0.005
 
 
-def accuracy(runs: Sequence[Run], unit: str, voice: Voice) -> Picture | None:
+def accuracy(runs: Sequence[Run], unit: str, t: Translator) -> Picture | None:
     """Train and validation metric against batch size after equal epochs: the lecture's figure, with the rate tuned."""
     epoch, scores = scores_at_equal_epochs(runs)
     if not scores:
         return None
-    metric, sizes = voice.metric(metric_name(runs)), [float(score.batch_size) for score in scores]
-    x = Axis(voice("axis_batch_size", unit=voice.units(unit)), voice.count, ticks=sizes).layout(sizes)
-    figure = canvas(x, Axis(voice("axis_metric", metric=metric), voice.score, log=False).layout([]))
+    metric, sizes = t.metric(metric_name(runs)), [float(score.batch_size) for score in scores]
+    x = Axis(t("axis_batch_size", unit=t.units(unit)), t.count, ticks=sizes).layout(sizes)
+    figure = canvas(x, Axis(t("axis_metric", metric=metric), t.score, log=False).layout([]))
     series: tuple[tuple[str, str, str, str, Callable[[Score], tuple[float, ...]]], ...] = (
         ("legend_train_metric", AMBER, "dot", "square", lambda score: score.train),
         ("legend_validation_metric", BLUE, "solid", "circle", lambda score: score.validation),
@@ -51,17 +51,17 @@ def accuracy(runs: Sequence[Run], unit: str, voice: Voice) -> Picture | None:
             error_y=bars(values, [min(each) for each in seeds], [max(each) for each in seeds]),
             line={"color": colour, "width": 2, "dash": dash},
             marker={"size": 8, "symbol": symbol},
-            name=safe(voice(key, metric=metric)),
+            name=safe(t(key, metric=metric)),
             hoverinfo="text",
             hovertext=[
                 lines(
-                    voice("hover_batch_size", batch_size=voice.count(score.batch_size)),
-                    voice("hover_learning_rate", rate=voice.rate(score.learning_rate)),
-                    voice(
+                    t("hover_batch_size", batch_size=t.count(score.batch_size)),
+                    t("hover_learning_rate", rate=t.rate(score.learning_rate)),
+                    t(
                         "hover_score",
                         n=len(each),
-                        mean=voice.score(fmean(each)),
-                        span=voice.span(min(each), max(each), voice.score),
+                        mean=t.score(fmean(each)),
+                        span=t.span(min(each), max(each), t.score),
                     ),
                 )
                 for score, each in zip(scores, seeds, strict=True)
@@ -71,26 +71,26 @@ def accuracy(runs: Sequence[Run], unit: str, voice: Voice) -> Picture | None:
     trend = "one" if len(scores) == 1 else "even" if abs(last - first) < SAME else "falls" if last < first else "rises"
     at = {
         "metric": metric,
-        "epochs": voice.about(epoch),
-        "first": voice.score(first),
-        "last": voice.score(last),
-        "low": voice.count(sizes[0]),
-        "high": voice.count(sizes[-1]),
+        "epochs": t.about(epoch),
+        "first": t.score(first),
+        "last": t.score(last),
+        "low": t.count(sizes[0]),
+        "high": t.count(sizes[-1]),
     }
-    return Picture(voice(f"title_accuracy_{trend}", **at), voice("alt_accuracy", **at), figure)
+    return Picture(t(f"title_accuracy_{trend}", **at), t("alt_accuracy", **at), figure)
 
 
-def learning_curves(runs: Sequence[Run], voice: Voice) -> Picture | None:
+def learning_curves(runs: Sequence[Run], t: Translator) -> Picture | None:
     """The validation value of each run against epochs, coloured by batch size, with the target."""
     drawn = curves_worth_drawing(runs)
     if not drawn:
         return None
     target = next((run.target for run in drawn if run.target is not None), None)
     by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
-    metric = voice.metric(metric_name(runs))
-    title = voice("axis_validation_loss") if by_loss else voice("axis_validation_metric", metric=metric)
+    metric = t.metric(metric_name(runs))
+    title = t("axis_validation_loss") if by_loss else t("axis_validation_metric", metric=metric)
     figure = canvas(
-        {"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}, {"title": {"text": safe(title)}}
+        {"title": {"text": safe(t("axis_epochs"))}, "rangemode": "tozero"}, {"title": {"text": safe(title)}}
     )
     kinds = sorted({(run.batch_size, run.recipe) for run in drawn})
     several = len({recipe for _, recipe in kinds}) > 1
@@ -98,7 +98,7 @@ def learning_curves(runs: Sequence[Run], voice: Voice) -> Picture | None:
     for run in drawn:
         kind = (run.batch_size, run.recipe)
         colour = shade(kinds.index(kind), len(kinds))
-        size = voice("legend_batch_size", batch_size=voice.count(run.batch_size))
+        size = t("legend_batch_size", batch_size=t.count(run.batch_size))
         points = thin(run.curve)
         values = [_finite(p.validation_loss if by_loss else p.validation_metric) for p in points]
         figure.add_scatter(
@@ -111,60 +111,58 @@ def learning_curves(runs: Sequence[Run], voice: Voice) -> Picture | None:
             legendgroup=safe(f"{run.batch_size} {run.recipe}") if several else str(run.batch_size),
             showlegend=kind not in seen,
             hoverinfo="text",
-            hovertext=[_hover(run, p, voice) for p in points],
+            hovertext=[_hover(run, p, t) for p in points],
         )
         seen.add(kind)
-    _add_target(figure, target, voice, metric)
-    at = {"n": len(drawn), "low": voice.count(kinds[0][0]), "high": voice.count(kinds[-1][0])}
-    return Picture(
-        voice("title_curves_loss" if by_loss else "title_curves", metric=metric), voice("alt_curves", **at), figure
-    )
+    _add_target(figure, target, t, metric)
+    at = {"n": len(drawn), "low": t.count(kinds[0][0]), "high": t.count(kinds[-1][0])}
+    return Picture(t("title_curves_loss" if by_loss else "title_curves", metric=metric), t("alt_curves", **at), figure)
 
 
-def loss_curve(run: Run, voice: Voice) -> Picture | None:
+def loss_curve(run: Run, t: Translator) -> Picture | None:
     """Train and validation loss of one run."""
     if not run.curve:
         return None
     pairs = (
-        (voice("legend_train_loss"), AMBER, "dot", lambda point: point.train_loss),
-        (voice("legend_validation_loss"), BLUE, "solid", lambda point: point.validation_loss),
+        (t("legend_train_loss"), AMBER, "dot", lambda point: point.train_loss),
+        (t("legend_validation_loss"), BLUE, "solid", lambda point: point.validation_loss),
     )
     last = run.curve[-1]
-    at = {"train": voice.score(last.train_loss), "validation": voice.score(last.validation_loss)}
-    figure = _two_lines(run, voice("axis_loss"), pairs, voice)
+    at = {"train": t.score(last.train_loss), "validation": t.score(last.validation_loss)}
+    figure = _two_lines(run, t("axis_loss"), pairs, t)
     if run.target is not None and run.target.quantity is Quantity.VALIDATION_LOSS:
-        _add_target(figure, run.target, voice, "")
-    return Picture(voice("title_loss_curve", **at), voice("alt_loss_curve", **at), figure)
+        _add_target(figure, run.target, t, "")
+    return Picture(t("title_loss_curve", **at), t("alt_loss_curve", **at), figure)
 
 
-def metric_curve(run: Run, voice: Voice) -> Picture | None:
+def metric_curve(run: Run, t: Translator) -> Picture | None:
     """Train and validation metric of one run."""
     if not run.curve:
         return None
-    metric = voice.metric(run.metric_name)
+    metric = t.metric(run.metric_name)
     pairs = (
-        (voice("legend_train_metric", metric=metric), AMBER, "dot", lambda point: point.train_metric),
-        (voice("legend_validation_metric", metric=metric), BLUE, "solid", lambda point: point.validation_metric),
+        (t("legend_train_metric", metric=metric), AMBER, "dot", lambda point: point.train_metric),
+        (t("legend_validation_metric", metric=metric), BLUE, "solid", lambda point: point.validation_metric),
     )
     last = run.curve[-1]
-    at = {"metric": metric, "train": voice.score(last.train_metric), "validation": voice.score(last.validation_metric)}
-    figure = _two_lines(run, voice("axis_metric", metric=metric), pairs, voice)
+    at = {"metric": metric, "train": t.score(last.train_metric), "validation": t.score(last.validation_metric)}
+    figure = _two_lines(run, t("axis_metric", metric=metric), pairs, t)
     if run.target is not None and run.target.quantity is Quantity.VALIDATION_METRIC:
-        _add_target(figure, run.target, voice, metric)
-    return Picture(voice("title_metric_curve", **at), voice("alt_metric_curve", **at), figure)
+        _add_target(figure, run.target, t, metric)
+    return Picture(t("title_metric_curve", **at), t("alt_metric_curve", **at), figure)
 
 
-def both_curves(run: Run, voice: Voice) -> go.Figure | None:
+def both_curves(run: Run, t: Translator) -> go.Figure | None:
     """Loss on the left, metric on the right."""
-    left, right = loss_curve(run, voice), metric_curve(run, voice)
+    left, right = loss_curve(run, t), metric_curve(run, t)
     return side_by_side(left, right) if left is not None and right is not None else None
 
 
 def _two_lines(
-    run: Run, title: str, pairs: Sequence[tuple[str, str, str, Callable[[CurvePoint], float]]], voice: Voice
+    run: Run, title: str, pairs: Sequence[tuple[str, str, str, Callable[[CurvePoint], float]]], t: Translator
 ) -> go.Figure:
     points = thin(run.curve)
-    x = {"title": {"text": safe(voice("axis_epochs"))}, "rangemode": "tozero"}
+    x = {"title": {"text": safe(t("axis_epochs"))}, "rangemode": "tozero"}
     figure = canvas(x, {"title": {"text": safe(title)}})
     for name, colour, dash, value_of in pairs:
         figure.add_scatter(
@@ -175,12 +173,12 @@ def _two_lines(
             marker={"size": 6},
             name=safe(name),
             hoverinfo="text",
-            hovertext=[_hover(run, point, voice) for point in points],
+            hovertext=[_hover(run, point, t) for point in points],
         )
     return figure
 
 
-def _add_target(figure: go.Figure, target: Target | None, voice: Voice, metric: str) -> None:
+def _add_target(figure: go.Figure, target: Target | None, t: Translator, metric: str) -> None:
     if target is None:
         return
     figure.add_hline(y=target.value, line={"color": MUTED, "width": 1.2, "dash": "dot"})
@@ -190,27 +188,27 @@ def _add_target(figure: go.Figure, target: Target | None, voice: Voice, metric: 
         xanchor="left",
         y=target.value,
         yanchor="bottom",
-        text=safe(voice("label_target", value=voice.score(target.value), metric=metric)),
+        text=safe(t("label_target", value=t.score(target.value), metric=metric)),
     )
 
 
-def _hover(run: Run, point: CurvePoint, voice: Voice) -> str:
+def _hover(run: Run, point: CurvePoint, t: Translator) -> str:
     return lines(
-        voice("hover_batch_size", batch_size=voice.count(run.batch_size)),
-        voice("hover_learning_rate_and_seed", rate=voice.rate(run.learning_rate), seed=run.seed),
-        voice(
+        t("hover_batch_size", batch_size=t.count(run.batch_size)),
+        t("hover_learning_rate_and_seed", rate=t.rate(run.learning_rate), seed=run.seed),
+        t(
             "hover_curve",
-            steps=voice.count(point.step),
-            epochs=voice.about(point.epoch),
-            seconds=voice.seconds(point.seconds),
+            steps=t.count(point.step),
+            epochs=t.about(point.epoch),
+            seconds=t.seconds(point.seconds),
         ),
-        voice(
+        t(
             "hover_curve_metric",
-            metric=voice.metric(run.metric_name),
-            train=voice.score(point.train_metric),
-            validation=voice.score(point.validation_metric),
+            metric=t.metric(run.metric_name),
+            train=t.score(point.train_metric),
+            validation=t.score(point.validation_metric),
         ),
-        voice("hover_curve_loss", train=voice.score(point.train_loss), validation=voice.score(point.validation_loss)),
+        t("hover_curve_loss", train=t.score(point.train_loss), validation=t.score(point.validation_loss)),
     )
 
 

@@ -23,15 +23,15 @@ from critbatch.reporting.figures.theme import (
     lines,
     safe,
 )
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def scale_picture(scale: Scale, voice: Voice) -> Picture | None:
+def scale_picture(scale: Scale, t: Translator) -> Picture | None:
     """Time to target, or what a step is made of where no target is known."""
-    return time_on_devices(scale, voice) or parts_of_step(scale, voice)
+    return time_on_devices(scale, t) or parts_of_step(scale, t)
 
 
-def time_on_devices(scale: Scale, voice: Voice) -> Picture | None:
+def time_on_devices(scale: Scale, t: Translator) -> Picture | None:
     """Time to target against devices, each number at its best batch size, with the ideal line and where it ends."""
     points = [point for point in _ordered(scale.best) if point.seconds is not None]
     if not points:
@@ -43,14 +43,14 @@ def time_on_devices(scale: Scale, voice: Voice) -> Picture | None:
     ideal = [times[0] * numbers[0] / number for number in numbers]
     # The line goes on a little below what is reached, not to the end: that would press all else into a corner.
     shown = [value for value in ideal if value >= min(times) / 3]
-    x = _devices(voice, numbers)
-    figure = canvas(x, Axis(voice("axis_time_to_target"), voice.seconds).layout([*times, *lows, *highs, *shown]))
+    x = _devices(t, numbers)
+    figure = canvas(x, Axis(t("axis_time_to_target"), t.seconds).layout([*times, *lows, *highs, *shown]))
     figure.add_scatter(
         x=numbers[: len(shown)],
         y=shown,
         mode="lines",
         line={"color": GREY, "width": 1.5, "dash": "dash"},
-        name=safe(voice("legend_ideal")),
+        name=safe(t("legend_ideal")),
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -60,36 +60,36 @@ def time_on_devices(scale: Scale, voice: Voice) -> Picture | None:
         error_y=bars(times, lows, highs),
         line={"color": BLUE, "width": 2},
         marker={"size": 9},
-        name=safe(voice("legend_scale_time")),
+        name=safe(t("legend_scale_time")),
         hoverinfo="text",
-        hovertext=[hover_of(point, voice) for point in points],
+        hovertext=[hover_of(point, t) for point in points],
     )
-    _mark_worth(figure, scale, points, voice)
+    _mark_worth(figure, scale, points, t)
     at = {
-        "first": voice.seconds(times[0]),
-        "last": voice.seconds(times[-1]),
-        "low": voice.count(numbers[0]),
-        "high": voice.count(numbers[-1]),
+        "first": t.seconds(times[0]),
+        "last": t.seconds(times[-1]),
+        "low": t.count(numbers[0]),
+        "high": t.count(numbers[-1]),
     }
-    return Picture(voice("title_scale", **at), voice("alt_scale", **at), figure)
+    return Picture(t("title_scale", **at), t("alt_scale", **at), figure)
 
 
-def parts_of_step(scale: Scale, voice: Voice) -> Picture | None:
+def parts_of_step(scale: Scale, t: Translator) -> Picture | None:
     """Seconds of a step against devices, split; at the best batch sizes, or with the same share on each device."""
     points = _ordered(scale.best or scale.weak)
     if not points:
         return None
     # Labels and not numbers: bars of equal width.
-    labels = [safe(voice.count(point.devices)) for point in points]
+    labels = [safe(t.count(point.devices)) for point in points]
     every = math.ceil(len(labels) / 7)
-    x = {"type": "category", "title": {"text": safe(voice("axis_devices"))}, "tickvals": labels[::every]}
+    x = {"type": "category", "title": {"text": safe(t("axis_devices"))}, "tickvals": labels[::every]}
     top = max(point.step_seconds for point in points)
     ticks = _round_ticks(top)
     y = {
-        "title": {"text": safe(voice("axis_step_seconds"))},
+        "title": {"text": safe(t("axis_step_seconds"))},
         "range": [0, 1.05 * top],
         "tickvals": ticks,
-        "ticktext": [safe(voice.seconds(tick)) if tick else "0" for tick in ticks],
+        "ticktext": [safe(t.seconds(tick)) if tick else "0" for tick in ticks],
     }
     figure = canvas(x, y)
     parts = (
@@ -102,18 +102,18 @@ def parts_of_step(scale: Scale, voice: Voice) -> Picture | None:
         figure.add_bar(
             x=labels,
             y=seconds,
-            name=safe(voice(key)),
+            name=safe(t(key)),
             marker={"color": colour},
             hoverinfo="text",
             hovertext=[
                 lines(
-                    voice("hover_devices", n=voice.count(point.devices)),
-                    voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-                    voice(
+                    t("hover_devices", n=t.count(point.devices)),
+                    t("hover_batch_size", batch_size=t.count(point.batch_size)),
+                    t(
                         "hover_part",
-                        part=voice(key),
-                        share=voice.percent(part / point.step_seconds),
-                        seconds=voice.seconds(part),
+                        part=t(key),
+                        share=t.percent(part / point.step_seconds),
+                        seconds=t.seconds(part),
                     ),
                 )
                 for point, part in zip(points, seconds, strict=True)
@@ -121,21 +121,21 @@ def parts_of_step(scale: Scale, voice: Voice) -> Picture | None:
         )
     figure.update_layout(barmode="stack", bargap=0.18)
     last = points[-1]
-    low, high = voice.count(points[0].devices), voice.count(last.devices)
-    share = voice.percent(max(0.0, last.communication_seconds) / last.step_seconds)
-    title = voice("title_scale_parts", high=high, share=share)
-    return Picture(title, voice("alt_scale_parts", low=low, high=high), figure)
+    low, high = t.count(points[0].devices), t.count(last.devices)
+    share = t.percent(max(0.0, last.communication_seconds) / last.step_seconds)
+    title = t("title_scale_parts", high=high, share=share)
+    return Picture(title, t("alt_scale_parts", low=low, high=high), figure)
 
 
-def sync_times(scale: Scale, voice: Voice) -> Picture | None:
+def sync_times(scale: Scale, t: Translator) -> Picture | None:
     """Seconds of summing the gradients, by ring and by halving and doubling, against devices."""
     points = [point for point in _ordered(scale.best or scale.weak or scale.strong) if point.sync_seconds > 0]
     if not points:
         return None
     numbers = [float(point.devices) for point in points]
     rings, doublings = [p.ring_seconds for p in points], [p.halving_doubling_seconds for p in points]
-    y = Axis(voice("axis_sync"), voice.seconds).layout([*rings, *doublings])
-    figure = canvas(_devices(voice, numbers), y)
+    y = Axis(t("axis_sync"), t.seconds).layout([*rings, *doublings])
+    figure = canvas(_devices(t, numbers), y)
     for key, colour, seconds in (("algorithm_ring", AMBER, rings), ("algorithm_halving_doubling", BLUE, doublings)):
         figure.add_scatter(
             x=numbers,
@@ -143,35 +143,35 @@ def sync_times(scale: Scale, voice: Voice) -> Picture | None:
             mode="lines+markers",
             line={"color": colour, "width": 2},
             marker={"size": 8},
-            name=safe(voice(key)),
+            name=safe(t(key)),
             hoverinfo="text",
             hovertext=[
-                lines(voice("hover_devices", n=voice.count(n)), f"{voice(key)}: {voice.seconds(took)}")
+                lines(t("hover_devices", n=t.count(n)), f"{t(key)}: {t.seconds(took)}")
                 for n, took in zip(numbers, seconds, strict=True)
             ],
         )
-    low, high = voice.count(numbers[0]), voice.count(numbers[-1])
-    at = {"ring": voice.seconds(rings[-1]), "doubling": voice.seconds(doublings[-1]), "high": high}
-    return Picture(voice("title_sync", **at), voice("alt_sync", low=low, **at), figure)
+    low, high = t.count(numbers[0]), t.count(numbers[-1])
+    at = {"ring": t.seconds(rings[-1]), "doubling": t.seconds(doublings[-1]), "high": high}
+    return Picture(t("title_sync", **at), t("alt_sync", low=low, **at), figure)
 
 
-def efficiencies(scale: Scale, voice: Voice) -> Picture | None:
+def efficiencies(scale: Scale, t: Translator) -> Picture | None:
     """Strong and weak scaling: examples per second for each device, over those of one device alone."""
     strong, weak = _ordered(scale.strong), _ordered(scale.weak)
     if not strong or not weak:
         return None
-    size, share = voice.count(strong[0].batch_size), voice.count(math.ceil(weak[0].batch_size / weak[0].devices))
+    size, share = t.count(strong[0].batch_size), t.count(math.ceil(weak[0].batch_size / weak[0].devices))
     numbers = sorted({float(point.devices) for point in (*strong, *weak)})
     top = max(1.0, *(point.efficiency for point in (*strong, *weak)))
     ticks = [0.0, 0.25, 0.5, 0.75, 1.0]
     y = {
-        "title": {"text": safe(voice("axis_efficiency"))},
+        "title": {"text": safe(t("axis_efficiency"))},
         "range": [-0.04, 1.04 * top],
         "tickvals": ticks,
-        "ticktext": [voice.percent(tick) for tick in ticks],
+        "ticktext": [t.percent(tick) for tick in ticks],
     }
-    figure = canvas(_devices(voice, numbers), y)
-    named = ((voice("legend_weak", share=share), BLUE, weak), (voice("legend_strong", size=size), RED, strong))
+    figure = canvas(_devices(t, numbers), y)
+    named = ((t("legend_weak", share=share), BLUE, weak), (t("legend_strong", size=size), RED, strong))
     for name, colour, points in named:
         figure.add_scatter(
             x=[float(point.devices) for point in points],
@@ -181,29 +181,29 @@ def efficiencies(scale: Scale, voice: Voice) -> Picture | None:
             marker={"size": 8},
             name=safe(name),
             hoverinfo="text",
-            hovertext=[hover_of(point, voice) for point in points],
+            hovertext=[hover_of(point, t) for point in points],
         )
     at = {
-        "weak": voice.percent(weak[-1].efficiency),
-        "strong": voice.percent(strong[-1].efficiency),
-        "high": voice.count(numbers[-1]),
+        "weak": t.percent(weak[-1].efficiency),
+        "strong": t.percent(strong[-1].efficiency),
+        "high": t.count(numbers[-1]),
     }
-    title = voice("title_efficiency", share=share, size=size, **at)
-    return Picture(title, voice("alt_efficiency", low=voice.count(numbers[0]), **at), figure)
+    title = t("title_efficiency", share=share, size=size, **at)
+    return Picture(title, t("alt_efficiency", low=t.count(numbers[0]), **at), figure)
 
 
-def hover_of(point: ScalePoint, voice: Voice) -> str:
+def hover_of(point: ScalePoint, t: Translator) -> str:
     rows = [
-        voice("hover_devices", n=voice.count(point.devices)),
-        voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-        voice("hover_scale_step", seconds=voice.seconds(point.step_seconds)),
-        voice("hover_speed_up", times=voice.times(point.speed_up), share=voice.percent(point.efficiency)),
+        t("hover_devices", n=t.count(point.devices)),
+        t("hover_batch_size", batch_size=t.count(point.batch_size)),
+        t("hover_scale_step", seconds=t.seconds(point.step_seconds)),
+        t("hover_speed_up", times=t.times(point.speed_up), share=t.percent(point.efficiency)),
     ]
     if point.seconds is not None and point.steps is not None:
-        rows.insert(2, voice("hover_time", seconds=voice.estimate(point.seconds, voice.seconds)))
-        rows.insert(3, voice("hover_steps", steps=voice.about(point.steps.value)))
+        rows.insert(2, t("hover_time", seconds=t.estimate(point.seconds, t.seconds)))
+        rows.insert(3, t("hover_steps", steps=t.about(point.steps.value)))
     if point.device_hours is not None:
-        rows.append(voice("hover_hours", hours=voice.about(point.device_hours)))
+        rows.append(t("hover_hours", hours=t.about(point.device_hours)))
     return lines(*rows)
 
 
@@ -214,15 +214,15 @@ def _round_ticks(top: float) -> list[float]:
     return [step * i for i in range(math.floor(top / step) + 1)]
 
 
-def _devices(voice: Voice, numbers: Sequence[float]) -> dict[str, object]:
-    return Axis(voice("axis_devices"), voice.count, ticks=numbers).layout(numbers)
+def _devices(t: Translator, numbers: Sequence[float]) -> dict[str, object]:
+    return Axis(t("axis_devices"), t.count, ticks=numbers).layout(numbers)
 
 
 def _ordered(points: Sequence[ScalePoint]) -> list[ScalePoint]:
     return sorted(points, key=lambda point: point.devices)
 
 
-def _mark_worth(figure: go.Figure, scale: Scale, points: Sequence[ScalePoint], voice: Voice) -> None:
+def _mark_worth(figure: go.Figure, scale: Scale, points: Sequence[ScalePoint], t: Translator) -> None:
     held = next((point for point in points if point.devices == scale.worth_until), None)
     if held is None or held.seconds is None:
         return
@@ -232,7 +232,7 @@ def _mark_worth(figure: go.Figure, scale: Scale, points: Sequence[ScalePoint], v
         y=[held.seconds.value],
         mode="markers",
         marker={"symbol": "star", "size": 18, "color": RED, "line": {"color": PAPER, "width": 1.5}},
-        name=safe(voice("label_worth", n=voice.count(held.devices))),
+        name=safe(t("label_worth", n=t.count(held.devices))),
         hoverinfo="text",
-        hovertext=[hover_of(held, voice)],
+        hovertext=[hover_of(held, t)],
     )

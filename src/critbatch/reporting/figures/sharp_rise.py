@@ -8,10 +8,10 @@ from critbatch.records.loss_surface import Shift
 from critbatch.reporting.figures.named_rows import colour_of
 from critbatch.reporting.figures.theme import Axis, Picture, bars, canvas, lines, safe
 from critbatch.reporting.readings_of_loss import measure_name, shift_name, told_shift
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def sharpness_and_rise(shift: Shift, voice: Voice) -> Picture | None:
+def sharpness_and_rise(shift: Shift, t: Translator) -> Picture | None:
     """The rise of the loss against sharpness in the first box, one mark a solution; for validation data if they are."""
     by_label = {rise.label: rise for rise in told_shift(shift)}
     labels = [each.solution.label for each in shift.sharpness]
@@ -22,10 +22,10 @@ def sharpness_and_rise(shift: Shift, voice: Voice) -> Picture | None:
     ]
     if len(pairs) < 2:
         return None
-    box = measure_name(pairs[0][1].box, pairs[0][1].epsilon, voice)
-    name = shift_name(pairs[0][2].shift, pairs[0][2].strength, voice)
-    x = Axis(voice("hover_sharpness", measure=voice("axis_sharpness"), value=box), voice.rate)
-    y = {"title": {"text": safe(voice("axis_rise"))}}
+    box = measure_name(pairs[0][1].box, pairs[0][1].epsilon, t)
+    name = shift_name(pairs[0][2].shift, pairs[0][2].strength, t)
+    x = Axis(t("hover_sharpness", measure=t("axis_sharpness"), value=box), t.rate)
+    y = {"title": {"text": safe(t("axis_rise"))}}
     figure = canvas(x.layout(value.value.value for _, value, _ in pairs), y)
     for each, value, rise in pairs:
         label = each.solution.label
@@ -40,10 +40,10 @@ def sharpness_and_rise(shift: Shift, voice: Voice) -> Picture | None:
             hovertext=[
                 lines(
                     label,
-                    voice("hover_sharpness", measure=box, value=voice.estimate(value.value, voice.rate)),
-                    voice("hover_rise", shift=name, rise=voice.estimate(rise.rise, voice.rate)),
+                    t("hover_sharpness", measure=box, value=t.estimate(value.value, t.rate)),
+                    t("hover_rise", shift=name, rise=t.estimate(rise.rise, t.rate)),
                 )
             ],
         )
     at = {"shift": name, "n": len(pairs)}
-    return Picture(voice("title_sharp_rise", **at), voice("alt_sharp_rise", **at), figure)
+    return Picture(t("title_sharp_rise", **at), t("alt_sharp_rise", **at), figure)

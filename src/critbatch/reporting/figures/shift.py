@@ -8,10 +8,10 @@ from critbatch.records.loss_surface import Shift
 from critbatch.reporting.figures.named_rows import beside, colour_of, row_axis
 from critbatch.reporting.figures.theme import MUTED, Picture, bars, canvas, lines, safe
 from critbatch.reporting.readings_of_loss import shift_name, shifts
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def shift_picture(shift: Shift, voice: Voice) -> Picture | None:
+def shift_picture(shift: Shift, t: Translator) -> Picture | None:
     """The rise of the loss, a row for each shift, a colour for each solution."""
     told = [rise for rise in shift.rises if math.isfinite(rise.rise.value)]
     if not told:
@@ -19,8 +19,8 @@ def shift_picture(shift: Shift, voice: Voice) -> Picture | None:
     rows = [kind for kind in shifts(shift) if any((rise.shift, rise.strength) == kind for rise in told)]
     labels = list(dict.fromkeys(rise.label for rise in told))
     figure = canvas(
-        {"title": {"text": safe(voice("axis_rise"))}},
-        row_axis(voice("axis_shift"), [shift_name(*kind, voice) for kind in rows]),
+        {"title": {"text": safe(t("axis_rise"))}},
+        row_axis(t("axis_shift"), [shift_name(*kind, t) for kind in rows]),
     )
     figure.add_vline(x=0, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     for rank, label in enumerate(labels):
@@ -37,21 +37,21 @@ def shift_picture(shift: Shift, voice: Voice) -> Picture | None:
             hovertext=[
                 lines(
                     label,
-                    voice(
+                    t(
                         "hover_rise",
-                        shift=shift_name(rise.shift, rise.strength, voice),
-                        rise=voice.estimate(rise.rise, voice.rate),
+                        shift=shift_name(rise.shift, rise.strength, t),
+                        rise=t.estimate(rise.rise, t.rate),
                     ),
-                    voice(
+                    t(
                         "hover_loss_and_metric",
-                        loss=voice.score(rise.loss),
-                        metric=voice.metric(shift.metric_name),
-                        value=voice.score(rise.metric),
+                        loss=t.score(rise.loss),
+                        metric=t.metric(shift.metric_name),
+                        value=t.score(rise.metric),
                     ),
                 )
                 for rise in own
             ],
         )
     values = [rise.rise.value for rise in told]
-    at = {"low": voice.rate(min(values)), "high": voice.rate(max(values))}
-    return Picture(voice("title_shift", n=len(rows)), voice("alt_shift", **at), figure)
+    at = {"low": t.rate(min(values)), "high": t.rate(max(values))}
+    return Picture(t("title_shift", n=len(rows)), t("alt_shift", **at), figure)

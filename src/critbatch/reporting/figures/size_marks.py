@@ -11,7 +11,7 @@ from critbatch.records.core import Estimate
 from critbatch.records.study import GoalPoint, Regime, SizeResult
 from critbatch.reporting.figures.theme import AMBER, GREEN, GREY, RED, bars, lines, safe
 from critbatch.reporting.findings import Findings
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 REGIME_COLOURS = {
     Regime.PERFECT_SCALING: GREEN,
@@ -22,27 +22,27 @@ REGIME_COLOURS = {
 FURTHEST = 30.0
 
 
-def hover_of_size(size: SizeResult, voice: Voice) -> str:
+def hover_of_size(size: SizeResult, t: Translator) -> str:
     """Everything that was found at one batch size."""
-    rows = [voice("hover_batch_size", batch_size=voice.count(size.batch_size))]
+    rows = [t("hover_batch_size", batch_size=t.count(size.batch_size))]
     if size.steps is not None:
-        rows.append(voice("hover_steps", steps=voice.estimate(size.steps, voice.about)))
+        rows.append(t("hover_steps", steps=t.estimate(size.steps, t.about)))
     if size.epochs is not None:
-        rows.append(voice("hover_epochs_to_target", epochs=voice.estimate(size.epochs, voice.about)))
+        rows.append(t("hover_epochs_to_target", epochs=t.estimate(size.epochs, t.about)))
     if size.examples is not None:
-        rows.append(voice("hover_examples", examples=voice.about(size.examples.value)))
+        rows.append(t("hover_examples", examples=t.about(size.examples.value)))
     if size.seconds is not None:
-        rows.append(voice("hover_time", seconds=voice.estimate(size.seconds, voice.seconds)))
+        rows.append(t("hover_time", seconds=t.estimate(size.seconds, t.seconds)))
     if size.bound is not None and size.steps is None:
-        rows.append(voice("hover_bound", steps=voice.about(size.bound)))
+        rows.append(t("hover_bound", steps=t.about(size.bound)))
     if size.learning_rate is not None:
-        rows.append(voice("hover_at_best_rate", rate=voice.rate(size.learning_rate)))
+        rows.append(t("hover_at_best_rate", rate=t.rate(size.learning_rate)))
     if size.options:
-        rows.append(voice("hover_options", options=voice.options(size.options)))
+        rows.append(t("hover_options", options=t.options(size.options)))
     if size.seeds:
-        rows.append(voice("hover_seeds_reached", reached=size.reached, n=size.seeds))
+        rows.append(t("hover_seeds_reached", reached=size.reached, n=size.seeds))
     if size.regime is not None:
-        rows.append(voice("hover_regime", regime=voice(f"regime_{size.regime}")))
+        rows.append(t("hover_regime", regime=t(f"regime_{size.regime}")))
     return lines(*rows)
 
 
@@ -68,7 +68,7 @@ def held(estimates: Iterable[Estimate]) -> list[float | None]:
     return [value for each in estimates for value in (each.value, shown_low(each), shown_high(each))]
 
 
-def add_dots(figure: go.Figure, findings: Findings, voice: Voice) -> list[float]:
+def add_dots(figure: go.Figure, findings: Findings, t: Translator) -> list[float]:
     """Single runs at the best rates, those that missed the target as open triangles. Returns their heights."""
     key = "amount_epochs" if findings.in_epochs else "amount_steps"
     heights: list[float] = []
@@ -87,15 +87,15 @@ def add_dots(figure: go.Figure, findings: Findings, voice: Voice) -> list[float]
             y=[amount for _, amount in told],
             mode="markers",
             marker={"size": 6, "symbol": "triangle-up-open" if censored else "circle", "color": f"{GREY}b0"},
-            name=safe(voice("legend_bound" if censored else "legend_runs_at_best")),
+            name=safe(t("legend_bound" if censored else "legend_runs_at_best")),
             showlegend=not censored or not findings.missed,
             hoverinfo="text",
             hovertext=[
                 lines(
-                    voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-                    voice(state, amount=voice(key, value=voice.about(amount))),
-                    voice("hover_learning_rate", rate=voice.rate(point.learning_rate)) if point.learning_rate else "",
-                    voice("hover_seed", seed=point.seed) if point.seed is not None else "",
+                    t("hover_batch_size", batch_size=t.count(point.batch_size)),
+                    t(state, amount=t(key, value=t.about(amount))),
+                    t("hover_learning_rate", rate=t.rate(point.learning_rate)) if point.learning_rate else "",
+                    t("hover_seed", seed=point.seed) if point.seed is not None else "",
                 )
                 for point, amount in told
             ],

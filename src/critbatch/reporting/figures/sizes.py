@@ -30,18 +30,18 @@ from critbatch.reporting.figures.theme import (
     safe,
 )
 from critbatch.reporting.findings import Findings
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 PLACES = 80
 
 
-def steps_against_size(findings: Findings, voice: Voice) -> Picture | None:
+def steps_against_size(findings: Findings, t: Translator) -> Picture | None:
     """Steps, or where those are not known epochs, against batch size, log-log. None where no size has either."""
     reached, missed = findings.reached, findings.missed
     if not (reached or missed):
         return None
     figure = go.Figure()
-    dots = add_dots(figure, findings, voice)
+    dots = add_dots(figure, findings, t)
     told = [
         *(float(size.batch_size) for size, _ in reached),
         *(float(size.batch_size) for size, _ in missed),
@@ -50,16 +50,16 @@ def steps_against_size(findings: Findings, voice: Voice) -> Picture | None:
     amounts = [amount for _, amount in reached]
     heights = [*held(amounts), *dots, *(bound for _, bound in missed)]
     if reached:
-        _add_lines(figure, findings, (min(told), max(told)), voice)
+        _add_lines(figure, findings, (min(told), max(told)), t)
         figure.add_scatter(
             x=[size.batch_size for size, _ in reached],
             y=[amount.value for amount in amounts],
             mode="markers",
             error_y=error_bars(amounts),
             marker={"size": 10, "color": BLUE},
-            name=safe(voice("legend_steps_of_sizes")),
+            name=safe(t("legend_steps_of_sizes")),
             hoverinfo="text",
-            hovertext=[hover_of_size(size, voice) for size, _ in reached],
+            hovertext=[hover_of_size(size, t) for size, _ in reached],
         )
     if missed:
         figure.add_scatter(
@@ -67,20 +67,20 @@ def steps_against_size(findings: Findings, voice: Voice) -> Picture | None:
             y=[bound for _, bound in missed],
             mode="markers",
             marker={"symbol": "triangle-up-open", "size": 12, "color": AMBER, "line": {"color": AMBER, "width": 2}},
-            name=safe(voice("legend_bound")),
+            name=safe(t("legend_bound")),
             hoverinfo="text",
-            hovertext=[hover_of_size(size, voice) for size, _ in missed],
+            hovertext=[hover_of_size(size, t) for size, _ in missed],
         )
-    heights += _add_predictions(figure, findings, voice)
-    x = Axis(voice("axis_batch_size", unit=voice.units(findings.unit)), voice.count, ticks=told).layout(told)
-    y = Axis(voice("axis_epochs_to_target" if findings.in_epochs else "axis_steps"), voice.about).layout(heights)
+    heights += _add_predictions(figure, findings, t)
+    x = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=told).layout(told)
+    y = Axis(t("axis_epochs_to_target" if findings.in_epochs else "axis_steps"), t.about).layout(heights)
     drawn = canvas(x, y)
-    _add_bands(drawn, findings, x["range"], y["range"], voice)
+    _add_bands(drawn, findings, x["range"], y["range"], t)
     drawn.add_traces(figure.data)
-    return Picture(_title(findings, voice), _alt(findings, voice), drawn)
+    return Picture(_title(findings, t), _alt(findings, t), drawn)
 
 
-def _add_lines(figure: go.Figure, findings: Findings, span: tuple[float, float], voice: Voice) -> None:
+def _add_lines(figure: go.Figure, findings: Findings, span: tuple[float, float], t: Translator) -> None:
     low, high = (math.log(end) for end in span)
     grid = [math.exp(low + (high - low) * i / PLACES) for i in range(PLACES + 1)]
     first, amount = findings.reached[0]
@@ -89,13 +89,13 @@ def _add_lines(figure: go.Figure, findings: Findings, span: tuple[float, float],
         figure,
         perfect,
         {"color": MUTED, "width": 1.3, "dash": "dot"},
-        voice("legend_level_line" if findings.in_epochs else "legend_perfect_line"),
+        t("legend_level_line" if findings.in_epochs else "legend_perfect_line"),
     )
     curve = [(size, value) for size in grid if (value := findings.law(size)) is not None]
     if not curve:
         return
     dash = "solid" if findings.law_holds else "dash"
-    name = voice(f"legend_law_{findings.law_state}")
+    name = t(f"legend_law_{findings.law_state}")
     _line(figure, curve, {"color": BLUE, "width": 2, "dash": dash}, name)
     critical, size = findings.critical, findings.critical_size
     height = findings.law(size) if size is not None else None
@@ -107,9 +107,9 @@ def _add_lines(figure: go.Figure, findings: Findings, span: tuple[float, float],
             mode="markers",
             error_x=error,
             marker={"symbol": "diamond-open", "size": 17, "color": INK, "line": {"width": 2}},
-            name=safe(voice("legend_critical", critical=voice.about(size))),
+            name=safe(t("legend_critical", critical=t.about(size))),
             hoverinfo="text",
-            hovertext=[lines(voice("legend_critical", critical=voice.bounded(critical, voice.about)))],
+            hovertext=[lines(t("legend_critical", critical=t.bounded(critical, t.about)))],
         )
 
 
@@ -118,7 +118,7 @@ def _line(figure: go.Figure, points: Sequence[tuple[float, float]], line: dict[s
     figure.add_scatter(x=xs, y=ys, mode="lines", line=line, name=safe(name), hoverinfo="skip")
 
 
-def _add_predictions(figure: go.Figure, findings: Findings, voice: Voice) -> list[float]:
+def _add_predictions(figure: go.Figure, findings: Findings, t: Translator) -> list[float]:
     told = [
         (point, value, point.low, point.high)
         for point in findings.predictions
@@ -140,17 +140,15 @@ def _add_predictions(figure: go.Figure, findings: Findings, voice: Voice) -> lis
             "color": GREY,
         },
         marker={"size": 9, "color": PAPER, "line": {"color": BLUE, "width": 2}},
-        name=safe(voice("legend_from_law")),
+        name=safe(t("legend_from_law")),
         hoverinfo="text",
         hovertext=[
             lines(
-                voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-                voice(
+                t("hover_batch_size", batch_size=t.count(point.batch_size)),
+                t(
                     "hover_prediction",
-                    value=voice.about(value),
-                    interval=voice(
-                        "interval", level=voice.percent(point.level), span=voice.span(low, high, voice.about)
-                    ),
+                    value=t.about(value),
+                    interval=t("interval", level=t.percent(point.level), span=t.span(low, high, t.about)),
                 ),
             )
             for point, value, low, high in told
@@ -159,7 +157,7 @@ def _add_predictions(figure: go.Figure, findings: Findings, voice: Voice) -> lis
     return [end for _, *ends in told for end in ends]
 
 
-def _add_bands(figure: go.Figure, findings: Findings, across: list[float], up: list[float], voice: Voice) -> None:
+def _add_bands(figure: go.Figure, findings: Findings, across: list[float], up: list[float], t: Translator) -> None:
     """A shaded band for each regime, from half-way before its first size to half-way beyond its last."""
     bands = findings.bands
     if not bands:
@@ -181,7 +179,7 @@ def _add_bands(figure: go.Figure, findings: Findings, across: list[float], up: l
             fillcolor=pale(REGIME_COLOURS[regime]),
             line={"width": 0},
             mode="lines",
-            name=safe(voice(f"regime_{regime}")),
+            name=safe(t(f"regime_{regime}")),
             legendgroup=str(regime),
             showlegend=regime not in seen,
             hoverinfo="skip",
@@ -195,36 +193,36 @@ def _add_bands(figure: go.Figure, findings: Findings, across: list[float], up: l
                 yref="y domain",
                 yanchor="top",
                 yshift=-4,
-                text=safe(voice(f"regime_{regime}")),
+                text=safe(t(f"regime_{regime}")),
                 name="band",
             )
 
 
-def _title(findings: Findings, voice: Voice) -> str:
+def _title(findings: Findings, t: Translator) -> str:
     state, size = findings.law_state, findings.critical_size
     if not findings.reached:
-        return voice("title_sizes_none")
+        return t("title_sizes_none")
     if state == "fails":
-        return voice("title_sizes_law_fails")
+        return t("title_sizes_law_fails")
     if size is not None and findings.in_epochs:
-        return voice("title_sizes_epochs", critical=voice.about(size))
+        return t("title_sizes_epochs", critical=t.about(size))
     if size is not None:
-        return voice(f"title_sizes_{state}", critical=voice.about(size))
-    return voice("title_sizes", **_ends(findings, voice))
+        return t(f"title_sizes_{state}", critical=t.about(size))
+    return t("title_sizes", **_ends(findings, t))
 
 
-def _alt(findings: Findings, voice: Voice) -> str:
+def _alt(findings: Findings, t: Translator) -> str:
     if not findings.reached:
-        return voice("alt_sizes_none", n=len(findings.missed))
-    return voice("alt_sizes", n=len(findings.reached), missed=len(findings.missed), **_ends(findings, voice))
+        return t("alt_sizes_none", n=len(findings.missed))
+    return t("alt_sizes", n=len(findings.reached), missed=len(findings.missed), **_ends(findings, t))
 
 
-def _ends(findings: Findings, voice: Voice) -> dict[str, str]:
+def _ends(findings: Findings, t: Translator) -> dict[str, str]:
     (smallest, first), (largest, last) = findings.reached[0], findings.reached[-1]
     key = "amount_epochs" if findings.in_epochs else "amount_steps"
     return {
-        "low": voice.count(smallest.batch_size),
-        "high": voice.count(largest.batch_size),
-        "first": voice(key, value=voice.about(first.value)),
-        "last": voice(key, value=voice.about(last.value)),
+        "low": t.count(smallest.batch_size),
+        "high": t.count(largest.batch_size),
+        "first": t(key, value=t.about(first.value)),
+        "last": t(key, value=t.about(last.value)),
     }

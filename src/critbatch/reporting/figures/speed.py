@@ -21,26 +21,26 @@ from critbatch.reporting.figures.theme import (
     side_by_side,
 )
 from critbatch.reporting.readings import timed
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def step_time(speed: Speed, voice: Voice) -> Picture | None:
+def step_time(speed: Speed, t: Translator) -> Picture | None:
     """Seconds per step against batch size, log-log: flat, then growing."""
-    return _panel(speed, voice, per_epoch=False)
+    return _panel(speed, t, per_epoch=False)
 
 
-def epoch_time(speed: Speed, voice: Voice) -> Picture | None:
+def epoch_time(speed: Speed, t: Translator) -> Picture | None:
     """Seconds per epoch against batch size, log-log: falling, then level."""
-    return _panel(speed, voice, per_epoch=True)
+    return _panel(speed, t, per_epoch=True)
 
 
-def both_panels(speed: Speed, voice: Voice) -> go.Figure | None:
+def both_panels(speed: Speed, t: Translator) -> go.Figure | None:
     """The lecture's figure: a step on the left, an epoch on the right."""
-    left, right = step_time(speed, voice), epoch_time(speed, voice)
+    left, right = step_time(speed, t), epoch_time(speed, t)
     return side_by_side(left, right) if left is not None and right is not None else None
 
 
-def _panel(speed: Speed, voice: Voice, *, per_epoch: bool) -> Picture | None:
+def _panel(speed: Speed, t: Translator, *, per_epoch: bool) -> Picture | None:
     points = timed(speed)
     if not points:
         return None
@@ -50,10 +50,8 @@ def _panel(speed: Speed, voice: Voice, *, per_epoch: bool) -> Picture | None:
     lost = [float(point.batch_size) for point in speed.points if not point.fits]
     fitted = _fitted(speed, sizes, per_epoch)
     held = [v for time in times for v in time] + [seconds for _, seconds in fitted]
-    x = Axis(voice("axis_batch_size", unit=voice.units(speed.unit)), voice.count, ticks=[*sizes, *lost]).layout(
-        [*sizes, *lost]
-    )
-    y = Axis(voice("axis_epoch_seconds" if per_epoch else "axis_step_seconds"), voice.seconds).layout(held)
+    x = Axis(t("axis_batch_size", unit=t.units(speed.unit)), t.count, ticks=[*sizes, *lost]).layout([*sizes, *lost])
+    y = Axis(t("axis_epoch_seconds" if per_epoch else "axis_step_seconds"), t.seconds).layout(held)
     figure = canvas(x, y)
     if fitted:
         figure.add_scatter(
@@ -61,7 +59,7 @@ def _panel(speed: Speed, voice: Voice, *, per_epoch: bool) -> Picture | None:
             y=[seconds for _, seconds in fitted],
             mode="lines",
             line={"color": GREY, "width": 1.5, "dash": "dash"},
-            name=safe(voice("legend_fit")),
+            name=safe(t("legend_fit")),
             hoverinfo="skip",
         )
     figure.add_scatter(
@@ -71,9 +69,9 @@ def _panel(speed: Speed, voice: Voice, *, per_epoch: bool) -> Picture | None:
         error_y=bars(values, [time[1] for time in times], [time[2] for time in times]),
         line={"color": BLUE, "width": 2},
         marker={"size": 8},
-        name=safe(voice("legend_measured")),
+        name=safe(t("legend_measured")),
         hoverinfo="text",
-        hovertext=[_hover(speed, point, voice) for point in points],
+        hovertext=[_hover(speed, point, t) for point in points],
     )
     if lost:
         figure.add_scatter(
@@ -81,15 +79,15 @@ def _panel(speed: Speed, voice: Voice, *, per_epoch: bool) -> Picture | None:
             y=[max(values)] * len(lost),
             mode="markers",
             marker={"color": RED, "symbol": "x-thin", "size": 11, "line": {"color": RED, "width": 2.5}},
-            name=safe(voice("legend_does_not_fit")),
+            name=safe(t("legend_does_not_fit")),
             hoverinfo="text",
-            hovertext=[lines(voice("hover_does_not_fit", batch_size=voice.count(size))) for size in lost],
+            hovertext=[lines(t("hover_does_not_fit", batch_size=t.count(size))) for size in lost],
         )
-    _mark_knee(figure, speed, sizes, voice)
-    first, last = voice.seconds(values[0]), voice.seconds(values[-1])
+    _mark_knee(figure, speed, sizes, t)
+    first, last = t.seconds(values[0]), t.seconds(values[-1])
     kind = "epoch" if per_epoch else "step"
-    at = {"low": voice.count(sizes[0]), "high": voice.count(sizes[-1]), "first": first, "last": last}
-    return Picture(voice(f"title_{kind}_time", **at), voice(f"alt_{kind}_time", **at), figure)
+    at = {"low": t.count(sizes[0]), "high": t.count(sizes[-1]), "first": first, "last": last}
+    return Picture(t(f"title_{kind}_time", **at), t(f"alt_{kind}_time", **at), figure)
 
 
 def _times(speed: Speed, point: SpeedPoint, per_epoch: bool) -> tuple[float, float | None, float | None]:
@@ -111,7 +109,7 @@ def _fitted(speed: Speed, sizes: list[float], per_epoch: bool) -> list[tuple[flo
     return [(size, seconds * speed.examples / size if per_epoch else seconds) for size, seconds in steps]
 
 
-def _mark_knee(figure: go.Figure, speed: Speed, sizes: list[float], voice: Voice) -> None:
+def _mark_knee(figure: go.Figure, speed: Speed, sizes: list[float], t: Translator) -> None:
     if speed.fit is None or not min(sizes) <= speed.fit.knee.value <= max(sizes):
         return
     knee = speed.fit.knee
@@ -122,22 +120,22 @@ def _mark_knee(figure: go.Figure, speed: Speed, sizes: list[float], voice: Voice
         x=math.log10(knee.value),
         y=1,
         yref="y domain",
-        text=safe(voice("label_knee", knee=voice.about(knee.value))),
+        text=safe(t("label_knee", knee=t.about(knee.value))),
         xanchor="right",
         yanchor="top",
         xshift=-5,
     )
 
 
-def _hover(speed: Speed, point: SpeedPoint, voice: Voice) -> str:
+def _hover(speed: Speed, point: SpeedPoint, t: Translator) -> str:
     step = point.step_seconds
     assert step is not None
     rows = [
-        voice("hover_batch_size", batch_size=voice.count(point.batch_size)),
-        voice("hover_step", seconds=voice.estimate(step, voice.seconds)),
-        voice("hover_epoch", seconds=voice.seconds(speed.epoch_seconds(point))),
-        voice("hover_rate_of_examples", rate=voice.about(point.batch_size / step.value), unit=voice.units(speed.unit)),
+        t("hover_batch_size", batch_size=t.count(point.batch_size)),
+        t("hover_step", seconds=t.estimate(step, t.seconds)),
+        t("hover_epoch", seconds=t.seconds(speed.epoch_seconds(point))),
+        t("hover_rate_of_examples", rate=t.about(point.batch_size / step.value), unit=t.units(speed.unit)),
     ]
     if point.quartiles is not None:
-        rows.append(voice("hover_quartiles", span=voice.span(*point.quartiles, voice.seconds)))
+        rows.append(t("hover_quartiles", span=t.span(*point.quartiles, t.seconds)))
     return lines(*rows)

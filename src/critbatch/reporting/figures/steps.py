@@ -9,11 +9,11 @@ from critbatch.records.core import Advice, Law, Run, TimePoint
 from critbatch.reporting.figures.marks import add_outcomes, all_points, hover_of
 from critbatch.reporting.figures.theme import BLUE, Axis, Picture, bars, canvas, pale, safe
 from critbatch.reporting.readings import runs_worth_marking
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
 def steps_to_target(
-    runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, voice: Voice
+    runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, t: Translator
 ) -> Picture | None:
     """Steps against batch size: runs that came to the target, runs that did not, and the law with its band."""
     told = runs_worth_marking(runs)
@@ -24,8 +24,8 @@ def steps_to_target(
         return None
     heights = [run.crossing.step if run.crossing else float(run.diverged_at or run.steps) for run in told]
     held = [*heights, *(v for p in band for v in (p.steps.low, p.steps.high)), *(steps for _, steps in curve)]
-    x = Axis(voice("axis_batch_size", unit=voice.units(unit)), voice.count, ticks=sizes).layout(sizes)
-    figure = canvas(x, Axis(voice("axis_steps"), voice.count).layout(held))
+    x = Axis(t("axis_batch_size", unit=t.units(unit)), t.count, ticks=sizes).layout(sizes)
+    figure = canvas(x, Axis(t("axis_steps"), t.count).layout(held))
     if band:
         edge = [*((p.batch_size, p.steps.low) for p in band), *((p.batch_size, p.steps.high) for p in reversed(band))]
         figure.add_scatter(
@@ -35,7 +35,7 @@ def steps_to_target(
             fillcolor=pale(BLUE),
             line={"width": 0},
             mode="lines",
-            name=safe(voice("legend_interval", level=voice.percent(band[0].steps.level))),
+            name=safe(t("legend_interval", level=t.percent(band[0].steps.level))),
             hoverinfo="skip",
         )
     if curve:
@@ -44,18 +44,18 @@ def steps_to_target(
             y=[steps for _, steps in curve],
             mode="lines",
             line={"color": BLUE, "width": 2, "dash": "solid" if law is not None and law.holds else "dash"},
-            name=safe(voice("legend_law")),
+            name=safe(t("legend_law")),
             hoverinfo="skip",
         )
-    add_outcomes(figure, told, heights, voice)
+    add_outcomes(figure, told, heights, t)
     counts = {"n": len(runs), "reached": sum(run.crossing is not None for run in runs)}
     trend = law is not None and law.holds
-    noise = voice.about(law.noise_examples.value) if law is not None else ""
-    title = voice("title_steps_law", noise=noise) if trend else voice("title_steps")
-    return Picture(title, voice("alt_steps", **counts), figure)
+    noise = t.about(law.noise_examples.value) if law is not None else ""
+    title = t("title_steps_law", noise=noise) if trend else t("title_steps")
+    return Picture(title, t("alt_steps", **counts), figure)
 
 
-def best_rate(advice: Advice, voice: Voice) -> Picture | None:
+def best_rate(advice: Advice, t: Translator) -> Picture | None:
     """The best learning rate against batch size, over the rates that were tried."""
     points = all_points(advice)
     told = [run for run in advice.runs if run.learning_rate > 0]
@@ -64,9 +64,9 @@ def best_rate(advice: Advice, voice: Voice) -> Picture | None:
     sizes, rates = [float(p.batch_size) for p in points], [p.learning_rate.value for p in points]
     lows, highs = [p.learning_rate.low for p in points], [p.learning_rate.high for p in points]
     tried = [run.learning_rate for run in told]
-    x = Axis(voice("axis_batch_size", unit=voice.units(advice.unit)), voice.count, ticks=sizes).layout(sizes)
-    figure = canvas(x, Axis(voice("axis_learning_rate"), voice.rate).layout([*rates, *lows, *highs, *tried]))
-    add_outcomes(figure, told, tried, voice)
+    x = Axis(t("axis_batch_size", unit=t.units(advice.unit)), t.count, ticks=sizes).layout(sizes)
+    figure = canvas(x, Axis(t("axis_learning_rate"), t.rate).layout([*rates, *lows, *highs, *tried]))
+    add_outcomes(figure, told, tried, t)
     figure.add_scatter(
         x=sizes,
         y=rates,
@@ -74,17 +74,17 @@ def best_rate(advice: Advice, voice: Voice) -> Picture | None:
         error_y=bars(rates, lows, highs),
         line={"color": BLUE, "width": 2},
         marker={"size": 8},
-        name=safe(voice("legend_best_rate")),
+        name=safe(t("legend_best_rate")),
         hoverinfo="text",
-        hovertext=[hover_of(point, voice) for point in points],
+        hovertext=[hover_of(point, t) for point in points],
     )
     at = {
-        "low": voice.count(sizes[0]),
-        "high": voice.count(sizes[-1]),
-        "first": voice.rate(rates[0]),
-        "last": voice.rate(rates[-1]),
+        "low": t.count(sizes[0]),
+        "high": t.count(sizes[-1]),
+        "first": t.rate(rates[0]),
+        "last": t.rate(rates[-1]),
     }
-    return Picture(voice("title_best_rate", **at), voice("alt_best_rate", **at), figure)
+    return Picture(t("title_best_rate", **at), t("alt_best_rate", **at), figure)
 
 
 def _law_curve(law: Law | None, sizes: Sequence[float]) -> list[tuple[float, float]]:

@@ -9,30 +9,30 @@ import plotly.graph_objects as go
 from critbatch.reporting.figures.size_marks import error_bars, held, hover_of_size
 from critbatch.reporting.figures.theme import BLUE, INK, MUTED, Axis, Picture, canvas, lines, safe
 from critbatch.reporting.findings import Findings
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 # More names than these run into each other.
 MOST_NAMES = 9
 PLACES = 80
 
 
-def steps_against_examples(findings: Findings, voice: Voice) -> Picture | None:
+def steps_against_examples(findings: Findings, t: Translator) -> Picture | None:
     """Each batch size at its best, and the law with its two ends. None where steps are not known."""
     told = [(size, amount, size.batch_size * amount.value) for size, amount in findings.reached]
     if not told or findings.in_epochs:
         return None
     steps, examples = [amount for _, amount, _ in told], [seen for *_, seen in told]
     curve = _curve(findings)
-    x = Axis(voice("axis_steps"), voice.about, most=6).layout([*held(steps), *(step for step, _ in curve)])
-    y = Axis(voice("axis_examples_to_target", unit=voice.units(findings.unit)), voice.about).layout(
+    x = Axis(t("axis_steps"), t.about, most=6).layout([*held(steps), *(step for step, _ in curve)])
+    y = Axis(t("axis_examples_to_target", unit=t.units(findings.unit)), t.about).layout(
         [*examples, *(seen for _, seen in curve)]
     )
     figure = canvas(x, y)
     if curve:
-        _add_law(figure, findings, curve, voice)
+        _add_law(figure, findings, curve, t)
     every = math.ceil(len(told) / MOST_NAMES)
     names = [
-        safe(voice.count(size.batch_size)) if i % every == 0 or i == len(told) - 1 else ""
+        safe(t.count(size.batch_size)) if i % every == 0 or i == len(told) - 1 else ""
         for i, (size, *_) in enumerate(told)
     ]
     figure.add_scatter(
@@ -44,18 +44,18 @@ def steps_against_examples(findings: Findings, voice: Voice) -> Picture | None:
         textfont={"color": MUTED, "size": 11},
         error_x=error_bars(steps),
         marker={"size": 10, "color": BLUE},
-        name=safe(voice("legend_steps_of_sizes")),
+        name=safe(t("legend_steps_of_sizes")),
         hoverinfo="text",
-        hovertext=[hover_of_size(size, voice) for size, *_ in told],
+        hovertext=[hover_of_size(size, t) for size, *_ in told],
     )
     critical = findings.critical_size
     title = (
-        voice("title_trade_off", critical=voice.about(critical))
+        t("title_trade_off", critical=t.about(critical))
         if critical is not None and findings.law_holds
-        else voice("title_trade_off_plain")
+        else t("title_trade_off_plain")
     )
-    ends = {"low": voice.count(told[0][0].batch_size), "high": voice.count(told[-1][0].batch_size)}
-    return Picture(title, voice("alt_trade_off", **ends), figure)
+    ends = {"low": t.count(told[0][0].batch_size), "high": t.count(told[-1][0].batch_size)}
+    return Picture(title, t("alt_trade_off", **ends), figure)
 
 
 def _curve(findings: Findings) -> list[tuple[float, float]]:
@@ -66,13 +66,13 @@ def _curve(findings: Findings) -> list[tuple[float, float]]:
     return [(steps, steps * size) for size in grid if (steps := findings.law(size)) is not None]
 
 
-def _add_law(figure: go.Figure, findings: Findings, curve: list[tuple[float, float]], voice: Voice) -> None:
+def _add_law(figure: go.Figure, findings: Findings, curve: list[tuple[float, float]], t: Translator) -> None:
     figure.add_scatter(
         x=[steps for steps, _ in curve],
         y=[examples for _, examples in curve],
         mode="lines",
         line={"color": BLUE, "width": 2, "dash": "solid" if findings.law_holds else "dash"},
-        name=safe(voice(f"legend_law_{findings.law_state}")),
+        name=safe(t(f"legend_law_{findings.law_state}")),
         hoverinfo="skip",
     )
     law = findings.trade_off
@@ -86,7 +86,7 @@ def _add_law(figure: go.Figure, findings: Findings, curve: list[tuple[float, flo
         **corner,
         mode="lines",
         line={"color": MUTED, "width": 1.3, "dash": "dot"},
-        name=safe(voice("legend_least")),
+        name=safe(t("legend_least")),
         hoverinfo="skip",
     )
     size = findings.critical_size
@@ -97,7 +97,7 @@ def _add_law(figure: go.Figure, findings: Findings, curve: list[tuple[float, flo
             y=[steps * size],
             mode="markers",
             marker={"symbol": "diamond-open", "size": 17, "color": INK, "line": {"width": 2}},
-            name=safe(voice("legend_critical", critical=voice.about(size))),
+            name=safe(t("legend_critical", critical=t.about(size))),
             hoverinfo="text",
-            hovertext=[lines(voice("legend_critical", critical=voice.bounded(findings.critical, voice.about)))],
+            hovertext=[lines(t("legend_critical", critical=t.bounded(findings.critical, t.about)))],
         )

@@ -9,44 +9,44 @@ from critbatch.records.core import Outcome, Run, Target
 from critbatch.records.study import Question, Search, Study
 from critbatch.reporting.blocks import Block, Bullets, Facts, Section, Text
 from critbatch.reporting.readings import metric_name
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 # A list that is longer than this is told by its ends.
 MOST_LISTED = 16
 
 
-def asked_section(study: Study, voice: Voice) -> Section:
+def asked_section(study: Study, t: Translator) -> Section:
     """Sizes, rates, seeds and lengths of the question; how many runs ended in which way."""
     asked = study.question
     pairs = [
-        (voice("column_recipe"), asked.recipe),
-        (voice("asked_sizes"), listed([voice.count(size) for size in asked.batch_sizes], voice)),
-        (voice("asked_rates"), rates_asked(asked, voice)),
-        (voice("asked_seeds"), listed([str(seed) for seed in asked.seeds], voice)),
-        (voice("asked_length"), length_asked(asked, voice)),
+        (t("column_recipe"), asked.recipe),
+        (t("asked_sizes"), listed([t.count(size) for size in asked.batch_sizes], t)),
+        (t("asked_rates"), rates_asked(asked, t)),
+        (t("asked_seeds"), listed([str(seed) for seed in asked.seeds], t)),
+        (t("asked_length"), length_asked(asked, t)),
     ]
     if asked.target is None:
-        pairs.append((voice("asked_target"), voice("asked_no_target")))
+        pairs.append((t("asked_target"), t("asked_no_target")))
     else:
-        pairs.append((voice("asked_target"), voice.target(asked.target, metric_name(study.runs))))
-        pairs.append((voice("asked_at_target"), voice("asked_ends" if asked.stops_at_target else "asked_goes_on")))
-    pairs.append((voice("asked_stopping"), voice("asked_stopped" if asked.stops_early else "asked_not_stopped")))
+        pairs.append((t("asked_target"), t.target(asked.target, metric_name(study.runs))))
+        pairs.append((t("asked_at_target"), t("asked_ends" if asked.stops_at_target else "asked_goes_on")))
+    pairs.append((t("asked_stopping"), t("asked_stopped" if asked.stops_early else "asked_not_stopped")))
     if asked.fixed:
-        pairs.append((voice("asked_fixed"), voice.options(asked.fixed)))
+        pairs.append((t("asked_fixed"), t.options(asked.fixed)))
     if asked.varied:
-        pairs.append((voice("asked_varied"), voice.choices(asked.varied)))
-    blocks: list[Block] = [Text(voice("asked_text")), Facts(tuple(pairs))]
-    told = outcomes(study.runs, study.left, voice, target=asked.target)
-    blocks.append(Bullets(tuple(told), voice("outcomes_title")))
-    return Section("asked", voice("section_asked"), tuple(blocks))
+        pairs.append((t("asked_varied"), t.choices(asked.varied)))
+    blocks: list[Block] = [Text(t("asked_text")), Facts(tuple(pairs))]
+    told = outcomes(study.runs, study.left, t, target=asked.target)
+    blocks.append(Bullets(tuple(told), t("outcomes_title")))
+    return Section("asked", t("section_asked"), tuple(blocks))
 
 
-def outcomes(runs: Sequence[Run], left: int, voice: Voice, *, target: Target | None) -> list[str]:
+def outcomes(runs: Sequence[Run], left: int, t: Translator, *, target: Target | None) -> list[str]:
     """A sentence for each way in which runs ended. One that went on after the target has reached it too."""
     counts = Counter(_ending(run, target) for run in runs)
     counts["left"] = left
     order = ("reached", "finished", "missed", "stopped", "diverged", "out_of_memory", "interrupted", "left")
-    return [voice(f"outcomes_{key}", n=counts[key]) for key in order if counts[key]]
+    return [t(f"outcomes_{key}", n=counts[key]) for key in order if counts[key]]
 
 
 def _ending(run: Run, target: Target | None) -> str:
@@ -59,29 +59,29 @@ def _ending(run: Run, target: Target | None) -> str:
     return str(run.outcome)
 
 
-def rates_asked(asked: Question, voice: Voice) -> str:
+def rates_asked(asked: Question, t: Translator) -> str:
     if asked.search is Search.GIVEN or (asked.search is not Search.WIDENING and asked.learning_rates):
-        return listed([voice.rate(rate) for rate in asked.learning_rates], voice)
-    trials = voice.count(asked.trials) if asked.trials is not None else "?"
-    return voice(f"search_{asked.search}", trials=trials)
+        return listed([t.rate(rate) for rate in asked.learning_rates], t)
+    trials = t.count(asked.trials) if asked.trials is not None else "?"
+    return t(f"search_{asked.search}", trials=trials)
 
 
-def length_asked(asked: Question, voice: Voice) -> str:
+def length_asked(asked: Question, t: Translator) -> str:
     told = []
     if asked.epochs is not None:
-        told.append(voice("amount_epochs", value=voice.about(asked.epochs)))
+        told.append(t("amount_epochs", value=t.about(asked.epochs)))
     if asked.steps is not None:
-        told.append(voice("amount_steps", value=voice.count(asked.steps)))
+        told.append(t("amount_steps", value=t.count(asked.steps)))
     if asked.seconds is not None:
-        told.append(voice.seconds(asked.seconds))
+        told.append(t.seconds(asked.seconds))
     if not told:
         return "–"
-    return told[0] if len(told) == 1 else voice("asked_longest", lengths=voice("comma").join(told))
+    return told[0] if len(told) == 1 else t("asked_longest", lengths=t("comma").join(told))
 
 
-def listed(told: Sequence[str], voice: Voice) -> str:
+def listed(told: Sequence[str], t: Translator) -> str:
     if not told:
         return "–"
     if len(told) > MOST_LISTED:
-        return voice("list_ends", n=len(told), first=told[0], last=told[-1])
-    return voice("comma").join(told)
+        return t("list_ends", n=len(told), first=told[0], last=told[-1])
+    return t("comma").join(told)

@@ -10,32 +10,32 @@ from critbatch.reporting.figures.budgets import three_budgets
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import GOYAL, KESKAR, SHALLUE
 from critbatch.reporting.sections.setup import notes
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 QUANTITIES = ("train_metric", "validation_metric", "train_loss", "validation_loss")
 
 
-def budgets_section(findings: Findings, voice: Voice, *, drawn: bool = False) -> Section:
+def budgets_section(findings: Findings, t: Translator, *, drawn: bool = False) -> Section:
     """`drawn` where the picture stands elsewhere already."""
-    metric = voice.metric(findings.metric_name)
-    title, budgets = voice("section_budgets", metric=metric), findings.analysis.budgets
+    metric = t.metric(findings.metric_name)
+    title, budgets = t("section_budgets", metric=metric), findings.analysis.budgets
     readings = compared(budgets)
     if not readings:
-        return Section("budgets", title, (Text(voice("budgets_nothing")),))
-    picture = None if drawn else three_budgets(findings, voice)
-    blocks: list[Block] = [Text(voice("budgets_text")), Text(voice(f"claim_{claim(budgets)}"))]
+        return Section("budgets", title, (Text(t("budgets_nothing")),))
+    picture = None if drawn else three_budgets(findings, t)
+    blocks: list[Block] = [Text(t("budgets_text")), Text(t(f"claim_{claim(budgets)}"))]
     if (key := lag(budgets)) is not None:
-        blocks.append(Text(voice(key)))
+        blocks.append(Text(t(key)))
     blocks += [Chart(picture)] if picture is not None else []
     # The same runs are read several times.
     lost = {(point.batch_size, point.learning_rate, repr(point.options)): point.failed for point in _points(readings)}
     failed = sum(lost.values())
-    blocks += [Text(voice("budgets_failed", n=failed))] if failed else []
-    blocks += [_verdicts(readings, metric, voice), _numbers(readings, metric, voice)]
+    blocks += [Text(t("budgets_failed", n=failed))] if failed else []
+    blocks += [_verdicts(readings, metric, t), _numbers(readings, metric, t)]
     lines = (
-        voice("method_budgets", metric=metric),
-        voice("method_budgets_seeds"),
-        voice("method_training_metric"),
+        t("method_budgets", metric=metric),
+        t("method_budgets_seeds"),
+        t("method_training_metric"),
     )
     return Section("budgets", title, (*blocks, Method(lines, (SHALLUE, KESKAR, GOYAL))))
 
@@ -44,75 +44,75 @@ def _points(readings: list[BudgetReading]) -> list[BudgetPoint]:
     return [point for reading in readings for point in reading.points]
 
 
-def _verdicts(readings: list[BudgetReading], metric: str, voice: Voice) -> Table:
+def _verdicts(readings: list[BudgetReading], metric: str, t: Translator) -> Table:
     """The largest batch size against the smallest, one row a comparison."""
     header = (
-        voice("column_equal"),
-        voice("column_rate_kind"),
-        voice("column_from_to"),
-        voice("column_training", metric=metric),
-        voice("column_validation", metric=metric),
+        t("column_equal"),
+        t("column_rate_kind"),
+        t("column_from_to"),
+        t("column_training", metric=metric),
+        t("column_validation", metric=metric),
     )
     rows = tuple(
         (
-            Cell(equal(reading, voice)),
-            Cell(voice("rate_tuned" if reading.tuned else "rate_fixed")),
-            Cell(_sizes(reading, voice)),
-            _change(reading, "train_metric", voice),
-            _change(reading, "validation_metric", voice),
+            Cell(equal(reading, t)),
+            Cell(t("rate_tuned" if reading.tuned else "rate_fixed")),
+            Cell(_sizes(reading, t)),
+            _change(reading, "train_metric", t),
+            _change(reading, "validation_metric", t),
         )
         for reading in readings
     )
-    return Table(voice("budgets_verdicts"), header, rows)
+    return Table(t("budgets_verdicts"), header, rows)
 
 
-def equal(reading: BudgetReading, voice: Voice) -> str:
-    write = voice.seconds if reading.spent is Spent.SECONDS else voice.about
-    return voice(f"panel_{reading.spent}", amount=write(reading.amount))
+def equal(reading: BudgetReading, t: Translator) -> str:
+    write = t.seconds if reading.spent is Spent.SECONDS else t.about
+    return t(f"panel_{reading.spent}", amount=write(reading.amount))
 
 
-def _sizes(reading: BudgetReading, voice: Voice) -> str:
+def _sizes(reading: BudgetReading, t: Translator) -> str:
     sizes = [point.batch_size for point in reading.points]
-    return voice.span(min(sizes), max(sizes), voice.count)
+    return t.span(min(sizes), max(sizes), t.count)
 
 
-def _change(reading: BudgetReading, quantity: str, voice: Voice) -> Cell:
+def _change(reading: BudgetReading, quantity: str, t: Translator) -> Cell:
     first, last = ends(reading, quantity)
-    text = voice("from_to", first=voice.score(first.value), last=voice.score(last.value))
-    return Cell(text, voice(f"trend_{trend(reading, quantity)}"))
+    text = t("from_to", first=t.score(first.value), last=t.score(last.value))
+    return Cell(text, t(f"trend_{trend(reading, quantity)}"))
 
 
-def _numbers(readings: list[BudgetReading], metric: str, voice: Voice) -> Table:
+def _numbers(readings: list[BudgetReading], metric: str, t: Translator) -> Table:
     header = (
-        voice("batch_size"),
-        voice("column_equal"),
-        voice("column_rate_kind"),
-        voice("learning_rate"),
-        voice("column_train_metric", metric=metric),
-        voice("column_validation_metric", metric=metric),
-        voice("column_train_loss"),
-        voice("column_validation_loss"),
-        voice("column_seeds"),
+        t("batch_size"),
+        t("column_equal"),
+        t("column_rate_kind"),
+        t("learning_rate"),
+        t("column_train_metric", metric=metric),
+        t("column_validation_metric", metric=metric),
+        t("column_train_loss"),
+        t("column_validation_loss"),
+        t("column_seeds"),
     )
     rows = tuple(
-        _row(reading, point, voice)
+        _row(reading, point, t)
         for reading in readings
         for point in sorted(reading.points, key=lambda point: point.batch_size)
     )
     told = [getattr(point, name) for point in _points(readings) for name in QUANTITIES]
-    return Table(voice("budgets_caption"), header, rows, notes(told, voice), folded=True)
+    return Table(t("budgets_caption"), header, rows, notes(told, t), folded=True)
 
 
-def _row(reading: BudgetReading, point: BudgetPoint, voice: Voice) -> tuple[Cell, ...]:
+def _row(reading: BudgetReading, point: BudgetPoint, t: Translator) -> tuple[Cell, ...]:
     return (
-        Cell(voice.count(point.batch_size)),
-        Cell(equal(reading, voice)),
-        Cell(voice("rate_tuned" if reading.tuned else "rate_fixed")),
-        Cell(voice.rate(point.learning_rate), voice.options(point.options)),
-        *(_number(getattr(point, name), voice) for name in QUANTITIES),
-        Cell(voice.count(point.validation_metric.n)),
+        Cell(t.count(point.batch_size)),
+        Cell(equal(reading, t)),
+        Cell(t("rate_tuned" if reading.tuned else "rate_fixed")),
+        Cell(t.rate(point.learning_rate), t.options(point.options)),
+        *(_number(getattr(point, name), t) for name in QUANTITIES),
+        Cell(t.count(point.validation_metric.n)),
     )
 
 
-def _number(estimate: Estimate, voice: Voice) -> Cell:
-    return Cell(voice.score(estimate.value), voice.bounds(estimate, voice.score) or voice("no_interval"))
+def _number(estimate: Estimate, t: Translator) -> Cell:
+    return Cell(t.score(estimate.value), t.bounds(estimate, t.score) or t("no_interval"))

@@ -12,15 +12,15 @@ from critbatch.reporting.blocks import Block, Cell, Method, Paper, Section, Tabl
 from critbatch.reporting.figures.marks import all_points
 from critbatch.reporting.papers import MCCANDLISH
 from critbatch.reporting.readings import soonest_settings
-from critbatch.reporting.voice import Voice, Write
+from critbatch.reports.translator import Translator, Write
 
 
-def cost_of_sizes(advice: Advice, voice: Voice) -> Section:
+def cost_of_sizes(advice: Advice, t: Translator) -> Section:
     """Every batch size with learning rate, steps, time per step and time to target."""
     points = all_points(advice)
-    title = voice("section_cost")
+    title = t("section_cost")
     if not points:
-        return Section("cost", title, (Text(voice("cost_nothing")),))
+        return Section("cost", title, (Text(t("cost_nothing")),))
     fastest = advice.best.seconds.value if advice.best is not None else math.nan
     header = (
         "batch_size",
@@ -33,34 +33,34 @@ def cost_of_sizes(advice: Advice, voice: Voice) -> Section:
     )
     rows = tuple(
         (
-            Cell(voice.count(point.batch_size), marks=_marks(advice, point, voice)),
-            _cell(point.seconds, voice.seconds, voice),
-            Cell(voice("times", times=voice.times(point.seconds.value / fastest))),
-            _cell(point.learning_rate, voice.rate, voice),
-            _cell(point.steps, voice.about, voice),
-            _cell(point.step_seconds, voice.seconds, voice),
-            Cell(voice.count(point.runs) if point.runs else voice("predicted")),
+            Cell(t.count(point.batch_size), marks=_marks(advice, point, t)),
+            _cell(point.seconds, t.seconds, t),
+            Cell(t("times", times=t.times(point.seconds.value / fastest))),
+            _cell(point.learning_rate, t.rate, t),
+            _cell(point.steps, t.about, t),
+            _cell(point.step_seconds, t.seconds, t),
+            Cell(t.count(point.runs) if point.runs else t("predicted")),
         )
         for point in points
     )
     reasons = {e.reason for p in points for e in (p.learning_rate, p.steps, p.step_seconds, p.seconds)} - {""}
     levels = {e.level for p in points for e in (p.seconds, p.steps) if e.low is not None}
-    notes = [voice("cost_level", level=voice.percent(level)) for level in sorted(levels)]
-    notes += [voice("cost_no_interval", reason=voice.reason(key)) for key in sorted(reasons)]
-    table = Table(voice("cost_caption"), tuple(voice(key) for key in header), rows, tuple(notes))
-    lines = [voice("method_time"), voice("method_crossing")]
+    notes = [t("cost_level", level=t.percent(level)) for level in sorted(levels)]
+    notes += [t("cost_no_interval", reason=t.reason(key)) for key in sorted(reasons)]
+    table = Table(t("cost_caption"), tuple(t(key) for key in header), rows, tuple(notes))
+    lines = [t("method_time"), t("method_crossing")]
     papers: tuple[Paper, ...] = ()
     if advice.law is not None:
-        lines.append(voice("method_between"))
+        lines.append(t("method_between"))
         papers = (MCCANDLISH,)
-    return Section("cost", title, (Text(voice("cost_text")), table, Method(tuple(lines), papers)))
+    return Section("cost", title, (Text(t("cost_text")), table, Method(tuple(lines), papers)))
 
 
-def cost_of_study(study: Study, voice: Voice) -> Section:
+def cost_of_study(study: Study, t: Translator) -> Section:
     """Each batch size of a study at the learning rate whose median run was soonest, as measured."""
-    best, title = soonest_settings(study.runs), voice("section_cost")
+    best, title = soonest_settings(study.runs), t("section_cost")
     if not best:
-        return Section("cost", title, (Text(voice("cost_nothing")),))
+        return Section("cost", title, (Text(t("cost_nothing")),))
     fastest = min(median(setting.seconds) for setting in best)
     header = ("batch_size", "column_time", "column_times", "learning_rate", "column_steps", "column_runs")
     rows = []
@@ -69,37 +69,37 @@ def cost_of_study(study: Study, voice: Voice) -> Section:
         soonest = median(setting.seconds) == fastest
         rows.append(
             (
-                Cell(voice.count(setting.batch_size), marks=(voice("mark_best"),) if soonest else ()),
-                _spread(setting.seconds, voice.seconds, voice),
-                Cell(voice("times", times=voice.times(median(setting.seconds) / fastest))),
-                Cell(voice.rate(setting.learning_rate)),
-                _spread(steps, voice.about, voice),
-                Cell(voice("reached_of", reached=len(setting.seconds), runs=len(setting.runs))),
+                Cell(t.count(setting.batch_size), marks=(t("mark_best"),) if soonest else ()),
+                _spread(setting.seconds, t.seconds, t),
+                Cell(t("times", times=t.times(median(setting.seconds) / fastest))),
+                Cell(t.rate(setting.learning_rate)),
+                _spread(steps, t.about, t),
+                Cell(t("reached_of", reached=len(setting.seconds), runs=len(setting.runs))),
             )
         )
     blocks: tuple[Block, ...] = (
-        Text(voice("cost_study_text")),
-        Table(voice("cost_caption"), tuple(voice(key) for key in header), tuple(rows), (voice("cost_spread"),)),
-        Method((voice("method_crossing"), voice("method_median"))),
+        Text(t("cost_study_text")),
+        Table(t("cost_caption"), tuple(t(key) for key in header), tuple(rows), (t("cost_spread"),)),
+        Method((t("method_crossing"), t("method_median"))),
     )
     return Section("cost", title, blocks)
 
 
-def _marks(advice: Advice, point: TimePoint, voice: Voice) -> tuple[str, ...]:
+def _marks(advice: Advice, point: TimePoint, t: Translator) -> tuple[str, ...]:
     named = (("mark_best", advice.best), ("mark_current", advice.current), ("mark_largest", advice.largest))
-    marks = [voice(key) for key, other in named if other is not None and other.batch_size == point.batch_size]
+    marks = [t(key) for key, other in named if other is not None and other.batch_size == point.batch_size]
     near = advice.within_ten_percent
-    if near is not None and near[0] <= point.batch_size <= near[1] and voice("mark_best") not in marks:
-        marks.append(voice("mark_near"))
+    if near is not None and near[0] <= point.batch_size <= near[1] and t("mark_best") not in marks:
+        marks.append(t("mark_near"))
     return tuple(marks)
 
 
-def _cell(estimate: Estimate, write: Write, voice: Voice) -> Cell:
+def _cell(estimate: Estimate, write: Write, t: Translator) -> Cell:
     if estimate.low is None or estimate.high is None:
-        return Cell(write(estimate.value), voice("no_interval"))
-    return Cell(write(estimate.value), voice.span(estimate.low, estimate.high, write))
+        return Cell(write(estimate.value), t("no_interval"))
+    return Cell(write(estimate.value), t.span(estimate.low, estimate.high, write))
 
 
-def _spread(values: Sequence[float], write: Write, voice: Voice) -> Cell:
-    note = voice.span(min(values), max(values), write) if len(values) > 1 else ""
+def _spread(values: Sequence[float], write: Write, t: Translator) -> Cell:
+    note = t.span(min(values), max(values), write) if len(values) > 1 else ""
     return Cell(write(median(values)), note)

@@ -6,52 +6,52 @@ from critbatch.records.loss_surface import Landscape
 from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.papers import GOODFELLOW, KESKAR, LI
 from critbatch.reporting.sections.setup import setup_lines
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def landscape_section(landscape: Landscape, voice: Voice) -> Section:
+def landscape_section(landscape: Landscape, t: Translator) -> Section:
     """Along the line every point is a row; of the plane the training loss is a grid."""
     line = landscape.kind == "line"
-    metric = voice.metric(landscape.metric_name)
-    blocks: list[Block] = [Text(voice("landscape_line_text" if line else "landscape_plane_text"))]
+    metric = t.metric(landscape.metric_name)
+    blocks: list[Block] = [Text(t("landscape_line_text" if line else "landscape_plane_text"))]
     if landscape.points:
-        blocks.append(_line_table(landscape, metric, voice) if line else _grid(landscape, voice))
+        blocks.append(_line_table(landscape, metric, t) if line else _grid(landscape, t))
     else:
-        blocks.append(Text(voice("landscape_nothing")))
-    examples = voice.count(landscape.validation_examples)
-    lines = setup_lines(landscape.setup, voice)
-    lines.append(voice("method_line" if line else "method_plane", metric=metric, examples=examples))
+        blocks.append(Text(t("landscape_nothing")))
+    examples = t.count(landscape.validation_examples)
+    lines = setup_lines(landscape.setup, t)
+    lines.append(t("method_line" if line else "method_plane", metric=metric, examples=examples))
     if landscape.batch_norm_recomputed:
-        lines.append(voice("method_recomputed"))
+        lines.append(t("method_recomputed"))
     papers = (KESKAR, GOODFELLOW) if line else (LI,)
-    return Section("landscape", voice("section_landscape"), (*blocks, Method(tuple(lines), papers)))
+    return Section("landscape", t("section_landscape"), (*blocks, Method(tuple(lines), papers)))
 
 
-def _line_table(landscape: Landscape, metric: str, voice: Voice) -> Table:
+def _line_table(landscape: Landscape, metric: str, t: Translator) -> Table:
     names = ("column_train_loss", "column_validation_loss", "column_train_metric", "column_validation_metric")
     rows = tuple(
         (
-            Cell(voice.about(point.alpha)),
+            Cell(t.about(point.alpha)),
             *(
-                Cell(voice.score(value))
+                Cell(t.score(value))
                 for value in (point.train_loss, point.validation_loss, point.train_metric, point.validation_metric)
             ),
         )
         for point in sorted(landscape.points, key=lambda point: point.alpha)
     )
-    header = (voice("column_alpha"), *(voice(key, metric=metric) for key in names))
-    return Table(voice("landscape_caption"), header, rows, folded=True)
+    header = (t("column_alpha"), *(t(key, metric=metric) for key in names))
+    return Table(t("landscape_caption"), header, rows, folded=True)
 
 
-def _grid(landscape: Landscape, voice: Voice) -> Table:
+def _grid(landscape: Landscape, t: Translator) -> Table:
     alphas, betas = (sorted({getattr(p, name) for p in landscape.points}) for name in ("alpha", "beta"))
     by_place = {(point.alpha, point.beta): point.train_loss for point in landscape.points}
     rows = tuple(
         (
-            Cell(voice.about(beta)),
-            *(Cell(voice.about(by_place[alpha, beta]) if (alpha, beta) in by_place else "–") for alpha in alphas),
+            Cell(t.about(beta)),
+            *(Cell(t.about(by_place[alpha, beta]) if (alpha, beta) in by_place else "–") for alpha in alphas),
         )
         for beta in betas
     )
-    header = ("", *(voice.about(alpha) for alpha in alphas))
-    return Table(voice("landscape_caption"), header, rows, (voice("landscape_grid_note"),), folded=True)
+    header = ("", *(t.about(alpha) for alpha in alphas))
+    return Table(t("landscape_caption"), header, rows, (t("landscape_grid_note"),), folded=True)

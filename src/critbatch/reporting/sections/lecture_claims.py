@@ -49,9 +49,9 @@ from critbatch.reporting.sections.lecture_minima import generalization_blocks, m
 from critbatch.reporting.sections.lecture_training import both_blocks, choice_blocks, noise_blocks, optimization_blocks
 from critbatch.reporting.sections.lecture_updates import batches_blocks, paths_blocks, summary_blocks, time_blocks
 from critbatch.reporting.sections.setup import notes
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
-PARTS: dict[ClaimName, Callable[[Lecture, Claim, Voice], list[Block]]] = {
+PARTS: dict[ClaimName, Callable[[Lecture, Claim, Translator], list[Block]]] = {
     ClaimName.BATCHES: batches_blocks,
     ClaimName.PATHS: paths_blocks,
     ClaimName.TIME: time_blocks,
@@ -79,61 +79,61 @@ PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
 }
 
 
-def lecture_section(lecture: Lecture, voice: Voice) -> Section:
+def lecture_section(lecture: Lecture, t: Translator) -> Section:
     """Every claim with its verdict and its finding, then all effects in one picture."""
-    header = tuple(voice(key) for key in ("column_lecture_claim", "column_verdict", "column_finding"))
-    rows = tuple(_claim_row(lecture, claim, voice) for claim in lecture.claims)
-    blocks: list[Block] = [Table(voice("lecture_caption"), header, rows, wraps=True)]
-    picture = claims_overview(lecture, voice)
-    blocks += [Chart(picture, voice("lecture_overview_note"))] if picture is not None else []
-    blocks.append(Method((voice("lecture_text"), voice("method_interval"))))
-    return Section("lecture", voice("section_lecture"), tuple(blocks))
+    header = tuple(t(key) for key in ("column_lecture_claim", "column_verdict", "column_finding"))
+    rows = tuple(_claim_row(lecture, claim, t) for claim in lecture.claims)
+    blocks: list[Block] = [Table(t("lecture_caption"), header, rows, wraps=True)]
+    picture = claims_overview(lecture, t)
+    blocks += [Chart(picture, t("lecture_overview_note"))] if picture is not None else []
+    blocks.append(Method((t("lecture_text"), t("method_interval"))))
+    return Section("lecture", t("section_lecture"), tuple(blocks))
 
 
-def _claim_row(lecture: Lecture, claim: Claim, voice: Voice) -> tuple[Cell, ...]:
-    name = voice("lecture_number", number=number_of(claim.name), claim=voice(f"lecture_claim_{claim.name}"))
+def _claim_row(lecture: Lecture, claim: Claim, t: Translator) -> tuple[Cell, ...]:
+    name = t("lecture_number", number=number_of(claim.name), claim=t(f"lecture_claim_{claim.name}"))
     return (
         Cell(name, target=section_of(claim.name)),
-        Cell(verdict(claim.holds, voice), badge=str(claim.holds)),
-        Cell(finding(lecture, claim, voice)),
+        Cell(verdict(claim.holds, t), badge=str(claim.holds)),
+        Cell(finding(lecture, claim, t)),
     )
 
 
-def claim_section(lecture: Lecture, claim: Claim, voice: Voice) -> Section:
+def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
     """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
-    parts = PARTS[claim.name](lecture, claim, voice)
+    parts = PARTS[claim.name](lecture, claim, t)
     blocks: list[Block] = [
-        Text(voice(f"lecture_claim_{claim.name}")),
-        Verdict(str(claim.holds), verdict(claim.holds, voice), finding(lecture, claim, voice)),
+        Text(t(f"lecture_claim_{claim.name}")),
+        Verdict(str(claim.holds), verdict(claim.holds, t), finding(lecture, claim, t)),
         *(part for part in parts if not isinstance(part, Method)),
     ]
     # The rows of the lecture's own table are its statements.
     if claim.statements and claim.name is not ClaimName.SUMMARY:
-        blocks.append(_statements(lecture, claim, voice))
-    reasons = open_reasons(claim, voice)
+        blocks.append(_statements(lecture, claim, t))
+    reasons = open_reasons(claim, t)
     if reasons and claim.statements:
-        blocks.append(Bullets(reasons, voice("lecture_why")))
-    later = voice(f"lecture_later_{claim.name}")
-    blocks.append(Literature(voice("lecture_later"), later, PAPERS[claim.name]))
+        blocks.append(Bullets(reasons, t("lecture_why")))
+    later = t(f"lecture_later_{claim.name}")
+    blocks.append(Literature(t("lecture_later"), later, PAPERS[claim.name]))
     methods = [part for part in parts if isinstance(part, Method)]
-    lines = (voice(f"lecture_method_{claim.name}"), *(line for method in methods for line in method.lines))
+    lines = (t(f"lecture_method_{claim.name}"), *(line for method in methods for line in method.lines))
     papers = dict.fromkeys(paper for method in methods for paper in method.papers)
     blocks.append(Method(tuple(dict.fromkeys(lines)), tuple(papers)))
-    return Section(section_of(claim.name), voice(f"lecture_section_{claim.name}"), tuple(blocks))
+    return Section(section_of(claim.name), t(f"lecture_section_{claim.name}"), tuple(blocks))
 
 
-def _statements(lecture: Lecture, claim: Claim, voice: Voice) -> Table:
-    header = tuple(voice(key) for key in ("column_statement", "column_effect", "column_verdict", "column_decides"))
+def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
+    header = tuple(t(key) for key in ("column_statement", "column_effect", "column_verdict", "column_decides"))
     rows = tuple(
         (
-            Cell(stated(lecture, statement, voice)),
-            effect_cell(lecture, statement, voice),
-            Cell(verdict(statement.holds, voice), badge=str(statement.holds)),
-            Cell(voice("yes" if statement.main else "no")),
+            Cell(stated(lecture, statement, t)),
+            effect_cell(lecture, statement, t),
+            Cell(verdict(statement.holds, t), badge=str(statement.holds)),
+            Cell(t("yes" if statement.main else "no")),
         )
         for statement in claim.statements
     )
     told = [statement.effect for statement in claim.statements]
-    levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], voice))
+    levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], t))
     folded = len(rows) > MANY_STATEMENTS
-    return Table(voice("lecture_statements"), header, rows, levels, folded=folded, wraps=True)
+    return Table(t("lecture_statements"), header, rows, levels, folded=folded, wraps=True)

@@ -8,30 +8,30 @@ from critbatch.records.core import LayerNoise, Noise, NoisePoint, NoiseScale, Ru
 from critbatch.reporting.blocks import Block, Cell, Chart, Method, Section, Table, Text
 from critbatch.reporting.figures.noise import MOST_LAYERS, has_signal, noise_along_run, noise_by_layer
 from critbatch.reporting.papers import MCCANDLISH
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def noise_of_runs(runs: Sequence[Run], unit: str, voice: Voice) -> Section:
+def noise_of_runs(runs: Sequence[Run], unit: str, t: Translator) -> Section:
     """The noise scale along the run with the most points; other runs' are counted."""
     measured = sorted((run for run in runs if run.noise), key=lambda run: -len(run.noise))
     if not measured:
-        return Section("noise", voice("section_noise"), (Text(voice("no_noise_measured")),))
+        return Section("noise", t("section_noise"), (Text(t("no_noise_measured")),))
     run = measured[0]
-    at = {"batch_size": voice.count(run.batch_size), "rate": voice.rate(run.learning_rate), "seed": run.seed}
-    which = Text(voice("noise_which", n=len(measured), **at))
-    return _section(run.noise, unit, run.batch_size, 1, (which,), (), voice)
+    at = {"batch_size": t.count(run.batch_size), "rate": t.rate(run.learning_rate), "seed": run.seed}
+    which = Text(t("noise_which", n=len(measured), **at))
+    return _section(run.noise, unit, run.batch_size, 1, (which,), (), t)
 
 
-def noise_section(noise: Noise, voice: Voice) -> Section:
+def noise_section(noise: Noise, t: Translator) -> Section:
     """The noise scale point by point, in tokens where an example has many, and whose gradients were compared."""
     method = noise.method if noise.method in ("processes", "examples") else "micro_batches"
-    lines = [voice(f"method_noise_{method}", micro=voice.count(noise.micro_batch_size))]
+    lines = [t(f"method_noise_{method}", micro=t.count(noise.micro_batch_size))]
     task = noise.task.lower()
     if task.startswith("mnist"):
-        lines.append(voice("method_noise_mnist"))
+        lines.append(t("method_noise_mnist"))
     elif noise.tokens_per_example > 1:
-        lines.append(voice("method_noise_text"))
-    return _section(noise.points, noise.unit, noise.batch_size, noise.tokens_per_example, (), tuple(lines), voice)
+        lines.append(t("method_noise_text"))
+    return _section(noise.points, noise.unit, noise.batch_size, noise.tokens_per_example, (), tuple(lines), t)
 
 
 def _section(
@@ -41,31 +41,31 @@ def _section(
     tokens: int,
     before: tuple[Block, ...],
     lines: tuple[str, ...],
-    voice: Voice,
+    t: Translator,
 ) -> Section:
-    title = voice("section_noise")
+    title = t("section_noise")
     if not points:
-        return Section("noise", title, (Text(voice("no_noise_measured")),))
-    blocks: list[Block] = [Text(voice("noise_text")), *before]
-    picture = noise_along_run(points, unit, batch_size, voice)
+        return Section("noise", title, (Text(t("no_noise_measured")),))
+    blocks: list[Block] = [Text(t("noise_text")), *before]
+    picture = noise_along_run(points, unit, batch_size, t)
     silent = sum(not has_signal(point.scale) for point in points)
     if picture is not None:
         blocks.append(Chart(picture))
     if silent:
-        blocks.append(Text(voice("noise_silent", n=silent)))
-    blocks.append(_table(points, tokens, voice))
+        blocks.append(Text(t("noise_silent", n=silent)))
+    blocks.append(_table(points, tokens, t))
     layered = [point for point in points if point.layers]
     if layered:
-        blocks += _layers(layered[-1], unit, voice)
-    told = [voice("method_noise"), *lines, voice("method_noise_interval")]
+        blocks += _layers(layered[-1], unit, t)
+    told = [t("method_noise"), *lines, t("method_noise_interval")]
     if any(point.in_metric is not None for point in points):
-        told.append(voice("method_noise_metric"))
+        told.append(t("method_noise_metric"))
     if any(point.by_curvature is not None for point in points):
-        told.append(voice("method_noise_curvature"))
+        told.append(t("method_noise_curvature"))
     return Section("noise", title, (*blocks, Method(tuple(told), (MCCANDLISH,))))
 
 
-def _table(points: Sequence[NoisePoint], tokens: int, voice: Voice) -> Table:
+def _table(points: Sequence[NoisePoint], tokens: int, t: Translator) -> Table:
     metric = any(point.in_metric is not None for point in points)
     curvature = any(point.by_curvature is not None for point in points)
     keys = [
@@ -79,44 +79,44 @@ def _table(points: Sequence[NoisePoint], tokens: int, voice: Voice) -> Table:
     ]
     rows = tuple(
         (
-            Cell(voice.count(point.step)),
-            Cell(voice.about(point.epoch)),
-            _cell(point.scale, voice),
-            *([Cell(voice.about(point.scale.examples * tokens))] if tokens > 1 else []),
-            *([_cell(point.in_metric, voice)] if metric else []),
-            *([_cell(point.by_curvature, voice)] if curvature else []),
-            Cell(voice.count(point.scale.pairs)),
+            Cell(t.count(point.step)),
+            Cell(t.about(point.epoch)),
+            _cell(point.scale, t),
+            *([Cell(t.about(point.scale.examples * tokens))] if tokens > 1 else []),
+            *([_cell(point.in_metric, t)] if metric else []),
+            *([_cell(point.by_curvature, t)] if curvature else []),
+            Cell(t.count(point.scale.pairs)),
         )
         for point in points
     )
-    return Table(voice("noise_caption"), tuple(voice(key) for key in keys), rows, folded=True)
+    return Table(t("noise_caption"), tuple(t(key) for key in keys), rows, folded=True)
 
 
-def _layers(point: NoisePoint, unit: str, voice: Voice) -> list[Block]:
-    picture = noise_by_layer(point.layers, unit, voice)
+def _layers(point: NoisePoint, unit: str, t: Translator) -> list[Block]:
+    picture = noise_by_layer(point.layers, unit, t)
     told = [layer for layer in point.layers if has_signal(layer.scale)]
-    blocks: list[Block] = [Text(voice("noise_layers_text", steps=voice.count(point.step)))]
+    blocks: list[Block] = [Text(t("noise_layers_text", steps=t.count(point.step)))]
     if picture is not None:
-        many = voice("noise_layers_chosen", shown=MOST_LAYERS, layers=len(told)) if len(told) > MOST_LAYERS else ""
+        many = t("noise_layers_chosen", shown=MOST_LAYERS, layers=len(told)) if len(told) > MOST_LAYERS else ""
         blocks.append(Chart(picture, many))
-    rows = tuple(_layer(layer, voice) for layer in point.layers)
+    rows = tuple(_layer(layer, t) for layer in point.layers)
     keys = ("column_layer", "column_parameters", "column_noise", "column_pairs")
-    caption = voice("noise_layers_caption", steps=voice.count(point.step))
-    return [*blocks, Table(caption, tuple(voice(key) for key in keys), rows, folded=True)]
+    caption = t("noise_layers_caption", steps=t.count(point.step))
+    return [*blocks, Table(caption, tuple(t(key) for key in keys), rows, folded=True)]
 
 
-def _layer(layer: LayerNoise, voice: Voice) -> tuple[Cell, ...]:
-    pairs = Cell(voice.count(layer.scale.pairs))
-    return Cell(layer.name), Cell(voice.count(layer.parameters)), _cell(layer.scale, voice), pairs
+def _layer(layer: LayerNoise, t: Translator) -> tuple[Cell, ...]:
+    pairs = Cell(t.count(layer.scale.pairs))
+    return Cell(layer.name), Cell(t.count(layer.parameters)), _cell(layer.scale, t), pairs
 
 
-def _cell(scale: NoiseScale | None, voice: Voice) -> Cell:
-    return Cell("–") if scale is None else Cell(voice.about(scale.examples), _bounds(scale, voice))
+def _cell(scale: NoiseScale | None, t: Translator) -> Cell:
+    return Cell("–") if scale is None else Cell(t.about(scale.examples), _bounds(scale, t))
 
 
-def _bounds(scale: NoiseScale, voice: Voice) -> str:
+def _bounds(scale: NoiseScale, t: Translator) -> str:
     if scale.low is not None and scale.high is not None:
-        return voice.span(scale.low, scale.high, voice.about)
+        return t.span(scale.low, scale.high, t.about)
     if scale.low is not None:
-        return voice("at_least", low=voice.about(scale.low))
-    return voice("no_interval")
+        return t("at_least", low=t.about(scale.low))
+    return t("no_interval")

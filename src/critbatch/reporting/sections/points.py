@@ -7,7 +7,7 @@ from critbatch.reporting.blocks import Block, Cell, Method, Section, Table, Text
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import MCCANDLISH
 from critbatch.reporting.readings import MOST_ROWS
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 # Columns that only some files have: the field, the head, how its numbers are written.
 COLUMNS = (
@@ -21,54 +21,54 @@ COLUMNS = (
 )
 
 
-def points_section(fit: Fit, voice: Voice) -> Section:
+def points_section(fit: Fit, t: Translator) -> Section:
     """How many points there are, and the table of them."""
     missed = sum(point.censored for point in fit.points)
     counts = {"n": len(fit.points), "reached": len(fit.points) - missed, "missed": missed}
-    blocks: list[Block] = [Text(voice("points_text" if missed else "points_text_all", **counts))]
+    blocks: list[Block] = [Text(t("points_text" if missed else "points_text_all", **counts))]
     if fit.examples is not None:
-        blocks.append(Text(voice("points_examples", examples=voice.count(fit.examples))))
+        blocks.append(Text(t("points_examples", examples=t.count(fit.examples))))
     else:
-        blocks.append(Text(voice("points_no_examples")))
+        blocks.append(Text(t("points_no_examples")))
     told = [column for column in COLUMNS if any(getattr(point, column[0]) is not None for point in fit.points)]
     shown = sorted(fit.points, key=lambda point: point.batch_size)[:MOST_ROWS]
-    header = (voice("batch_size"), *(voice(key) for _, key, _ in told), voice("column_state"))
-    rows = tuple(_row(point, told, voice) for point in shown)
-    blocks.append(Table(voice("points_caption", n=len(fit.points)), header, rows, folded=True))
+    header = (t("batch_size"), *(t(key) for _, key, _ in told), t("column_state"))
+    rows = tuple(_row(point, told, t) for point in shown)
+    blocks.append(Table(t("points_caption", n=len(fit.points)), header, rows, folded=True))
     left = len(fit.points) - len(shown)
     if left:
-        blocks.append(Text(voice("points_left_out", shown=len(shown), left=left)))
-    return Section("points", voice("section_points"), tuple(blocks))
+        blocks.append(Text(t("points_left_out", shown=len(shown), left=left)))
+    return Section("points", t("section_points"), tuple(blocks))
 
 
-def _row(point: GoalPoint, told: list[tuple[str, str, str]], voice: Voice) -> tuple[Cell, ...]:
+def _row(point: GoalPoint, told: list[tuple[str, str, str]], t: Translator) -> tuple[Cell, ...]:
     cells = [
-        Cell(getattr(voice, write)(value) if (value := getattr(point, name)) is not None else "–")
+        Cell(getattr(t, write)(value) if (value := getattr(point, name)) is not None else "–")
         for name, _, write in told
     ]
-    state = voice("state_missed" if point.censored else "state_reached")
-    return Cell(voice.count(point.batch_size)), *cells, Cell(state)
+    state = t("state_missed" if point.censored else "state_reached")
+    return Cell(t.count(point.batch_size)), *cells, Cell(state)
 
 
-def predictions_section(fit: Fit, findings: Findings, voice: Voice) -> Section:
+def predictions_section(fit: Fit, findings: Findings, t: Translator) -> Section:
     """What one tuned run at other sizes would take."""
-    blocks: list[Block] = [Text(voice("predictions_text"))]
+    blocks: list[Block] = [Text(t("predictions_text"))]
     if not findings.law_holds:
-        blocks.append(Text(voice("predictions_caution")))
-    method = Method((voice("method_prediction"),), (MCCANDLISH,))
-    return Section("predictions", voice("section_predictions"), (*blocks, predictions_table(fit, voice), method))
+        blocks.append(Text(t("predictions_caution")))
+    method = Method((t("method_prediction"),), (MCCANDLISH,))
+    return Section("predictions", t("section_predictions"), (*blocks, predictions_table(fit, t), method))
 
 
-def predictions_table(fit: Fit, voice: Voice) -> Table:
+def predictions_table(fit: Fit, t: Translator) -> Table:
     """A row for each size that was asked for."""
     header = ("batch_size", "column_predicted_steps", "column_epochs", "column_interval")
     rows = tuple(
         (
-            Cell(voice.count(each.batch_size)),
-            Cell(voice.about(each.steps) if each.steps is not None else "–"),
-            Cell(voice.about(each.epochs) if each.epochs is not None else "–"),
-            Cell(voice("interval", level=voice.percent(each.level), span=voice.span(each.low, each.high, voice.about))),
+            Cell(t.count(each.batch_size)),
+            Cell(t.about(each.steps) if each.steps is not None else "–"),
+            Cell(t.about(each.epochs) if each.epochs is not None else "–"),
+            Cell(t("interval", level=t.percent(each.level), span=t.span(each.low, each.high, t.about))),
         )
         for each in fit.predictions
     )
-    return Table(voice("predictions_caption"), tuple(voice(key) for key in header), rows)
+    return Table(t("predictions_caption"), tuple(t(key) for key in header), rows)

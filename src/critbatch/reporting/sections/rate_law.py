@@ -7,32 +7,32 @@ from critbatch.reporting.blocks import Block, Chart, Method, Section, Text
 from critbatch.reporting.figures.rates import best_rates
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import GOYAL, MALLADI, MCCANDLISH, SHALLUE
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def rate_law_section(findings: Findings, voice: Voice) -> Section:
+def rate_law_section(findings: Findings, t: Translator) -> Section:
     """The picture, the exponent in words, and what lies at an edge."""
-    title, picture = voice("section_rate"), best_rates(findings, voice)
+    title, picture = t("section_rate"), best_rates(findings, t)
     if picture is None:
-        return Section("rate", title, (Text(voice("rate_nothing")),))
-    blocks: list[Block] = [Text(voice("rates_text")), Chart(picture)]
+        return Section("rate", title, (Text(t("rate_nothing")),))
+    blocks: list[Block] = [Text(t("rates_text")), Chart(picture)]
     law = findings.analysis.rate_law
     if law is None:
-        blocks.append(Text(voice("rates_no_law")))
+        blocks.append(Text(t("rates_no_law")))
     else:
-        low, high = (voice.count(size) for size in law.sizes)
-        blocks += [Text(text) for text in rate_law_said(law, voice)]
-        blocks.append(Text(voice("rates_sizes", n=law.n, low=low, high=high)))
+        low, high = (t.count(size) for size in law.sizes)
+        blocks += [Text(text) for text in rate_law_said(law, t)]
+        blocks.append(Text(t("rates_sizes", n=law.n, low=low, high=high)))
     edge = sum(size.at_edge for size in findings.sizes)
     if edge:
-        blocks.append(Text(voice("rates_edge", n=edge)))
-    lines = tuple(voice(key) for key in ("method_usable", "method_exponent"))
+        blocks.append(Text(t("rates_edge", n=edge)))
+    lines = tuple(t(key) for key in ("method_usable", "method_exponent"))
     return Section("rate", title, (*blocks, Method(lines, (GOYAL, MALLADI, SHALLUE, MCCANDLISH))))
 
 
-def rate_law_said(law: RateLaw, voice: Voice) -> list[str]:
+def rate_law_said(law: RateLaw, t: Translator) -> list[str]:
     """Which of the usual rules fits, and whether the growth goes on."""
     rules = {(True, False): "linear", (False, True): "square_root", (True, True): "either", (False, False): "neither"}
     rule = rules[law.linear, law.square_root]
-    told = [voice(f"rates_{rule}", exponent=voice.estimate(law.exponent, voice.about))]
-    return [*told, voice("rates_bend")] if law.bends else told
+    told = [t(f"rates_{rule}", exponent=t.estimate(law.exponent, t.about))]
+    return [*told, t("rates_bend")] if law.bends else told

@@ -10,56 +10,56 @@ from critbatch.reporting.papers import DINH, KESKAR, KWON
 from critbatch.reporting.readings_of_loss import measure_name
 from critbatch.reporting.sections.setup import cell, notes, setup_lines
 from critbatch.reporting.subjects import name_of
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 
-def sharpness_section(sharpness: Sharpness, voice: Voice) -> Section:
+def sharpness_section(sharpness: Sharpness, t: Translator) -> Section:
     """What sharpness is, the table of the solutions, and the method."""
-    blocks: list[Block] = [Text(voice("sharpness_text"))]
+    blocks: list[Block] = [Text(t("sharpness_text"))]
     if sharpness.solutions:
-        blocks.append(solutions_table(sharpness.solutions, sharpness.setup, sharpness.metric_name, voice))
+        blocks.append(solutions_table(sharpness.solutions, sharpness.setup, sharpness.metric_name, t))
     keys = ("method_sharpness", "method_boxes", "method_rescaling")
-    lines = (*setup_lines(sharpness.setup, voice), *(voice(key) for key in keys))
-    return Section("sharpness", voice("section_sharpness"), (*blocks, Method(lines, (KESKAR, DINH, KWON))))
+    lines = (*setup_lines(sharpness.setup, t), *(t(key) for key in keys))
+    return Section("sharpness", t("section_sharpness"), (*blocks, Method(lines, (KESKAR, DINH, KWON))))
 
 
-def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric_name: str, voice: Voice) -> Table:
+def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric_name: str, t: Translator) -> Table:
     """One row a solution: its losses, its metrics, every sharpness, and the ends of its spectrum."""
     boxes = list(
-        dict.fromkeys(measure_name(value.box, value.epsilon, voice) for each in solutions for value in each.values)
+        dict.fromkeys(measure_name(value.box, value.epsilon, t) for each in solutions for value in each.values)
     )
-    metric = voice.metric(metric_name)
+    metric = t.metric(metric_name)
     names = ("column_train_loss", "column_validation_loss", "column_train_metric", "column_validation_metric")
     spectrum = any(each.largest is not None or each.trace is not None for each in solutions)
     header = (
-        voice("column_solution"),
+        t("column_solution"),
         *boxes,
-        *((voice("measure_largest"), voice("measure_trace")) if spectrum else ()),
-        *(voice(key, metric=metric) for key in names),
+        *((t("measure_largest"), t("measure_trace")) if spectrum else ()),
+        *(t(key, metric=metric) for key in names),
     )
     rows = []
     for each in solutions:
-        by_box = {measure_name(value.box, value.epsilon, voice): value.value for value in each.values}
+        by_box = {measure_name(value.box, value.epsilon, t): value.value for value in each.values}
         ends = []
         if spectrum:
             ends = [
-                Cell(voice.score(each.largest.value), voice.within(each.largest)) if each.largest else Cell("–"),
-                cell(each.trace, voice.score, voice),
+                Cell(t.score(each.largest.value), t.within(each.largest)) if each.largest else Cell("–"),
+                cell(each.trace, t.score, t),
             ]
         scores = (each.loss, each.validation_loss, each.metric, each.validation_metric)
         rows.append(
             (
-                Cell(name_of(each.solution, setup.task, voice)),
-                *(cell(by_box.get(box), voice.about, voice) for box in boxes),
+                Cell(name_of(each.solution, setup.task, t)),
+                *(cell(by_box.get(box), t.about, t) for box in boxes),
                 *ends,
-                *(Cell(voice.score(score)) for score in scores),
+                *(Cell(t.score(score)) for score in scores),
             )
         )
     told = [value.value for each in solutions for value in each.values]
     return Table(
-        voice("sharpness_caption"),
+        t("sharpness_caption"),
         header,
         tuple(rows),
-        notes([*told, *(e.trace for e in solutions)], voice),
+        notes([*told, *(e.trace for e in solutions)], t),
         folded=True,
     )

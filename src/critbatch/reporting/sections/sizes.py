@@ -9,24 +9,24 @@ from critbatch.reporting.figures.theme import Picture
 from critbatch.reporting.findings import Findings
 from critbatch.reporting.papers import SHALLUE
 from critbatch.reporting.sections.setup import notes
-from critbatch.reporting.voice import Voice, Write
+from critbatch.reports.translator import Translator, Write
 
 
-def sizes_section(findings: Findings, picture: Picture | None, note: str, voice: Voice) -> Section:
+def sizes_section(findings: Findings, picture: Picture | None, note: str, t: Translator) -> Section:
     """The table, and time to target where a picture of it is given."""
     rated = any(size.learning_rate is not None for size in findings.sizes)
-    blocks: list[Block] = [Text(voice("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, voice)]
+    blocks: list[Block] = [Text(t("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, t)]
     if findings.left_out:
         total = len(findings.sizes) + findings.left_out
-        blocks.append(Text(voice("sizes_left_out", shown=len(findings.sizes), total=total)))
+        blocks.append(Text(t("sizes_left_out", shown=len(findings.sizes), total=total)))
     if picture is not None:
         blocks.append(Chart(picture, note))
     keys = ("method_crossing", "method_sizes", "method_sizes_interval", "method_usable", "method_regimes")
-    method = Method(tuple(voice(key) for key in keys), (SHALLUE,))
-    return Section("sizes", voice("section_sizes"), (*blocks, method))
+    method = Method(tuple(t(key) for key in keys), (SHALLUE,))
+    return Section("sizes", t("section_sizes"), (*blocks, method))
 
 
-def sizes_table(findings: Findings, voice: Voice) -> Table:
+def sizes_table(findings: Findings, t: Translator) -> Table:
     """A row for each batch size; columns that no size has are left out."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     rated = any(size.learning_rate is not None for size in sizes)
@@ -48,38 +48,38 @@ def sizes_table(findings: Findings, voice: Voice) -> Table:
     soonest = findings.soonest
     rows = []
     for size in sizes:
-        marks = (voice("mark_best"),) if soonest is not None and size.batch_size == soonest.batch_size else ()
+        marks = (t("mark_best"),) if soonest is not None and size.batch_size == soonest.batch_size else ()
         row = [
-            Cell(voice.count(size.batch_size), marks=marks),
-            *([_rate_cell(size, voice)] if rated else []),
-            *([Cell(voice.options(size.options) or "–")] if chosen else []),
-            *([] if findings.in_epochs else [_steps(size, voice)]),
-            *([_number(size.epochs, voice.about, voice)] if told["epochs"] else []),
-            *([Cell(voice.about(size.examples.value) if size.examples else "–")] if told["examples"] else []),
-            *([_number(size.seconds, voice.seconds, voice)] if told["seconds"] else []),
-            Cell(voice(f"regime_{size.regime}") if size.regime is not None else "–"),
-            _tried(size, voice),
+            Cell(t.count(size.batch_size), marks=marks),
+            *([_rate_cell(size, t)] if rated else []),
+            *([Cell(t.options(size.options) or "–")] if chosen else []),
+            *([] if findings.in_epochs else [_steps(size, t)]),
+            *([_number(size.epochs, t.about, t)] if told["epochs"] else []),
+            *([Cell(t.about(size.examples.value) if size.examples else "–")] if told["examples"] else []),
+            *([_number(size.seconds, t.seconds, t)] if told["seconds"] else []),
+            Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
+            _tried(size, t),
         ]
         rows.append(tuple(row))
     estimates = [each for size in sizes for each in (size.steps, size.seconds)]
-    caption = voice("sizes_caption")
-    told_notes = notes(estimates, voice)
+    caption = t("sizes_caption")
+    told_notes = notes(estimates, t)
     if any(size.usable_rates for size in sizes):
-        told_notes = (*told_notes, voice("sizes_usable"))
-    return Table(caption, tuple(voice(key) for key in header), tuple(rows), told_notes)
+        told_notes = (*told_notes, t("sizes_usable"))
+    return Table(caption, tuple(t(key) for key in header), tuple(rows), told_notes)
 
 
-def brief_table(findings: Findings, voice: Voice) -> Table:
+def brief_table(findings: Findings, t: Translator) -> Table:
     """What a terminal has room for: the best rate, steps or epochs, seconds and regime of each size."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     rated, timed = (any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds"))
     rows = [
         (
-            Cell(voice.count(size.batch_size)),
-            *((Cell(voice.rate(size.learning_rate) if size.learning_rate is not None else "–"),) if rated else ()),
-            _number(size.epochs, voice.about, voice) if findings.in_epochs else _steps(size, voice),
-            *((_number(size.seconds, voice.seconds, voice),) if timed else ()),
-            Cell(voice(f"regime_{size.regime}") if size.regime is not None else "–"),
+            Cell(t.count(size.batch_size)),
+            *((Cell(t.rate(size.learning_rate) if size.learning_rate is not None else "–"),) if rated else ()),
+            _number(size.epochs, t.about, t) if findings.in_epochs else _steps(size, t),
+            *((_number(size.seconds, t.seconds, t),) if timed else ()),
+            Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
         )
         for size in sizes
     ]
@@ -90,30 +90,30 @@ def brief_table(findings: Findings, voice: Voice) -> Table:
         *(["column_time"] if timed else []),
         "column_regime",
     ]
-    return Table(voice("sizes_caption"), tuple(voice(key) for key in header), tuple(rows))
+    return Table(t("sizes_caption"), tuple(t(key) for key in header), tuple(rows))
 
 
-def _rate_cell(size: SizeResult, voice: Voice) -> Cell:
+def _rate_cell(size: SizeResult, t: Translator) -> Cell:
     if size.learning_rate is None:
         return Cell("–")
-    usable = voice.span(*size.usable_rates, voice.about) if size.usable_rates else ""
-    return Cell(voice.rate(size.learning_rate), usable, (voice("sizes_at_edge"),) if size.at_edge else ())
+    usable = t.span(*size.usable_rates, t.about) if size.usable_rates else ""
+    return Cell(t.rate(size.learning_rate), usable, (t("sizes_at_edge"),) if size.at_edge else ())
 
 
-def _tried(size: SizeResult, voice: Voice) -> Cell:
-    rates = voice("rates_tried", n=size.rates) if size.rates else ""
-    return Cell(voice("of_seeds", reached=size.reached, runs=size.seeds) if size.seeds else "–", rates)
+def _tried(size: SizeResult, t: Translator) -> Cell:
+    rates = t("rates_tried", n=size.rates) if size.rates else ""
+    return Cell(t("of_seeds", reached=size.reached, runs=size.seeds) if size.seeds else "–", rates)
 
 
-def _steps(size: SizeResult, voice: Voice) -> Cell:
+def _steps(size: SizeResult, t: Translator) -> Cell:
     if size.steps is not None:
-        return _number(size.steps, voice.about, voice)
+        return _number(size.steps, t.about, t)
     if size.bound is not None:
-        return Cell(voice("sizes_bound", steps=voice.about(size.bound)), voice("sizes_missed"))
-    return Cell(voice("sizes_missed"))
+        return Cell(t("sizes_bound", steps=t.about(size.bound)), t("sizes_missed"))
+    return Cell(t("sizes_missed"))
 
 
-def _number(estimate: Estimate | None, write: Write, voice: Voice) -> Cell:
+def _number(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
     if estimate is None:
         return Cell("–")
-    return Cell(write(estimate.value), voice.bounds(estimate, write) or voice("no_interval"))
+    return Cell(write(estimate.value), t.bounds(estimate, write) or t("no_interval"))

@@ -19,163 +19,161 @@ from critbatch.reporting.readings import (
     runs_worth_marking,
     scores_at_equal_epochs,
 )
-from critbatch.reporting.voice import Voice
+from critbatch.reports.translator import Translator
 
 MOST_RUNS_TOLD = 12
 
 
-def accuracy_section(runs: Sequence[Run], unit: str, voice: Voice) -> Section:
+def accuracy_section(runs: Sequence[Run], unit: str, t: Translator) -> Section:
     """Train and validation metric against batch size after equal epochs."""
-    metric = voice.metric(metric_name(runs))
-    title = voice("section_accuracy", metric=metric)
-    picture = accuracy(runs, unit, voice)
+    metric = t.metric(metric_name(runs))
+    title = t("section_accuracy", metric=metric)
+    picture = accuracy(runs, unit, t)
     if picture is None:
-        return Section("accuracy", title, (Text(voice("accuracy_nothing")),))
+        return Section("accuracy", title, (Text(t("accuracy_nothing")),))
     epoch, _ = scores_at_equal_epochs(runs)
-    text = voice("accuracy_text", epochs=voice.about(epoch))
-    method = Method((voice("method_accuracy"), voice("method_equal_epochs")), (SHALLUE,))
+    text = t("accuracy_text", epochs=t.about(epoch))
+    method = Method((t("method_accuracy"), t("method_equal_epochs")), (SHALLUE,))
     return Section("accuracy", title, (Text(text), Chart(picture), method))
 
 
 def steps_section(
-    runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, voice: Voice
+    runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, t: Translator
 ) -> Section:
     """Steps to target against batch size, with the law where there is one."""
-    title = voice("section_steps")
-    picture = steps_to_target(runs, points, law, unit, voice)
+    title = t("section_steps")
+    picture = steps_to_target(runs, points, law, unit, t)
     if picture is None:
-        return Section("steps", title, (Text(voice("steps_nothing")),))
-    note = marks_note([run for run in runs if run.target is not None], runs_worth_marking(runs), voice)
-    blocks: list[Block] = [Text(voice("steps_text")), Chart(picture, note)]
-    lines = [voice("method_crossing"), voice("method_censored")]
+        return Section("steps", title, (Text(t("steps_nothing")),))
+    note = marks_note([run for run in runs if run.target is not None], runs_worth_marking(runs), t)
+    blocks: list[Block] = [Text(t("steps_text")), Chart(picture, note)]
+    lines = [t("method_crossing"), t("method_censored")]
     if law is None:
-        return Section("steps", title, (*blocks, Text(voice("no_law")), Method(tuple(lines))))
+        return Section("steps", title, (*blocks, Text(t("no_law")), Method(tuple(lines))))
     numbers = {
-        "min_steps": voice.estimate(law.min_steps, voice.about),
-        "noise": voice.estimate(law.noise_examples, voice.about),
+        "min_steps": t.estimate(law.min_steps, t.about),
+        "noise": t.estimate(law.noise_examples, t.about),
     }
-    blocks.append(Text(voice("law_text", **numbers)))
+    blocks.append(Text(t("law_text", **numbers)))
     if not law.holds:
-        blocks.append(Text(voice.reason(law.reason or "law_misfit")))
-    lines.append(voice("method_law", miss=voice.percent(math.expm1(law.misfit))))
+        blocks.append(Text(t.reason(law.reason or "law_misfit")))
+    lines.append(t("method_law", miss=t.percent(math.expm1(law.misfit))))
     return Section("steps", title, (*blocks, Method(tuple(lines), (MCCANDLISH, SHALLUE))))
 
 
-def rate_section(advice: Advice, voice: Voice) -> Section:
+def rate_section(advice: Advice, t: Translator) -> Section:
     """The best learning rate against batch size."""
-    title, picture = voice("section_rate"), best_rate(advice, voice)
+    title, picture = t("section_rate"), best_rate(advice, t)
     if picture is None:
-        return Section("rate", title, (Text(voice("rate_nothing")),))
-    blocks: list[Block] = [Text(voice("rate_text")), Chart(picture)]
+        return Section("rate", title, (Text(t("rate_nothing")),))
+    blocks: list[Block] = [Text(t("rate_text")), Chart(picture)]
     if advice.law is not None:
-        exponent = voice.estimate(advice.law.exponent, voice.about)
-        rate = voice.estimate(advice.law.rate, voice.rate)
-        blocks.append(Method((voice("method_rate", exponent=exponent, rate=rate),), (MCCANDLISH, GOYAL)))
+        exponent = t.estimate(advice.law.exponent, t.about)
+        rate = t.estimate(advice.law.rate, t.rate)
+        blocks.append(Method((t("method_rate", exponent=exponent, rate=rate),), (MCCANDLISH, GOYAL)))
     return Section("rate", title, tuple(blocks))
 
 
-def runs_section(runs: Sequence[Run], voice: Voice) -> Section:
+def runs_section(runs: Sequence[Run], t: Translator) -> Section:
     """Learning curves, and a table of every run."""
-    title = voice("section_runs")
+    title = t("section_runs")
     if not runs:
-        return Section("runs", title, (Text(voice("runs_nothing")),))
+        return Section("runs", title, (Text(t("runs_nothing")),))
     blocks: list[Block] = []
     if len(runs) == 1:
-        pictures = (loss_curve(runs[0], voice), metric_curve(runs[0], voice))
-        blocks.append(Charts(tuple(Chart(p, _thinned(runs, runs, voice)) for p in pictures if p is not None)))
-    elif (picture := learning_curves(runs, voice)) is not None:
-        blocks.append(Chart(picture, _thinned(runs, curves_worth_drawing(runs), voice)))
+        pictures = (loss_curve(runs[0], t), metric_curve(runs[0], t))
+        blocks.append(Charts(tuple(Chart(p, _thinned(runs, runs, t)) for p in pictures if p is not None)))
+    elif (picture := learning_curves(runs, t)) is not None:
+        blocks.append(Chart(picture, _thinned(runs, curves_worth_drawing(runs), t)))
     if not any(run.curve for run in runs):
-        blocks = [Text(voice("curves_nothing"))]
-    blocks += [Text(text) for run in runs[:MOST_RUNS_TOLD] for text in _told(run, voice)]
+        blocks = [Text(t("curves_nothing"))]
+    blocks += [Text(text) for run in runs[:MOST_RUNS_TOLD] for text in _told(run, t)]
     seeds = sorted({run.seed for run in runs})
-    blocks.append(Text(voice("seeds", n=len(seeds), seeds=", ".join(str(seed) for seed in seeds))))
-    return Section(
-        "runs", title, (*blocks, *_table(runs, voice), Method((voice("method_curves"), voice("method_crossing"))))
-    )
+    blocks.append(Text(t("seeds", n=len(seeds), seeds=", ".join(str(seed) for seed in seeds))))
+    return Section("runs", title, (*blocks, *_table(runs, t), Method((t("method_curves"), t("method_crossing")))))
 
 
-def _told(run: Run, voice: Voice) -> list[str]:
+def _told(run: Run, t: Translator) -> list[str]:
     """What is to be said of a run that was no plain one: its copies, and how its batch grew."""
     told = []
     if run.members and run.curve and run.parallel_seconds is not None:
         scores = [member.validation_metric for member in run.members]
-        text = voice(
+        text = t(
             "run_members",
             recipe=run.recipe,
-            size=voice.count(run.batch_size),
+            size=t.count(run.batch_size),
             seed=run.seed,
             n=len(scores),
-            metric=voice.metric(run.metric_name),
-            low=voice.score(min(scores)),
-            high=voice.score(max(scores)),
-            mean=voice.score(run.curve[-1].validation_metric),
-            seconds=voice.seconds(run.seconds),
-            parallel=voice.seconds(run.parallel_seconds),
+            metric=t.metric(run.metric_name),
+            low=t.score(min(scores)),
+            high=t.score(max(scores)),
+            mean=t.score(run.curve[-1].validation_metric),
+            seconds=t.seconds(run.seconds),
+            parallel=t.seconds(run.parallel_seconds),
         )
         told.append(text)
     sizes = [point.batch_size for point in run.curve if point.batch_size is not None]
     if sizes and not run.members:
-        first, last = voice.count(run.batch_size), voice.count(sizes[-1])
-        told.append(voice("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
+        first, last = t.count(run.batch_size), t.count(sizes[-1])
+        told.append(t("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
     return told
 
 
-def _thinned(runs: Sequence[Run], drawn: Sequence[Run], voice: Voice) -> str:
+def _thinned(runs: Sequence[Run], drawn: Sequence[Run], t: Translator) -> str:
     told = []
     if len(drawn) < len(runs):
-        told.append(voice("curves_chosen", shown=len(drawn), runs=len(runs)))
+        told.append(t("curves_chosen", shown=len(drawn), runs=len(runs)))
     if any(len(run.curve) > MOST_POINTS for run in drawn):
-        told.append(voice("curves_thinned", points=MOST_POINTS))
-    return (" " if voice.language == "en" else "").join(told)
+        told.append(t("curves_thinned", points=MOST_POINTS))
+    return t.join(told)
 
 
-def marks_note(runs: Sequence[Run], marked: Sequence[Run], voice: Voice) -> str:
+def marks_note(runs: Sequence[Run], marked: Sequence[Run], t: Translator) -> str:
     """Says so where a figure marks some of many runs."""
     many = len(marked) >= MOST_MARKS and len(marked) < len(runs)
-    return voice("marks_chosen", shown=voice.count(len(marked)), runs=voice.count(len(runs))) if many else ""
+    return t("marks_chosen", shown=t.count(len(marked)), runs=t.count(len(runs))) if many else ""
 
 
-def _table(runs: Sequence[Run], voice: Voice) -> list[Block]:
+def _table(runs: Sequence[Run], t: Translator) -> list[Block]:
     """The runs, or where they are many the best of each batch size; their options where any has some."""
-    metric = voice.metric(metric_name(runs))
+    metric = t.metric(metric_name(runs))
     listed = runs_worth_listing(runs)
     chosen = any(run.options for run in listed)
     header = (
-        voice("batch_size"),
-        voice("learning_rate"),
-        voice("column_recipe"),
-        *((voice("column_options"),) if chosen else ()),
-        voice("column_seed"),
-        voice("column_outcome"),
-        voice("column_steps_made"),
-        voice("column_epochs"),
-        voice("column_seconds"),
-        voice("column_last_metric", metric=metric),
+        t("batch_size"),
+        t("learning_rate"),
+        t("column_recipe"),
+        *((t("column_options"),) if chosen else ()),
+        t("column_seed"),
+        t("column_outcome"),
+        t("column_steps_made"),
+        t("column_epochs"),
+        t("column_seconds"),
+        t("column_last_metric", metric=metric),
     )
     order = sorted(listed, key=lambda run: (run.batch_size, run.learning_rate, run.seed))
-    rows = tuple(_row(run, voice, chosen=chosen) for run in order)
+    rows = tuple(_row(run, t, chosen=chosen) for run in order)
     left = len(runs) - len(listed)
     if not left:
-        return [Table(voice("runs_caption", n=len(runs)), header, rows, folded=True)]
-    shown = {"shown": voice.count(len(listed)), "left": voice.count(left)}
+        return [Table(t("runs_caption", n=len(runs)), header, rows, folded=True)]
+    shown = {"shown": t.count(len(listed)), "left": t.count(left)}
     return [
-        Text(voice("runs_left_out", **shown)),
-        Table(voice("runs_caption_some", **shown), header, rows, folded=True),
+        Text(t("runs_left_out", **shown)),
+        Table(t("runs_caption_some", **shown), header, rows, folded=True),
     ]
 
 
-def _row(run: Run, voice: Voice, *, chosen: bool) -> tuple[Cell, ...]:
+def _row(run: Run, t: Translator, *, chosen: bool) -> tuple[Cell, ...]:
     end = run.crossing
     return (
-        Cell(voice.count(run.batch_size)),
-        Cell(voice.rate(run.learning_rate)),
+        Cell(t.count(run.batch_size)),
+        Cell(t.rate(run.learning_rate)),
         Cell(run.recipe),
-        *((Cell(voice.options(run.options) or "–"),) if chosen else ()),
+        *((Cell(t.options(run.options) or "–"),) if chosen else ()),
         Cell(str(run.seed)),
-        Cell(voice("outcome_stopped_early" if run.stopped_early else f"outcome_{run.outcome}")),
-        Cell(voice.about(end.step if end else run.diverged_at or run.steps)),
-        Cell(voice.about(end.epoch if end else run.epochs)),
-        Cell(voice.seconds(end.seconds if end else run.seconds)),
-        Cell(voice.score(run.curve[-1].validation_metric) if run.curve else "–"),
+        Cell(t("outcome_stopped_early" if run.stopped_early else f"outcome_{run.outcome}")),
+        Cell(t.about(end.step if end else run.diverged_at or run.steps)),
+        Cell(t.about(end.epoch if end else run.epochs)),
+        Cell(t.seconds(end.seconds if end else run.seconds)),
+        Cell(t.score(run.curve[-1].validation_metric) if run.curve else "–"),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from critbatch.records.core import Advice
 from critbatch.reporting.blocks import Block, Facts, Section, Text
-from critbatch.reporting.voice import Voice
 from critbatch.reports.snippets import snippets
+from critbatch.reports.translator import Translator
 
 TITLES = {
     "torch": "use_torch",
@@ -15,13 +15,13 @@ TITLES = {
 }
 
 
-def use_section(advice: Advice, voice: Voice) -> Section | None:
+def use_section(advice: Advice, t: Translator) -> Section | None:
     """Code for plain PyTorch, Lightning and the Hugging Face Trainer; None where there was no answer."""
     found = snippets(advice)
     if not found:
         return None
     alone = found[0].name == "critbatch"
-    blocks: list[Block] = [Text(voice("use_text_task" if alone else "use_text"))]
+    blocks: list[Block] = [Text(t("use_text_task" if alone else "use_text"))]
     for snippet in found:
-        blocks += [Text(voice(TITLES[snippet.name])), Facts((), code=snippet.code)]
-    return Section("use", voice("section_use"), tuple(blocks))
+        blocks += [Text(t(TITLES[snippet.name])), Facts((), code=snippet.code)]
+    return Section("use", t("section_use"), tuple(blocks))

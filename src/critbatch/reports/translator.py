@@ -1,15 +1,21 @@
-"""One language: the sentences of `words.py` and the way numbers are written in them."""
+"""Messages and numbers in one language. The messages are data: `messages/<code>.toml`, one catalog a language."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from critbatch.errors import UserError
 from critbatch.records.core import Estimate, NoiseScale, Quantity, Setting, Target
-from critbatch.records.loss_surface import Eigenvalue
-from critbatch.reporting.words import LANGUAGES, WORDS
+
+if TYPE_CHECKING:
+    from critbatch.records.loss_surface import Eigenvalue
+
+MESSAGES = Path(__file__).parent / "messages"
 
 Write = Callable[[float], str]
 
@@ -20,42 +26,91 @@ BYTES = (("B", 1, 1 << 10), ("KiB", 1 << 10, 1 << 20), ("MiB", 1 << 20, 1 << 30)
 SURE = ("exact", "not_random")
 
 
-@dataclass(frozen=True)
-class Voice:
-    """Says sentences and writes numbers in one language.
+@dataclass(frozen=True, kw_only=True)
+class Catalog:
+    """What one file of messages holds."""
+
+    name: str  # of the language, in the language itself
+    html_lang: str
+    joiner: str  # between two sentences
+    messages: Mapping[str, str]
+    reasons: frozenset[str]  # keys that records may hold as a reason or caution: messages without placeholders
+
+
+def languages() -> list[str]:
+    """The codes of the languages whose messages are there: "en", "zh" ..."""
+    return sorted(path.stem for path in MESSAGES.glob("*.toml"))
+
+
+def catalog(language: str) -> Catalog:
+    """The messages of a language.
 
     Raises:
-        UserError: if there are no sentences in `language`.
+        UserError: if there are none.
+    """
+    if language not in (known := languages()):
+        raise UserError(f"Language {language!r} is not there: use {' or '.join(known)}.")
+    return _read(MESSAGES / f"{language}.toml")
 
-    >>> Voice("en").seconds(252)
+
+@cache
+def _read(path: Path) -> Catalog:
+    import tomllib  # not before it is needed: `critbatch --help` asks only which languages there are
+
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    reasons = dict(_messages(tables.pop("reasons")))
+    return Catalog(**tables.pop("meta"), messages=dict(_messages(tables)) | reasons, reasons=frozenset(reasons))
+
+
+def _messages(table: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """Keys and messages of a table and of those in it."""
+    for key, value in table.items():
+        yield from _messages(value) if isinstance(value, dict) else [(key, value)]
+
+
+@dataclass(frozen=True)
+class Translator:
+    """Gives messages and writes numbers in one language.
+
+    Raises:
+        UserError: if there are no messages in `language`.
+
+    >>> Translator("en").seconds(252)
     '4.2 min'
-    >>> Voice("zh")("batch_size")
+    >>> Translator("zh")("batch_size")
     '批次大小'
     """
 
     language: str
+    catalog: Catalog = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.language not in LANGUAGES:
-            raise UserError(f"Language {self.language!r} is not there: use {' or '.join(LANGUAGES)}.")
+        object.__setattr__(self, "catalog", catalog(self.language))
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The sentence `key`, its placeholders filled; the sentence `key_one` where `n` is 1 and there is one."""
-        if values.get("n") == 1 and f"{key}_one" in WORDS:
+        """The message `key`, its placeholders filled; the message `key_one` where `n` is 1 and there is one."""
+        if values.get("n") == 1 and f"{key}_one" in self:
             key = f"{key}_one"
-        return WORDS[key].say(self.language).format(**values)
+        return self.catalog.messages[key].format(**values)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.catalog.messages
+
+    def join(self, sentences: Iterable[str]) -> str:
+        """Sentences one after the other, as the language does it."""
+        return self.catalog.joiner.join(sentences)
 
     def reason(self, key: str) -> str:
-        """The sentence of a reason or caution; one that says so where this version does not know it."""
-        return self(key) if key in WORDS else self("unknown_reason", key=key)
+        """The message of a reason or caution; one that says so where this version does not know it."""
+        return self(key) if key in self else self("unknown_reason", key=key)
 
     def metric(self, name: str) -> str:
         """The name of a metric, translated where it is a common one."""
-        return self(f"metric_{name}") if f"metric_{name}" in WORDS else name
+        return self(f"metric_{name}") if f"metric_{name}" in self else name
 
     def units(self, unit: str) -> str:
         """Several of what an example is: 'images'. A word that is not known stays as it is."""
-        return self(f"units_{unit}") if f"units_{unit}" in WORDS else unit
+        return self(f"units_{unit}") if f"units_{unit}" in self else unit
 
     def target(self, target: Target, metric_name: str) -> str:
         """What a target asks for: 'a validation accuracy of 0.97'."""
@@ -129,7 +184,7 @@ class Voice:
     def bounded(self, estimate: Estimate, write: Write) -> str:
         """As `estimate`; the bound alone where the value is 0 or infinite, and nothing where there is none either.
 
-        >>> Voice("en").bounded(Estimate(value=math.inf, n=9, low=900.0, reason="all_perfect_scaling"), str)
+        >>> Translator("en").bounded(Estimate(value=math.inf, n=9, low=900.0, reason="all_perfect_scaling"), str)
         'at least 900.0'
         """
         value, low, high = estimate.value, estimate.low, estimate.high
