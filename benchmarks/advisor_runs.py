@@ -44,7 +44,7 @@ def begin(task: Task, key: Key, options: Mapping[str, Setting], noise_every: int
         task.recipe, batch_size=key.batch_size, learning_rate=key.learning_rate, epochs=epochs, options=options
     )
     return Training(
-        task, plan, seed=key.seed, device=CPU, evaluation=EVALUATION, noise_every=noise_every, compiled=False
+        task, plan, seed=key.seed, device=CPU, evaluation=EVALUATION, noise_every=noise_every, compile=False
     )
 
 

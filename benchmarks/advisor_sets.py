@@ -78,9 +78,9 @@ class Flat(nn.Sequential):
 
 TRANSFORMER = partial(GPT, vocabulary=VOCABULARY, context=8, layers=1, width=16, heads=2)
 CHARACTERS = partial(CharacterMLP, context=6, width=8, hidden=48)
-LINEAR: dict[str, Any] = {"decay": "linear"}
-COSINE: dict[str, Any] = {"decay": "cosine"}
-WARM: dict[str, Any] = {"decay": "linear", "warm_up_epochs": 0.5}
+LINEAR: dict[str, Any] = {"lr_decay": "linear"}
+COSINE: dict[str, Any] = {"lr_decay": "cosine"}
+WARM: dict[str, Any] = {"lr_decay": "linear", "warmup_epochs": 0.5}
 
 
 def _cnn(channels: int, size: int, *widths: int) -> Callable[[], nn.Module]:

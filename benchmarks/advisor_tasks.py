@@ -134,7 +134,7 @@ def calibrated(name: str) -> tuple[float, ...]:
                 seed=1000,
                 device=CPU,
                 evaluation=Evaluation(growth=1.1, train_examples=0),
-                compiled=False,
+                compile=False,
             )
             training.advance(Budget(steps=steps))
             for bound in (steps,) if case.decays else CALIBRATION_STEPS:

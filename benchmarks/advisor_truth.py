@@ -80,7 +80,7 @@ def begin(
     epochs = (length or 10 * MOST_STEPS) * batch_size / case.examples
     options = case.options if length else {}
     plan = plan_of(case.recipe, batch_size=batch_size, learning_rate=rate, epochs=epochs, **options)
-    return Training(task, plan, seed=seed, device=CPU, evaluation=EVALUATION, compiled=False, **settings)
+    return Training(task, plan, seed=seed, device=CPU, evaluation=EVALUATION, compile=False, **settings)
 
 
 def crossed(curve: Sequence[CurvePoint], case: Case) -> Steps:
@@ -140,7 +140,7 @@ class Runner:
 
         def value(step: int) -> float:
             nonlocal spent
-            if _length(step) * size / self.case.examples <= self.case.options.get("warm_up_epochs", 0.0):
+            if _length(step) * size / self.case.examples <= self.case.options.get("warmup_epochs", 0.0):
                 values[step] = math.inf  # as long as its warm-up
             if step not in values:
                 line = self.run(size, rung, seed, 0, _length(step))

@@ -82,7 +82,7 @@ def indexed(inputs: Tensor, labels: Tensor, batch_size: int) -> Iterator[tuple[T
 class OurLoop:
     """`critbatch.training`. Evaluation and compilation are not in its seconds, since the other loops have none."""
 
-    def __init__(self, inputs: Tensor, labels: Tensor, batch_size: int, *, compiled: bool) -> None:
+    def __init__(self, inputs: Tensor, labels: Tensor, batch_size: int, *, compile: bool) -> None:
         phase = Phase(
             epochs=1e9,
             batch_size=batch_size,
@@ -93,7 +93,7 @@ class OurLoop:
             make_task(inputs, labels),
             Plan(recipe="sgd", peak=RATE, phases=(phase,)),
             evaluation=Evaluation(growth=1e9, validation_examples=1, train_examples=0),
-            compiled=compiled,
+            compile=compile,
         )
 
     def advance(self, steps: int) -> float:

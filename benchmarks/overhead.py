@@ -71,9 +71,9 @@ class Point:
 
 def measure(batch_size: int, *, rounds: int, peers: str | None) -> Point:
     inputs, labels = make_data(EXAMPLES)
-    compiled = OurLoop(inputs, labels, batch_size, compiled=True)
+    compiled = OurLoop(inputs, labels, batch_size, compile=True)
     loops: dict[str, Loop] = {
-        OURS: OurLoop(inputs, labels, batch_size, compiled=False),
+        OURS: OurLoop(inputs, labels, batch_size, compile=False),
         COMPILED: compiled,
         LOADER: BareLoop(loaded(inputs, labels, batch_size)),
         INDEXED: BareLoop(indexed(inputs, labels, batch_size)),
@@ -104,10 +104,10 @@ def measure_memory() -> None:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
     small = make_data(1000)
-    OurLoop(*small, 100, compiled=False).advance(10)
+    OurLoop(*small, 100, compile=False).advance(10)
     inputs, labels = make_data(EXAMPLES)
     before = peak()
-    OurLoop(inputs, labels, 1000, compiled=False).advance(60)
+    OurLoop(inputs, labels, 1000, compile=False).advance(60)
     data = inputs.nbytes + labels.nbytes
     print(json.dumps({"data_bytes": data, "growth_bytes": peak() - before, "batch_size": 1000}))
 

@@ -66,8 +66,8 @@ def _usual(recipe: str, told: str, batch_size: int = LARGE, **more: Any) -> Arm:
     return Arm(told=told, recipe=recipe, batch_size=batch_size, centre=usual_rate(recipe, batch_size), **more)
 
 
-LINEAR = {"decay": "linear"}
-NADO = {"warm_up_epochs": 1.0, "decay": "linear"}
+LINEAR = {"lr_decay": "linear"}
+NADO = {"warmup_epochs": 1.0, "lr_decay": "linear"}
 REFERENCE, LARGE_SGD, SWAP, SWAP_TOO = "sgd-small", "nesterov-large", "swap2020", "swap2020-second-rate"
 # LARS: biases take plain steps at the full rate, so the rate is made small and the trust coefficient large; only their
 # product counts for the other weights. 30 x 0.001 of table 4 is 1.5 x 0.02.
@@ -117,7 +117,7 @@ ARMS: dict[str, Arm] = {
     ),
     "nesterov-large-longer": Arm(
         told="Nesterov SGD, warm-up, linear decay, four times the epochs", recipe="sgd", batch_size=LARGE,
-        options=NADO | {"nesterov": True, "warm_up_epochs": 4.0}, rate_of=LARGE_SGD, epochs_factor=4.0,
+        options=NADO | {"nesterov": True, "warmup_epochs": 4.0}, rate_of=LARGE_SGD, epochs_factor=4.0,
     ),
 }  # fmt: skip
 
@@ -176,7 +176,7 @@ def begin(setting: Setting, arm: Arm, rate: float, seed: int) -> Training:
     )
     task = split(setting.task, setting.examples).task
     plans = plan(arm, rate, setting.epochs)
-    return Training(task, plans, seed=seed, device=CPU, evaluation=looks, compiled=False)
+    return Training(task, plans, seed=seed, device=CPU, evaluation=looks, compile=False)
 
 
 def advance_in_turn(trainings: Iterable[Training]) -> None:
@@ -249,7 +249,7 @@ def search(name: str, epochs: float) -> list[tuple[Arm, float]]:
     trials = []
     for a, b, c, d, e in Halton(5, seed=0).random(arm.trials).tolist():
         options: dict[str, Any] = {
-            "warm_up_epochs": round(0.5 * epochs * c, 3),
+            "warmup_epochs": round(0.5 * epochs * c, 3),
             "decay": ("linear", "cosine", "polynomial")[int(3 * d)],
         }
         if arm.recipe == "sgd":

@@ -43,7 +43,7 @@ print("ready", flush=True)
 input()
 began = time.perf_counter()
 for seed in range(4):
-    train(task, plan_of("sgd", batch_size=16, learning_rate=0.05, epochs={epochs}), seed=seed, compiled=False)
+    train(task, plan_of("sgd", batch_size=16, learning_rate=0.05, epochs={epochs}), seed=seed, compile=False)
 print(time.perf_counter() - began, flush=True)
 """
 

@@ -4,7 +4,7 @@ from . import recipes, records
 
 # Ask.
 from .advisor.advise import advise
-from .claims.run import lecture
+from .claims.run import check_claims
 from .errors import UserError
 from .gradient_noise.monitor import Monitor
 from .law.csv_points import fit
@@ -77,6 +77,7 @@ __all__ = [
     "__version__",
     "accuracy",
     "advise",
+    "check_claims",
     "critical_point",
     "cross_entropy",
     "curvature",
@@ -86,7 +87,6 @@ __all__ = [
     "fit",
     "flips_and_crops",
     "landscape",
-    "lecture",
     "load_model",
     "noise",
     "recipes",

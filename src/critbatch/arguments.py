@@ -15,6 +15,7 @@ import numbers
 import os
 import re
 import types
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -70,7 +71,9 @@ EXAMPLES, STEPS, RUNS, DEVICES = Limit(10**12), Limit(10**12), Limit(10**5), Lim
 EIGENVALUES, PIXELS, PRODUCTS, SEED = Limit(10_000), Limit(10_000), Limit(10**6), Limit(MOST_SEED, least=0)
 
 LIMITS: dict[str, Limit] = {
-    **dict.fromkeys(("batch_size", "chunk", "current", "examples", "large", "micro_batch_size", "share"), EXAMPLES),
+    **dict.fromkeys(
+        ("batch_size", "chunk", "current_batch_size", "examples", "large", "micro_batch_size", "share"), EXAMPLES
+    ),
     **dict.fromkeys(("small", "base_batch", "ghost_batch", "largest_batch", "second_batch_size"), EXAMPLES),
     **dict.fromkeys(("small_batch_size", "tokens_per_example"), EXAMPLES),
     **dict.fromkeys(("descent_steps", "every", "iterations", "local_steps", "noise_every", "steps"), STEPS),
@@ -254,6 +257,86 @@ def checked_call(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def renamed_arguments(**current: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a function take the old names of its arguments for one release, each with a `DeprecationWarning`.
+
+    Args:
+        current: the name of today by the old one.
+
+    >>> @renamed_arguments(price="price_per_hour")
+    ... def cost(*, price_per_hour: float) -> float:
+    ...     return price_per_hour
+    >>> with warnings.catch_warnings(record=True) as notices:
+    ...     warnings.simplefilter("always")
+    ...     cost(price=2.0), str(notices[0].message)
+    (2.0, 'cost: price is now called price_per_hour. The old name stops working in the next release.')
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        called = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+
+        @wraps(function)
+        def call(*args: P.args, **given: P.kwargs) -> R:
+            for old in [name for name in given if name in current]:
+                notice_renamed(f"{called}: {old}", current[old])
+                if current[old] in given:
+                    raise UserError(f"{called}: {old} is the old name of {current[old]}: give one of them.")
+                given[current[old]] = given.pop(old)
+            return function(*args, **given)
+
+        return call
+
+    return decorate
+
+
+def notice_renamed(old: str, current: str) -> None:
+    """Warn whoever wrote the call that a name has changed."""
+    sentence = f"{old} is now called {current}. The old name stops working in the next release."
+    warnings.warn(sentence, DeprecationWarning, stacklevel=3)
+
+
+RENAMED_OPTIONS = {"decay": "lr_decay", "warm_up_epochs": "warmup_epochs"}
+"""Options of recipes: the name of today by the one of version 0.1."""
+
+RENAMED_CHOICES = {("lr_decay", "stairs"): "step"}
+"""Values of such options, likewise."""
+
+
+def current_options(options: Mapping[str, Any], *, notice: bool = False) -> dict[str, Any]:
+    """Options of a recipe under their names of today, whichever release wrote them.
+
+    Args:
+        options: values by name, or several values of each.
+        notice: warn about old names, where a user gave them.
+
+    >>> current_options({"decay": "stairs", "momentum": (0.8, 0.9)})
+    {'lr_decay': 'step', 'momentum': (0.8, 0.9)}
+    """
+    current: dict[str, Any] = {}
+    for name, value in options.items():
+        new = RENAMED_OPTIONS.get(name, name)
+        if notice and new != name:
+            notice_renamed(f"The option {name}", new)
+        several = isinstance(value, list | tuple)
+        values = [RENAMED_CHOICES.get((new, one), one) for one in (value if several else [value])]
+        current[new] = type(value)(values) if several else values[0]
+    return current
+
+
+def first_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The same options under their names of version 0.1: the keys of stored runs are made of these.
+
+    >>> first_options({"lr_decay": "step", "momentum": 0.9})
+    {'decay': 'stairs', 'momentum': 0.9}
+    """
+    names = {new: old for old, new in RENAMED_OPTIONS.items()}
+    choices = {(name, new): old for (name, old), new in RENAMED_CHOICES.items()}
+    return {
+        names.get(name, name): choices.get((name, value), value) if isinstance(value, str) else value
+        for name, value in options.items()
+    }
+
+
 _hints: dict[Callable[..., Any], dict[str, Any]] = {}
 
 
@@ -295,6 +378,8 @@ def _checked(call: str, name: str, value: Any, hint: Any) -> Any:
                 return kind(value)
             known = " or ".join(repr(member.value) for member in kind)
             raise UserError(f"{call}: {name}={shown(value)} is not known: use {known}.")
+        if get_origin(kind) is Literal and isinstance(value, str) and len(get_args(kind)) > 1:
+            raise UserError(f"{call}: {name}={shown(value)} is not known: use {_words(kind)}.")
     if isinstance(value, numbers.Real) and not _is_finite(value) and _fits(0.0, hint):
         raise UserError(f"{call}: {name}={shown(value)} is not possible: use a finite number.")
     text = shown(value)

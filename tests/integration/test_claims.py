@@ -18,7 +18,7 @@ from critbatch.claims.experiments import Part, make_run
 from critbatch.claims.gd_paths import paths
 from critbatch.claims.networks import own_network, papers_network, sharpness_of, usual_networks
 from critbatch.claims.pool import Job, Pool, kept
-from critbatch.claims.run import asked_claims, lecture, partitions
+from critbatch.claims.run import asked_claims, check_claims, partitions
 from critbatch.claims.sizing import LONG_EPOCHS, sizes_for, timed_sizes, two_sizes
 from critbatch.claims.verdicts import on_batches, on_minima, on_noise, on_optimization
 from critbatch.errors import UserError
@@ -95,8 +95,8 @@ def test_at_a_rate_tuned_for_large_batches_they_do_not_train_worse(tmp_path: Pat
         learning_rates=[0.5],
         seeds=(0, 1, 2),
         epochs=2,
-        stops_at_target=False,
-        compiled=False,
+        stop_at_target=False,
+        compile=False,
     )
     told = {statement.key: statement.holds for statement in on_optimization(study)}
     assert told["train_worse_fixed"] is told["train_worse_tuned"] is Holds.NOT_HELD
@@ -298,7 +298,7 @@ def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> Lecture:
     patch.setattr("critbatch.claims.sizing.speed", timed)
     patch.setattr("critbatch.claims.run.SMALL_SET_SECONDS", 40.0)
     patch.setattr("critbatch.law.clock_check.check_clock", lambda points: ClockCheck())
-    return lecture(tiny_task(examples=64), out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32)
+    return check_claims(tiny_task(examples=64), out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32)
 
 
 def test_a_lecture_tells_all_ten_claims_and_measures_those_that_were_asked(told: tuple[Lecture, Path]) -> None:
@@ -335,14 +335,17 @@ def test_the_same_lecture_again_makes_nothing_anew(told: tuple[Lecture, Path], m
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda out: lecture(tiny_task(), out=out, claims=[11]), "numbers from 1 to 10"),
-        (lambda out: lecture(tiny_task(), out=out, claims=[]), "numbers from 1 to 10"),
-        (lambda out: lecture(tiny_task(), out=out, seeds=0), "seeds=0"),
-        (lambda out: lecture(tiny_task(), out=out, budget=0.0), "budget of 0.0"),
-        (lambda out: lecture(tiny_task(), out=out, workers=0), "workers=0"),
-        (lambda out: lecture(tiny_task(), out=out, small=50, large=20), "cannot be compared"),
-        (lambda out: lecture("nothing", out=out), "not known"),
-        (lambda out: lecture(tiny_task(), out=out, claims=[6], networks=["digits"], budget=5.0), "none of the paper's"),
+        (lambda out: check_claims(tiny_task(), out=out, claims=[11]), "numbers from 1 to 10"),
+        (lambda out: check_claims(tiny_task(), out=out, claims=[]), "numbers from 1 to 10"),
+        (lambda out: check_claims(tiny_task(), out=out, seeds=0), "seeds=0"),
+        (lambda out: check_claims(tiny_task(), out=out, budget=0.0), "budget of 0.0"),
+        (lambda out: check_claims(tiny_task(), out=out, workers=0), "workers=0"),
+        (lambda out: check_claims(tiny_task(), out=out, small=50, large=20), "cannot be compared"),
+        (lambda out: check_claims("nothing", out=out), "not known"),
+        (
+            lambda out: check_claims(tiny_task(), out=out, claims=[6], networks=["digits"], budget=5.0),
+            "none of the paper's",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(

@@ -19,7 +19,7 @@ from integration.test_sweep import Watcher, numbers, unbroken  # noqa: F401
 from stored_runs import states_in
 from tiny import tiny_task
 
-small = partial(sweep, batch_sizes=(16, 96), learning_rates=(0.03, 0.3), seeds=(0, 1), epochs=4, compiled=False)
+small = partial(sweep, batch_sizes=(16, 96), learning_rates=(0.03, 0.3), seeds=(0, 1), epochs=4, compile=False)
 
 
 class Disk:

@@ -314,9 +314,7 @@ def test_records(folder: Path, random: Random) -> None:
 def run_file(folder: Path) -> bytes:
     """The weights that a run of the tiny task kept."""
     task = tiny_task()
-    run = critbatch.train(
-        task, plan_of("sgd", batch_size=48, learning_rate=0.1, epochs=1), compiled=False, device="cpu"
-    )
+    run = critbatch.train(task, plan_of("sgd", batch_size=48, learning_rate=0.1, epochs=1), compile=False, device="cpu")
     path = folder / "tiny.weights.pt"
     save_solution(path, task.new_model(0).state_dict(), task_name="tiny", solution=solution_of(run))
     return path.read_bytes()
@@ -360,7 +358,7 @@ ODD_CELLS: list[Any] = [None, "", -1, "x", 1e300, "{}", "[]", "null", '{"a": 1}'
 def store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A store with two runs."""
     out = tmp_path_factory.mktemp("store")
-    critbatch.sweep(tiny_task(), out=out, **QUESTION, compiled=False)
+    critbatch.sweep(tiny_task(), out=out, **QUESTION, compile=False)
     return (out / "store.sqlite").read_bytes()
 
 
@@ -393,7 +391,7 @@ def test_stores(folder: Path, store: bytes, random: Random) -> None:
     refused(lambda: critbatch.export(place))
     refused(lambda: critbatch.report(place, format="json"))
     if random.random() < 0.3:
-        refused(lambda: critbatch.sweep(tiny_task(), out=place, **QUESTION, compiled=False))
+        refused(lambda: critbatch.sweep(tiny_task(), out=place, **QUESTION, compile=False))
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -446,7 +444,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory, run_file: bytes) -> dict
     here = tmp_path_factory.mktemp("options")
     (here / "tiny_fuzz.py").write_text(TASK_FILE, encoding="utf-8")
     task, out = f"{here / 'tiny_fuzz.py'}:task", here / "out"
-    critbatch.sweep(task, out=out, batch_sizes=[12], learning_rates=[0.1], seeds=[0], epochs=1, compiled=False)
+    critbatch.sweep(task, out=out, batch_sizes=[12], learning_rates=[0.1], seeds=[0], epochs=1, compile=False)
     save_record(critbatch.speed(task, [8, 16], budget=0.2), out)
     (here / "points.csv").write_text("batch_size,steps\n8,900\n16,500\n32,300\n64,250\n", encoding="utf-8")
     (out / "run.weights.pt").write_bytes(run_file)

@@ -18,7 +18,7 @@ from critbatch.claims import experiments as lecture_jobs
 from critbatch.claims import sizing as lecture_clock
 from critbatch.claims.experiments import Part, make_study
 from critbatch.claims.pool import Job, Pool
-from critbatch.claims.run import lecture
+from critbatch.claims.run import check_claims
 from critbatch.claims.sizing import clocks, needed_sizes, timed_sizes
 from critbatch.cli.app import BEGAN
 from critbatch.cli.main import app
@@ -352,7 +352,7 @@ def test_a_lecture_whose_budget_ends_in_between_tells_what_there_is(
     """Jobs that were not made have no result; each claim that rests on them says that there was no time."""
     monkeypatch.setattr(lecture_clock, "speed", Timing(99))
     monkeypatch.setattr(Pool, "do", lambda self, jobs, **words: [None] * len(jobs))
-    told = lecture(
+    told = check_claims(
         tiny_task(examples=64), out=tmp_path, claims=[2, 3, 5, 6, 8], seeds=2, small=4, large=32, budget=40.0
     )
     reasons = {str(claim.name): claim.reason for claim in told.claims}

@@ -40,7 +40,7 @@ SPOKEN = {"language", "as_json", "threads", "settings"}  # of the command alone:
 UNSPOKEN = {"progress", "command", "title"}  # of the call alone
 NAMES: dict[str, dict[str, str | None]] = {
     "advise": {"within": None, "devices": None, "price": None, "examples_limit": None, "tokens_limit": None}
-    | {"margin": None, "decay": None, "warm_up_epochs": None},  # parts of `objective` and of `options`
+    | {"margin": None, "decay": None, "warmup_epochs": None},  # parts of `objective` and of `options`
     "curvature": {"run": "model", "task": None},
     "critical_point": {"run": "model", "task": None},
     "landscape": {"runs": "models", "task": None},
@@ -51,7 +51,7 @@ NAMES: dict[str, dict[str, str | None]] = {
     | {"steps_law": "steps", "steps_from": "steps"},
     "sweep": {"to_the_end": None, "early_stopping": "stops_early", "vary": "varied"},
     "train": {"batch_size": "plan", "budget": None}  # of the command: seconds of wall clock, `pause_at`
-    | dict.fromkeys(["learning_rate", "recipe", "epochs", "decay", "warm_up_epochs", "weight_decay"])  # of the plan
+    | dict.fromkeys(["learning_rate", "recipe", "epochs", "decay", "warmup_epochs", "weight_decay"])  # of the plan
     | dict.fromkeys(["zero_gamma", "ghost_batch", "sam_rho", "norm_statistics", "micro_batch_size"])
     | dict.fromkeys(["order", "drop_last", "steps", "to_the_end", "start_from"]),
 }
@@ -107,7 +107,7 @@ def test_a_call_has_the_defaults_of_its_command(name: str) -> None:
 
 def test_the_folder_of_a_call_is_that_of_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    sizes = {"batch_sizes": [48], "learning_rates": [0.1], "seeds": [0], "epochs": 1, "compiled": False}
+    sizes = {"batch_sizes": [48], "learning_rates": [0.1], "seeds": [0], "epochs": 1, "compile": False}
     critbatch.sweep(tiny_task(name="my task"), **sizes)
     assert (tmp_path / "critbatch-out" / "my-task" / "store.sqlite").is_file()
     assert critbatch.report("critbatch-out/my-task") == Path("critbatch-out/my-task/report.html")
@@ -219,7 +219,7 @@ def test_a_field_of_the_wrong_type_is_one_sentence(kind: type[Any], needed: dict
 @pytest.mark.parametrize("value", [10**400, 10**5000, -(10**30)], ids=["10^400", "10^5000", "-10^30"])
 def test_a_whole_number_that_no_tensor_holds_is_one_sentence(value: int) -> None:
     for call in (
-        lambda: critbatch.advise("digits-mlp", current=value),
+        lambda: critbatch.advise("digits-mlp", current_batch_size=value),
         lambda: critbatch.speed("digits-mlp", [value]),
         lambda: critbatch.sweep("digits-mlp", seeds=[value]),
         lambda: critbatch.noise("digits-mlp", seed=value),
@@ -244,7 +244,7 @@ def test_a_name_that_no_file_can_have_is_one_sentence(tmp_path: Path) -> None:
         lambda name: critbatch.load_model(name, "digits-mlp"),
         lambda name: critbatch.advise("digits-mlp", out=name),
         lambda name: critbatch.sweep("digits-mlp", out=name),
-        lambda name: critbatch.lecture("digits-mlp", out=name),
+        lambda name: critbatch.check_claims("digits-mlp", out=name),
         lambda name: critbatch.scale("digits-mlp", name),
         lambda name: critbatch.find_task(f"{name}:task"),
     ):
@@ -264,7 +264,7 @@ def test_a_path_is_taken_as_text_as_a_path_and_as_what_else_names_one(tmp_path: 
 
 def test_a_run_takes_names_for_task_and_device_and_text_for_its_checkpoint(tmp_path: Path) -> None:
     plan = plan_of("sgd", batch_size=1437, learning_rate=0.1, epochs=1)
-    run = critbatch.train("digits-mlp", plan, device="cpu", checkpoint=str(tmp_path / "run.pt"), compiled=False)
+    run = critbatch.train("digits-mlp", plan, device="cpu", checkpoint=str(tmp_path / "run.pt"), compile=False)
     assert run.steps == 1 and set(RECIPES) >= {run.recipe}
 
 

@@ -28,7 +28,7 @@ ask = partial(
     learning_rates=(0.03, 0.1, 0.3),
     seeds=(0, 1),
     epochs=150,
-    compiled=False,
+    compile=False,
 )
 
 

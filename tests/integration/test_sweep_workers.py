@@ -22,7 +22,7 @@ from integration.test_sweep import numbers
 from stored_runs import states_in
 from tiny import tiny_task
 
-small = partial(sweep, batch_sizes=(16, 96), seeds=(0, 1), epochs=4, compiled=False)
+small = partial(sweep, batch_sizes=(16, 96), seeds=(0, 1), epochs=4, compile=False)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_runs_that_are_far_behind_are_ended_and_are_bounds(tmp_path):
         learning_rates=(0.0001, 0.001, 0.01, 0.1),
         seeds=(0,),
         epochs=16,
-        stops_early=True,
-        compiled=False,
+        prune=True,
+        compile=False,
     )
     behind = [run for run in study.runs if run.stopped_early]
     assert behind and all(run.outcome is Outcome.FINISHED and run.epochs < 16 for run in behind)
@@ -212,7 +212,7 @@ def runs_by_length(study: Study) -> dict[int, set[int]]:
 
 def test_equal_seconds_become_steps_by_one_clock_for_all(tmp_path):
     ask = partial(
-        small, tiny_task(), out=tmp_path, learning_rates=(0.01,), epochs=None, seconds=0.02, stops_at_target=False
+        small, tiny_task(), out=tmp_path, learning_rates=(0.01,), epochs=None, seconds=0.02, stop_at_target=False
     )
     first = ask()
     steps = runs_by_length(first)
@@ -224,7 +224,7 @@ def test_equal_seconds_become_steps_by_one_clock_for_all(tmp_path):
 
 
 def test_equal_steps_are_equal(tmp_path):
-    study = small(tiny_task(), out=tmp_path, learning_rates=(0.01,), epochs=None, steps=37, stops_at_target=False)
+    study = small(tiny_task(), out=tmp_path, learning_rates=(0.01,), epochs=None, steps=37, stop_at_target=False)
     assert runs_by_length(study) == {16: {37}, 96: {37}}
 
 
@@ -234,8 +234,8 @@ def test_a_varied_option_is_tried_with_each_rate_and_told_with_the_run(tmp_path)
         out=tmp_path,
         learning_rates=(0.03,),
         seeds=(0,),
-        fixed={"weight_decay": 0.001},
-        varied={"momentum": (0.0, 0.9)},
+        fixed_options={"weight_decay": 0.001},
+        option_grid={"momentum": (0.0, 0.9)},
     )
 
     def told(run: Run) -> tuple[int, object, object]:

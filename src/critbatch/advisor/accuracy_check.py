@@ -89,7 +89,7 @@ class AccuracyRuns:
 
     def _check(self, found: Found, size: int, small: int) -> AccuracyCheck | None:
         seconds, rate, small_rate = self._agreed(found, size, small)
-        margin = self.objective.margin
+        margin = self.objective.accuracy_margin
         assert margin is not None
         large_runs: list[Run] = []
         small_runs: list[Run] = []

@@ -16,7 +16,7 @@ from critbatch.advisor.race import Race
 from critbatch.advisor.rate_search import Compare, Found, RateSearch, TimeAgain
 from critbatch.advisor.result import Asked, answered, on_devices
 from critbatch.advisor.run_cache import TO_THE_END, KnownRuns, added
-from critbatch.arguments import checked_call, output_folder
+from critbatch.arguments import checked_call, current_options, output_folder, renamed_arguments
 from critbatch.errors import UserError
 from critbatch.law.objective import checked_objective
 from critbatch.measure.step_timer import Clock
@@ -72,7 +72,7 @@ def decays(plan: Plan) -> bool:
     """Whether the learning rate ends below its peak, so that a run's length must be planned.
 
     >>> from critbatch.recipes import sgd
-    >>> [decays(sgd(batch_size=8, learning_rate=0.1, epochs=9, decay=decay)) for decay in ("constant", "cosine")]
+    >>> [decays(sgd(batch_size=8, learning_rate=0.1, epochs=9, lr_decay=decay)) for decay in ("constant", "cosine")]
     [False, True]
     """
     phase = plan.phases[-1]
@@ -84,16 +84,16 @@ def without_decay(recipe: str, options: Mapping[str, Setting]) -> dict[str, Sett
 
     A recipe whose decay is its own is then run as the start of a very long run, where its rate has hardly decayed.
     """
-    constant = {"decay": "constant"} if "decay" in options_of(recipe) else {}
+    constant = {"lr_decay": "constant"} if "lr_decay" in options_of(recipe) else {}
     return {**options, **constant}
 
 
 def least_epochs(options: Mapping[str, Setting]) -> float:
     """That a plan with these options needs: its warm-up and a little more, and the first stair after it."""
-    warm_up = options.get("warm_up_epochs") or 0.0
+    warm_up = options.get("warmup_epochs") or 0.0
     if isinstance(warm_up, (str, tuple)):
         return 0.0
-    return float(warm_up) * (3.0 if options.get("decay") == "stairs" else 1.25)
+    return float(warm_up) * (3.0 if options.get("lr_decay") == "step" else 1.25)
 
 
 # The runs behind an advice, given the clock: a search, planned lengths where the rate decays, and the answer.
@@ -120,7 +120,7 @@ class AdviceCampaign:
         checks: added to it for the runs that check the recommendation.
         evaluation: when a run is evaluated, and on what.
         epochs: of a run that does not reach the target.
-        options: of the recipe or of plans, for all runs: with `decay="cosine"` the answer is for that schedule.
+        options: of the recipe or of plans, for all runs: with `lr_decay="cosine"` the answer is for that schedule.
         objective: what is asked beside the target.
         device: the accelerator where there is one, unless given.
         deadline: a value of `time.monotonic()`, when the campaign stops with what it knows by then.
@@ -284,7 +284,7 @@ class AdviceCampaign:
             evaluation=self.evaluation,
             noise_every=noise_every,
             checkpoint=checkpoint,
-            compiled=False,
+            compile=False,
             progress=self.show.watch,
         )
 
@@ -292,69 +292,71 @@ class AdviceCampaign:
 BUDGET = 600.0
 
 
+@renamed_arguments(current="current_batch_size")
 @checked_call
 def advise(
     task: Task | str,
     *,
-    out: str | Path | None = None,
     recipe: str | None = None,
-    options: Mapping[str, Setting] | None = None,
     target: Target | None = None,
     objective: Objective | None = None,
-    current: int | None = None,
+    current_batch_size: int | None = None,
+    options: Mapping[str, Setting] | None = None,
+    out: str | Path | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
-    budget: float | None = None,
+    budget: float = BUDGET,
     progress: Display | None = None,
     command: str = "",
 ) -> Advice:
-    """Which batch size, with which learning rate, reaches the task's target soonest on this machine?
+    """Recommend the batch size and learning rate for your target.
 
-    Seconds per step are measured at every batch size. A race over learning rates at one small size finds a rate that
-    reaches the target, and the noise scale along the way. A law of steps to target, fitted to all the runs, times the
-    measured seconds gives the best size; a race over three rates there corrects it, and another one if the answer has
-    moved. Runs with other seeds at the recommendation check it. How well such advice does is measured in
-    `benchmarks/advisor.py`; the law is in `critbatch.records.Law`.
+    It measures seconds per step at every batch size. At one small batch size it compares learning rates until one
+    reaches the target, and measures the gradient noise scale on the way. A law of steps to target is fitted to all
+    runs. Steps times measured seconds gives the best batch size. Runs at three learning rates correct the answer
+    there, and again if the best size has moved. Runs with other seeds check it. `benchmarks/advisor.py` measures how
+    good such advice is; `critbatch.records.Law` states the law.
 
-    Where other work on the machine disturbs the clock, sizes are timed again. If they still swing, the answer says so
-    in its first sentences and its intervals are wider; from a factor of 4 on no batch size is recommended. The runs are
-    kept, and the same call on a quiet machine takes the clock anew.
+    If other work on the machine disturbs the timing, sizes are timed again. If times still vary, the answer says so in
+    its first sentences and its intervals are wider. If they vary by a factor of 4 or more, no batch size is
+    recommended. The runs are kept, and the same call on a quiet machine measures the times again.
 
-    Everything it ran is in the folder. The same call again goes on where the last one ended, with what it has of its
-    budget; one with another target uses all the runs, and goes on with those that an easier target ended; on another
-    machine the steps are those that are known, and the clock is taken anew.
+    All runs are kept in the folder. The same call again continues where the last one stopped. A call with another
+    target uses all runs, and continues those that an easier target ended. On another machine the steps are reused and
+    the times are measured again.
 
     Args:
-        task: what is trained, a Task or its name; its `target` is what "soonest" means.
-        out: the folder of the runs; `critbatch-out/TASK` unless given.
-        recipe: its name; None for the task's own.
-        options: of the recipe (`critbatch.recipes.options_of`) or of plans, such as `decay="cosine"`: the answer is for
-            them. Where the rate decays over a run, the length of a run is looked for, too.
-        target: another one than the task's.
-        objective: what is asked beside the target: `critbatch.records.Objective`.
-        current: the batch size in use today, to compare with.
-        seed: of the first runs; the checks take others.
-        device: the accelerator where there is one, unless given.
-        budget: seconds of wall clock. When it ends, the answer is from what is known by then, and says so.
-        progress: where to show how far it is.
-        command: as the user gave it, for the record.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        recipe: Recipe; `critbatch recipes` lists them. Default: the task's own.
+        target: Validation metric or validation loss to reach. Default: the task's own.
+        objective: What to optimize, and the limits to keep: `critbatch.Objective`. Default: the time to target.
+        current_batch_size: Batch size that you use today, to compare with. Default: no comparison.
+        options: Option of the recipe, for all runs. `critbatch recipes NAME` lists them; options of
+            plans, such as `ghost_batch`, work too. Where the learning rate decays, the length of a run is searched
+            as well. Default: the recipe's own values.
+        out: Folder for runs, records and report. Default: critbatch-out/TASK.
+        seed: Seed of weights and example order of the first runs. The checks use other seeds.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        budget: Wall-clock limit in seconds. When it ends, the answer uses what is known by then, and says so.
+        progress: Where progress is shown.
+        command: Command that the user gave, kept in the record.
 
     Returns:
-        The answer, or with `answered=False` why there is none.
+        The answer, or with `answered=False` the reason why there is none.
 
     Raises:
-        UserError: if the settings are not possible, no model can reach the target, the law says nothing of the recipe,
-            or the folder cannot be used.
-        KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
+        UserError: if an argument is not possible, no model can reach the target, the law does not cover the recipe, or
+            the folder cannot be used.
+        KeyboardInterrupt: at Ctrl-C. What was learned stays in the folder.
     """
     task, watch, show = as_task(task), Stopwatch(), progress or Display()
     out, device = output_folder(out, task.name), as_device(device)
-    name, given = recipe or task.recipe, dict(options or {})
-    budget = BUDGET if budget is None else budget
+    name, given = recipe or task.recipe, current_options(options or {}, notice=True)
     if not budget > 0:
         raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
-    if current is not None and not 1 <= current <= task.examples:
-        raise UserError(f"current={current} is not possible: use a batch size from 1 to {task.examples}.")
+    today = current_batch_size
+    if today is not None and not 1 <= today <= task.examples:
+        raise UserError(f"current_batch_size={today} is not possible: use a batch size from 1 to {task.examples}.")
     asked = checked_objective(objective or Objective())
     plan = checked_plan(name, given, examples=task.examples, epochs=EPOCHS)
     check_target_on_data(task, target or task.target, evaluation=EVALUATION, device=device, seed=seed)
@@ -377,7 +379,7 @@ def advise(
         folder=out,
         recipe=name,
         target=target,
-        current=current,
+        current=today,
         seed=seed,
         options=given,
         objective=asked,

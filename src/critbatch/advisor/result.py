@@ -123,9 +123,9 @@ def _kept(
     posterior = found.posterior
     if chosen is None:
         return None, None
-    if objective.within_seconds is not None:
+    if objective.max_time is not None:
         seconds = step_seconds_at(found.speed, chosen).value
-        chance = chance_within_seconds(posterior, chosen, seconds, objective.within_seconds)
+        chance = chance_within_seconds(posterior, chosen, seconds, objective.max_time)
         return chance >= SURE, chance
     if objective.examples_limit is not None:
         chance = chance_within_examples(posterior, chosen, objective.examples_limit)
@@ -192,10 +192,10 @@ def on_devices(task: Task, advice: Advice) -> Advice:
     objective = advice.objective
     if objective.devices == (1,) or not advice.answered or advice.best is None:
         return advice
-    offers = scale(task, advice, devices=objective.devices, price=objective.price_per_device_hour).best
+    offers = scale(task, advice, devices=objective.devices, price_per_device_hour=objective.price_per_device_hour).best
     if not offers:
         return advice
-    best, met = cheapest(offers, objective.within_seconds)
+    best, met = cheapest(offers, objective.max_time)
     if best.devices == 1:
         return replace(advice, met=met)
     sizes = [point.batch_size for point in advice.points]

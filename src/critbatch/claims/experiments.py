@@ -275,8 +275,8 @@ class Contest:
             "search": "widening",
             "seeds": self.seeds,
             "epochs": self.epochs,
-            "stops_at_target": False,
-            "fixed": {"largest_batch": self.examples} if "largest_batch" in options_of(recipe) else {},
+            "stop_at_target": False,
+            "fixed_options": {"largest_batch": self.examples} if "largest_batch" in options_of(recipe) else {},
             "until": until,
             "command": self.command,
             **more,
@@ -318,7 +318,7 @@ def study_of_sizes(
         "epochs": sizes.study_epochs,
         "steps": sizes.study_steps,
         "seconds": sizes.study_seconds,
-        "stops_at_target": False,
+        "stop_at_target": False,
         "until": until,
         "command": command,
     }
@@ -345,7 +345,7 @@ def study_of_orders(
         "learning_rates": [near.learning_rate] if near is not None else None,
         "seeds": seeds,
         "epochs": sizes.order_epochs,
-        "varied": {"order": [str(order) for order in Order]},
+        "option_grid": {"order": [str(order) for order in Order]},
         "until": until,
         "command": command,
     }

@@ -122,9 +122,7 @@ def _unit(vector: Tensor) -> Tensor:
 
 def _training(task: Task, size: int, rate: float, seed: int) -> Training:
     plan = sgd(batch_size=size, learning_rate=rate, epochs=1.0, momentum=0.0)
-    return Training(
-        task, plan, seed=seed, device=torch.device("cpu"), compiled=False, evaluation=Evaluation(growth=1e6)
-    )
+    return Training(task, plan, seed=seed, device=torch.device("cpu"), compile=False, evaluation=Evaluation(growth=1e6))
 
 
 def _after_an_epoch(task: Task, size: int, rate: float, seed: int) -> float:

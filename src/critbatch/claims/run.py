@@ -364,10 +364,9 @@ class LectureCampaign:
 
 
 @checked_call
-def lecture(
+def check_claims(
     task: Task | str = "digits-mlp",
     *,
-    out: str | Path | None = None,
     claims: Sequence[int] | None = None,
     seeds: int = 5,
     small: int | None = None,
@@ -375,41 +374,42 @@ def lecture(
     networks: Sequence[str] | None = None,
     full: bool = False,
     workers: int | None = None,
+    out: str | Path | None = None,
     device: torch.device | str | None = None,
     budget: float | None = None,
     progress: Display | None = None,
     command: str = "",
 ) -> Lecture:
-    """Measure each claim of the lecture on mini-batches on this task and machine, and say whether it held.
+    """Test ten common claims about batch size on your task.
 
-    The ten claims are those of `critbatch.records.claims.ClaimName`, in their order. Each is judged by effects with
-    intervals over seeds: held, not held, or undecided. Experiments are as long as the clock of the task allows within
-    the time. Everything that was measured is in the folder: the same call again goes on where the last one ended.
+    Each claim is tested by effects with intervals over seeds: it held, it did not hold, or it is undecided.
+    Experiments are as long as the time allows. All measurements are kept in the folder: the same call again continues
+    where the last one stopped.
 
     Args:
-        task: what is trained, or its name.
-        out: the folder; `critbatch-out/lecture-TASK` unless given.
-        claims: their numbers, 1 to 10; all unless given.
-        seeds: of the runs that are compared. One decides nothing.
-        small, large: the two batch sizes that are compared; 64 and a tenth of the data set as a power of two, or 16 and
-            a third of it below 10,000 examples.
-        networks: of Keskar et al. 2016 beside the task's own: "keskar-f1" to "keskar-c4". Unless given none for a
-            small task, else F1 and C1 at reduced size where their data are at hand.
-        full: all six of them, whole.
-        workers: processes that make runs, one thread each; as many as there are cores, one where there is an
-            accelerator.
-        device: the accelerator where there is one, unless given.
-        budget: seconds of wall clock; unless given the runs are planned for 4 minutes, or 35 for a large task, and all
-            are made.
-        progress: where to show how far it is.
-        command: as the user gave it, for the record.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        claims: Numbers of the claims to test, 1 to 10. Default: all ten.
+        seeds: Seeds of the runs that are compared. One seed decides nothing.
+        small: Small batch size of the comparison. Default: 64, or 16 below 10,000 examples.
+        large: Large batch size of the comparison. Default: a tenth of the data set, as a power of two, or a third of it
+            below 10,000 examples.
+        networks: Networks of Keskar et al. 2016 to test beside the task's own, keskar-f1 to keskar-c4; or none.
+            Default: none for a small task, else F1 and C1 at reduced size if their data are there.
+        full: Test all six networks of Keskar et al. 2016 on all their data, which takes days.
+        workers: Processes that make runs, one thread each. Default: one for each core, or one with an accelerator.
+        out: Folder for runs, records and report. Default: critbatch-out/lecture-TASK.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        budget: Wall-clock limit in seconds. Default: no limit; the runs are planned for 4 minutes, or 35 for a large
+            task.
+        progress: Where progress is shown.
+        command: Command that the user gave, kept in the record.
 
     Returns:
-        What was measured, and the verdicts.
+        The measurements and the verdicts.
 
     Raises:
-        UserError: if a setting is not possible, or the folder cannot be used.
-        KeyboardInterrupt: at Ctrl-C; what was measured is in the folder.
+        UserError: if an argument is not possible, or the folder cannot be used.
+        KeyboardInterrupt: at Ctrl-C. What was measured stays in the folder.
     """
     here = as_task(task)
     out = lecture_folder(out, task)

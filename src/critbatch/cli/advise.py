@@ -13,13 +13,13 @@ from critbatch.cli.app import app
 @app.command()
 def advise(
     task: o.TaskName,
-    current: Annotated[
+    current_batch_size: Annotated[
         int | None, typer.Option("--current", metavar="SIZE", help="The batch size in use today, to compare with.")
     ] = None,
     recipe: o.Recipe = None,
     target: o.TargetValue = None,
     decay: Annotated[
-        str | None, typer.Option("--decay", help="constant, linear, cosine, stairs, polynomial: of the learning rate.")
+        str | None, typer.Option("--decay", help="constant, linear, cosine, step, polynomial: of the learning rate.")
     ] = None,
     warm_up_epochs: Annotated[float | None, typer.Option("--warm-up-epochs", help="From 0 to the rate.")] = None,
     settings: Annotated[
@@ -27,8 +27,8 @@ def advise(
         typer.Option("--set", metavar="NAME=VALUE", help="An option of the recipe, for all runs; several times."),
     ] = None,
     objective: Annotated[
-        str, typer.Option("--objective", help="soonest, cheapest, accuracy (must not fall), examples (are limited).")
-    ] = "soonest",
+        str, typer.Option("--objective", help="time, cost, accuracy (must not fall), examples (are limited).")
+    ] = "time",
     within: Annotated[
         float | None, typer.Option("--within", metavar="SECONDS", help="For cheapest: the time there is.")
     ] = None,
@@ -61,7 +61,7 @@ def advise(
         critbatch advise digits-mlp
         critbatch advise my_task.py:task --current 64 --budget 600
         critbatch advise my_task.py:task --decay cosine --warm-up-epochs 2
-        critbatch advise my_task.py:task --objective cheapest --within 3600 --devices 1..8
+        critbatch advise my_task.py:task --objective cost --within 3600 --devices 1..8
         critbatch advise my_task.py:task --objective accuracy --margin 0.002
 
     Writes report.html and advice.json. The same command again goes on where it stopped; one with another --target
@@ -74,15 +74,15 @@ def advise(
     from critbatch.recipes import settings_from
     from critbatch.records.core import Objective
 
-    given: dict[str, Any] = {"decay": decay, "warm_up_epochs": warm_up_epochs}
+    given: dict[str, Any] = {"lr_decay": decay, "warmup_epochs": warm_up_epochs}
     options = {name: value for name, value in given.items() if value is not None}
     asked = Objective(
         goal=objective,  # type: ignore[arg-type]
-        within_seconds=within,
+        max_time=within,
         devices=tuple(sorted(set(o.whole_numbers(devices, "--devices") or [1]))),
         price_per_device_hour=price,
         examples_limit=o.examples_of(examples_limit, tokens_limit, setting.task.tokens_per_example),
-        margin=margin,
+        accuracy_margin=margin,
     )
     with setting.display() as display:
         advice = run(
@@ -90,11 +90,11 @@ def advise(
             recipe=recipe,
             options={**options, **settings_from(settings or ())},
             objective=asked,
-            current=current,
+            current_batch_size=current_batch_size,
             out=setting.out,
             seed=seed,
             device=setting.device,
-            budget=o.seconds_left(budget),
+            **({} if budget is None else {"budget": o.seconds_left(budget)}),  # type: ignore[arg-type]
             progress=display,
             command=setting.command,
         )

@@ -101,7 +101,7 @@ def noise(
             epochs=epochs,
             steps=steps,
             every=every,
-            method=method,
+            method=method,  # type: ignore[arg-type]
             curvature=curvature,
             seed=seed,
             device=setting.device,
@@ -135,7 +135,7 @@ def report(
     """
     from critbatch.reporting import report as write_report
 
-    typer.echo(write_report(study, out, language=language, format=format))
+    typer.echo(write_report(study, out, language=language, format=format))  # type: ignore[arg-type]
 
 
 @app.command()

@@ -32,4 +32,11 @@ def export(
     """
     from critbatch.studies.export import export as run
 
-    typer.echo(run(study, out=out, format=format, curves=curves))
+    typer.echo(
+        run(
+            study,
+            out=out,
+            format=format,  # type: ignore[arg-type]
+            curves=curves,
+        )
+    )

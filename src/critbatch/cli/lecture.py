@@ -54,7 +54,7 @@ def lecture(
     Claims: 1 batches and shuffling, 2 steady and noisy steps, 3 time, 4 larger batches train worse, 5 noise helps where
     training is stuck, 6 generalization, 7 sharp minima, 8 the summary, 9 batch size is worth choosing, 10 having both.
     """
-    from critbatch.claims.run import lecture as run
+    from critbatch.claims.run import check_claims as run
     from critbatch.claims.run import lecture_folder
     from critbatch.cli.doing import Setting, show
 

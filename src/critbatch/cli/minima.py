@@ -54,12 +54,12 @@ def curvature(
             setting.task,
             model,
             solution=solution,
-            data=data,
+            data=data,  # type: ignore[arg-type]
             examples=examples,
             mode=known(Mode, mode, "--mode"),
             double=double,
             matrix=known(Matrix, matrix, "--matrix"),
-            by=by,
+            by=by,  # type: ignore[arg-type]
             largest=largest,
             smallest=smallest,
             trace_products=trace_products,

@@ -23,7 +23,7 @@ def train(
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="End sooner.")] = None,
     decay: Annotated[
         str | None,
-        typer.Option("--decay", help="constant, linear, cosine, stairs or polynomial.  [default: the recipe's own]"),
+        typer.Option("--decay", help="constant, linear, cosine, step or polynomial.  [default: the recipe's own]"),
     ] = None,
     warm_up_epochs: Annotated[
         float | None, typer.Option("--warm-up-epochs", min=0.0, help="Of the learning rate.  [default: the recipe's]")
@@ -101,8 +101,8 @@ def train(
             learning_rate=learning_rate,
             epochs=epochs,
             steps=steps,
-            decay=decay,
-            warm_up_epochs=warm_up_epochs,
+            lr_decay=decay,
+            warmup_epochs=warm_up_epochs,
             weight_decay=weight_decay,
             settings=settings or (),
             changes={

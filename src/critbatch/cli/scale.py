@@ -133,7 +133,7 @@ def scale(
             link=link,
             node_link=node_link,
             devices_per_node=devices_per_node,
-            algorithm=algorithm.replace("-", "_"),
+            algorithm=algorithm.replace("-", "_"),  # type: ignore[arg-type]
             overlap=overlap,
             joining_seconds=joining,
             delay_seconds=delay,
@@ -142,7 +142,7 @@ def scale(
             batch_size=batch_size,
             share=share,
             micro_batch_size=micro_batch_size,
-            price=price,
+            price_per_device_hour=price,
             worth=worth,
             command=setting.command,
         )

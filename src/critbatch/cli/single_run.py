@@ -80,7 +80,7 @@ def single_run(
         device=setting.device,
         target=None if to_the_end else task.target,
         checkpoint=checkpoint,
-        compiled=compiled,
+        compile=compiled,
         workers=workers,
         shard_weights=shard_weights,
         start=start,

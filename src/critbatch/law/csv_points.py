@@ -319,15 +319,19 @@ def fit(
     seed: int = 0,
     command: str = "critbatch.fit",
 ) -> Fit:
-    """Fit `(S / S_min - 1)(E / E_min - 1) = 1` to steps or epochs to a target, and say whether the law holds.
+    """Fit the law of steps against examples to runs made elsewhere.
+
+    The law is `(S / S_min - 1)(E / E_min - 1) = 1`. The answer has the critical batch size, and says where the law
+    fails.
 
     Args:
-        points: a CSV file as `critbatch.law.csv_points.read_points` takes it, or the points themselves. Each is a
-            run with the learning rate that is best at its batch size; of several rates at one size the best is chosen.
-        at: batch sizes to predict a tuned run at.
-        examples: in the training set, where it does not follow from the points.
-        seed: of the bootstrap.
-        command: for the record.
+        points: CSV file with one run a row: batch_size, and steps, epochs or examples to target. Further columns:
+            learning_rate, seed, censored (yes where the target was missed), step_seconds, devices. In Python also a
+            list of points. Of several learning rates at one size the best is used.
+        at: Batch sizes to predict a tuned run at. Default: none.
+        examples: Examples in the training set. Default: computed from the points.
+        seed: Seed of the bootstrap.
+        command: Command that the user gave, kept in the record.
 
     Raises:
         UserError: if the points cannot be used.

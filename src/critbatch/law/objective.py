@@ -218,9 +218,9 @@ def checked_objective(objective: Objective) -> Objective:
     goal, bounds = (
         objective.goal,
         {
-            Goal.CHEAPEST: ("within_seconds", objective.within_seconds),
+            Goal.COST: ("max_time", objective.max_time),
             Goal.EXAMPLES: ("examples_limit", objective.examples_limit),
-            Goal.ACCURACY: ("margin", objective.margin),
+            Goal.ACCURACY: ("accuracy_margin", objective.accuracy_margin),
         },
     )
     for owner, (name, value) in bounds.items():
@@ -231,13 +231,13 @@ def checked_objective(objective: Objective) -> Objective:
     if goal is Goal.EXAMPLES and objective.examples_limit is None:
         raise UserError("The objective examples needs a limit: give the number of examples.")
     price = objective.price_per_device_hour
-    if (objective.devices != (1,) or price is not None) and goal is not Goal.CHEAPEST:
-        raise UserError(f"Numbers of devices and a price belong to the objective {Goal.CHEAPEST}, not to {goal}.")
+    if (objective.devices != (1,) or price is not None) and goal is not Goal.COST:
+        raise UserError(f"Numbers of devices and a price belong to the objective {Goal.COST}, not to {goal}.")
     if price is not None and not price >= 0:
         raise UserError(f"A price of {price} for an hour is not possible: use 0 or more.")
     checked_devices(objective.devices)
-    if goal is Goal.ACCURACY and objective.margin is None:
-        return replace(objective, margin=MARGIN)
+    if goal is Goal.ACCURACY and objective.accuracy_margin is None:
+        return replace(objective, accuracy_margin=MARGIN)
     return objective
 
 

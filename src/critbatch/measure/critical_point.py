@@ -122,26 +122,27 @@ def critical_point(
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> CriticalPoint:
-    """Where training stands, and what to try.
+    """Tell whether training is at a minimum, a saddle or a plateau.
 
-    The gradient over all examples says whether the loss still falls; where it does not, the signs of the Hessian's
-    smallest and largest eigenvalues tell minimum, saddle and maximum apart, and where both are nearly 0 it is a
-    plateau. Gradients of single batches at this point say whether noise leads on where the full batch
-    stands still.
+    The gradient over all examples shows whether the loss still falls. Where it does not, the signs of the Hessian's
+    smallest and largest eigenvalues separate minimum, saddle and maximum; where both are nearly 0 it is a plateau.
+    Gradients of single batches at this point show whether their noise helps where the full batch stands still.
 
     Args:
-        task: data and loss; a Task or its name.
-        model: the weights; left as they are.
-        solution: the run that they come from.
-        batch_sizes: of single batches; 1, 16 and a quarter of the examples unless given.
-        batches: how many of each size.
-        examples: of the training set, the same ones each time; None for all.
-        mode: of batch norm.
-        double: compute in float64.
-        tolerance: relative; see `critbatch.measure.critical_point.standing`.
-        chunk: examples in one pass.
-        seed: of batches and random vectors.
-        progress: called with the stage, and what is made and to make of it.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        model: Model with the weights to look at. It does not change.
+        solution: Run that the weights come from, for the report.
+        batch_sizes: Sizes of the single batches. Default: 1, 16 and a quarter of the examples.
+        batches: Single batches of each size.
+        examples: Training examples to use, always the same ones. Default: all.
+        mode: Statistics of batch norm: running averages, or those of each forward pass.
+        double: Compute in float64.
+        tolerance: Relative size below which a gradient or an eigenvalue counts as 0.
+        chunk: Examples in one forward pass.
+        seed: Seed of the batches and of the random vectors.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        progress: Function to call with the stage, the work done and the work in all.
+        command: Command that the user gave, kept in the record.
 
     Raises:
         UserError: if a size is not possible.

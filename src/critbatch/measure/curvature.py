@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import nn
@@ -29,51 +30,54 @@ def curvature(
     model: nn.Module,
     *,
     solution: Solution | None = None,
-    data: str | GivenData = "train",
-    examples: int | None = None,
-    mode: Mode = Mode.EVAL,
-    double: bool = False,
-    matrix: Matrix = Matrix.HESSIAN,
-    by: str | None = None,
     largest: int = 3,
     smallest: int = 1,
+    matrix: Matrix = Matrix.HESSIAN,
+    by: Literal["autograd", "differences"] | None = None,
     trace_products: int = 60,
     density: bool = True,
     tolerance: float = 1e-3,
     most_products: int = 200,
+    data: Literal["train", "validation"] | GivenData = "train",
+    examples: int | None = None,
+    mode: Mode = Mode.EVAL,
+    double: bool = False,
     chunk: int = CHUNK,
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Curvature:
-    """How the mean loss bends at the model's weights.
+    """Measure eigenvalues, trace and spectrum of the loss's Hessian.
 
-    Each product with the Hessian goes over all the examples. Eigenvalues come with a residual bound
-    (`critbatch.measure.spectrum`), the trace with an interval (`critbatch.measure.trace`). The model stays as it is.
+    Each product with the Hessian takes one pass over all examples. Eigenvalues have a residual bound
+    (`critbatch.measure.spectrum`), the trace has an interval (`critbatch.measure.trace`). The model does not change.
 
     Args:
-        task: data and loss; a Task or its name.
-        model: the weights.
-        solution: the run that they come from, for the report.
-        data: "train", "validation", or data of your own.
-        examples: how many of them, the same ones each time; None for all.
-        mode: what batch norm does: "eval", its running statistics, or "batch", those of each chunk.
-        double: compute in float64.
-        matrix: "hessian" or "gauss_newton".
-        by: "autograd" or "differences" of gradients; None for the first that the model allows.
-        largest: eigenvalues at the upper end.
-        smallest: eigenvalues at the lower end.
-        trace_products: spent on the trace; 0 leaves it out.
-        density: whether the spectral density is wanted, which takes 320 products.
-        tolerance: of the eigenvalues, relative.
-        most_products: spent on the eigenvalues.
-        chunk: examples in one pass.
-        seed: of the random vectors.
-        progress: called with the stage, and the products made and to make there.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        model: Model with the weights to measure at.
+        solution: Run that the weights come from, for the report.
+        largest: Eigenvalues to compute at the upper end.
+        smallest: Eigenvalues to compute at the lower end.
+        matrix: Matrix to measure.
+        by: How Hessian-vector products are computed: by autograd, or by differences of gradients.
+            Default: the first that the model allows.
+        trace_products: Hessian-vector products for the trace; 0 leaves it out.
+        density: Also measure the spectral density, which takes 320 products.
+        tolerance: Relative residual at which an eigenvalue counts as converged.
+        most_products: Most Hessian-vector products for the eigenvalues.
+        data: Data set of the loss, or data of your own.
+        examples: Examples to use, always the same ones. Default: all.
+        mode: Statistics of batch norm: running averages, or those of each forward pass.
+        double: Compute in float64.
+        chunk: Examples in one forward pass.
+        seed: Seed of the random vectors.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        progress: Function to call with the stage, the products made and the products in all.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if a setting is not possible.
+        UserError: if an argument is not possible.
     """
     task = as_task(task)
     if largest < 1 or smallest < 0:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from critbatch.arguments import checked_call, output_folder
+from critbatch.arguments import checked_call, output_folder, renamed_arguments
 from critbatch.errors import UserError
 from critbatch.law.allreduce import find_link, measured_link
 from critbatch.law.cluster import compute_of
@@ -32,7 +32,7 @@ from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
-DEVICES = tuple(1 << power for power in range(11))
+DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LINK, NODE_LINK = "ethernet-25", "nvlink"
 
 FIRST_BUCKET, BUCKET = 1 << 20, 25 << 20
@@ -47,6 +47,7 @@ ASSUMED = {
 }
 
 
+@renamed_arguments(price="price_per_device_hour")
 @checked_call
 def scale(
     task: Task | str,
@@ -57,7 +58,7 @@ def scale(
     link: str | Link | None = None,
     node_link: str | Link | None = None,
     devices_per_node: int | None = None,
-    algorithm: str = "best",
+    algorithm: Algorithm = Algorithm.BEST,
     overlap: float | None = None,
     joining_seconds: float | None = None,
     delay_seconds: float | None = None,
@@ -66,42 +67,44 @@ def scale(
     batch_size: int | None = None,
     share: int | None = None,
     micro_batch_size: int | None = None,
-    price: float | None = None,
+    price_per_device_hour: float | None = None,
     worth: float = WORTH,
     command: str = "",
 ) -> Scale:
-    """Time to target, device-hours and efficiency against the number of devices, 1 to 4,096.
+    """Predict time and cost to your target on more devices.
 
-    Seconds of a step come from those timed on one device and a model of the cluster (`critbatch.law.cluster`),
-    steps to the target from the law that runs were fitted with. Nothing is trained here.
+    The answer has time to target, device-hours and efficiency for each number of devices. Seconds of a step are
+    predicted from those timed on one device and a model of the cluster; steps to target come from a law that was
+    fitted to runs. Nothing is trained here.
 
     Args:
-        task: a Task or its name; its model says how many bytes of gradients there are.
-        known: `critbatch.advise`'s answer, or `critbatch.speed`'s: seconds of a step on one device. Or a folder or file
-            with one of them; `critbatch-out/TASK` unless given.
-        devices: numbers of them.
-        steps: where the law of steps to target is from: a record, or (S_min, B_crit); that of `known` unless given.
-        link: between nodes, by name (`critbatch.law.allreduce.LINKS`) or as SECONDS,BYTES_PER_SECOND. The one measured
-            where there is one, else 25 Gbit Ethernet.
-        node_link: within a node, where it has several devices.
-        devices_per_node: they share their node's link. As many as were measured on one machine, else 1, unless given.
-        algorithm: between nodes: "ring", "halving_doubling" or "best".
-        overlap: gamma, 1 or more; 1 unless given or fitted.
-        joining_seconds: what a step on several devices takes longer, however many; 0 unless given or fitted.
-        delay_seconds: by which a device is late in a pass, on average; 0 unless given or fitted.
-        measurements: steps on several devices, which these three are fitted to, and a slowdown of each pass and the
-            share of a published bandwidth that programs get. Steps then have intervals.
-        communication: a measured group of processes, whose link is used where it belongs.
-        batch_size: of strong scaling; the best for one device unless given.
-        share: examples on each device in weak scaling; as `batch_size` unless given.
-        micro_batch_size: most examples in one pass on one device, the gradients of a step's passes added up; the
-            largest size that was timed unless given.
-        price: of a device for an hour.
-        worth: what a doubling must take off the time.
-        command: kept in the record.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task. Its model tells how many
+            bytes of gradients there are.
+        known: Answer of `critbatch.advise` or of `critbatch.speed`, for seconds of a step on one device; or a folder or
+            file with one of them. Default: critbatch-out/TASK.
+        devices: Numbers of devices.
+        steps: Law of steps to target: a record that has one, or (S_min, B_crit). Default: that of `known`.
+        link: Link between nodes: a name, such as ethernet-25 or infiniband-ndr, or SECONDS,BYTES_PER_SECOND.
+            `critbatch.law.allreduce.LINKS` has the names. Default: the measured one, else ethernet-25.
+        node_link: Link within a node, such as nvlink-4 or pcie-4. Default: the measured one, else nvlink.
+        devices_per_node: Devices that share the link of their node. Default: as many as were measured, else 1.
+        algorithm: All-reduce algorithm between nodes; "best" is the faster of both.
+        overlap: Overlap of communication and backward pass, from 1 (none) to 10. Default: fitted, else 1.
+        joining_seconds: Constant extra time of a step on several devices, in seconds. Default: fitted, else 0.
+        delay_seconds: Mean straggler delay of a device in each pass, in seconds. Default: fitted, else 0.
+        measurements: Measured steps on several devices, to fit the last three and more constants to. Steps then have
+            intervals.
+        communication: Measured link of a group of processes, used where it belongs. Default: none.
+        batch_size: Batch size for strong scaling. Default: the best on one device.
+        share: Examples on each device for weak scaling. Default: the batch size of strong scaling.
+        micro_batch_size: Most examples in one forward pass on a device. Gradients of several passes are added up.
+            Default: the largest size that was timed.
+        price_per_device_hour: Price of one device for one hour, in any currency. Default: no price.
+        worth: Least share of the time that twice the devices must save to be worth it, up to 0.5.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if a setting is not possible, or nothing was timed.
+        UserError: if an argument is not possible, or nothing was timed.
     """
     task, watch = as_task(task), Stopwatch()
     if not isinstance(known, Record):
@@ -123,7 +126,7 @@ def scale(
                 communication=communication,
                 batch_size=batch_size,
                 share=share,
-                price=price,
+                price_per_device_hour=price_per_device_hour,
                 worth=worth,
                 command=command,
             )
@@ -139,7 +142,9 @@ def scale(
         constants = fitted.constants
     sources = {**constants.sources, **dict.fromkeys(given, "source_given")}
     constants = replace(constants, sources=sources, **given)  # type: ignore[arg-type]
-    outlook = Outlook(speed, constants, law=law, price=price, fit=fitted, micro_batch_size=micro_batch_size)
+    outlook = Outlook(
+        speed, constants, law=law, price=price_per_device_hour, fit=fitted, micro_batch_size=micro_batch_size
+    )
     best = outlook.best(numbers)
     first = _first_size(known, outlook) if batch_size is None else batch_size
     share = first if share is None else share
@@ -159,7 +164,7 @@ def scale(
         weak=outlook.weak(numbers, share),
         worth=worth,
         worth_until=worth_until(best, worth),
-        price_per_device_hour=price,
+        price_per_device_hour=price_per_device_hour,
         measurements=tuple(measurements),
         fit_miss=fitted.worst_miss if fitted is not None else None,
         communication=communication,

@@ -137,24 +137,28 @@ def shift(
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Shift:
-    """How much the loss of each model rises when the training set is replaced, and how well sharpness tells it.
+    """Measure how the loss of runs rises on other training sets.
 
-    The training set is replaced by: "resampled", as many examples drawn from it with replacement, which is how far
-    chance alone goes; "validation", other examples of the same source; "noise", Gaussian noise on the inputs, or other
-    tokens; "moved", pictures moved to the right by some pixels; and sets of your own. Keskar et al. 2016 say that the
-    loss of sharp minima rises more; `predictions` is the rank correlation of that over the models.
+    The training set is replaced by: "resampled", as many examples drawn from it with replacement, which shows the
+    effect of chance alone; "validation", other examples of the same source; "noise", Gaussian noise on the inputs, or
+    other tokens; "moved", pictures moved to the right by some pixels; and sets of your own. Keskar et al. 2016 say that
+    the loss of sharp minima rises more; `predictions` is the rank correlation of sharpness and rise over the models.
 
     Args:
-        task: data, loss and metric; a Task or its name.
-        models: by their labels; they are left as they are.
-        solutions: the runs that they come from.
-        shifts: more sets to put in the place of the training set, as (inputs, targets) by name.
-        epsilons, boxes, curvature: of the sharpness.
-        examples: of the training set, the same ones each time; None for all.
-        mode: of batch norm.
-        chunk: examples in one pass.
-        seed: of noise, resampling and sharpness.
-        progress: called with the stage, and what is made and to make of it.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        models: Models by their labels. They do not change.
+        solutions: Runs that the weights come from, by label.
+        shifts: More data sets to replace the training set, as (inputs, targets) by name.
+        epsilons: Relative sizes of the box of the sharpness.
+        boxes: Boxes of the sharpness.
+        curvature: Also measure the largest eigenvalue and the trace of the Hessian.
+        examples: Training examples to use, always the same ones. Default: all.
+        mode: Statistics of batch norm: running averages, or those of each forward pass.
+        chunk: Examples in one forward pass.
+        seed: Seed of the noise, of the resampling and of the sharpness.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        progress: Function to call with the stage, the work done and the work in all.
+        command: Command that the user gave, kept in the record.
 
     Raises:
         UserError: if there is no model.

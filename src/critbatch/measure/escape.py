@@ -148,28 +148,30 @@ def escape(
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Escape:
-    """From points where full-batch descent stopped: how often does training get on, by batch size?
+    """Count how often small batches go on where full ones are stuck.
 
-    From each of `starts` initial weights the full batch descends, by plain gradient descent, until the loss falls no
-    more, or for `descent_steps`. From that same point training goes on for `steps` steps with full batches and with
-    each smaller batch size, at the same learning rate. A start has escaped if from some step on the loss over all
-    examples stays below ``(1 - drop)`` times that of the point. The comparison is at equal steps, which costs a larger
-    batch more examples. All starts move at once, as one vectorized model.
+    From each of `starts` initial weights, plain gradient descent with the full batch runs until the loss falls no
+    more, or for `descent_steps`. From that point training continues for `steps` steps with full batches and with each
+    smaller batch size, at the same learning rate. A start has escaped if from some step on the loss over all examples
+    stays below ``(1 - drop)`` times the loss at the point. The comparison is at equal steps, in which a larger batch
+    sees more examples. All starts are trained at once, as one vectorized model.
 
     Args:
-        task: a Task or its name: data and loss, and the model that makes the starts; without batch norm, and dropout is
-            off.
-        starts: initial weights, of the seeds from `seed` on.
-        batch_sizes: beside the full batch, which is always there; 1 and 16 unless given.
-        learning_rate: of all steps; a usual one of SGD for a batch of 128 unless given.
-        descent_steps: at the most, before the point counts as stopped.
-        steps: after it.
-        drop: what counts as an escape.
-        seed: of starts and batches.
-        progress: called with the stage, and the steps made and to make.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task. Its model must have no
+            batch norm, and dropout is off.
+        starts: Initial weights, one for each seed from `seed` on.
+        batch_sizes: Batch sizes beside the full batch. Default: 1 and 16.
+        learning_rate: Learning rate of all steps. Default: a usual one of SGD for a batch of 128.
+        descent_steps: Most steps of full-batch descent before it counts as stopped.
+        steps: Steps after that, at every batch size.
+        drop: Fall of the loss, as a fraction, that counts as an escape.
+        seed: Seed of the first initial weights and of the batches.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        progress: Function to call with the stage, the steps made and the steps in all.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if a setting is not possible, or the model cannot be vectorized.
+        UserError: if an argument is not possible, or the model cannot be vectorized.
     """
     task = as_task(task)
     watch, device = Stopwatch(), as_device(device)

@@ -37,29 +37,33 @@ def landscape(
     progress: Callable[[str, int, int], None] | None = None,
     command: str = "",
 ) -> Landscape:
-    """Training and validation loss and metric around solutions; batch norm's statistics are computed anew everywhere.
+    """Measure the loss between two runs, or on a plane around one.
 
-    Of two models: along ``(1 - alpha) first + alpha second``, Keskar et al. 2016, arXiv:1609.04836, figure 3 (after
-    Goodfellow et al. 2014, arXiv:1412.6544). Of one: on the plane of two random directions, each of whose filters has
-    the norm of the model's own filter, and whose biases and normalizations are 0: Li et al. 2018, arXiv:1712.09913,
-    section 4. A plane shows two of very many directions: a minimum that looks round there need not be.
+    The statistics of batch norm are computed again at every point. Of two models: along
+    ``(1 - alpha) first + alpha second``, Keskar et al. 2016, arXiv:1609.04836, figure 3 (after Goodfellow et al. 2014,
+    arXiv:1412.6544). Of one: on the plane of two random directions, each of whose filters has the norm of the model's
+    own filter, and whose biases and normalizations are 0: Li et al. 2018, arXiv:1712.09913, section 4. A plane shows
+    two of very many directions: a minimum that looks round there need not be.
 
     Args:
-        task: data, loss and metric; a Task or its name.
-        models: one or two, of the same shapes; they are left as they are.
-        solutions: the runs that they come from.
-        points: on the line, 25 unless given, or on each side of the plane, 15; alpha 0 and 1 are always among them.
-        low: where the line begins.
-        high: where it ends.
-        span: the plane reaches this many filter norms to each side.
-        examples: of the training and of the validation set, the same ones each time; None for all.
-        double: compute in float64.
-        chunk: examples in one pass.
-        seed: of the plane's directions.
-        progress: called with the stage, and the points made and to make.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        models: One or two models of the same shapes, by their labels. They do not change.
+        solutions: Runs that the weights come from, by label.
+        points: Points on the line, or on each side of the plane. Alpha 0 and 1 are always among them. Default: 25 on a
+            line, 15 on a side of the plane.
+        low: Start of the line; the first run is at 0.
+        high: End of the line; the second run is at 1.
+        span: Half the side of the plane, in norms of the model's filters.
+        examples: Training and validation examples to use, always the same ones. Default: all.
+        double: Compute in float64.
+        chunk: Examples in one forward pass.
+        seed: Seed of the directions of the plane.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        progress: Function to call with the stage, the points made and the points in all.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if there are not one or two models, they are unlike, or a size is not possible.
+        UserError: if there are not one or two models, they differ in shape, or a size is not possible.
     """
     task = as_task(task)
     watch, device = Stopwatch(), as_device(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import nn
@@ -106,7 +107,7 @@ def noise(
     epochs: float = 3.0,
     steps: int | None = None,
     every: int = 1,
-    method: str = "micro_batches",
+    method: Literal["micro_batches", "examples"] = "micro_batches",
     curvature: bool = False,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -114,28 +115,33 @@ def noise(
     progress: Callable[[Progress], None] | None = None,
     command: str = "",
 ) -> Noise:
-    """Signal and noise of the gradient while the task is trained: ``B_simple = tr(Sigma) / |G|^2`` against the run.
+    """Measure the gradient noise scale along a short training run.
 
-    Each batch is cut into micro-batches, whose gradients and their mean are gradients at two batch sizes at one point:
-    the estimate costs no further pass over the data. McCandlish et al. 2018, arXiv:1812.06162, section 2.2 and
-    appendix A.1. The noise scale depends on where training is, and grows with it: a rate that is far from the best one
-    gives another run and another noise scale. Each point also has the noise scale of each layer, and, for an optimizer
-    with second moments such as Adam, the one in its metric.
+    The simple noise scale is ``B_simple = tr(Sigma) / |G|^2``. Each batch is cut into micro-batches. Their gradients
+    and the mean of these are gradients at two batch sizes and the same weights, so the estimate needs no further pass
+    over the data. McCandlish et al. 2018, arXiv:1812.06162, section 2.2 and appendix A.1. The noise scale grows during
+    training and depends on the learning rate. Each point also has the noise scale of each layer and, for an optimizer
+    with second moments such as Adam, the noise scale in its metric.
 
     Args:
-        batch_size: of the run; None for 128, or a quarter of the data where that is less.
-        learning_rate: None for a usual one (`critbatch.recipes.usual_rate`).
-        recipe: its name; None for the task's own.
-        epochs: how long the run is.
-        steps: ends it sooner.
-        every: measure at every n-th step.
-        method: "micro_batches", or "examples": the small gradients are those of single examples, seen by
-            `critbatch.per_example.GhostNorms`; less noise in the answer, for a part of a backward pass more.
-        curvature: at each point also ``tr(H Sigma) / G^T H G``, by `critbatch.measure.noise_scale`.
-        budget: seconds of wall clock; what was measured by then is the record.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        batch_size: Examples in one step of the run. Default: 128, or a quarter of the data if that is less.
+        learning_rate: Learning rate of the run. Default: the usual one of the recipe.
+        recipe: Recipe; `critbatch recipes` lists them. Default: the task's own.
+        epochs: Length of the run, in epochs.
+        steps: Stop after this many steps. Default: no limit.
+        every: Measure at every n-th step.
+        method: Small gradients to compare with the batch's. With "examples" each is that of a single
+            example: the estimate is less noisy and costs part of a second backward pass.
+        curvature: Also measure the noise scale weighted by the Hessian, ``tr(H Sigma) / G^T H G``.
+        seed: Seed of the weights and of the order of the examples.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        budget: Wall-clock limit in seconds. The record has what was measured by then. Default: no limit.
+        progress: Function to call at each evaluation.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if a batch cannot be cut in two, or the settings are not possible.
+        UserError: if a batch cannot be cut in two, or an argument is not possible.
     """
     task = as_task(task)
     watch = Stopwatch()

@@ -185,34 +185,37 @@ def sharpness(
     progress: Report | None = None,
     command: str = "",
 ) -> Sharpness:
-    """How much the training loss rises within a small box around the weights of each model.
+    """Measure how sharp the minima are that runs ended in.
 
-    ``100 (max f(x + A z) - f(x)) / (1 + f(x))``: Metric 2.1 of Keskar et al. 2016, arXiv:1609.04836, in the full space
-    and in a random subspace, by ten iterations of L-BFGS-B. It changes when a layer is multiplied and the next one is
-    divided by the same number, though the network does not (Dinh et al. 2017, arXiv:1703.04933). Beside it stands the
-    same with the box ``|z_i| <= epsilon |x_i|``, to which that makes no difference: the adaptive sharpness of Kwon et
-    al. 2021, arXiv:2102.11600, elementwise with the maximum norm. What is found is a lower bound of the maximum.
+    Sharpness is how much the training loss rises within a small box around the weights:
+    ``100 (max f(x + A z) - f(x)) / (1 + f(x))``, Metric 2.1 of Keskar et al. 2016, arXiv:1609.04836, in the full space
+    and in a random subspace, by ten iterations of L-BFGS-B. It changes when one layer is multiplied and the next one
+    divided by the same number, though the network does not (Dinh et al. 2017, arXiv:1703.04933). The third value uses
+    the box ``|z_i| <= epsilon |x_i|``, for which this makes no difference: the adaptive sharpness of Kwon et al. 2021,
+    arXiv:2102.11600, elementwise with the maximum norm. Each value is a lower bound of the maximum.
 
     Args:
-        task: data and loss; a Task or its name.
-        models: one, or several by their labels; all are left as they are.
-        solutions: the runs that they come from.
-        epsilons: relative sizes of the box.
-        boxes: which; all three unless given.
-        subspace: dimensions of the random subspace, which takes that many times the memory of the weights.
-        draws: random subspaces; with two or more the mean over them has an interval.
-        iterations: of each climb, which starts from the highest of x and two opposite corners.
-        curvature: also the largest eigenvalue of the Hessian, whose direction is then where climbs start, and the
-            trace.
-        examples: of the training set, the same ones each time; None for all, as in the paper.
-        mode: of batch norm, which changes the result.
-        double: compute in float64.
-        chunk: examples in one pass.
-        seed: of random subspaces and vectors.
-        progress: called with the stage, and the climbs made and to make.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        models: Model, or several by their labels. They do not change.
+        solutions: Runs that the weights come from, by label.
+        epsilons: Relative sizes of the box.
+        boxes: Boxes to use.
+        subspace: Dimensions of the random subspace, which takes that many times the memory of the weights.
+        draws: Random subspaces. With two or more, the mean over them has an interval.
+        iterations: Iterations of L-BFGS-B for each maximum. It starts from the highest of x and two opposite corners.
+        curvature: Also measure the largest eigenvalue and the trace of the Hessian. The maximization then starts along
+            that eigenvector.
+        examples: Training examples to use, always the same ones. Default: all, as in the paper.
+        mode: Statistics of batch norm: running averages, or those of each forward pass.
+        double: Compute in float64.
+        chunk: Examples in one forward pass.
+        seed: Seed of the random subspaces and vectors.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        progress: Function to call with the stage, the maxima found and the maxima in all.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if a setting is not possible.
+        UserError: if an argument is not possible.
     """
     task = as_task(task)
     if not epsilons or min(epsilons) <= 0 or not all(math.isfinite(epsilon) for epsilon in epsilons):

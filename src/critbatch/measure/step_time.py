@@ -214,39 +214,41 @@ def speed(
     progress: Callable[[SpeedProgress], None] | None = None,
     command: str = "",
 ) -> Speed:
-    """Time single training steps at each batch size, and count the memory that they take.
+    """Time a training step at each batch size, and its memory.
 
     The sizes are visited in six rounds, the first in ascending order, the others in random order, so that a slow minute
-    of a shared machine falls on all of them. A visit begins with steps that are not counted: one, or as many as fit
-    into a tenth of it. The device has finished before each reading of the clock; steps are never compiled.
+    of a shared machine affects all of them. A visit begins with steps that are not counted: one, or as many as fit
+    into a tenth of the visit. The device has finished before each reading of the clock. Steps are never compiled.
 
-    A point's `step_seconds` is the median over the steps of its quickest visits, a quarter of them: other work on the
-    machine makes steps slower, never quicker. `n` counts all steps. Steps of one visit have much in common, so its
-    95 % interval is that of the median of the visits' medians, by order statistics, with the point in it, and there is
-    none with fewer than six visits. The three parts are medians too, scaled so that they sum to `step_seconds`.
+    A point's `step_seconds` is the median over the steps of its fastest visits, a quarter of them: other work on the
+    machine makes steps slower, never faster. `n` counts all steps. Steps of one visit are correlated, so the 95 %
+    interval is that of the median of the visits' medians, by order statistics, and it includes the point. With fewer
+    than six visits there is no interval. The three parts are medians too, scaled so that they sum to `step_seconds`.
 
-    Times that should agree are held against each other (`critbatch.law.clock_check`). Sizes that do not agree are
-    visited again, twice in three rounds, as far as the budget goes. Where they still do not, `Speed.check` has the
-    signs of a busy machine, and all intervals are widened by the factor by which times swing.
+    Times that should agree are compared. Sizes that do not agree are visited again, twice in three rounds, as far as
+    the budget allows. If they still do not agree, `Speed.check` describes the signs of a busy machine, and all
+    intervals are widened by the factor by which times vary.
 
-    A size that does not fit is a point with `fits=False`, and no larger one is tried. On an accelerator it has run out
-    of memory. On a CPU that would end the process, so a size is not tried if the memory it needs, extrapolated from the
-    sizes before, is more than half of what is free.
+    A size that does not fit is a point with `fits=False`, and no larger size is tried. On an accelerator it has run out
+    of memory. On a CPU that would end the process, so a size is not tried if the memory that it needs, extrapolated
+    from the smaller sizes, is more than half of what is free.
 
-    The model is a new one, and torch's random state is left as it was.
+    The model is a new one, and torch's random state is restored.
 
     Args:
-        task: model, data, loss; a Task or its name.
-        batch_sizes: 1, 2, 4 ... and the whole data set unless given. Without 1, if batch norm refuses it.
-        recipe: whose optimizer is used; that of the task unless given.
-        plan_of: the plan for a batch size, instead of a recipe's. Its first optimizer and micro-batch size are used.
-        micro_batch_size: examples in one forward pass; a whole batch unless given.
-        device: the accelerator where there is one, unless given.
-        seed: of the weights, the order of the examples and the order of the visits.
-        budget: wall-clock seconds for everything. There are fewer rounds then, and if need be no larger sizes.
-        seconds_per_point: of counted steps at one size. At least three steps are made, or one if it takes longer.
-        progress: called before each visit.
-        command: kept in the record.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        batch_sizes: Batch sizes to time. Default: 1, 2, 4 ... up to the whole data set, without 1 if batch norm
+            refuses it.
+        recipe: Recipe whose optimizer takes the steps. Default: the task's own.
+        plan_of: Plan for a batch size, instead of a recipe. Its first optimizer and its micro-batch size are used.
+        micro_batch_size: Examples in one forward pass. Default: the whole batch.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        seed: Seed of the weights, of the order of the examples and of the order of the visits.
+        budget: Wall-clock limit in seconds. It means fewer rounds, and if necessary no larger sizes. Default: no limit.
+        seconds_per_point: Seconds of counted steps at each batch size. At least three steps are made, or one if it
+            takes longer.
+        progress: Function to call before each visit.
+        command: Command that the user gave, kept in the record.
 
     Raises:
         UserError: if a batch size is below 1 or above the data set, a limit allows nothing, or a step fails.

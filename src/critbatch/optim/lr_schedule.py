@@ -151,25 +151,25 @@ def begin_with(first: Rate, epochs: float, rest: Rate) -> Rate:
     return lambda epoch: first(epoch) if epoch < epochs else rest(epoch)
 
 
-DECAYS = ("constant", "linear", "cosine", "stairs", "polynomial")
+DECAYS = ("constant", "linear", "cosine", "step", "polynomial")
 
 
-def warmed_up(peak: float, *, epochs: float, warm_up_epochs: float = 0.0, decay: str = "constant") -> Rate:
+def warmed_up(peak: float, *, epochs: float, warmup_epochs: float = 0.0, lr_decay: str = "constant") -> Rate:
     """From 0 to `peak` over the warm-up, then the named decay over the epochs that are left.
 
-    The stairs are Goyal's in proportion: a tenth at 30, 60 and 80 ninetieths of the run, warm-up included. The
+    `step` is Goyal's in proportion: a tenth at 30, 60 and 80 ninetieths of the run, warm-up included. The
     polynomial is of power 2.
 
     Raises:
-        UserError: if `peak` is not above 0, the warm-up is as long as the run or leads past the first stair, or `decay`
-            is not one of DECAYS.
+        UserError: if `peak` is not above 0, the warm-up is as long as the run or leads past the first stair, or
+            `lr_decay` is not one of DECAYS.
     """
     if not (peak > 0 and math.isfinite(peak)):
         raise UserError(f"learning_rate={peak} is not possible: use a number above 0.")
-    if not 0 <= warm_up_epochs < epochs:
-        raise UserError(f"warm_up_epochs={warm_up_epochs} does not fit into epochs={epochs}: use 0 or more, below it.")
-    left = epochs - warm_up_epochs
-    match decay:
+    if not 0 <= warmup_epochs < epochs:
+        raise UserError(f"warmup_epochs={warmup_epochs} does not fit into epochs={epochs}: use 0 or more, below it.")
+    left = epochs - warmup_epochs
+    match lr_decay:
         case "constant":
             rest = constant(peak)
         case "linear":
@@ -178,17 +178,17 @@ def warmed_up(peak: float, *, epochs: float, warm_up_epochs: float = 0.0, decay:
             rest = cosine(peak, epochs=left)
         case "polynomial":
             rest = polynomial(peak, epochs=left)
-        case "stairs":
-            if warm_up_epochs > epochs / 3:
+        case "step":
+            if warmup_epochs > epochs / 3:
                 raise UserError(
-                    f"warm_up_epochs={warm_up_epochs} leads past the first stair, a third of epochs={epochs}: "
+                    f"warmup_epochs={warmup_epochs} leads past the first stair, a third of epochs={epochs}: "
                     f"use {epochs / 3:g} or less."
                 )
             at = [epochs * stair / 90 for stair in (30, 60, 80)]
-            return begin_with(ramp(0.0, peak, epochs=warm_up_epochs), warm_up_epochs, stairs(peak, factor=0.1, at=at))
+            return begin_with(ramp(0.0, peak, epochs=warmup_epochs), warmup_epochs, stairs(peak, factor=0.1, at=at))
         case _:
-            raise UserError(f"decay={decay!r} is not known: use {', '.join(DECAYS)}.")
-    return join(ramp(0.0, peak, epochs=warm_up_epochs), warm_up_epochs, rest) if warm_up_epochs else rest
+            raise UserError(f"lr_decay={lr_decay!r} is not known: use {', '.join(DECAYS)}.")
+    return join(ramp(0.0, peak, epochs=warmup_epochs), warmup_epochs, rest) if warmup_epochs else rest
 
 
 # Schedules of this package in a training loop of your own: a torch scheduler around a function of the epoch.

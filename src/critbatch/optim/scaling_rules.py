@@ -220,7 +220,7 @@ def momentum_correction(old_rate: float, new_rate: float) -> float:
     return new_rate / old_rate
 
 
-def scale_warm_up(warm_up_epochs: float, *, from_batch: float, to_batch: float) -> float:
+def scale_warm_up(warmup_epochs: float, *, from_batch: float, to_batch: float) -> float:
     """``k`` times as many epochs of warm-up: as many steps as before.
 
     LAMB's table, You et al. 2020, arXiv:1904.00962. A warm-up that is told in steps is right as it is.
@@ -231,7 +231,7 @@ def scale_warm_up(warm_up_epochs: float, *, from_batch: float, to_batch: float) 
     >>> scale_warm_up(20, from_batch=32768, to_batch=512)
     0.3125
     """
-    return warm_up_epochs * _growth(from_batch, to_batch)
+    return warmup_epochs * _growth(from_batch, to_batch)
 
 
 def _growth(from_batch: float, to_batch: float) -> float:

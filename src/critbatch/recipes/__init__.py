@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
-from critbatch.arguments import check_counts
+from critbatch.arguments import check_counts, current_options
 from critbatch.errors import UserError
 from critbatch.recipes.adam import ABOUT as _ADAM
 from critbatch.recipes.adam import adam
@@ -101,6 +101,7 @@ def plan_of(name: str, *, batch_size: int, learning_rate: float | None = None, *
         UserError: if there is no such recipe, or it has no such option.
     """
     make = find_recipe(name)
+    options = current_options(options, notice=True)
     known = list(inspect.signature(make).parameters)
     if strange := [option for option in options if option not in known]:
         raise UserError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch.optim import AdamW
 
+from critbatch.arguments import renamed_arguments
 from critbatch.optim.lr_schedule import warmed_up
 from critbatch.recipes.base import About, with_decay
 from critbatch.recipes.plan import Phase, Plan
 
 
+@renamed_arguments(decay="lr_decay", warm_up_epochs="warmup_epochs")
 def adam(
     *,
     batch_size: int,
@@ -18,8 +20,8 @@ def adam(
     eps: float = 1e-8,
     weight_decay: float = 0.0,
     decay_vectors: bool = True,
-    warm_up_epochs: float = 0.0,
-    decay: str = "constant",
+    warmup_epochs: float = 0.0,
+    lr_decay: str = "constant",
 ) -> Plan:
     """Adam: Kingma and Ba 2015, arXiv:1412.6980, algorithm 1, with its constants.
 
@@ -30,7 +32,7 @@ def adam(
     """
     settings = {"lr": learning_rate, "betas": betas, "eps": eps, "fused": True}
     optimizer = with_decay(AdamW, weight_decay=weight_decay, vectors=decay_vectors, **settings)
-    rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
+    rate = warmed_up(learning_rate, epochs=epochs, warmup_epochs=warmup_epochs, lr_decay=lr_decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="adam", peak=learning_rate, phases=(phase,))
 

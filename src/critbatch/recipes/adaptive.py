@@ -6,6 +6,7 @@ from functools import partial
 
 from torch.optim import SGD, AdamW
 
+from critbatch.arguments import renamed_arguments
 from critbatch.errors import UserError
 from critbatch.optim.lr_schedule import warmed_up
 from critbatch.optim.scaling_rules import scale_linearly
@@ -18,6 +19,7 @@ def usual_rate(batch_size: int) -> float:
     return min(0.1, scale_linearly(0.1, from_batch=256, to_batch=batch_size))
 
 
+@renamed_arguments(decay="lr_decay", warm_up_epochs="warmup_epochs")
 def adaptive(
     *,
     batch_size: int,
@@ -29,8 +31,8 @@ def adaptive(
     factor: int = 2,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
-    warm_up_epochs: float = 0.0,
-    decay: str = "constant",
+    warmup_epochs: float = 0.0,
+    lr_decay: str = "constant",
 ) -> Plan:
     """Begin with a small batch, and double it when the gradient noise scale has come to be twice as large.
 
@@ -48,8 +50,8 @@ def adaptive(
         factor: by which it grows at once.
         momentum: of SGD.
         weight_decay: of all weights.
-        warm_up_epochs: from 0 to the rate.
-        decay: as for `sgd`.
+        warmup_epochs: from 0 to the rate.
+        lr_decay: as for `sgd`.
     """
     if optimizer not in ("sgd", "adam"):
         raise UserError(f"optimizer={optimizer!r} is not known: use sgd or adam.")
@@ -63,7 +65,7 @@ def adaptive(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=make,
-        learning_rate=warmed_up(rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay),
+        learning_rate=warmed_up(rate, epochs=epochs, warmup_epochs=warmup_epochs, lr_decay=lr_decay),
         growth=Growth(share=share, factor=factor, largest=largest_batch, exponent=1.0 if optimizer == "sgd" else 0.5),
     )
     return Plan(recipe="adaptive", peak=rate, phases=(phase,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch.optim import SGD
 
+from critbatch.arguments import renamed_arguments
 from critbatch.optim.lr_schedule import begin_with, ramp, stairs
 from critbatch.optim.scaling_rules import scale_linearly
 from critbatch.recipes.base import About, SparingVectors
@@ -18,13 +19,14 @@ def usual_rate(batch_size: int) -> float:
     return scale_linearly(BASE_RATE, from_batch=BASE_BATCH, to_batch=batch_size)
 
 
+@renamed_arguments(warm_up_epochs="warmup_epochs")
 def goyal2017(
     *,
     batch_size: int,
     learning_rate: float | None = None,
     epochs: float = EPOCHS,
     base_batch: int = BASE_BATCH,
-    warm_up_epochs: float | None = None,
+    warmup_epochs: float | None = None,
     weight_decay: float = 1e-4,
     zero_gamma: bool = True,
 ) -> Plan:
@@ -39,13 +41,13 @@ def goyal2017(
         learning_rate: the peak; 0.1 for 256 examples, and in proportion, unless given.
         epochs: stairs and warm-up are in proportion to the paper's 90.
         base_batch: where the scaling begins.
-        warm_up_epochs: 5 of 90 unless given; section 2.2.
+        warmup_epochs: 5 of 90 unless given; section 2.2.
         weight_decay: of all but one-dimensional weights; section 5.1.
         zero_gamma: residual blocks begin as their shortcut, in models that mark their last batch norm; section 5.1.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
     start = peak * min(1.0, base_batch / batch_size)
-    up = WARM_UP_EPOCHS * epochs / EPOCHS if warm_up_epochs is None else warm_up_epochs
+    up = WARM_UP_EPOCHS * epochs / EPOCHS if warmup_epochs is None else warmup_epochs
     down = stairs(peak, factor=0.1, at=[epochs * stair / EPOCHS for stair in STAIRS])
     rate = begin_with(ramp(start, peak, epochs=up), up, down)
     optimizer = SparingVectors(SGD, lr=peak, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)

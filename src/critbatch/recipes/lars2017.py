@@ -6,6 +6,7 @@ import math
 from functools import partial
 from itertools import pairwise
 
+from critbatch.arguments import renamed_arguments
 from critbatch.optim.lars import LARS
 from critbatch.optim.lr_schedule import join, polynomial, ramp
 from critbatch.recipes.base import About
@@ -28,12 +29,13 @@ def usual_rate(batch_size: int) -> float:
     return float(first[1] * (second[1] / first[1]) ** part)
 
 
+@renamed_arguments(warm_up_epochs="warmup_epochs")
 def lars2017(
     *,
     batch_size: int,
     learning_rate: float | None = None,
     epochs: float = EPOCHS,
-    warm_up_epochs: float | None = None,
+    warmup_epochs: float | None = None,
     weight_decay: float = 5e-4,
     momentum: float = 0.9,
     trust_coefficient: float = 0.001,
@@ -50,7 +52,7 @@ def lars2017(
         learning_rate: the peak; that of table 4 (ResNet-50) unless given. Only its product with the trust coefficient
             counts.
         epochs: of the run; 100 in table 4.
-        warm_up_epochs: from 0 to the peak; those of table 4, in proportion, unless given.
+        warmup_epochs: from 0 to the peak; those of table 4, in proportion, unless given.
         weight_decay: section 5.
         momentum: section 5.
         trust_coefficient: section 5.
@@ -58,9 +60,9 @@ def lars2017(
         adapt_one_dimensional: biases and gains too, as the paper has it; later practice leaves them out.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
-    if warm_up_epochs is None:
-        warm_up_epochs = next((up for size, _, up in reversed(TABLE) if batch_size >= size), 0) * epochs / EPOCHS
-    decay = polynomial(peak, epochs=epochs - warm_up_epochs, power=2.0)
+    if warmup_epochs is None:
+        warmup_epochs = next((up for size, _, up in reversed(TABLE) if batch_size >= size), 0) * epochs / EPOCHS
+    decay = polynomial(peak, epochs=epochs - warmup_epochs, power=2.0)
     optimizer = partial(
         LARS,
         lr=peak,
@@ -74,7 +76,7 @@ def lars2017(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=optimizer,
-        learning_rate=join(ramp(0.0, peak, epochs=warm_up_epochs), warm_up_epochs, decay),
+        learning_rate=join(ramp(0.0, peak, epochs=warmup_epochs), warmup_epochs, decay),
     )
     return Plan(recipe="lars2017", peak=peak, phases=(phase,))
 

@@ -120,19 +120,20 @@ class Plan:
     """A whole recipe, ready to run.
 
     Args:
-        recipe: its name.
-        peak: the largest learning rate, as reports call it.
-        phases: in their order.
-        micro_batch_size: examples per forward pass on one device; None for all of a device's share at once. It moves
-            memory and time, not the result.
-        order: how the examples of an epoch are put in order.
-        drop_last: leave out the examples of an epoch that do not fill a batch.
-        zero_gamma: the last batch norm of each residual block begins at 0, in models that mark it. Goyal et al. 2017,
+        recipe: Name of the recipe.
+        peak: Largest learning rate, as reports show it.
+        phases: Phases in their order.
+        micro_batch_size: Examples in one forward pass on one device. It changes memory and time, not the result.
+            Default: the whole batch.
+        order: How the examples of an epoch are ordered.
+        drop_last: Skip the examples of an epoch that do not fill a batch.
+        zero_gamma: Start the last batch norm of each residual block at 0, in models that mark it. Goyal et al. 2017,
             arXiv:1706.02677, section 5.1.
-        ghost_batch: in training, batch norm takes the statistics of so many examples at a time. Hoffer et al. 2017,
-            arXiv:1705.08741, algorithm 1.
-        sam_rho: the gradient is that of weights moved by so much up the slope. Foret et al. 2020, arXiv:2010.01412.
-        norm_statistics: what batch norm normalizes with in evaluations.
+        ghost_batch: Examples over which batch norm takes its statistics in training. Hoffer et al. 2017,
+            arXiv:1705.08741, algorithm 1. Default: the whole forward pass.
+        sam_rho: Radius of sharpness-aware minimization, such as 0.05; it takes two gradients a step. Foret et al. 2020,
+            arXiv:2010.01412. Default: off.
+        norm_statistics: Statistics that batch norm uses in evaluations: running averages, or the last batch's (Akiba).
     """
 
     recipe: str

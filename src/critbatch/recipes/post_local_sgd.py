@@ -6,6 +6,7 @@ from functools import partial
 
 from torch.optim import SGD
 
+from critbatch.arguments import renamed_arguments
 from critbatch.errors import UserError
 from critbatch.optim.lr_schedule import constant, join, ramp, stairs
 from critbatch.optim.scaling_rules import scale_linearly
@@ -18,6 +19,7 @@ def usual_rate(batch_size: int) -> float:
     return scale_linearly(0.1, from_batch=128, to_batch=batch_size)
 
 
+@renamed_arguments(warm_up_epochs="warmup_epochs")
 def post_local_sgd(
     *,
     batch_size: int,
@@ -26,7 +28,7 @@ def post_local_sgd(
     copies: int = 8,
     local_steps: int = 16,
     local_share: float = 0.5,
-    warm_up_epochs: float | None = None,
+    warmup_epochs: float | None = None,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
 ) -> Plan:
@@ -42,14 +44,14 @@ def post_local_sgd(
         copies: the workers.
         local_steps: between two averages; 16 in section 4.
         local_share: the last part of the run, in which steps are local.
-        warm_up_epochs: from the rate of 128 examples to the peak; 5 of 300 unless given.
+        warmup_epochs: from the rate of 128 examples to the peak; 5 of 300 unless given.
         momentum: Nesterov's, as in appendix A.
         weight_decay: of all weights.
     """
     if not 0 < local_share < 1:
         raise UserError(f"local_share={local_share} is not possible: use a number between 0 and 1.")
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
-    up = 5 * epochs / 300 if warm_up_epochs is None else warm_up_epochs
+    up = 5 * epochs / 300 if warmup_epochs is None else warmup_epochs
     first, second = (1 - local_share) * epochs, local_share * epochs
     optimizer = partial(SGD, lr=peak, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True)
     start = peak * min(1.0, 128 / batch_size)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from torch.optim import SGD
 
+from critbatch.arguments import renamed_arguments
 from critbatch.optim.lr_schedule import warmed_up
 from critbatch.recipes.base import About, with_decay
 from critbatch.recipes.plan import Phase, Plan
 
 
+@renamed_arguments(decay="lr_decay", warm_up_epochs="warmup_epochs")
 def sgd(
     *,
     batch_size: int,
@@ -18,8 +20,8 @@ def sgd(
     nesterov: bool = False,
     weight_decay: float = 0.0,
     decay_vectors: bool = True,
-    warm_up_epochs: float = 0.0,
-    decay: str = "constant",
+    warmup_epochs: float = 0.0,
+    lr_decay: str = "constant",
 ) -> Plan:
     """SGD in PyTorch's form, v <- m v + g and w <- w - lr v, which needs no momentum correction when the rate changes.
 
@@ -31,7 +33,7 @@ def sgd(
     """
     settings = {"lr": learning_rate, "momentum": momentum, "nesterov": nesterov, "fused": True}
     optimizer = with_decay(SGD, weight_decay=weight_decay, vectors=decay_vectors, **settings)
-    rate = warmed_up(learning_rate, epochs=epochs, warm_up_epochs=warm_up_epochs, decay=decay)
+    rate = warmed_up(learning_rate, epochs=epochs, warmup_epochs=warmup_epochs, lr_decay=lr_decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="sgd", peak=learning_rate, phases=(phase,))
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from critbatch.arguments import check_fields, is_number, shown
+from critbatch.arguments import check_fields, current_options, is_number, renamed_arguments, shown
 from critbatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -107,6 +107,11 @@ class Record:
             return value
         renamed = {cls.renamed_fields[name]: part for name, part in value.items() if name in cls.renamed_fields}
         return {**renamed, **{name: part for name, part in value.items() if name not in cls.renamed_fields}}
+
+    def _read_old_options(self, name: str) -> None:
+        """Give options of recipes that an older release wrote their names of today."""
+        if options := getattr(self, name):
+            object.__setattr__(self, name, current_options(options))
 
     def plot(self, style: str = "screen", language: str = "en") -> Any:
         """The record's figure. Raises TypeError where a picture would not help.
@@ -482,6 +487,9 @@ class Run(Record):
     options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, where the run's differ from usual
     stopped_early: bool = False  # a study ended it, since others were better: its steps are a bound
 
+    def __post_init__(self) -> None:
+        self._read_old_options("options")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemberEnd(Record):
@@ -526,39 +534,50 @@ class TimePoint(Record):
 
 
 class Goal(StrEnum):
-    """What an advice is to make small."""
+    """What an advice makes small."""
 
-    SOONEST = "soonest"  # the time to the target
-    CHEAPEST = "cheapest"  # the device-seconds, within a time
-    ACCURACY = "accuracy"  # the time, where the validation metric in the end must not fall
-    EXAMPLES = "examples"  # the time, within so many examples
+    TIME = "time"  # seconds to the target
+    COST = "cost"  # device-seconds to the target, within a time
+    ACCURACY = "accuracy"  # seconds to the target, and the final validation metric must not fall
+    EXAMPLES = "examples"  # seconds to the target, within a number of examples
+
+    @classmethod
+    def _missing_(cls, value: object) -> Goal | None:
+        """Read the names of version 0.1."""
+        return {"soonest": cls.TIME, "cheapest": cls.COST}.get(str(value))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Record):
-    """What is asked of an advice, beside the target.
+    """What the advice optimizes, and the limits that it keeps.
 
     Args:
-        goal: what is made small.
-        within_seconds: of CHEAPEST: in which the target is to be reached.
-        devices: of CHEAPEST: numbers of devices that may be used, in ascending order.
-        price_per_device_hour: in any currency.
-        examples_limit: of EXAMPLES: what may be seen on the way, each as often as it is.
-        margin: of ACCURACY: by how much the metric may be worse than at a small batch.
+        goal: What to optimize: time to target, cost, time at full accuracy, or time within a limit of examples.
+        max_time: Longest acceptable time to target, in seconds; for objective cost. Default: no limit.
+        devices: Numbers of devices to choose from, in ascending order; for objective cost.
+        price_per_device_hour: Price of one device for one hour, in any currency; for objective cost. Default: no price.
+        examples_limit: Most training examples, repeats counted; for objective examples, which needs it.
+        accuracy_margin: Largest acceptable loss of the validation metric; for objective accuracy. Default: 0.005.
     """
 
-    goal: Goal = Goal.SOONEST
-    within_seconds: float | None = None
+    renamed_fields: ClassVar[Mapping[str, str]] = {"within_seconds": "max_time", "margin": "accuracy_margin"}
+
+    goal: Goal = Goal.TIME
+    max_time: float | None = None
     devices: tuple[int, ...] = (1,)
     price_per_device_hour: float | None = None
     examples_limit: float | None = None
-    margin: float | None = None
+    accuracy_margin: float | None = None
 
     def __post_init__(self) -> None:
-        if self.goal not in list(Goal):
-            raise UserError(f"The objective {shown(self.goal)} is not known: use {', '.join(Goal)}.")
-        object.__setattr__(self, "goal", Goal(self.goal))
+        try:
+            object.__setattr__(self, "goal", Goal(self.goal))
+        except ValueError:
+            raise UserError(f"The objective {shown(self.goal)} is not known: use {', '.join(Goal)}.") from None
         check_fields(self)
+
+
+Objective.__init__ = renamed_arguments(**Objective.renamed_fields)(Objective.__init__)  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -626,3 +645,6 @@ class Advice(Record):
     needed_seconds: float | None = None  # a budget that may do, where this one was too small
     cautions: tuple[str, ...] = ()  # keys of reports/messages
     provenance: Provenance
+
+    def __post_init__(self) -> None:
+        self._read_old_options("options")

@@ -46,6 +46,10 @@ class Question(Record):
     fixed: dict[str, Setting] = field(default_factory=dict)  # options of recipe and plan, for all runs
     varied: dict[str, tuple[Setting, ...]] = field(default_factory=dict)  # options that are tried, each with each rate
 
+    def __post_init__(self) -> None:
+        self._read_old_options("fixed")
+        self._read_old_options("varied")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Record):
@@ -109,6 +113,9 @@ class SizeResult(Record):
     seconds: Estimate | None = None
     regime: Regime | None = None
 
+    def __post_init__(self) -> None:
+        self._read_old_options("options")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TradeOff(Record):
@@ -171,6 +178,9 @@ class BudgetPoint(Record):
     train_loss: Estimate
     validation_loss: Estimate
     failed: int = 0  # of the runs at that rate: they diverged, or ran out of memory
+
+    def __post_init__(self) -> None:
+        self._read_old_options("options")
 
 
 @dataclass(frozen=True, kw_only=True)

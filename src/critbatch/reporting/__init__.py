@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
@@ -23,25 +24,26 @@ def report(
     *,
     language: str = "en",
     title: str | None = None,
-    format: str | None = None,
+    format: Literal["html", "md", "pdf", "json"] | None = None,
 ) -> Path:
-    """Write a file that tells what the records say. It is written whole or not at all.
+    """Write a report of records as HTML, Markdown, PDF or JSON.
+
+    The file is written whole or not at all.
 
     Args:
-        records: any of Advice, Lecture, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift,
-            CriticalPoint and Escape, each a chapter; the runs of one task are one chapter. Or where they are: a
-            command's folder, one of its records, or the URL of a study's database.
-        path: the file; folders above it are made. `report.html`, or as the format is, beside the records unless given.
-        language: "en" or "zh": that of the report, or what an HTML page, which has all, shows first.
-        title: of the report, instead of the names of the tasks.
-        format: "html", one file that needs nothing else; "md", with its pictures in a folder beside it; "pdf", which
-            needs Chromium or Chrome; "json", the records themselves. Where it is not given, that of the file's suffix.
+        records: Folder of a command, one of its records, or the URL of a study's database. In Python also
+            records: each is a chapter, and the runs of one task are one chapter.
+        path: File to write. Folders above it are made. Default: report.FORMAT beside the records.
+        language: Language of the report, en or zh. An HTML page has all languages and shows this one first.
+        title: Title of the report. Default: the names of the tasks.
+        format: Format: one HTML file that needs nothing else, Markdown with a folder of pictures, PDF (needs Chromium
+            or Chrome), or the records as JSON. Default: that of the file's suffix, else html.
 
     Returns:
         The file.
 
     Raises:
-        UserError: if there is nothing to tell, the language or format is not there, or the file cannot be written.
+        UserError: if there is nothing to report, the language or format does not exist, or the file cannot be written.
     """
     path = as_path(path) if path is not None else None
     format_of(path or Path(), format)  # before anything is read

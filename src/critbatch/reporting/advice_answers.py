@@ -49,7 +49,7 @@ def help_sentences(advice: Advice, t: Translator) -> list[str]:
 def _objective(advice: Advice, t: Translator) -> list[str]:
     objective, found = advice.objective, []
     chance = t.percent(advice.chance) if advice.chance is not None else ""
-    if objective.goal is Goal.CHEAPEST and advice.device_hours is not None:
+    if objective.goal is Goal.COST and advice.device_hours is not None:
         hours = t.about(advice.device_hours)
         if advice.devices > 1:
             share = t.count(-(-(advice.best.batch_size if advice.best is not None else 0) // advice.devices))
@@ -59,8 +59,8 @@ def _objective(advice: Advice, t: Translator) -> list[str]:
         if (price := objective.price_per_device_hour) is not None:
             cost = t.about(price * advice.device_hours)
             found.append(t("advice_price", price=t.about(price), cost=cost))
-        if objective.within_seconds is not None:
-            seconds = t.seconds(objective.within_seconds)
+        if objective.max_time is not None:
+            seconds = t.seconds(objective.max_time)
             if advice.chance is not None:
                 key = "advice_within_met" if advice.met else "advice_within_missed"
                 found.append(t(key, seconds=seconds, chance=chance))

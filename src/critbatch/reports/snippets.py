@@ -60,8 +60,8 @@ class Use:
         options = dict(advice.options)
         constant = (
             advice.recipe in RECIPES
-            and options.pop("decay", "constant") == "constant"
-            and not options.get("warm_up_epochs")
+            and options.pop("lr_decay", "constant") == "constant"
+            and not options.get("warmup_epochs")
         )
         plain = constant and (options.get("decay_vectors", True) or not options.get("weight_decay"))
         return cls(

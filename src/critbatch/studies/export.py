@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
@@ -207,16 +207,22 @@ SUFFIXES = {f".{kind}": kind for kind in WRITERS}
 
 @checked_call
 def export(
-    study: Study | Path | str, *, out: str | Path | None = None, format: str | None = None, curves: bool = False
+    study: Study | Path | str,
+    *,
+    format: Literal["csv", "parquet", "jsonl"] | None = None,
+    curves: bool = False,
+    out: str | Path | None = None,
 ) -> Path:
-    """Write one row a run, or with `curves` one row an evaluation, of all runs that have come to their end.
+    """Write the runs of a study as CSV, Parquet or JSON lines.
+
+    Each run that has ended is one row; with `curves` each evaluation is one row. The study may still be running.
 
     Args:
-        study: a folder with a store or with records, a record or its file, or the URL of a database. Of a folder the
-            store is what counts, so that a study that is half done can be looked at while it goes on.
-        out: the file; runs.csv or curves.csv in the folder unless given.
-        format: "csv", "parquet" or "jsonl"; None is that of `out`, or csv.
-        curves: one row an evaluation. Its column `run` is that of the other table.
+        study: Folder of a study, one of its records, or the URL of its database. If a folder has a store, the store is
+            read.
+        format: Format of the table. Default: that of the file's suffix, else csv.
+        curves: Write one row for each evaluation. Its column `run` is that of the table of runs.
+        out: File to write. Default: runs.csv or curves.csv in the folder.
 
     Returns:
         The file.

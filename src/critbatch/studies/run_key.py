@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 
+from critbatch.arguments import current_options, first_options
 from critbatch.records.core import VERSION_FIELD, Outcome, Record, Run, Setting, Target
 
 
@@ -34,10 +35,14 @@ class Terms(Record):
     epochs: float | None
     settings: dict[str, Setting] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settings", current_options(self.settings))
+
     @property
     def digest(self) -> str:
         told = json.loads(self.to_json())
         del told["parts"], told["judged_by"], told[VERSION_FIELD]
+        told["settings"] = first_options(told["settings"])
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -56,10 +61,14 @@ class Key:
     stage: str = "sweep"
     options: tuple[tuple[str, Setting], ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.options:
+            object.__setattr__(self, "options", tuple(sorted(current_options(dict(self.options)).items())))
+
     @property
     def digest(self) -> str:
         words = f"{self.stage} {self.batch_size} {float(self.learning_rate).hex()} {self.seed}"
-        words += f" {self.options!r}" if self.options else ""
+        words += f" {tuple(sorted(first_options(dict(self.options)).items()))!r}" if self.options else ""
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 
     def to_json(self) -> str:

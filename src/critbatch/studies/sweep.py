@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from critbatch.arguments import checked_call, output_folder
+from critbatch.arguments import checked_call, current_options, output_folder, renamed_arguments
 from critbatch.errors import UserError
 from critbatch.law.clock_check import untimed
 from critbatch.measure.step_timer import Clock
@@ -36,14 +36,20 @@ CLOCK_BUDGET = 150.0
 LENGTHS = "lengths"
 
 
+@renamed_arguments(
+    stops_at_target="stop_at_target",
+    stops_early="prune",
+    fixed="fixed_options",
+    varied="option_grid",
+    compiled="compile",
+)
 @checked_call
 def sweep(
     task: Task | str,
     *,
-    out: str | Path | None = None,
     batch_sizes: Sequence[int] | None = None,
     learning_rates: Sequence[float] | None = None,
-    search: str | None = None,
+    search: Literal["widening", "tpe", "gp", "cmaes", "qmc", "random"] | None = None,
     trials: int | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     recipe: str | None = None,
@@ -51,67 +57,77 @@ def sweep(
     steps: int | None = None,
     seconds: float | None = None,
     target: Target | Literal["task"] | None = "task",
-    stops_at_target: bool = True,
-    stops_early: bool = False,
-    fixed: Mapping[str, Setting] | None = None,
-    varied: Mapping[str, Sequence[Setting]] | None = None,
+    stop_at_target: bool = True,
+    prune: bool = False,
+    fixed_options: Mapping[str, Setting] | None = None,
+    option_grid: Mapping[str, Sequence[Setting]] | None = None,
     workers: int = 1,
     threads: int | None = None,
     storage: str | None = None,
     ray: str | None = None,
     gpus_per_worker: float | None = None,
+    compile: bool | None = None,
+    out: str | Path | None = None,
     device: torch.device | str | None = None,
     budget: float | None = None,
     evaluation: Evaluation | None = None,
-    compiled: bool | None = None,
     progress: Display | None = None,
     command: str = "",
 ) -> Study:
-    """Train at every batch size with learning rates tuned there, and with every seed.
+    """Train at every batch size with tuned rates and several seeds.
 
-    The same call again goes on where the last one ended, however that was: by itself, by Ctrl-C, by the end of its
-    budget or of the machine. A call that asks for more makes what is missing. Several calls with one folder or one
-    database share the work, on one machine or many, and never make the same run.
+    The same call again continues where the last one stopped: at its end, at Ctrl-C, at the end of its budget or when
+    the machine failed. A call that asks for more runs what is missing. Several calls with the same folder or database
+    share the work, on one machine or many, and never repeat a run.
 
     Args:
-        task: what is trained, or its name.
-        out: the study's folder, `critbatch-out/TASK` unless given: its runs lie there, and the checkpoints of those
-            that were broken off.
-        batch_sizes: None for steps of a factor 4, from 4 (from 16, above 10,000 examples) to the whole data set,
-            as far as the recipe fits the data.
-        learning_rates: at every batch size; None searches for the best at each. With a search by widening, both.
-        search: "widening" (`critbatch.studies.search`), or a sampler of Optuna's: "tpe", "gp", "cmaes", "qmc",
-            "random".
-        trials: settings that a sampler tries at each batch size.
-        seeds: of the weights and of the order of the examples.
-        recipe: its name; None for the task's own.
-        epochs, steps, seconds: how long a run is: as long as the longest of those given. Steps and seconds give the
-            batch sizes other numbers of epochs. Seconds are those of training alone on this machine.
-        target: "task" for the task's own, None for none.
-        stops_at_target: a run ends there; else it goes on to its end, and can be judged by any target.
-        stops_early: runs that are far behind others of their batch size are ended: `critbatch.studies.early_stopping`.
-        fixed: options of the recipe (`critbatch.recipes.options_of`) or of plans, such as `ghost_batch`, for all runs.
-        varied: options with several values each, all of which are tried.
-        workers: processes that make runs. More than one use one thread each unless `threads` says otherwise.
-        threads: of torch.
-        storage: the URL of another database than the SQLite file in `out`: PostgreSQL or MySQL, or a file on a shared
-            disk as `journal:///path/file.log`.
-        ray: the address of a Ray cluster whose nodes make the runs: "auto", "local", `host:port` or `ray://host:port`.
-            They want one database: `storage`, or `out` on a disk that all share.
-        gpus_per_worker: of Ray, also a part of one. As many cores as `threads` go with it.
-        device: the accelerator where there is one, unless given; with `gpus_per_worker` CUDA.
-        budget: seconds of wall clock for this call; the runs that it leaves are counted in `Study.left`.
-        evaluation: when a run is evaluated, and on what.
-        compiled: as that of `Training`. None decides by the clock, so that runs are equal to rounding, not to the bit.
-        progress: where to show how far it is.
-        command: as the user gave it, for the record.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        batch_sizes: Batch sizes to study. Default: steps of a factor 4 from 4 (from 16 above 10,000 examples) to the
+            whole data set, as far as the recipe fits the data.
+        learning_rates: Learning rates to try at every batch size. Together with search "widening", the search starts
+            from them. Default: searched at each size.
+        search: Search over learning rates: "widening", a grid that widens, or a sampler of Optuna.
+            Default: widening, or only the given learning rates.
+        trials: Settings that a sampler of Optuna tries at each batch size. Default: 10.
+        seeds: Seeds of the weights and of the order of the examples.
+        recipe: Recipe; `critbatch recipes` lists them. Default: the task's own.
+        epochs: Length of a run that does not reach the target, in epochs. Of epochs, steps and seconds, the longest
+            counts. Default: 20, unless steps or seconds are given.
+        steps: Length of a run in steps, equal for all batch sizes. Default: no such length.
+        seconds: Length of a run in seconds of training, equal for all batch sizes. They are measured with one run alone
+            on this machine. Default: no such length.
+        target: Validation metric or validation loss to reach; None for no target. Default: the task's own.
+        stop_at_target: Stop a run at the target. Otherwise it runs to its end, and any target can be evaluated later.
+        prune: Stop runs that are far behind others of their batch size, by successive halving.
+        fixed_options: Option of the recipe, for all runs. `critbatch recipes NAME` lists them; options of plans, such
+            as `ghost_batch`, work too. Default: the recipe's own values.
+        option_grid: Option of the recipe with several values, all of which are tried. Default: no such option.
+        workers: Processes that make runs. Several use one thread each, unless `threads` is given.
+        threads: Threads of torch. Default: torch's choice, or 1 with several workers.
+        storage: URL of a database, to share the study between machines: PostgreSQL, MySQL, or a file on a shared disk
+            as `journal:///path/file.log`. Default: a SQLite file in the folder.
+        ray: Address of a Ray cluster that makes the runs: auto, local, host:port or ray://host:port. Its nodes need
+            one database: `storage`, or a folder on a disk that they share. Default: this machine.
+        gpus_per_worker: GPUs of each Ray worker, also a part of one. It gets `threads` cores, too. Default: 1 with
+            CUDA.
+        compile: Compile several steps into one graph, where the model allows it. Runs are then equal up to rounding,
+            not bit for bit. Default: if a run is long enough to gain time.
+        out: Folder for runs, records and report, and for checkpoints of runs that were interrupted. Default:
+            critbatch-out/TASK.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu; with
+            `gpus_per_worker` cuda.
+        budget: Wall-clock limit in seconds for this call. `Study.left` counts the runs that are left. Default: no
+            limit.
+        evaluation: When a run is evaluated, and on how many examples. Default: `Evaluation()`.
+        progress: Where progress is shown.
+        command: Command that the user gave, kept in the record.
 
     Returns:
-        The runs that there are by now, those of earlier calls too, and what they say together.
+        All runs so far, also of earlier calls, and their analysis.
 
     Raises:
-        UserError: if the question cannot be asked of this task, no model can reach the target, the store cannot be
-            used, or a worker fails.
+        UserError: if an argument does not fit the task, no model can reach the target, the store cannot be used, or a
+            worker fails.
     """
     if budget is not None and budget <= 0:
         raise UserError(f"A budget of {budget} seconds allows nothing: use a number above 0.")
@@ -137,10 +153,10 @@ def sweep(
         steps=steps,
         seconds=seconds,
         target=here.target if target == "task" else target,
-        stops_at_target=stops_at_target,
-        stops_early=stops_early,
-        fixed=fixed,
-        varied=varied,
+        stops_at_target=stop_at_target,
+        stops_early=prune,
+        fixed=current_options(fixed_options or {}, notice=True),
+        varied=current_options(option_grid or {}, notice=True),
     )
     if question.target is not None:
         at = device if ray is None else torch.device("cpu")  # that of the nodes need not be here
@@ -163,7 +179,7 @@ def sweep(
             folder=out,
             url=storage,
             threads=threads if threads is not None or (workers == 1 and ray is None) else 1,
-            compiled=compiled,
+            compiled=compile,
         )
 
         def study() -> Study:

@@ -88,7 +88,7 @@ class Maker:
             evaluation=self.evaluation,
             checkpoint=checkpoint,
             keeps_checkpoint=True,
-            compiled=self.compiled,
+            compile=self.compiled,
             progress=progress,
         )
         behind = report is not None and self._falls_behind(training, length, report, pause_at)

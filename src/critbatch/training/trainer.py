@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-from critbatch.arguments import as_path, checked_arguments, checked_call
+from critbatch.arguments import as_path, checked_arguments, checked_call, renamed_arguments
 from critbatch.errors import UserError, first_line
 from critbatch.gradient_noise.noise_meter import NoiseMeter, norms_by, preconditioner
 from critbatch.recipes.plan import Plan
@@ -45,18 +45,21 @@ SECONDS_BETWEEN_CHECKPOINTS = 30.0
 NOISE_EVERY = 2
 
 
+@renamed_arguments(compiled="compile")
 @checked_call
 def train(
     task: Task | str, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any
 ) -> Run:
-    """Train until the target, the end of the plan or of the budget, or divergence. Every end is a record.
+    """Train once, until the target, the end of the epochs or a limit.
+
+    A run that diverges, runs out of memory or misses its target is a record, too.
 
     Args:
-        task: a Task or its name: model, data, loss.
-        plan: of a recipe, such as `critbatch.recipes.sgd(batch_size=64, learning_rate=0.1, epochs=10)`.
-        budget: stop there.
-        pause_at: a value of `time.monotonic()` at which the run stops as it does at Ctrl-C: to go on later.
-        settings: those of `Training`; a device also by its name, a checkpoint also as text.
+        task: Task, or its name: a built-in task, path/to/file.py:task or package.module:task.
+        plan: Plan of a recipe, such as `critbatch.recipes.sgd(batch_size=64, learning_rate=0.1, epochs=10)`.
+        budget: Limits of steps, examples or seconds of training.
+        pause_at: Value of `time.monotonic()` at which the run stops as at Ctrl-C, to be resumed later. Default: never.
+        settings: Keyword arguments of `Training`. The device may be a name, the checkpoint text.
 
     Raises:
         UserError: if plan and task do not fit together, or the checkpoint belongs to another run or is damaged.
@@ -71,28 +74,29 @@ def train(
 
 
 class Training:
-    """A run that can be advanced a piece at a time: several can be held and continued in turn.
+    """A run that can be advanced piece by piece: several runs can take turns.
 
     Args:
-        task: model, data, loss.
-        plan: of a recipe.
-        seed: of the weights and of the order of the examples.
-        device: the accelerator where there is one, unless given.
-        target: stop when it is reached; None trains on.
-        evaluation: when and on how many examples.
-        noise_every: measure the gradient noise scale at every n-th step; 0 for never.
-        noise_by: "micro_batches" or "examples": what the gradient of the batch is compared with.
-        checkpoint: a file. If it is there the run goes on from it, and ends, on a CPU, bit for bit where the unbroken
-            run ends. It is written now and then and on Ctrl-C, and removed when the run has ended. The one before it
-            stays beside it, and takes its place if it is damaged.
-        keeps_checkpoint: it stays then, for whoever keeps the record to remove: a process that is killed in between
-            does not lose the run.
-        compiled: several steps in one compiled graph, where the model allows it. None switches it on by the clock, when
-            the run is long enough to pay for compiling: its sums differ in the last bits from those of single steps.
-        workers: of the DataLoader, for data that are no tensors.
-        shard_weights: each of several processes holds a part of weights, gradients and optimizer state.
-        start: weights to begin with, a state of the task's model; freshly drawn ones unless given.
-        progress: called at each evaluation.
+        task: Model, data, loss.
+        plan: Plan of a recipe.
+        seed: Seed of the weights and of the order of the examples.
+        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
+        target: Validation metric or validation loss at which the run stops. Default: none, it runs to its end.
+        evaluation: When to evaluate, and on how many examples. Default: `Evaluation()`.
+        noise_every: Measure the gradient noise scale at every n-th step; 0 for never.
+        noise_by: What the gradient of the batch is compared with: "micro_batches" or "examples".
+        checkpoint: File of the checkpoint. If it exists, the run resumes from it and ends, on a CPU, bit for bit as the
+            uninterrupted run. It is written from time to time and at Ctrl-C, and removed when the run has ended. The
+            previous checkpoint is kept beside it, and is used if the newer one is damaged. Default: none.
+        keeps_checkpoint: Keep the checkpoint at the end, for a caller that removes it once the record is saved: a
+            process that is killed in between does not lose the run.
+        compile: Compile several steps into one graph, where the model allows it. Its sums differ from those of
+            single steps in the last bits. Default: if the run is long enough to gain time.
+        workers: Processes that load the data, for data that are not tensors.
+        shard_weights: Split the model over the processes of torchrun (FSDP2). Each process holds a part of the
+            weights, gradients and optimizer state.
+        start: Initial weights, a state of the task's model. Default: freshly drawn.
+        progress: Function to call at each evaluation.
 
     Raises:
         UserError: if plan and task do not fit together, or the checkpoint belongs to another run.
@@ -111,7 +115,7 @@ class Training:
         noise_by: str = "micro_batches",
         checkpoint: Path | None = None,
         keeps_checkpoint: bool = False,
-        compiled: bool | None = None,
+        compile: bool | None = None,
         workers: int = 0,
         shard_weights: bool = False,
         start: dict[str, Any] | None = None,
@@ -142,7 +146,7 @@ class Training:
             self.replica = Replica(self.model, self.shard)
         many_passes = plan.micro_batch_size is not None or self.shard.world_size > 1 or plan.is_more_than_steps
         single_steps = noise_every > 0 or many_passes
-        self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compiled)
+        self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compile)
         self.meter = NoiseMeter(
             self.model,
             examples=task.examples,

@@ -320,14 +320,14 @@ def test_fewer_examples_make_a_smaller_batch(easy: Told, tmp_path: Path) -> None
 
 def test_cheapest_within_a_time_says_how_likely_it_is(easy: Told, tmp_path: Path) -> None:
     folder = copy_of(easy, tmp_path)
-    asked = [Objective(goal=Goal.CHEAPEST, within_seconds=seconds) for seconds in (1e-6, 1e6)]
+    asked = [Objective(goal=Goal.COST, max_time=seconds) for seconds in (1e-6, 1e6)]
     never, surely = (campaign(folder, objective=each).run() for each in asked)
     assert (never.met, surely.met) == (False, True)
     assert never.chance == 0 and surely.chance is not None and surely.chance > 0.8
 
 
 def test_an_accuracy_that_must_not_fall_is_measured_with_seeds(easy: Told, tmp_path: Path) -> None:
-    objective = Objective(goal=Goal.ACCURACY, margin=0.05)
+    objective = Objective(goal=Goal.ACCURACY, accuracy_margin=0.05)
     advice = campaign(copy_of(easy, tmp_path), speed=clock(knee=200), objective=objective).run()
     assert advice.best is not None and advice.accuracy
     check = advice.accuracy[-1]
@@ -342,7 +342,7 @@ def test_several_devices_are_as_few_as_are_soon_enough(easy: Told) -> None:
     assert advice.best is not None
 
     def on(within: float) -> Advice:
-        objective = Objective(goal=Goal.CHEAPEST, within_seconds=within, devices=(1, 2, 4), price_per_device_hour=3.0)
+        objective = Objective(goal=Goal.COST, max_time=within, devices=(1, 2, 4), price_per_device_hour=3.0)
         return on_devices(TASK, replace(advice, objective=objective))
 
     ample, short = on(1e6), on(1e-9)
@@ -352,7 +352,7 @@ def test_several_devices_are_as_few_as_are_soon_enough(easy: Told) -> None:
 
 
 def test_a_decaying_rate_has_its_length_planned(tmp_path: Path) -> None:
-    options = {"decay": "cosine", "warm_up_epochs": 0.1}
+    options = {"lr_decay": "cosine", "warmup_epochs": 0.1}
     first = campaign(tmp_path, options=options).run()
     assert first.best is not None and first.planned_epochs is not None
     assert first.options == options and "length_planned" in first.cautions
@@ -372,11 +372,11 @@ def test_a_decaying_rate_has_its_length_planned(tmp_path: Path) -> None:
         ({"recipe": "smith2017"}, "changes its batch size along the run"),
         ({"options": {"epochs": 3}}, "epochs follows here"),
         ({"options": {"betas": (0.9, 0.99)}}, "Recipe sgd has no option betas"),
-        ({"options": {"decay": "odd"}}, "decay='odd' is not known"),
+        ({"options": {"lr_decay": "odd"}}, "lr_decay='odd' is not known"),
         ({"objective": Objective(goal=Goal.EXAMPLES)}, "needs a limit"),
-        ({"objective": Objective(within_seconds=3.0)}, "belongs to the objective cheapest, not to soonest"),
-        ({"objective": Objective(goal=Goal.CHEAPEST, within_seconds=-1.0)}, "within_seconds=-1 is not possible"),
-        ({"objective": Objective(devices=(1, 2))}, "belong to the objective cheapest"),
+        ({"objective": Objective(max_time=3.0)}, "belongs to the objective cost, not to time"),
+        ({"objective": Objective(goal=Goal.COST, max_time=-1.0)}, "max_time=-1 is not possible"),
+        ({"objective": Objective(devices=(1, 2))}, "belong to the objective cost"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(

@@ -23,7 +23,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Advice]:
     # Whatever else this machine does while its tests run, there is to be an answer.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("critbatch.law.clock_check.UNUSABLE", math.inf)
-        return out, advise(TASK, out=out, current=8, budget=600)
+        return out, advise(TASK, out=out, current_batch_size=8, budget=600)
 
 
 def test_the_answer_is_a_size_that_was_timed_with_its_cost_beside_others(answer: tuple[Path, Advice]) -> None:
@@ -57,7 +57,7 @@ def test_asked_again_it_makes_no_run_again(answer: tuple[Path, Advice], monkeypa
     monkeypatch.setattr("critbatch.measure.step_timer.Clock.take", lambda self: advice.speed)
     monkeypatch.setattr("critbatch.measure.step_timer.Clock.compare", lambda self, speed, runs: advice.speed)
     monkeypatch.setattr("critbatch.law.clock_check.UNUSABLE", math.inf)
-    again = advise(TASK, out=out, current=8, budget=600)
+    again = advise(TASK, out=out, current_batch_size=8, budget=600)
     known = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.runs}
     shared = [run for run in again.runs if (run.batch_size, run.learning_rate, run.seed) in known]
     assert len(shared) >= 6
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_it_and_the_store_keeps_what_was_learned(tmp_path: Path) -> 
     ("settings", "sentence"),
     [
         ({"budget": 0}, "budget=0 allows nothing"),
-        ({"current": 257}, "current=257 is not possible: use a batch size from 1 to 256"),
+        ({"current_batch_size": 257}, "current_batch_size=257 is not possible: use a batch size from 1 to 256"),
         ({"recipe": "magic"}, "Recipe 'magic' is not known"),
     ],
 )

@@ -95,12 +95,12 @@ def check(size: int, falls: bool | None) -> AccuracyCheck:
 
 @pytest.mark.parametrize(("falls", "largest"), [(False, 4096), (True, 2048), (None, 2048)])
 def test_an_accuracy_that_may_fall_forbids_the_size_and_those_above(falls: bool | None, largest: int) -> None:
-    objective = Objective(goal=Goal.ACCURACY, margin=0.005)
+    objective = Objective(goal=Goal.ACCURACY, accuracy_margin=0.005)
     assert candidate_sizes(allowed(SPEED, objective, sure(), [check(4096, falls)]))[-1] == largest
 
 
 def test_nothing_is_forbidden_below_the_small_size() -> None:
-    objective = Objective(goal=Goal.ACCURACY, margin=0.005)
+    objective = Objective(goal=Goal.ACCURACY, accuracy_margin=0.005)
     assert candidate_sizes(allowed(SPEED, objective, sure(), [check(64, True)]))[-1] == 32
 
 
@@ -140,7 +140,7 @@ def test_the_cheapest_within_a_time_is_the_fewest_devices_that_keep_it() -> None
 
 
 def test_an_accuracy_objective_has_a_usual_margin() -> None:
-    assert checked_objective(Objective(goal=Goal.ACCURACY)).margin == MARGIN
+    assert checked_objective(Objective(goal=Goal.ACCURACY)).accuracy_margin == MARGIN
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ def test_an_accuracy_objective_has_a_usual_margin() -> None:
     [
         (Objective(goal=Goal.EXAMPLES), "needs a limit"),
         (Objective(goal=Goal.EXAMPLES, examples_limit=0), "examples_limit=0 is not possible"),
-        (Objective(margin=0.1), "margin=0.1 belongs to the objective accuracy, not to soonest"),
-        (Objective(devices=(2,)), "belong to the objective cheapest"),
-        (Objective(goal=Goal.CHEAPEST, devices=(0, 1)), "0 devices are not possible"),
-        (Objective(goal=Goal.CHEAPEST, price_per_device_hour=-1), "A price of -1"),
+        (Objective(accuracy_margin=0.1), "accuracy_margin=0.1 belongs to the objective accuracy, not to time"),
+        (Objective(devices=(2,)), "belong to the objective cost"),
+        (Objective(goal=Goal.COST, devices=(0, 1)), "0 devices are not possible"),
+        (Objective(goal=Goal.COST, price_per_device_hour=-1), "A price of -1"),
     ],
 )
 def test_an_objective_that_cannot_be_is_one_sentence(objective: Objective, sentence: str) -> None:
@@ -160,7 +160,7 @@ def test_an_objective_that_cannot_be_is_one_sentence(objective: Objective, sente
 
 
 def test_an_unknown_objective_is_one_sentence() -> None:
-    with pytest.raises(UserError, match="'fastest' is not known: use soonest, cheapest, accuracy, examples"):
+    with pytest.raises(UserError, match="'fastest' is not known: use time, cost, accuracy, examples"):
         Objective(goal="fastest")  # type: ignore[arg-type]
 
 
@@ -222,15 +222,15 @@ def test_one_seed_tells_nothing_and_seeds_must_be_shared() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": Objective(goal=Goal.CHEAPEST, within_seconds=9.0), "met": True, "chance": 0.93}, "93 %"),
-        ({"objective": Objective(goal=Goal.CHEAPEST, within_seconds=9.0), "met": False, "chance": 0.2}, "20 %"),
+        ({"objective": Objective(goal=Goal.COST, max_time=9.0), "met": True, "chance": 0.93}, "93 %"),
+        ({"objective": Objective(goal=Goal.COST, max_time=9.0), "met": False, "chance": 0.2}, "20 %"),
         ({"objective": Objective(goal=Goal.EXAMPLES, examples_limit=5e4), "met": False, "chance": 0.2}, "50,000"),
-        ({"objective": Objective(goal=Goal.ACCURACY, margin=0.005), "accuracy": (check(64, None),)}, "0.005"),
-        ({"objective": Objective(goal=Goal.ACCURACY, margin=0.005), "accuracy": (check(64, True),)}, "0.005"),
-        ({"options": {"decay": "cosine"}, "planned_epochs": 12.5}, "12.5"),
+        ({"objective": Objective(goal=Goal.ACCURACY, accuracy_margin=0.005), "accuracy": (check(64, None),)}, "0.005"),
+        ({"objective": Objective(goal=Goal.ACCURACY, accuracy_margin=0.005), "accuracy": (check(64, True),)}, "0.005"),
+        ({"options": {"lr_decay": "cosine"}, "planned_epochs": 12.5}, "12.5"),
         (
             {
-                "objective": Objective(goal=Goal.CHEAPEST, devices=(1, 4), price_per_device_hour=2.5),
+                "objective": Objective(goal=Goal.COST, devices=(1, 4), price_per_device_hour=2.5),
                 "devices": 4,
             },
             "2.5",

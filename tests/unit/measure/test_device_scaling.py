@@ -69,7 +69,7 @@ def command(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def test_the_call_counts_gradients_and_keeps_every_constant_with_its_source() -> None:
-    record = critbatch.scale(TINY, known_advice(), devices=[1, 2, 4], devices_per_node=2, price=2.0)
+    record = critbatch.scale(TINY, known_advice(), devices=[1, 2, 4], devices_per_node=2, price_per_device_hour=2.0)
     weights = 4 * 8 + 8 + 8 * 3 + 3
     assert record.constants.gradient_bytes == gradient_bytes(TINY) == 4 * weights
     assert (record.constants.buckets, record.constants.devices_per_node) == (1, 2)

@@ -123,7 +123,7 @@ def test_a_cycle_without_warm_up_begins_at_its_peak(shape: str) -> None:
 
 @given(epoch=st.floats(0, 30), decay=st.sampled_from(DECAYS), warm_up=st.floats(0, 5))
 def test_a_rate_stays_between_zero_and_its_peak(epoch: float, decay: str, warm_up: float) -> None:
-    rate = warmed_up(0.4, epochs=20, warm_up_epochs=warm_up, decay=decay)
+    rate = warmed_up(0.4, epochs=20, warmup_epochs=warm_up, lr_decay=decay)
     assert -1e-12 <= rate(epoch) <= 0.4 + 1e-12
 
 
@@ -134,11 +134,11 @@ def test_a_rate_stays_between_zero_and_its_peak(epoch: float, decay: str, warm_u
         ("linear", 0.2, 0.0),
         ("cosine", 0.2, 0.0),
         ("polynomial", 0.1, 0.0),
-        ("stairs", 0.04, 0.0004),
+        ("step", 0.04, 0.0004),
     ],
 )
 def test_a_decay_goes_and_ends_where_its_name_says(decay: str, middle: float, end: float) -> None:
-    rate = warmed_up(0.4, epochs=20, warm_up_epochs=2, decay=decay)
+    rate = warmed_up(0.4, epochs=20, warmup_epochs=2, lr_decay=decay)
     assert rate(1) == pytest.approx(0.2)
     assert rate(2) == pytest.approx(0.4)
     assert rate(11) == pytest.approx(middle)
@@ -147,7 +147,7 @@ def test_a_decay_goes_and_ends_where_its_name_says(decay: str, middle: float, en
 
 @pytest.mark.parametrize("warm_up", [0, 5, 30])
 def test_the_stairs_of_ninety_epochs_are_goyals_whatever_the_warm_up(warm_up: float) -> None:
-    rate = warmed_up(1.0, epochs=90, warm_up_epochs=warm_up, decay="stairs")
+    rate = warmed_up(1.0, epochs=90, warmup_epochs=warm_up, lr_decay="step")
     assert [rate(epoch) for epoch in (30, 59.9, 60, 80)] == pytest.approx([0.1, 0.1, 0.01, 0.001])
     assert rate(just_before(30)) == pytest.approx(1.0)
 
@@ -162,14 +162,14 @@ def test_cosine_is_at_half_its_height_in_the_middle_and_linear_too() -> None:
     [
         ({"peak": 0.0, "epochs": 1}, "learning_rate=0.0 is not possible"),
         ({"peak": float("nan"), "epochs": 1}, "learning_rate=nan is not possible"),
-        ({"peak": 1.0, "epochs": 1, "warm_up_epochs": 2}, "warm_up_epochs=2 does not fit into epochs=1"),
+        ({"peak": 1.0, "epochs": 1, "warmup_epochs": 2}, "warmup_epochs=2 does not fit into epochs=1"),
         (
-            {"peak": 1.0, "epochs": 1, "decay": "steps"},
-            "decay='steps' is not known: use constant, linear, cosine, stairs, polynomial",
+            {"peak": 1.0, "epochs": 1, "lr_decay": "steps"},
+            "lr_decay='steps' is not known: use constant, linear, cosine, step, polynomial",
         ),
         (
-            {"peak": 1.0, "epochs": 9, "warm_up_epochs": 4, "decay": "stairs"},
-            "warm_up_epochs=4 leads past the first stair, a third of epochs=9: use 3 or less",
+            {"peak": 1.0, "epochs": 9, "warmup_epochs": 4, "lr_decay": "step"},
+            "warmup_epochs=4 leads past the first stair, a third of epochs=9: use 3 or less",
         ),
     ],
 )

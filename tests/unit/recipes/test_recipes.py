@@ -52,7 +52,7 @@ def test_no_rate_of_a_recipe_is_above_its_peak_or_below_zero(recipe: str) -> Non
 
 
 def test_goyal_at_its_base_batch_is_plain_sgd_with_stairs() -> None:
-    plain = sgd(batch_size=16, learning_rate=0.1, epochs=6, momentum=0.9, nesterov=True, decay="stairs")
+    plain = sgd(batch_size=16, learning_rate=0.1, epochs=6, momentum=0.9, nesterov=True, lr_decay="step")
     scaled = goyal2017(batch_size=16, learning_rate=0.1, epochs=6, base_batch=16, weight_decay=0.0)
     assert torch.equal(weights(plain), weights(scaled))
 
@@ -258,8 +258,8 @@ def test_options_of_a_plan_change_the_model_that_it_begins_with() -> None:
 
 
 def test_what_a_recipe_does_not_have_is_one_sentence() -> None:
-    with pytest.raises(UserError, match="Recipe goyal2017 has no option decay: it has batch_size, learning_rate"):
-        plan_of("goyal2017", batch_size=16, decay="cosine")
+    with pytest.raises(UserError, match="Recipe goyal2017 has no option lr_decay: it has batch_size, learning_rate"):
+        plan_of("goyal2017", batch_size=16, lr_decay="cosine")
     with pytest.raises(UserError, match="Recipe 'magic' is not known: use sgd, adam, goyal2017"):
         plan_of("magic", batch_size=16)
     with pytest.raises(UserError, match="copies='two' is not possible: it should be a valid integer"):

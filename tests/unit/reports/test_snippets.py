@@ -58,7 +58,7 @@ CASES = {
     "sgd": advised(),
     "sgd in micro-batches": advised(micro=8),
     "sgd, nesterov and decay of weights": advised(nesterov=True, weight_decay=1e-4, drop_last=True),
-    "sgd, cosine": advised(epochs=3.0, decay="cosine", warm_up_epochs=1.0, micro=16),
+    "sgd, cosine": advised(epochs=3.0, lr_decay="cosine", warmup_epochs=1.0, micro=16),
     "adam": advised("adam", betas=(0.9, 0.95)),
     "adam, spared vectors": advised("adam", weight_decay=0.1, decay_vectors=False),
     "lamb2020": advised("lamb2020", epochs=4.0),

@@ -166,7 +166,7 @@ def test_measuring_the_noise_by_examples_and_by_curvature_changes_nothing(monkey
     settings: dict[str, Any] = {"batch_size": 16, "learning_rate": 0.05, "recipe": "sgd", "method": "examples"}
     for curvature in (False, True):
         noise(task, **settings, epochs=2.0, curvature=curvature)
-    train(task, tiny_plan("sgd", batch_size=16, epochs=2.0, learning_rate=0.05), compiled=False)
+    train(task, tiny_plan("sgd", batch_size=16, epochs=2.0, learning_rate=0.05), compile=False)
     measured, with_curvature, plain = (training.model.state_dict() for training in ends)
     hold_equal(measured, plain)
     hold_equal(with_curvature, plain)

@@ -25,7 +25,7 @@ from stored_runs import run_of
 from tiny import tiny_task
 from unit.studies.test_store import KEY, TERMS
 
-small = partial(sweep, batch_sizes=(16, 96), learning_rates=(0.03, 0.3), epochs=2, compiled=False)
+small = partial(sweep, batch_sizes=(16, 96), learning_rates=(0.03, 0.3), epochs=2, compile=False)
 OTHER = replace(KEY, seed=1)
 
 
@@ -33,7 +33,9 @@ OTHER = replace(KEY, seed=1)
 def folder(tmp_path_factory) -> Path:
     """A study with an option that is varied, kept as `critbatch sweep` keeps it."""
     out = tmp_path_factory.mktemp("study")
-    study = small(tiny_task(), out=out, seeds=(0, 1), varied={"momentum": (0.0, 0.9)}, command="critbatch sweep tiny")
+    study = small(
+        tiny_task(), out=out, seeds=(0, 1), option_grid={"momentum": (0.0, 0.9)}, command="critbatch sweep tiny"
+    )
     save_record(study, out)
     return out
 

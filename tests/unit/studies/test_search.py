@@ -209,7 +209,7 @@ def test_a_length_in_steps_is_that_many_steps_whatever_the_batch_size(size, step
 
     epochs = epochs_of_steps(steps, size, TASK.examples)
     plan = planned("sgd", batch_size=size, learning_rate=0.01, epochs=epochs, options={})
-    assert train(TASK, plan, compiled=False).steps == steps
+    assert train(TASK, plan, compile=False).steps == steps
 
 
 def test_a_run_is_as_long_as_the_longest_of_its_lengths():

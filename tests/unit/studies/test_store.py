@@ -186,7 +186,7 @@ keys = st.builds(
     seed=st.integers(0, 2**32 - 1),
     stage=st.sampled_from(["sweep", "race 1", "race 2", "准备"]),
     options=st.sampled_from(
-        [(), (("momentum", 0.9),), (("momentum", 0.0),), (("at", (0.5, 0.8)), ("decay", "linear"))]
+        [(), (("momentum", 0.9),), (("momentum", 0.0),), (("at", (0.5, 0.8)), ("lr_decay", "linear"))]
     ),
 )
 

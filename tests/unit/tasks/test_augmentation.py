@@ -290,7 +290,7 @@ def test_a_graph_of_steps_which_gathers_the_examples_as_they_are_is_not_made(mon
     monkeypatch.setattr(fast_path, "CompiledSteps", compiled)
     changed, plain = augmented_task(), tiny_task()
     for task in (changed, plain):
-        ended(task, sgd(batch_size=9, learning_rate=0.1, epochs=1), compiled=True)
+        ended(task, sgd(batch_size=9, learning_rate=0.1, epochs=1), compile=True)
     assert asked == [plain]
 
 

@@ -461,8 +461,8 @@ def test_a_branch_on_the_data_is_a_reason_not_to_compile(without_compiler: pytes
 
 def test_a_run_in_graphs_is_the_run_in_single_steps(without_compiler: pytest.MonkeyPatch) -> None:
     task = tiny_task()
-    plan = sgd(batch_size=10, learning_rate=0.1, epochs=6, warm_up_epochs=1, decay="cosine")
-    fast, slow = (Training(task, plan, compiled=choice, evaluation=Evaluation(growth=4)) for choice in (True, False))
+    plan = sgd(batch_size=10, learning_rate=0.1, epochs=6, warmup_epochs=1, lr_decay="cosine")
+    fast, slow = (Training(task, plan, compile=choice, evaluation=Evaluation(growth=4)) for choice in (True, False))
     for training in (fast, slow):
         training.advance()
     assert fast.record().compiled_steps > 20

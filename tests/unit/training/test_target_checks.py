@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import tiny
 from critbatch.advisor.advise import advise
-from critbatch.claims.run import lecture
+from critbatch.claims.run import check_claims
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Quantity, Target
 from critbatch.studies.sweep import sweep
@@ -173,7 +173,7 @@ def test_trying_leaves_the_random_state_as_it_was() -> None:
 # Where it is refused: before anything is trained.
 
 
-@pytest.mark.parametrize("command", [advise, sweep, lecture])
+@pytest.mark.parametrize("command", [advise, sweep, check_claims])
 def test_each_command_refuses_it_before_it_trains_or_times(command: Any, tmp_path: Path) -> None:
     task = replace(TASK, metric=nan_for_the_second_class)
     with pytest.raises(UserError, match="validation examples is NaN"):

@@ -82,7 +82,7 @@ def test_every_recipe_learns_and_its_record_goes_to_json_and_back(recipe: str) -
 @pytest.mark.parametrize("interrupted_after", [1, 7, 28])
 def test_a_resumed_run_ends_where_the_unbroken_one_ends(recipe: str, interrupted_after: int, tmp_path: Path) -> None:
     task = tiny_task(dropout=0.3)
-    schedule = {"warm_up_epochs": 1, "decay": "cosine"} if recipe in ("sgd", "adam") else {}
+    schedule = {"warmup_epochs": 1, "lr_decay": "cosine"} if recipe in ("sgd", "adam") else {}
     plan = tiny_plan(recipe, batch_size=10, epochs=7.5, **schedule)
     unbroken = Training(task, plan, noise_every=3)
     unbroken.advance()
@@ -227,9 +227,9 @@ def test_a_run_stopped_at_an_evaluation_makes_it_when_it_goes_on(
     monkeypatch.setattr("critbatch.training.evaluation.CHUNK", 40)
     task = replace(tiny_task(), metric=stopping_metric, loss=stopping_loss)
     plan, path = sgd(batch_size=8, learning_rate=0.1, epochs=2), tmp_path / "run.pt"
-    unbroken = Training(task, plan, compiled=False)
+    unbroken = Training(task, plan, compile=False)
     unbroken.advance()
-    run = Training(task, plan, checkpoint=path, compiled=False)
+    run = Training(task, plan, checkpoint=path, compile=False)
     CHUNKS.clear()
     STOPPING.append((run, stopped_at, within))
     try:
@@ -238,7 +238,7 @@ def test_a_run_stopped_at_an_evaluation_makes_it_when_it_goes_on(
         STOPPING.clear()
     assert run.ledger.step == stopped_at and all(point.step < stopped_at for point in run.ledger.curve)
     assert len(CHUNKS) == (1 if within else 0)
-    again = Training(task, plan, checkpoint=path, compiled=False)
+    again = Training(task, plan, checkpoint=path, compile=False)
     assert again.advance() is Outcome.FINISHED
     assert torch.equal(weights(again), weights(unbroken))
     assert same_but_for_the_clock(again.record()) == same_but_for_the_clock(unbroken.record())
