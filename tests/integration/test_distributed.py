@@ -404,7 +404,8 @@ def test_what_sharded_weights_do_not_go_with_is_one_sentence(monkeypatch: pytest
 SHARDED_OPTIMIZERS = """
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
-from critbatch.optimizers import LAMB, LARS, RMSpropWarmUp
+from critbatch import LAMB, LARS
+from critbatch.optim.rmsprop_warmup import RMSpropWarmUp
 
 mesh = init_device_mesh("cpu", (2,))
 # Shared unequally, not at all by one process, along the second axis, and by none: a copy in each.

@@ -70,7 +70,7 @@ class Monitor:
         model: in several processes, the DistributedDataParallel model, or that given to ``fully_shard``.
         by: which small gradients are compared with that of the whole batch. "micro_batches": those of gradient
             accumulation, two or more a step over all processes. "processes": the same, of a model in several processes.
-            "examples": those of single examples, by `critbatch.per_example.GhostNorms`, which takes a
+            "examples": those of single examples, by `critbatch.gradient_noise.ghost_norms`, which takes a
             part of a backward pass more; not of a sharded model. "auto" is "processes" for a model in several
             processes, else "examples".
         examples: how many there are to draw from without replacement; infinite unless given.

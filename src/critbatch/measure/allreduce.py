@@ -1,4 +1,4 @@
-"""How long the processes of a running group take to add up, against bytes, and the link that lies between them."""
+"""Time all-reduces and training steps of a running group of processes, and fit the link between the processes."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from critbatch.training.data_parallel import Replica
 from critbatch.training.step import Step
 
 PAYLOADS = (4, 1 << 10, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26)
-"""Bytes: from a single float to the gradients of 17 million weights."""
+"""Bytes, from a single float to the gradients of 17 million weights."""
 
 ROUNDS = 6
-"""As many as a 95 % interval of the median needs."""
+"""A 95 % interval of the median needs this many."""
 
 LEAST = 3
-"""All-reduces in a visit, after one that is not counted."""
+"""Minimum of timed all-reduces in a visit. One more, before them, is not timed."""
 
 SECONDS_PER_VISIT = 0.05
 
 LIMIT = 0.5
-"""Seconds: a payload that takes longer is the largest that is tried."""
+"""Seconds. If a payload takes longer than this, no larger one is tried."""
 
 SMALLEST = 1e-9
-"""Seconds of a message, and of a byte times 1000: what is told where the fit finds none at all."""
+"""Lower limit, in seconds, for the latency and for 1,000 bytes, if the fit gives zero."""
 
 
 def communication(
@@ -55,44 +55,46 @@ def communication(
     seed: int = 0,
     command: str = "",
 ) -> Communication:
-    """Time all-reduces in the group that has been started, and fit the link to them. All processes take part.
+    """Time all-reduces in the running group, and fit latency and bandwidth. All processes must call this.
 
-    The payloads are visited in rounds, in random order but for the first, so that a slow minute falls on all of them.
-    An all-reduce begins when all processes have come to it and ends with the slowest. A point is the median over the
-    rounds of the median within a visit; its interval is that of the median by order statistics. The link is fitted to
-    each round on its own, by least squares of the relative error: ``t = 2 (n - 1) latency + 2 (n - 1) / n bytes /
-    bandwidth``, as if the sum went round a ring. Gloo's does; NCCL may choose another way, whose cost is then told in
-    a ring's terms. It holds for this number of processes, on this machine as busy as it was.
+    The payloads are visited in rounds. The first round is in ascending order, the others in random order, so that a
+    slow minute affects all payloads. An all-reduce begins when all processes have reached it and ends with the slowest.
+    A point is the median over the rounds of the median within a visit; its interval is that of the median by order
+    statistics. The link is fitted to each round separately, by least squares of the relative error: ``t = 2 (n - 1)
+    latency + 2 (n - 1) / n bytes / bandwidth``, the cost of a ring. Gloo uses a ring. NCCL may choose another
+    algorithm; its cost is then expressed as that of a ring. The result holds for this number of processes and for the
+    load that the machine had.
 
     Args:
-        payloads: bytes, a multiple of 4 each; larger ones than take LIMIT seconds are left out.
-        device: where the numbers lie.
-        rounds: how often each payload is visited.
-        seconds_per_visit: of one payload in one round.
-        seed: of the order.
+        payloads: Bytes, each a multiple of 4. If one takes more than LIMIT seconds, larger ones are left out.
+        device: Device that holds the numbers.
+        rounds: Visits to each payload.
+        seconds_per_visit: Seconds for one payload in one round.
+        seed: Seed of the order of the visits.
+        command: Command that the user gave, kept in the record.
 
     Raises:
-        UserError: if there is one process only, or a payload is not possible.
+        UserError: if there is only one process, or a payload is not possible.
     """
     shard = this_shard()
     if shard.world_size < 2:
-        raise UserError("One process has none to talk to: start two or more with torchrun.")
+        raise UserError("One process alone has nothing to communicate with: start two or more with torchrun.")
     if len(payloads) < 2 or any(size < 4 or size % 4 for size in payloads):
         raise UserError(f"Payloads of {list(payloads)} bytes are not possible: give two or more multiples of 4.")
     watch, order = Stopwatch(), random.Random(seed)
-    found: dict[int, list[float]] = {}
+    times_of: dict[int, list[float]] = {}
     for size in sorted(payloads):
-        found[size] = [_visit(size, device, seconds_per_visit)]
-        if found[size][0] > LIMIT:
+        times_of[size] = [_visit(size, device, seconds_per_visit)]
+        if times_of[size][0] > LIMIT:
             break
     for _ in range(1, rounds):
-        sizes = list(found)
+        sizes = list(times_of)
         order.shuffle(sizes)
         for size in sizes:
-            found[size].append(_visit(size, device, seconds_per_visit))
-    links = [_fit({size: seconds[turn] for size, seconds in found.items()}, shard) for turn in range(rounds)]
-    latency, bandwidth = (_estimate([link[part] for link in links]) for part in (0, 1))
-    points = tuple(CommunicationPoint(payload_bytes=size, seconds=_estimate(found[size])) for size in found)
+            times_of[size].append(_visit(size, device, seconds_per_visit))
+    fits = [_fit({size: seconds[turn] for size, seconds in times_of.items()}, shard) for turn in range(rounds)]
+    latency, bandwidth = (_estimate([fit[part] for fit in fits]) for part in (0, 1))
+    points = tuple(CommunicationPoint(payload_bytes=size, seconds=_estimate(times_of[size])) for size in times_of)
     return Communication(
         backend=torch.distributed.get_backend(),
         processes=shard.world_size,
@@ -110,7 +112,7 @@ def _visit(payload: int, device: torch.device, seconds: float) -> float:
     numbers = torch.zeros(payload // 4, device=device)
 
     def once() -> float:
-        sum_over_processes(torch.zeros(1, device=device))  # all have come
+        sum_over_processes(torch.zeros(1, device=device))  # a barrier
         wait_for(device)
         began = time.perf_counter()
         sum_over_processes(numbers)
@@ -125,13 +127,13 @@ def _visit(payload: int, device: torch.device, seconds: float) -> float:
 
 
 def _fit(seconds: dict[int, float], shard: Shard) -> tuple[float, float]:
-    """Latency and bytes per second that miss the seconds least, in relation to each."""
+    """Fit latency and bytes per second to the seconds per payload, by least squares of the relative error."""
     rows = np.array([_ring_row(size, shard) for size in seconds])
-    took = np.array(list(seconds.values()))
-    scale = np.array([1.0, 1e-9])  # nanoseconds a byte: both columns are of one order
-    found, _ = nnls(rows * scale / took[:, None], np.ones(len(took)))
-    latency, each = found * scale
-    return max(float(latency), SMALLEST), 1 / max(float(each), SMALLEST / 1000)
+    times = np.array(list(seconds.values()))
+    scale = np.array([1.0, 1e-9])  # nanoseconds per byte, so that both columns have similar magnitude
+    solution, _ = nnls(rows * scale / times[:, None], np.ones(len(times)))
+    latency, byte_seconds = solution * scale
+    return max(float(latency), SMALLEST), 1 / max(float(byte_seconds), SMALLEST / 1000)
 
 
 def _ring_row(payload: int, shard: Shard) -> tuple[float, float]:
@@ -153,11 +155,12 @@ def _estimate(values: Sequence[float]) -> Estimate:
     return Estimate(value=median(values), n=len(values), low=low, high=high, reason=reason)
 
 
-# Seconds of a training step in the group of processes that is running: what the model of a cluster is held against.
+# Seconds of a training step of all processes together. The model of a cluster is fitted to them.
 
 VISITS = 6
 WARM_UP = 5
-"""Steps that are not counted: the first sums gradients by hand, the next makes the buckets, both allocate."""
+"""Steps that are not timed. The first one sums gradients outside of the buckets, the second makes the buckets; both
+allocate memory."""
 
 
 def joint_step(
@@ -170,22 +173,22 @@ def joint_step(
     seconds: float = 2.0,
     seed: int = 0,
 ) -> StepMeasurement:
-    """Time training steps of all processes together, gradients summed as in training. All processes take part.
+    """Time training steps of all processes together, with gradients summed as in training.
 
-    A step ends with the slowest process. The number is the median over all steps; its interval is that of the median
-    of six visits' medians, by order statistics, as with `critbatch.speed`.
+    All processes must call this. A step ends with the slowest process. The result is the median over all steps. Its
+    interval is that of the median of the medians of six visits, by order statistics, as in `critbatch.speed`.
 
     Args:
-        task: model, data, loss.
-        batch_size: over all processes.
-        recipe: whose optimizer is used; that of the task unless given.
-        plan_of: the plan for a batch size, instead of a recipe's.
-        device: of this process.
-        seconds: of counted steps.
-        seed: of the weights and the order of the examples.
+        task: Task with model, data and loss.
+        batch_size: Examples in a step, over all processes.
+        recipe: Recipe whose optimizer is used. Default: the recipe of the task.
+        plan_of: Function that gives the plan for a batch size, instead of a recipe.
+        device: Device of this process.
+        seconds: Seconds of timed steps.
+        seed: Seed of the weights and of the order of the examples.
 
     Raises:
-        UserError: if the batch cannot be shared by the processes, or is larger than the training set.
+        UserError: if the processes cannot share the batch, or the batch is larger than the training set.
     """
     shard = this_shard()
     if not shard.world_size <= batch_size <= task.examples:
@@ -219,16 +222,16 @@ def joint_step(
         times = [once() for _ in range(steps)]
         return largest_over_processes(times, device) if shard.world_size > 1 else times
 
-    each = max(together(WARM_UP)[-1], 1e-6)
-    count = max(3, round(seconds / VISITS / each))
+    step_seconds = max(together(WARM_UP)[-1], 1e-6)
+    count = max(3, round(seconds / VISITS / step_seconds))
     visits = [together(count) for _ in range(VISITS)]
     low, high = median_interval(median(visit) for visit in visits) or (None, None)
-    how = torch.distributed.get_backend() if shard.world_size > 1 else "alone"
-    times = [took for visit in visits for took in visit]
+    backend = torch.distributed.get_backend() if shard.world_size > 1 else "alone"
+    times = [step_time for visit in visits for step_time in visit]
     return StepMeasurement(
         devices=shard.world_size,
         batch_size=batch_size,
         step_seconds=Estimate(value=median(times), n=len(times), low=low, high=high),
-        source=f"measured: {shard.world_size} processes, {how}",
+        source=f"measured: {shard.world_size} processes, {backend}",
         micro_batch_size=plan.micro_batch_size,
     )

@@ -88,7 +88,7 @@ def curvature(
     matrix = Matrix(matrix)
     if matrix is Matrix.GAUSS_NEWTON:
         if by == "differences":
-            raise UserError("The Gauss-Newton matrix is not found by differences: use matrix='hessian', or autograd.")
+            raise UserError("The Gauss-Newton matrix needs autograd: use by='autograd', or matrix='hessian'.")
         product: HessianProduct | GaussNewtonProduct = GaussNewtonProduct(surface)
     else:
         product = HessianProduct(surface, by=by)
@@ -109,7 +109,7 @@ def curvature(
     at("trace")(0, trace_products)
     trace = hutch_plus_plus(product, gradient, products=trace_products, seed=seed) if trace_products else None
     at("density")(0, PROBES)
-    found = spectral_density(product, gradient, probes=PROBES, steps=STEPS, seed=seed) if density else None
+    spectrum = spectral_density(product, gradient, probes=PROBES, steps=STEPS, seed=seed) if density else None
     return Curvature(
         solution=solution or Solution(label=task.name),
         setup=surface.setup,
@@ -120,7 +120,7 @@ def curvature(
         largest=ends.largest,
         smallest=ends.smallest,
         trace=trace,
-        density=found,
+        density=spectrum,
         products=product.count,
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )

@@ -1,4 +1,4 @@
-"""The loss along the line through two solutions, and on a plane through one."""
+"""The loss along the line through two solutions, or on a plane through one."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def landscape(
     watch, device = Stopwatch(), as_device(device)
     by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
     if len(by_label) not in (1, 2):
-        raise UserError(f"A landscape is of one or two solutions, but got {len(by_label)}: give one or two.")
+        raise UserError(f"A landscape needs one or two solutions, but got {len(by_label)}: give one or two.")
     if points is not None and points < 3:
         raise UserError(f"points={points} is not possible: use 3 or more.")
     if not low < high or span <= 0:
-        raise UserError(f"low={low:g}, high={high:g}, span={span:g} leave nothing to see: use low < high and span > 0.")
+        raise UserError(f"low={low:g}, high={high:g}, span={span:g} describe no range: use low < high and span > 0.")
     labels = list(by_label)
     train, validation = (
         Surface(task, by_label[labels[0]], data=data, examples=examples, double=double, chunk=chunk, device=device)
@@ -82,21 +82,21 @@ def landscape(
     if len(by_label) == 2:
         other = Surface(task, by_label[labels[1]], examples=1, double=double, device=device)
         if [weight.shape for weight in other.parameters] != [weight.shape for weight in train.parameters]:
-            raise UserError("The two models have different weights: a line goes through two solutions of one model.")
+            raise UserError("The two models have different weights: a line needs two solutions of one model.")
         first, second = _aligned(train.weights, other.weights)
-        places = [(alpha, 0.0) for alpha in _with_ends(low, high, points or LINE_POINTS)]
+        positions = [(alpha, 0.0) for alpha in _with_ends(low, high, points or LINE_POINTS)]
         axes = (second - first, torch.zeros_like(first))
     else:
         count = points or PLANE_POINTS
         sides = torch.linspace(-span, span, count, dtype=torch.float64).tolist()
-        places = [(alpha, beta) for beta in sides for alpha in sides]
+        positions = [(alpha, beta) for beta in sides for alpha in sides]
         generator = torch.Generator().manual_seed(seed)
         axes = (filter_normalized(train, generator), filter_normalized(train, generator))
-    found = []
-    for n, (alpha, beta) in enumerate(places):
+    landscape_points = []
+    for n, (alpha, beta) in enumerate(positions):
         if progress is not None:
-            progress("landscape", n, len(places))
-        found.append(_point(train, validation, alpha, beta, axes))
+            progress("landscape", n, len(positions))
+        landscape_points.append(_point(train, validation, alpha, beta, axes))
     return Landscape(
         kind="line" if len(by_label) == 2 else "plane",
         solutions=tuple((solutions or {}).get(label, Solution(label=label)) for label in labels),
@@ -104,15 +104,15 @@ def landscape(
         validation_examples=validation.examples,
         metric_name=task.metric_name,
         batch_norm_recomputed=bool(train.norms),
-        points=tuple(found),
+        points=tuple(landscape_points),
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )
 
 
 def filter_normalized(surface: Surface, generator: torch.Generator) -> Tensor:
-    """A random direction in which each filter has the norm of the model's own, shape (size,).
+    """A random direction whose filters have the norms of the model's own filters, shape (size,).
 
-    A filter is what makes one output: a row of a matrix, a kernel of a convolution. Vectors do not move.
+    A filter computes one output: a row of a matrix, or a kernel of a convolution. Vectors, such as biases, stay fixed.
     """
     parts = []
     for weight in surface.parts(surface.weights):
@@ -150,6 +150,6 @@ def _aligned(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _with_ends(low: float, high: float, count: int) -> list[float]:
-    """Evenly spaced places, and the two solutions among them."""
-    places = set(torch.linspace(low, high, count, dtype=torch.float64).tolist())
-    return sorted(places | {end for end in (0.0, 1.0) if low <= end <= high})
+    """Evenly spaced values from `low` to `high`, and 0 and 1 if they lie between."""
+    values = set(torch.linspace(low, high, count, dtype=torch.float64).tolist())
+    return sorted(values | {end for end in (0.0, 1.0) if low <= end <= high})

@@ -17,26 +17,27 @@ from critbatch.training.step import Step
 
 
 class StepMemory(NamedTuple):
-    """What one step holds in tensors."""
+    """Bytes that one step holds in tensors."""
 
-    peak_bytes: int  # at the moment when it is most
-    forward_bytes: int  # of a micro-batch and its activations when backward begins: in proportion to its size
+    peak_bytes: int  # the maximum during the step
+    forward_bytes: int  # a micro-batch and its activations when backward begins: proportional to its size
 
 
 def step_memory(step: Step, feed: Feed, *, learning_rate: float) -> StepMemory:
-    """Make one training step, and count the bytes that it holds in tensors.
+    """Run one training step, and count the bytes that it holds in tensors.
 
-    Counted are weights and buffers, gradients (those of the step before too, until they are cleared), the optimizer's
-    state, the batch and what `Task.prepare` makes of it, activations, and what backward and the optimizer allocate.
-    The data set and the order of its examples are not. Make a step before, so that the optimizer has its state.
+    The count includes weights and buffers, gradients (also those of the previous step, until they are cleared), the
+    state of the optimizer, the batch and the output of `Task.prepare`, activations, and all that backward and the
+    optimizer allocate. It does not include the data set and the order of its examples. Run one step before calling
+    this, so that the optimizer has its state.
 
-    On a GPU the peak is that of torch's allocator, whose peak statistics are reset. It also sees the workspace that an
-    operation takes and gives back within itself. Elsewhere each storage is counted from the operation that makes it
-    until it is freed: exact and the same each time, but blind to such workspace.
+    On a GPU, the peak is that of torch's allocator, whose peak statistics are reset. It includes the workspace that an
+    operation allocates and frees internally. Elsewhere, each storage counts from the operation that creates it until it
+    is freed. That is exact and reproducible, but does not include such workspace.
     """
     device = step.parameters[0].device
-    counted = CountedBytes(_held_tensors(step))
-    held, weights_and_state = counted.now, counted.now - counted.bytes_of(_gradients(step))
+    counted = CountedBytes(_tensors_of(step))
+    initial_bytes, weights_and_state = counted.now, counted.now - counted.bytes_of(_gradients(step))
     on_gpu = device.type == "cuda"
     before = torch.cuda.memory_allocated(device) if on_gpu else 0
     if on_gpu:
@@ -45,15 +46,15 @@ def step_memory(step: Step, feed: Feed, *, learning_rate: float) -> StepMemory:
         size, pieces = next(feed)
         step.gradient(pieces, size)
         step.update(learning_rate)
-    peak = held + torch.cuda.max_memory_allocated(device) - before if on_gpu else counted.peak
+    peak = initial_bytes + torch.cuda.max_memory_allocated(device) - before if on_gpu else counted.peak
     return StepMemory(peak_bytes=peak, forward_bytes=counted.at_backward - weights_and_state)
 
 
 class CountedBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Within, counts the bytes of all storages that operations make, until they are freed.
+    """As a context, counts the bytes of all storages that operations create, until they are freed.
 
     Args:
-        held: tensors that count from the start.
+        initial: Tensors that count from the start.
 
     >>> with CountedBytes([]) as counted:
     ...     rows = torch.zeros(10, 4)
@@ -62,30 +63,30 @@ class CountedBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     (164, 324)
     """
 
-    def __init__(self, held: Iterable[Tensor]) -> None:
+    def __init__(self, initial: Iterable[Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = self.peak = self.at_backward = 0
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
-        for tensor in held:
+        for tensor in initial:
             self._count(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not self.at_backward and torch._C._current_graph_task_id() != -1:
             self.at_backward = self.now
         result = func(*args, **(kwargs or {}))
-        # A view shares the storage of its input, which may be that of the whole data set, and is not counted.
-        seen = {_storage(tensor)._cdata for tensor in _tensors((args, kwargs))}
+        # A view shares the storage of its input, which may be the whole data set. It is not counted again.
+        inputs = {_storage(tensor)._cdata for tensor in _tensors((args, kwargs))}
         if func is torch.ops.aten.lift_fresh.default and _storage(result).resizable():
-            # A tensor just made of Python numbers comes in here, and goes out as it is. One that lies in an array of
-            # NumPy comes the same way, but is not torch's to resize: that is how the order of an epoch is made.
-            seen.clear()
+            # A new tensor of Python numbers is input and output of this operation. So is one that uses the memory of a
+            # NumPy array, such as the order of an epoch. Torch cannot resize that one, and it is not counted.
+            inputs.clear()
         for tensor in _tensors(result):
-            if _storage(tensor)._cdata not in seen:
+            if _storage(tensor)._cdata not in inputs:
                 self._count(tensor)
         return result
 
     def bytes_of(self, tensors: Iterable[Tensor]) -> int:
-        """Of storages that are counted now, each once."""
+        """Bytes of the storages of these tensors, each once, as far as they are counted now."""
         storages = {_storage(tensor)._cdata: _storage(tensor).nbytes() for tensor in tensors}
         return sum(count for key, count in storages.items() if key in self._alive)
 
@@ -104,7 +105,7 @@ class CountedBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.peak = max(self.peak, self.now)
 
 
-def _held_tensors(step: Step) -> list[Tensor]:
+def _tensors_of(step: Step) -> list[Tensor]:
     model = step.model
     return [*model.parameters(), *model.buffers(), *_gradients(step), *_state(step.optimizer)]
 

@@ -1,4 +1,4 @@
-"""The gradient noise scale along a short training run."""
+"""The gradient noise scale during a short training run, also weighted by curvature."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ from critbatch.training.phase_cursor import NOISE_PIECES
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
 
-# The noise scale that counts each direction by its curvature.
-
 BATCHES_IN_PAIR = 4
+"""Small batches that form one large batch."""
 
 
 def curvature_noise(
@@ -46,22 +45,26 @@ def curvature_noise(
     seed: int = 0,
     device: torch.device | None = None,
 ) -> NoiseScale:
-    """``B_noise = tr(H Sigma) / G^T H G`` at one point, with its interval.
+    """Measure ``B_noise = tr(H Sigma) / G^T H G`` at one point, with its interval.
 
-    ``E g_B^T H g_B = G^T H G + tr(H Sigma) (1/B - 1/N)`` holds at two batch sizes, as it does for the squared norm: the
-    same estimator takes it. Batches are joined in fours, whose mean needs no product of its own, so the work is one
-    gradient and one Hessian product a batch. McCandlish et al. 2018, arXiv:1812.06162, equation 2.8.
+    ``E g_B^T H g_B = G^T H G + tr(H Sigma) (1/B - 1/N)`` holds at two batch sizes, as the same equation does for the
+    squared norm, so the same estimator is used. Four small batches form a large one, whose mean needs no further
+    product. The cost is one gradient and one Hessian-vector product per batch. McCandlish et al. 2018,
+    arXiv:1812.06162, equation 2.8.
 
     Args:
-        batch_size: of the small batches; they are drawn from the training set without replacement.
-        batches: how many; all of one fixed set of weights.
-        examples: that the Hessian is taken over; None for all.
-        mode: of batch norm.
-        double: compute in float64.
-        seed: of the batches.
+        task: Task with data and loss.
+        model: Model with the weights.
+        batch_size: Examples in a small batch. Batches are drawn from the training set without replacement.
+        batches: Number of small batches, all at the same weights.
+        examples: Training examples for the Hessian. None: all.
+        mode: Statistics of batch norm.
+        double: Compute in float64.
+        seed: Seed of the batches.
+        device: Device of the measurement.
 
     Returns:
-        ``gradient_norm2`` is ``G^T H G`` and ``covariance_trace`` is ``tr(H Sigma)``. Where the curvature along the
+        ``gradient_norm2`` is ``G^T H G`` and ``covariance_trace`` is ``tr(H Sigma)``. If the curvature along the
         gradient is not above 0, no batch size balances the two, and `reason` says so.
 
     Raises:
@@ -73,7 +76,7 @@ def curvature_noise(
     if groups < 1 or needed > surface.examples:
         raise UserError(
             f"{batches} batches of {batch_size} are not possible with {surface.examples} examples: use at least "
-            f"{BATCHES_IN_PAIR} batches, and fewer or smaller ones where examples are short."
+            f"{BATCHES_IN_PAIR} batches, and fewer or smaller ones if there are too few examples."
         )
     curved = Surface(task, model, examples=examples, mode=mode, double=double, device=device)
     product = HessianProduct(curved)
@@ -91,10 +94,10 @@ def curvature_noise(
     return average(scales)
 
 
-# Examples of one gradient where curvature is asked for.
 CURVATURE_BATCH = 32
-# Images, or so many tokens in sequences, that its Hessian is taken over.
+"""Examples in a small batch, for the noise scale weighted by curvature."""
 EXAMPLES_OF_HESSIAN = 1000
+"""Examples for its Hessian; for sequences, tokens."""
 
 
 @checked_call
@@ -166,10 +169,10 @@ def noise(
     )
 
     def at_each_point(at: Progress) -> None:
-        found = training.ledger.noise
-        if curvature and found and found[-1].step == at.step:
+        points = training.ledger.noise
+        if curvature and points and points[-1].step == at.step:
             with seeded(seed + at.step, [device]):
-                found[-1] = replace(found[-1], by_curvature=_by_curvature(task, training, seed=seed, device=device))
+                points[-1] = replace(points[-1], by_curvature=_by_curvature(task, training, seed=seed, device=device))
         if progress is not None:
             progress(at)
 

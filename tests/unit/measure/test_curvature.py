@@ -438,7 +438,7 @@ def test_float64_is_an_option_of_a_float32_model() -> None:
         ({"chunk": 0}, "chunk=0 is not possible"),
         ({"largest": 0}, "largest=0"),
         ({"data": "test"}, "data='test' is not known: use train, validation"),
-        ({"matrix": "gauss_newton", "by": "differences"}, "not found by differences"),
+        ({"matrix": "gauss_newton", "by": "differences"}, "needs autograd"),
     ],
 )
 def test_settings_that_are_not_possible_are_one_sentence(settings: dict[str, Any], words: str) -> None:
