@@ -28,7 +28,7 @@ def akiba2017(
 ) -> Plan:
     """Begin with RMSprop and go over to SGD; a slow start instead of a warm-up; batch norm without moving averages.
 
-    The share of SGD follows the continuous transition, not the printed one, which jumps (`critbatch.optim.rmsprop_warmup`).
+    The share of SGD follows the continuous transition. The printed one jumps (`critbatch.optim.rmsprop_warmup`).
 
     Args:
         batch_size: examples per step.
