@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import critbatch
 from critbatch.cli.main import app
 from critbatch.recipes import RECIPES
 from critbatch.tasks.builtin import TASKS
@@ -45,6 +46,14 @@ def test_every_command_is_in_the_docs(command: str, page: str) -> None:
 def test_every_recipe_and_task_is_in_the_docs() -> None:
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert not [name for name in (*RECIPES, *TASKS) if f"`{name}`" not in text]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    calls, listed = ((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8") for page in ("api", "records"))
+    others = set(critbatch.__all__) - set(critbatch.records.__all__) - {"__version__", "recipes", "records"}
+    assert not [name for name in others if f":: critbatch.{name}\n" not in calls]
+    modules = {getattr(critbatch.records, name).__module__.rpartition(".")[2] for name in critbatch.records.__all__}
+    assert not [module for module in modules if f".. records:: {module}\n" not in listed]
 
 
 def test_links_within_the_docs_lead_somewhere() -> None:

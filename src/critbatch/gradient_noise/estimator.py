@@ -2,7 +2,7 @@
 
 Let pass i, over ``b_i`` examples, add ``c_i = w_i g_i`` to the gradient, where ``g_i`` is the mean of its examples'
 gradients. With ``p = sum(w^2) / sum(w)^2`` and ``v = sum(w^2 / b) / sum(w)^2``, and ``c`` in units in which their sum
-is the gradient ``G_B`` of the step,
+is the gradient ``G_B`` of the step::
 
     E sum |c_i|^2 = p |G|^2 + v tr(Sigma)        E |G_B|^2 = |G|^2 + v tr(Sigma)
 
