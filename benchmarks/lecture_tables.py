@@ -13,7 +13,7 @@ from pathlib import Path
 from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Holds, Lecture
 from critbatch.records.core import Estimate
-from critbatch.reporting.lecture_readings import found, network_name, number_of, open_reasons, verdict
+from critbatch.reports.derived.claims import found, network_name, number_of, open_reasons, verdict
 from critbatch.reports.translator import Translator
 
 RESULTS = Path(__file__).parent / "results"

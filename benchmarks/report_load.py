@@ -30,8 +30,8 @@ import sample_records as sample  # noqa: E402
 import sample_scaling as scale  # noqa: E402
 import sample_studies as studies  # noqa: E402
 from critbatch.records.core import Record  # noqa: E402
-from critbatch.reporting import page  # noqa: E402
-from critbatch.reporting import report as write_report  # noqa: E402
+from critbatch.reports import html as page  # noqa: E402
+from critbatch.reports.write import report as write_report  # noqa: E402
 from critbatch.runtime.device import describe_machine  # noqa: E402
 
 CHROMIUM = "/usr/bin/chromium"

@@ -27,7 +27,7 @@ from .records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, S
 from .records.monitor import MonitorAdvice
 from .records.scaling import Scale
 from .records.study import Fit, Study
-from .reporting import report
+from .reports.write import report
 from .studies.export import export
 from .studies.sweep import sweep
 from .tasks.augmentation import Augmentation, flips_and_crops

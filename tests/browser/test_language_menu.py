@@ -10,8 +10,8 @@ import pytest
 import sample_records as sample
 import sample_studies
 from browser.test_report_access import found_by_axe
-from critbatch.reporting import report as write_report
 from critbatch.reports.translator import Translator
+from critbatch.reports.write import report as write_report
 from pseudo_language import CODE, END, NAME, third_language
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 

@@ -15,10 +15,10 @@ from plotly import graph_objects
 import sample_loss_surface
 import sample_records as sample
 import sample_studies
-from critbatch.reporting import report as write_report
-from critbatch.reporting.figures.theme import DARK, PAPER
-from critbatch.reporting.page import HERE
+from critbatch.reports.charts.theme import DARK, PAPER
+from critbatch.reports.html import HERE
 from critbatch.reports.translator import Translator
+from critbatch.reports.write import report as write_report
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 from sample_gaps import hostile
 

@@ -11,9 +11,9 @@ import pytest
 import sample_loss_surface
 import sample_records as sample
 import sample_studies
-from critbatch.reporting import page
-from critbatch.reporting import report as write_report
-from critbatch.reporting.blocks import Answer, Cell, Chapter, Section, Table, Text
+from critbatch.reports import html as page
+from critbatch.reports.model import Answer, Cell, Chapter, Section, Table, Text
+from critbatch.reports.write import report as write_report
 from html_page import written
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 

@@ -12,9 +12,9 @@ import sample_claims
 import sample_records as sample
 from browser.test_report_access import OPEN_ALL, found_by_axe
 from critbatch.records.claims import Holds
-from critbatch.reporting import report as write_report
-from critbatch.reporting.lecture_readings import counted, verdict
+from critbatch.reports.derived.claims import counted, verdict
 from critbatch.reports.translator import Translator
+from critbatch.reports.write import report as write_report
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
 
 pytestmark = IN_A_BROWSER

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sample_records
 from critbatch.cli.main import app
 from critbatch.records import Record
-from critbatch.reporting import summary
+from critbatch.reports.text import summary
 from sample_gaps import MISSING, RECORDS
 from sample_monitor import ADVICE
 

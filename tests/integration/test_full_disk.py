@@ -11,7 +11,7 @@ import torch
 
 from critbatch.errors import UserError
 from critbatch.records.io import save_record
-from critbatch.reporting import report as write_report
+from critbatch.reports.write import report as write_report
 from critbatch.studies.export import export
 from critbatch.studies.sweep import sweep
 from critbatch.training.checkpoint import load_checkpoint, save_checkpoint

@@ -15,7 +15,7 @@ from critbatch.advisor.advise import AdviceCampaign
 from critbatch.recipes import plan_of
 from critbatch.records import Advice, Outcome, Quantity, Run, Speed
 from critbatch.records.io import load_records
-from critbatch.reporting import report as write_report
+from critbatch.reports.write import report as write_report
 from critbatch.studies.run_key import Key, Terms
 from critbatch.studies.sweep import sweep
 from critbatch.training.evaluation import Evaluation

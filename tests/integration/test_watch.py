@@ -23,9 +23,8 @@ from critbatch.cli.main import main
 from critbatch.records.core import Outcome
 from critbatch.records.monitor import Look
 from critbatch.records.study import Question, Study
-from critbatch.reporting.plain_table import width as columns_of
-from critbatch.reporting.terminal_plot import BRAILLE, Line, plotted
-from critbatch.reporting.watching import view
+from critbatch.reports.live import BRAILLE, Line, plotted, view
+from critbatch.reports.text import width as columns_of
 from critbatch.reports.translator import Translator
 from critbatch.studies.liveness import is_held
 from critbatch.studies.run_key import Key

@@ -90,7 +90,7 @@ def test_these_packages_need_no_torch(package: str) -> None:
     [
         ("critbatch.cli.main", ["torch", "optuna", "plotly", "scipy", "sklearn", "pydantic", "numpy"]),
         ("critbatch", ["torch", "numpy"]),
-        ("critbatch.reporting", ["torch"]),
+        ("critbatch.reports.write", ["torch"]),
     ],
 )
 def test_nothing_heavy_is_imported_early(module: str, heavy: list[str]) -> None:

@@ -133,7 +133,7 @@ def report(
         critbatch report critbatch-out/digits-mlp --format md
         critbatch report critbatch-out/digits-mlp --out paper/appendix.pdf
     """
-    from critbatch.reporting import report as write_report
+    from critbatch.reports.write import report as write_report
 
     typer.echo(write_report(study, out, language=language, format=format))  # type: ignore[arg-type]
 

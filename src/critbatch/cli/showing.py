@@ -7,9 +7,9 @@ from typing import Protocol
 
 from critbatch.records.core import Record
 from critbatch.records.io import blamed_on_records, load_records, save_record
-from critbatch.reporting import report as write_report
-from critbatch.reporting.text import summary
+from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
+from critbatch.reports.write import report as write_report
 
 
 class Shown(Protocol):

@@ -41,7 +41,7 @@ def watch(
     from rich.console import Console
     from rich.live import Live
 
-    from critbatch.reporting.watching import farewell, view
+    from critbatch.reports.live import farewell, view
     from critbatch.reports.translator import Translator
     from critbatch.studies.watch import Watch
 
@@ -86,7 +86,7 @@ class Reports:
 
     def write(self, look: Look) -> None:
         """An advice is told of by its own command, at its end."""
-        from critbatch.reporting import report as write_report
+        from critbatch.reports.write import report as write_report
 
         done = Counter[str]()
         for study in look.studies:

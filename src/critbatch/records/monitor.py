@@ -129,7 +129,7 @@ class MonitorAdvice(Record):
             UserError: if there are no sentences in `language`.
         """
         # The reports lie above the records, and are loaded only where a text is asked for.
-        return str(import_module("critbatch.reporting.monitor_text").monitor_text(self, language))
+        return str(import_module("critbatch.reports.views.noise").monitor_text(self, language))
 
     def __str__(self) -> str:
         return self.text()

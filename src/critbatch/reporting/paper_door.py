@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from critbatch.errors import UserError
 from critbatch.records.core import Record
-from critbatch.reporting.figures import figure
+from critbatch.reports.charts.figure import figure
 
 if TYPE_CHECKING:
     from critbatch.reporting.paper_look import PaperFigure

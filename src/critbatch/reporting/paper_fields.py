@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from critbatch.reporting.figures.theme import INK, MUTED, PAPER
 from critbatch.reporting.paper_fonts import Fonts
 from critbatch.reporting.paper_look import POINTS_PER_PIXEL, SMALL_LETTERS
 from critbatch.reporting.paper_panels import Panel
 from critbatch.reporting.paper_strokes import NotDrawableError, colour, line_style
 from critbatch.reporting.paper_text import plain
+from critbatch.reports.charts.theme import INK, MUTED, PAPER
 
 CELL_LETTERS = 5.0  # points
 LEVELS = 15  # where a figure does not say

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from critbatch.reporting.figures.theme import BLUE, MUTED
 from critbatch.reporting.paper_fonts import Fonts
 from critbatch.reporting.paper_look import SMALL_LETTERS
 from critbatch.reporting.paper_strokes import colour, line_style, mark_style
 from critbatch.reporting.paper_text import POINTS_PER_INCH, inches, wrapped
+from critbatch.reports.charts.theme import BLUE, MUTED
 
 HANDLE, GAP, BETWEEN = 1.9, 0.5, 1.2  # in letters: the sign, the space behind it, that between columns
 MOST_COLUMNS = 4

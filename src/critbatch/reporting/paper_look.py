@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib import style
 from matplotlib.figure import Figure
 
-from critbatch.reporting.figures.theme import GREY, GRID, INK, MUTED
+from critbatch.reports.charts.theme import GREY, GRID, INK, MUTED
 
 COLUMN_INCHES, TEXT_INCHES = 3.4, 7.0
 PANEL_INCHES = 2.3  # high, with its axis and title

@@ -10,12 +10,12 @@ from matplotlib.patches import Polygon
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Transform, blended_transform_factory
 
-from critbatch.reporting.figures.theme import MUTED, PAPER
 from critbatch.reporting.paper_fonts import Fonts
 from critbatch.reporting.paper_look import LETTERS, POINTS_PER_PIXEL, SMALL_LETTERS
 from critbatch.reporting.paper_panels import Panel, axis_of
 from critbatch.reporting.paper_strokes import NotDrawableError, colour, line_style
 from critbatch.reporting.paper_text import plain
+from critbatch.reports.charts.theme import MUTED, PAPER
 
 BELOW, ABOVE, WORDS = 0.8, 4.0, 6.0
 HALO, INWARD = 1.5, 3.0  # points

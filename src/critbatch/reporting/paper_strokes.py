@@ -8,8 +8,8 @@ from typing import Any
 
 from matplotlib.colors import to_rgba
 
-from critbatch.reporting.figures.theme import BLUE
 from critbatch.reporting.paper_look import HAIR, POINTS_PER_PIXEL
+from critbatch.reports.charts.theme import BLUE
 
 DASHES = {
     "solid": "solid",

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from critbatch.reporting.figures.theme import BLUE, INK, MUTED
 from critbatch.reporting.paper_fields import contour, heatmap
 from critbatch.reporting.paper_fonts import Fonts
 from critbatch.reporting.paper_look import CAP, HAIR, SMALL_LETTERS
 from critbatch.reporting.paper_panels import Panel
 from critbatch.reporting.paper_strokes import NotDrawableError, colour, line_style, mark_style
 from critbatch.reporting.paper_text import plain
+from critbatch.reports.charts.theme import BLUE, INK, MUTED
 
 Trace = Mapping[str, Any]
 

@@ -24,11 +24,11 @@ from critbatch.measure.device_scaling import BUCKET, FIRST_BUCKET, buckets_of, g
 from critbatch.records.core import Advice, Estimate, Speed
 from critbatch.records.io import load_records, save_record
 from critbatch.records.scaling import Communication, Scale, StepMeasurement
-from critbatch.reporting.figures import figure
-from critbatch.reporting.figures.scale import efficiencies, parts_of_step, sync_times
-from critbatch.reporting.sections.scale import SOURCES
-from critbatch.reporting.text import summary
+from critbatch.reports.charts.figure import figure
+from critbatch.reports.charts.scaling import efficiencies, parts_of_step, sync_times
+from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.scaling import SOURCES
 from html_page import written
 from processes import run
 from tiny import tiny_task

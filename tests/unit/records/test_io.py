@@ -11,7 +11,7 @@ import sample_loss_surface
 from critbatch.errors import UserError
 from critbatch.records.core import SCHEMA_VERSION, Advice, Record, Run, Speed
 from critbatch.records.io import load_records, save_record
-from critbatch.reporting import report as write_report
+from critbatch.reports.write import report as write_report
 from sample_records import advice, noise, run, speed
 
 

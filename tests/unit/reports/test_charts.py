@@ -9,10 +9,10 @@ import pytest
 
 import sample_records as sample
 from critbatch.records.core import Estimate, Outcome, Record
-from critbatch.reporting.figures import figure
-from critbatch.reporting.figures.runs import learning_curves
-from critbatch.reporting.figures.steps import steps_to_target
-from critbatch.reporting.readings import at_epoch, scores_at_equal_epochs, soonest_settings, thin
+from critbatch.reports.charts.advice import steps_to_target
+from critbatch.reports.charts.figure import figure
+from critbatch.reports.charts.runs import learning_curves
+from critbatch.reports.derived.runs import at_epoch, scores_at_equal_epochs, soonest_settings, thin
 from critbatch.reports.translator import Translator
 from sample_gaps import RECORDS
 

@@ -18,19 +18,16 @@ from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Better, Claim, ClaimName, Holds, Lecture, Partition
 from critbatch.records.core import Record
 from critbatch.records.io import load_records, save_record
-from critbatch.reporting import report as write_report
-from critbatch.reporting.blocks import Block, Cell, Table, Verdict
-from critbatch.reporting.chapters import chapter
-from critbatch.reporting.figures import figure
-from critbatch.reporting.figures.lecture_partition import batches_of, partition_picture
-from critbatch.reporting.figures.lecture_paths import paths_picture
-from critbatch.reporting.figures.lecture_recipes import recipes_picture
-from critbatch.reporting.figures.lecture_speed import update_and_epoch
-from critbatch.reporting.figures.theme import Picture
-from critbatch.reporting.lecture_answers import lecture_lines
-from critbatch.reporting.lecture_readings import STATEMENTS, deciding, effect_text, finding, stated
-from critbatch.reporting.text import summary
+from critbatch.reports.charts.claims import recipes_picture, update_and_epoch
+from critbatch.reports.charts.figure import figure
+from critbatch.reports.charts.gd_paths import batches_of, partition_picture, paths_picture
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.derived.claims import STATEMENTS, deciding, effect_text, finding, lecture_lines, stated
+from critbatch.reports.model import Block, Cell, Table, Verdict
+from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator, catalog
+from critbatch.reports.views.chapters import chapter
+from critbatch.reports.write import report as write_report
 from html_page import written
 
 EN, ZH = Translator("en"), Translator("zh")

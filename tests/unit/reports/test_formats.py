@@ -27,17 +27,16 @@ from critbatch.cli.main import main
 from critbatch.errors import UserError
 from critbatch.records.core import Record
 from critbatch.records.io import KINDS, save_record
-from critbatch.reporting import pdf
-from critbatch.reporting import report as write_report
-from critbatch.reporting.blocks import Block, Chart, Charts, Facts, Table
-from critbatch.reporting.chapters import chapter
-from critbatch.reporting.figures.theme import BLUE, RED
-from critbatch.reporting.markdown import Writer
-from critbatch.reporting.markdown_text import escaped, fenced
-from critbatch.reporting.page import render
-from critbatch.reporting.pdf import find_browser, printed
-from critbatch.reporting.subjects import subjects
+from critbatch.reports import pdf
+from critbatch.reports.charts.theme import BLUE, RED
+from critbatch.reports.derived.loss_surface import subjects
+from critbatch.reports.html import render
+from critbatch.reports.markdown import Writer, escaped, fenced
+from critbatch.reports.model import Block, Chart, Charts, Facts, Table
+from critbatch.reports.pdf import find_browser, printed
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import chapter
+from critbatch.reports.write import report as write_report
 from sample_gaps import MISSING, RECORDS, hostile
 
 EN, ZH = Translator("en"), Translator("zh")

@@ -16,8 +16,8 @@ from critbatch.records.claims import ClaimName, Holds
 from critbatch.records.core import Estimate, Goal, NoiseScale, Outcome, Record
 from critbatch.records.loss_surface import Box, Mode, Standing
 from critbatch.records.study import Regime, Search, Spent
-from critbatch.reporting.claims import Trend
-from critbatch.reporting.text import summary
+from critbatch.reports.derived.study import Trend
+from critbatch.reports.text import summary
 from critbatch.reports.translator import MESSAGES, Translator, catalog, languages, significant
 from sample_gaps import MISSING, RECORDS, bare_advice, hostile
 

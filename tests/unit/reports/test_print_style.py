@@ -27,17 +27,17 @@ import sample_records as sample
 import sample_studies
 from critbatch.errors import UserError
 from critbatch.records.core import Record
-from critbatch.reporting import paper_fonts
-from critbatch.reporting.blocks import Chapter, Chart
-from critbatch.reporting.chapters import chapter
-from critbatch.reporting.figures import FIGURES, figure
-from critbatch.reporting.figures.theme import BLUE, INK, LOOK, PAPER, RED
 from critbatch.reporting.paper_figures import paper_figure
 from critbatch.reporting.paper_fonts import Fonts, fonts_for
 from critbatch.reporting.paper_strokes import NotDrawableError, colour
 from critbatch.reporting.paper_text import inches, wrapped
-from critbatch.reporting.subjects import subjects
+from critbatch.reports.charts.figure import FIGURES, figure
+from critbatch.reports.charts.theme import BLUE, INK, LOOK, PAPER, RED
+from critbatch.reports.derived.loss_surface import subjects
+from critbatch.reports.model import Chapter, Chart
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import chapter
+from critbatch.reports.write import paper_fonts
 from sample_gaps import MISSING, RECORDS, hostile
 
 LANGUAGES = ["en"] + (["zh"] if any(name in paper_fonts._installed() for name in paper_fonts.CHINESE) else [])

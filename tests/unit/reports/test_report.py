@@ -16,10 +16,10 @@ import pytest
 import sample_records as sample
 from critbatch.errors import UserError
 from critbatch.records.core import MemberEnd, Record
-from critbatch.reporting import report as write_report
-from critbatch.reporting.page import HERE, embedded
-from critbatch.reporting.readings import MOST_CURVES, MOST_POINTS
+from critbatch.reports.derived.runs import MOST_CURVES, MOST_POINTS
+from critbatch.reports.html import HERE, embedded
 from critbatch.reports.translator import Translator
+from critbatch.reports.write import report as write_report
 from html_page import Page, written
 from sample_gaps import MISSING, hostile
 
@@ -140,7 +140,7 @@ def test_a_run_tells_of_its_copies_and_of_a_batch_that_grew(tmp_path: Path):
 
 
 def test_a_report_is_made_without_torch():
-    code = "import sys, critbatch.reporting; sys.exit('torch' in sys.modules)"
+    code = "import sys, critbatch.reports.write; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -16,9 +16,9 @@ from torch.utils.data import TensorDataset
 import sample_records as sample
 from critbatch.recipes import plan_of
 from critbatch.records.core import Advice, Setting, TimePoint
-from critbatch.reporting.chapters import chapter
 from critbatch.reports.snippets import snippets
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import chapter
 from tiny import blobs, tiny_task
 
 INPUTS, LABELS = blobs(96)

@@ -10,12 +10,11 @@ import pytest
 import sample_records as sample
 import sample_studies as studies
 from critbatch.records.study import Fit, Regime, Study
-from critbatch.reporting.figures import figure
-from critbatch.reporting.figures.budgets import three_budgets
-from critbatch.reporting.figures.rates import best_rates
-from critbatch.reporting.figures.trade_off import steps_against_examples
-from critbatch.reporting.findings import Findings, findings
-from critbatch.reporting.text import summary
+from critbatch.reports.charts.advice import best_rates
+from critbatch.reports.charts.figure import figure
+from critbatch.reports.charts.study import steps_against_examples, three_budgets
+from critbatch.reports.derived.study import Findings, findings
+from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
 
 EN = Translator("en")

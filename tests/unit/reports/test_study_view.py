@@ -17,14 +17,12 @@ import sample_studies as studies
 import sample_study_gaps as gaps
 from critbatch.records.core import Estimate, Outcome, Record
 from critbatch.records.study import Analysis, Fit, Regime, SizeResult, Spent, Study, TradeOff
-from critbatch.reporting import report as write_report
-from critbatch.reporting.chapters import chapter
-from critbatch.reporting.claims import Trend, claim, lag, trend
-from critbatch.reporting.figures import figure
-from critbatch.reporting.findings import findings
-from critbatch.reporting.plain_table import width
-from critbatch.reporting.text import summary
+from critbatch.reports.charts.figure import figure
+from critbatch.reports.derived.study import Trend, claim, findings, lag, trend
+from critbatch.reports.text import summary, width
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import chapter
+from critbatch.reports.write import report as write_report
 from html_page import written
 
 EN, ZH = Translator("en"), Translator("zh")
@@ -220,7 +218,7 @@ def test_a_study_of_thousands_of_runs_gives_a_page_that_opens_and_says_what_it_l
 
 
 def test_what_is_read_off_runs_is_read_once_for_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    from critbatch.reporting import readings
+    from critbatch.reports.derived import runs as readings
 
     calls = []
     plain = readings.best_of_each_size

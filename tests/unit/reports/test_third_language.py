@@ -10,11 +10,11 @@ import pytest
 import sample_records as sample
 from critbatch.records.core import Record
 from critbatch.records.io import save_record
-from critbatch.reporting import report as write_report
-from critbatch.reporting.markdown import markdown
-from critbatch.reporting.subjects import subjects
-from critbatch.reporting.text import summary
+from critbatch.reports.derived.loss_surface import subjects
+from critbatch.reports.markdown import markdown
+from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator, languages
+from critbatch.reports.write import report as write_report
 from html_page import Page
 from integration.test_cli import critbatch
 from pseudo_language import END, NAME, NO_ACCENTS, third_language

@@ -16,7 +16,7 @@ from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.io import save_record
 from critbatch.records.study import Study
-from critbatch.reporting import report as write_report
+from critbatch.reports.write import report as write_report
 from critbatch.studies.export import Source, curve_rows, run_rows
 from critbatch.studies.store import Store
 from critbatch.studies.stored import stored_studies

@@ -1,0 +1,1 @@
+"""Values that are computed from records for views and charts."""

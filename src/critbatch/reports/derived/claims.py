@@ -1,0 +1,272 @@
+"""What tables, pictures and sentences read off a lecture: verdicts in numbers, and what decides a claim."""
+
+from __future__ import annotations
+
+from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, NetworkPair, RecipeRow, Statement
+from critbatch.records.core import Speed
+from critbatch.reports.model import Answer, Cell, Tile
+from critbatch.reports.translator import Translator, Write
+from critbatch.reports.views.common import cell
+
+SIGNS = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
+ORDERS = ("reshuffle", "shuffle_once", "sequential", "with_replacement")
+DATA, WEIGHTS = ("diabetes",), ("slope", "intercept")
+ROWS = ("update_alone", "update_parallel", "epoch", "gradient", "optimization", "generalization")
+STATEMENTS = (
+    "every_example_once",
+    "new_partition",
+    "order_costs",
+    "unsteady",
+    "many_updates",
+    "parallel_update",
+    "about_the_same",
+    "grows",
+    "shorter_epoch",
+    "parallel_hardware",
+    "train_worse_fixed",
+    "train_worse_tuned",
+    "train_worse_steps",
+    "train_worse_seconds",
+    "validation_worse",
+    "escapes_more",
+    "generalizes",
+    "sharper",
+    "sharper_eigenvalue",
+    "sharper_adaptive",
+    "suffers_validation",
+    "suffers_noise",
+    "sharpness_ranks",
+    "table_row",
+    "size_matters",
+    "best_inside",
+    "one_has_both",
+    "fewer_steps",
+    "sooner",
+    "as_accurate",
+)
+# Of statements with one verdict, those that say most of the claim.
+TELLING = ("shorter_epoch", "train_worse_tuned")
+# Of these claims all the statements that decide them are told.
+TOLD_WHOLE = (ClaimName.BATCHES, ClaimName.MINIMA)
+SHARES = ("escapes_more",)  # differences of shares, not of metrics
+
+
+def counted(lecture: Lecture, holds: Holds) -> int:
+    """How many claims have this verdict."""
+    return sum(claim.holds is holds for claim in lecture.claims)
+
+
+def verdict(holds: Holds, t: Translator) -> str:
+    """Sign and word: '✓ held'."""
+    return f"{SIGNS[holds]} {t(f'holds_{holds}')}"
+
+
+def number_of(name: ClaimName) -> int:
+    """The claim's place in the lecture, from 1."""
+    return list(ClaimName).index(name) + 1
+
+
+def section_of(name: ClaimName) -> str:
+    """The key of the claim's section."""
+    return f"claim-{name}"
+
+
+def deciding(claim: Claim) -> Statement | None:
+    """Of the statements that decide it, one with the claim's verdict; one with an interval before one without."""
+    main = [statement for statement in claim.statements if statement.main] or list(claim.statements)
+    same = [statement for statement in main if statement.holds is claim.holds] or main
+    return min(same, key=_rank) if same else None
+
+
+def _rank(statement: Statement) -> tuple[int, bool]:
+    effect = statement.effect
+    return 2 if effect is None else 0 if effect.low is not None else 1, statement.key not in TELLING
+
+
+def finding(lecture: Lecture, claim: Claim, t: Translator) -> str:
+    """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
+    statement = deciding(claim)
+    if statement is None:
+        return t.reason(claim.reason) if claim.reason else t("lecture_unmeasured")
+    if claim.name is ClaimName.SUMMARY:
+        won = sum(each.holds is Holds.HELD for each in claim.statements)
+        return t("lecture_finding_summary", n=t.count(won), rows=t.count(len(claim.statements)))
+    told = [found(lecture, each, t) for each in _told(claim, statement)]
+    if statement.holds is Holds.UNDECIDED and statement.reason and statement.effect is not None:
+        told.append(t.reason(statement.reason))
+    return t.join(dict.fromkeys(told))
+
+
+def _told(claim: Claim, statement: Statement) -> list[Statement]:
+    """The statement that decides it, with those that it cannot be understood without."""
+    same = [each for each in claim.statements if each.subject == statement.subject]
+    if claim.name in TOLD_WHOLE and statement.main:
+        return [each for each in same if each.main]
+    return [statement, *(each for each in same if statement.key == "one_has_both" and each.key == "as_accurate")]
+
+
+def found(lecture: Lecture, statement: Statement, t: Translator) -> str:
+    """The statement as a sentence with its number; why there is none where there is none."""
+    if statement.effect is None:
+        return t.reason(statement.reason) if statement.reason else t("lecture_unmeasured")
+    number = effect_text(lecture, statement, t)
+    if statement.key not in STATEMENTS:
+        return t("hover_value", name=statement.key, value=number)
+    return t(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, t))
+
+
+def stated(lecture: Lecture, statement: Statement, t: Translator) -> str:
+    """What was measured, as a row of a table calls it; a statement of a later version by its key."""
+    if statement.key not in STATEMENTS:
+        return statement.key
+    return t(f"statement_{_key(statement)}", **_filled(lecture, statement, t))
+
+
+def _key(statement: Statement) -> str:
+    beside = statement.key == "parallel_hardware" and statement.subject == "accelerator"
+    return "parallel_hardware_accelerator" if beside else statement.key
+
+
+def _filled(lecture: Lecture, statement: Statement, t: Translator) -> dict[str, str]:
+    small, large = statement.small_batch_size, statement.large_batch_size
+    return {
+        "subject": subject_name(statement, t),
+        "metric": t.metric(lecture.metric_name),
+        "small": t.count(small if small is not None else lecture.small_batch_size),
+        "large": t.count(large if large is not None else lecture.large_batch_size),
+    }
+
+
+def subject_name(statement: Statement, t: Translator) -> str:
+    """A shuffle or a row of the lecture's table in words; a network, a recipe and a task by their own names."""
+    name = statement.subject
+    if statement.key == "order_costs" and name in ORDERS:
+        return t(f"order_{name}")
+    return row_name(name, t) if statement.key == "table_row" else name
+
+
+def data_name(name: str, t: Translator) -> str:
+    """A data set in words, where there are some for it."""
+    return t(f"lecture_data_{name}") if name in DATA else name
+
+
+def weight_name(name: str, t: Translator) -> str:
+    """A weight likewise."""
+    return t(f"lecture_weight_{name}") if name in WEIGHTS else name
+
+
+def row_name(key: str, t: Translator) -> str:
+    """What a row of the lecture's last table is called."""
+    return t(f"lecture_row_{key}") if key in ROWS else key
+
+
+def effect_write(lecture: Lecture, statement: Statement, t: Translator) -> Write:
+    """How the number of an effect is written: differences with their sign, those of shares in hundredths of all."""
+    if statement.measure is Measure.RATIO:
+        return lambda value: t("times", times=t.times(value))
+    if statement.measure is Measure.CORRELATION:
+        return t.about
+    of_shares = statement.key in SHARES or (lecture.metric_name == "accuracy" and statement.key != "unsteady")
+    return signed(t.points if of_shares else t.score)
+
+
+def signed(write: Write) -> Write:
+    return lambda value: f"+{write(value)}" if value > 0 else write(value)
+
+
+def effect_text(lecture: Lecture, statement: Statement, t: Translator) -> str:
+    """'1.2 (95 % interval 1.1 to 1.3, n = 5)'; yes or no where the statement is true or false."""
+    effect = statement.effect
+    assert effect is not None
+    if statement.measure is Measure.EXACT:
+        return t("yes" if effect.value else "no")
+    return t.estimate(effect, effect_write(lecture, statement, t))
+
+
+def effect_cell(lecture: Lecture, statement: Statement, t: Translator) -> Cell:
+    """The number with its interval and n beneath."""
+    if statement.measure is Measure.EXACT and statement.effect is not None:
+        return Cell(effect_text(lecture, statement, t))
+    return cell(statement.effect, effect_write(lecture, statement, t), t)
+
+
+def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:
+    """Why statements of it are undecided, or why nothing was measured: each reason once."""
+    keys = [statement.reason for statement in claim.statements if statement.holds is Holds.UNDECIDED]
+    return tuple(t.reason(key) for key in dict.fromkeys([claim.reason, *keys]) if key)
+
+
+def hardware_name(speed: Speed, t: Translator) -> str:
+    """What a speed was measured on: the accelerator, or so many threads."""
+    machine = speed.provenance.machine
+    return machine.accelerator or t("lecture_threads", n=machine.threads)
+
+
+def reduced(lecture: Lecture) -> bool:
+    """Whether a network saw a part of its data only."""
+    return any(pair.examples < pair.of_examples for pair in lecture.networks)
+
+
+def network_name(pair: NetworkPair) -> str:
+    """The paper's name where it has one."""
+    return pair.network or pair.task
+
+
+def recipe_name(row: RecipeRow, t: Translator) -> str:
+    """A recipe with its batch size; one whose rate is that of the small batch says so."""
+    key = "lecture_recipe" if row.tuned else "lecture_recipe_untuned"
+    return t(key, recipe=row.recipe, batch_size=t.count(row.batch_size))
+
+
+# The answer of a lecture: how many of its claims held, for the terminal and for the head of the page.
+
+
+def lecture_answer(lecture: Lecture, t: Translator) -> Answer:
+    """How many claims held, and at which batch sizes."""
+    headline = t(
+        "lecture_headline",
+        n=len(lecture.claims),
+        task=lecture.task,
+        held=counted(lecture, Holds.HELD),
+        not_held=counted(lecture, Holds.NOT_HELD),
+        undecided=counted(lecture, Holds.UNDECIDED),
+    )
+    sizes = {"small": t.count(lecture.small_batch_size), "large": t.count(lecture.large_batch_size)}
+    lead = [t("lecture_sizes", n=lecture.seeds, **sizes)]
+    if reduced(lecture) and not lecture.full:
+        lead.append(t("lecture_reduced"))
+    return Answer(headline, tuple(lead))
+
+
+def lecture_tiles(lecture: Lecture, t: Translator) -> list[Tile]:
+    """A number for each verdict."""
+    of = t("tile_of_claims", n=len(lecture.claims))
+    return [Tile(t(f"tile_holds_{holds}"), t.count(counted(lecture, holds)), of) for holds in Holds]
+
+
+def lecture_lines(lecture: Lecture, t: Translator) -> list[str]:
+    """A line for each claim: sign, number, what it is, verdict, finding."""
+    return [
+        t(
+            "lecture_line",
+            sign=SIGNS[claim.holds],
+            number=number_of(claim.name),
+            claim=t(f"lecture_short_{claim.name}"),
+            verdict=t(f"holds_{claim.holds}"),
+            finding=finding(lecture, claim, t),
+        )
+        for claim in lecture.claims
+    ]
+
+
+def lecture_cautions(lecture: Lecture) -> list[str]:
+    """Keys of `words.py`: parts that were left, why statements are undecided, and what holds of such a measurement."""
+    found = ["lecture_one_seed"] if lecture.seeds == 1 else []
+    found += [claim.reason for claim in lecture.claims]
+    found += [
+        statement.reason
+        for claim in lecture.claims
+        for statement in claim.statements
+        if statement.holds is Holds.UNDECIDED
+    ]
+    return [*lecture.left, *found, "many_claims", "one_machine", "one_task"]

@@ -1,0 +1,216 @@
+"""Chapters as GitHub's Markdown, for a wiki or a pull request: the same values that the page shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from critbatch.errors import UserError
+from critbatch.reporting.paper_door import for_paper, has_matplotlib
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.derived.loss_surface import Subject
+from critbatch.reports.derived.runs import remembering
+from critbatch.reports.model import Block, Bullets, Cell, Chapter, Chart, Charts, Facts, Method, Paper, Table, Text
+from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import chapter
+from critbatch.version import __version__
+
+# Texts that stay what they are in Markdown: no letter of a name can become markup.
+
+# Each may begin or end markup in GitHub's Markdown, its tables or its formulas.
+ALWAYS = re.compile(r"[\\`*\[\]<|~$]")
+# Within a word an underscore is only itself; and these only before what they would make with it.
+SOMETIMES = re.compile(r"(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])|:(?=//)|:(?=[\w+-]+:)|(?<=www)\.")
+FIRST = re.compile(r"^([#>=+-])|^(\d{1,9})([.)])(?=\s|$)")
+SPACES = re.compile(r"\s+")
+
+
+def escaped(text: str) -> str:
+    """The text in one row, so that it is shown letter for letter wherever it stands.
+
+    >>> print(escaped("<b>S_min</b> *and* __E__"))
+    \\<b>S_min\\</b> \\*and\\* \\_\\_E\\_\\_
+    """
+    row = SPACES.sub(" ", text).strip()
+    found = {match.start() for pattern in (ALWAYS, SOMETIMES) for match in pattern.finditer(row)}
+    row = "".join(f"\\{letter}" if i in found else letter for i, letter in enumerate(row))
+    return FIRST.sub(lambda match: f"\\{match[1]}" if match[1] else f"{match[2]}\\{match[3]}", row)
+
+
+def fenced(code: str) -> str:
+    """Code in a fence that is longer than any within it."""
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{code.rstrip()}\n{fence}"
+
+
+# Gives the address of a picture's PNG and of its SVG, or None where it cannot be drawn.
+Gallery = Callable[[Picture], tuple[str, str] | None]
+
+
+def markdown(subjects: Sequence[Subject], t: Translator, gallery: Gallery, title: str | None = None) -> str:
+    """The whole report as text, in one language."""
+    with remembering():
+        told = [chapter(subject, t) for subject in subjects]
+    writer = Writer(t, gallery)
+    level = 1 if title is None else 2
+    rows = [f"# {escaped(title)}"] if title is not None else []
+    for i, each in enumerate(told):
+        rows += writer.chapter(each, level + (i > 0 and title is None))
+    return "\n\n".join([*rows, "---", escaped(t("format_footer", version=__version__))]) + "\n"
+
+
+class Writer:
+    """Writes chapters in one language; each block is a list of paragraphs."""
+
+    def __init__(self, t: Translator, gallery: Gallery) -> None:
+        self.t, self.gallery = t, gallery
+        # By `kind`.
+        self.writers: dict[str, Callable[[Any], list[str]]] = {
+            "text": self.text,
+            "bullets": self.bullets,
+            "chart": self.chart,
+            "charts": self.charts,
+            "table": self.table,
+            "method": self.method,
+            "facts": self.facts,
+            "verdict": self.verdict,
+            "literature": self.literature,
+        }
+
+    def chapter(self, told: Chapter, level: int) -> list[str]:
+        rows = [f"{'#' * level} {escaped(told.answer.headline)}", f"**{escaped(told.name)}**"]
+        rows += [f"> {escaped(self.t('warning', sentence=told.answer.warning))}"] if told.answer.warning else []
+        rows += [escaped(self.t.join(told.answer.lead))] if told.answer.lead else []
+        if told.tiles:
+            cells = tuple(Cell(tile.value, tile.note) for tile in told.tiles)
+            rows.append(self.grid(tuple(tile.label for tile in told.tiles), (cells,), "---"))
+        rows += self.chart(told.hero) if told.hero is not None else []
+        rows += [_list(map(escaped, told.answer.more))] if told.answer.more else []
+        for section in told.sections:
+            rows.append(f"{'#' * (level + 1)} {escaped(section.title)}")
+            rows += [row for block in section.blocks for row in self.block(block)]
+        return rows
+
+    def block(self, block: Block) -> list[str]:
+        return self.writers[block.kind](block)
+
+    def text(self, block: Text) -> list[str]:
+        return [escaped(block.text)] if block.text else []
+
+    def bullets(self, block: Bullets) -> list[str]:
+        title = [f"**{escaped(block.title)}**"] if block.title else []
+        return [*title, _list(map(escaped, block.items))]
+
+    def chart(self, block: Chart) -> list[str]:
+        """The picture, or its description where it cannot be drawn."""
+        picture = block.picture
+        title, alt = escaped(picture.title), escaped(picture.alt)
+        place = self.gallery(picture)
+        rows = (
+            [f"> **{title}**\n>\n> {alt}"]
+            if place is None
+            else [f"![{alt}]({place[0]})", f"**{title}** [SVG]({place[1]})"]
+        )
+        return [*rows, escaped(block.note)] if block.note else rows
+
+    def charts(self, block: Charts) -> list[str]:
+        return [row for each in block.charts for row in self.chart(each)]
+
+    def table(self, block: Table) -> list[str]:
+        others = "---" if getattr(block, "wraps", False) else "---:"
+        grid, notes = self.grid(block.header, block.rows, others), [escaped(note) for note in block.notes]
+        caption = escaped(block.caption)
+        if not block.folded:
+            return [f"**{caption}**", grid, *notes]
+        return [f"<details>\n<summary>{_in_html(block.caption)}</summary>", grid, *notes, "</details>"]
+
+    def grid(self, header: Sequence[str], rows: Sequence[Sequence[Cell]], others: str) -> str:
+        """A table of pipes, its columns but the first aligned as `others` says."""
+        told = [map(escaped, header), ["---", *[others] * (len(header) - 1)], *(map(self.cell, row) for row in rows)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in told)
+
+    def cell(self, cell: Cell) -> str:
+        text = escaped(cell.text)
+        if cell.note:
+            text = self.t("format_cell", text=text, note=escaped(cell.note))
+        return " ".join([text, *(f"**{escaped(mark)}**" for mark in cell.marks)])
+
+    def method(self, block: Method) -> list[str]:
+        title = block.title or self.t("page_method")
+        return [f"**{escaped(title)}**", _list([*map(escaped, block.lines), *map(_link, block.papers)])]
+
+    def facts(self, block: Facts) -> list[str]:
+        told = [self.t("format_fact", name=escaped(name), value=escaped(value)) for name, value in block.pairs]
+        return [*([fenced(block.code)] if block.code else []), *([_list(told)] if told else [])]
+
+    def verdict(self, block: Any) -> list[str]:
+        return [f"**{escaped(block.badge)}** {escaped(block.text)}"]
+
+    def literature(self, block: Any) -> list[str]:
+        return [f"**{escaped(block.title)}**", escaped(block.text), _list(map(_link, block.papers))]
+
+
+def _list(items: Any) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _link(paper: Paper) -> str:
+    return f"[{escaped(paper.label)}]({paper.address})"
+
+
+def _in_html(text: str) -> str:
+    """Within a tag of HTML Markdown's own signs are not read."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+# The pictures of a Markdown report: PNG and SVG files in a folder beside it, or the reason why there are none.
+
+PIXELS_PER_INCH = 200
+
+
+class PictureFiles:
+    """Draws pictures in paper style as they are asked for, and holds their files until they are written.
+
+    Args:
+        report: the Markdown file that they belong to.
+    """
+
+    def __init__(self, report: Path) -> None:
+        self.folder = report.with_name(f"{report.stem}-figures")
+        self.files: dict[Path, bytes] = {}
+        self.drawn = 0
+        # The key of the message that says why a picture is missing.
+        self.obstacle = "" if has_matplotlib() else "format_no_matplotlib"
+
+    def __call__(self, picture: Picture) -> tuple[str, str] | None:
+        """The addresses of the PNG and the SVG from the report, or None where the picture cannot be drawn."""
+        if self.obstacle in ("format_no_matplotlib", "format_no_font"):
+            return None
+        try:
+            figure = for_paper(picture.figure)
+        except UserError:
+            self.obstacle = "format_no_font"
+            return None
+        except TypeError:
+            self.obstacle = "format_not_drawable"
+            return None
+        self.drawn += 1
+        places = [self.folder / f"figure-{self.drawn}.{kind}" for kind in ("png", "svg")]
+        for place in places:
+            file, kind = BytesIO(), place.suffix[1:]
+            # No date in it: the same records give the same files.
+            metadata = {"Date": None} if kind == "svg" else {}
+            figure.savefig(file, format=kind, dpi=PIXELS_PER_INCH, metadata=metadata)
+            self.files[place] = file.getvalue()
+        png, svg = (quote(f"{self.folder.name}/{place.name}") for place in places)
+        return png, svg
+
+    def stale(self) -> list[Path]:
+        """Pictures of an earlier report in that place."""
+        there = [*self.folder.glob("figure-*.png"), *self.folder.glob("figure-*.svg")]
+        return sorted(path for path in there if path not in self.files)

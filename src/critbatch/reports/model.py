@@ -1,0 +1,190 @@
+"""What a page is made of: plain values that the template writes as HTML, each in one language."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from critbatch.reports.charts.theme import Picture
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list, under a heading of its own where there is one."""
+
+    items: tuple[str, ...]
+    title: str = ""
+    kind: ClassVar[str] = "bullets"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure and a note beneath it."""
+
+    picture: Picture
+    note: str = ""
+    kind: ClassVar[str] = "chart"
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Two figures side by side where there is room."""
+
+    charts: tuple[Chart, ...]
+    kind: ClassVar[str] = "charts"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its text, something smaller beneath, and marks. `target`: the key of a section that the text leads to.
+
+    `badge`: the verdict that the text is, as `Verdict.holds`.
+    """
+
+    text: str
+    note: str = ""
+    marks: tuple[str, ...] = ()
+    target: str = ""
+    badge: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells, the first of each row its heading. `folded` ones open on demand. The cells
+    of one that wraps may be sentences: on a phone they stand below each other.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+    folded: bool = False
+    wraps: bool = False
+    kind: ClassVar[str] = "table"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A link to where a method is from."""
+
+    label: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """How numbers came about, or what words mean, on demand. `title` where it is not the usual one."""
+
+    lines: tuple[str, ...]
+    papers: tuple[Paper, ...] = ()
+    title: str = ""
+    kind: ClassVar[str] = "method"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Pairs of a name and what it is; `code` in a fixed-width face above them."""
+
+    pairs: tuple[tuple[str, str], ...]
+    code: str = ""
+    kind: ClassVar[str] = "facts"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim: `holds` is a value of `Holds`, `badge` its sign and word, `text` what was found."""
+
+    holds: str
+    badge: str
+    text: str
+    kind: ClassVar[str] = "verdict"
+
+
+@dataclass(frozen=True)
+class Literature:
+    """What is known from papers, with links to them."""
+
+    title: str
+    text: str
+    papers: tuple[Paper, ...]
+    kind: ClassVar[str] = "literature"
+
+
+Block = Text | Bullets | Chart | Charts | Table | Method | Facts | Verdict | Literature
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and its blocks. `key` is the same in both languages."""
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number to remember."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a record says, in sentences: the answer, the sentence that goes with it, more, and what to distrust.
+
+    `warning` says in one or two sentences why the numbers may be wrong, and what would help; it stands under the
+    headline.
+    """
+
+    headline: str
+    lead: tuple[str, ...]
+    more: tuple[str, ...] = ()
+    distrust: tuple[str, ...] = ()
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """All that the page says of one record."""
+
+    name: str
+    answer: Answer
+    tiles: tuple[Tile, ...]
+    hero: Chart | None
+    sections: tuple[Section, ...]
+
+
+# The papers that the page links to.
+
+MCCANDLISH = Paper("McCandlish et al. 2018, arXiv:1812.06162", "https://arxiv.org/abs/1812.06162")
+SHALLUE = Paper("Shallue et al. 2018, arXiv:1811.03600", "https://arxiv.org/abs/1811.03600")
+GOYAL = Paper("Goyal et al. 2017, arXiv:1706.02677", "https://arxiv.org/abs/1706.02677")
+KESKAR = Paper("Keskar et al. 2016, arXiv:1609.04836", "https://arxiv.org/abs/1609.04836")
+DINH = Paper("Dinh et al. 2017, arXiv:1703.04933", "https://arxiv.org/abs/1703.04933")
+KWON = Paper("Kwon et al. 2021, arXiv:2102.11600", "https://arxiv.org/abs/2102.11600")
+MEYER = Paper("Meyer et al. 2020, arXiv:2010.09649", "https://arxiv.org/abs/2010.09649")
+GHORBANI = Paper("Ghorbani et al. 2019, arXiv:1901.10159", "https://arxiv.org/abs/1901.10159")
+GOODFELLOW = Paper("Goodfellow et al. 2014, arXiv:1412.6544", "https://arxiv.org/abs/1412.6544")
+LI = Paper("Li et al. 2017, arXiv:1712.09913", "https://arxiv.org/abs/1712.09913")
+MALLADI = Paper("Malladi et al. 2022, arXiv:2205.10287", "https://arxiv.org/abs/2205.10287")
+POLLUX = Paper("Qiao et al. 2021, arXiv:2008.12260", "https://arxiv.org/abs/2008.12260")
+HOFFER = Paper("Hoffer et al. 2017, arXiv:1705.08741", "https://arxiv.org/abs/1705.08741")
+SMITH = Paper("Smith et al. 2017, arXiv:1711.00489", "https://arxiv.org/abs/1711.00489")
+MASTERS = Paper("Masters and Luschi 2018, arXiv:1804.07612", "https://arxiv.org/abs/1804.07612")
+NADO = Paper("Nado et al. 2021, arXiv:2102.06356", "https://arxiv.org/abs/2102.06356")
+LARS = Paper("You et al. 2017, arXiv:1708.03888", "https://arxiv.org/abs/1708.03888")
+LAMB = Paper("You et al. 2019, arXiv:1904.00962", "https://arxiv.org/abs/1904.00962")
+AKIBA = Paper("Akiba et al. 2017, arXiv:1711.04325", "https://arxiv.org/abs/1711.04325")
+SWAP = Paper("Gupta et al. 2020, arXiv:2001.02312", "https://arxiv.org/abs/2001.02312")
+DAUPHIN = Paper("Dauphin et al. 2014, arXiv:1406.2572", "https://arxiv.org/abs/1406.2572")

@@ -1,0 +1,267 @@
+"""What an advice says beside the size and the rate: objective, schedule, cost, and what would help where it fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import median
+
+from critbatch.records.core import AccuracyCheck, Advice, Estimate, Goal, TimePoint
+from critbatch.records.study import Study
+from critbatch.reports.charts.common import all_points
+from critbatch.reports.derived.runs import metric_name, soonest_settings
+from critbatch.reports.model import MCCANDLISH, Block, Bullets, Cell, Facts, Method, Paper, Section, Table, Text
+from critbatch.reports.snippets import snippets
+from critbatch.reports.translator import Translator, Write
+
+# Tried next, where no step was made that tells how many are needed.
+USUAL_BUDGET = 600.0
+
+
+def asked_sentences(advice: Advice, t: Translator) -> list[str]:
+    """Schedule, objective and cost, each where there is something to say."""
+    told = []
+    if advice.options:
+        told.append(t("advice_options", options=t.options(advice.options)))
+    if advice.planned_epochs is not None:
+        told.append(t("advice_planned", epochs=t.score(advice.planned_epochs)))
+    told += _objective(advice, t)
+    if advice.law is not None and advice.law.reason == "law_misfit":
+        told.append(t("advice_help_law_misfit"))
+    return told
+
+
+def cost_sentences(advice: Advice, t: Translator) -> list[str]:
+    """What all runs of the folder took, and the targets that they went to."""
+    cost, told = advice.cost, []
+    if cost is not None and cost.steps > 0:
+        seconds = t.seconds(cost.train_seconds + cost.evaluation_seconds)
+        told.append(t("advice_cost_all", steps=t.count(cost.steps), seconds=seconds, bytes=t.bytes(cost.kept_bytes)))
+    if len(advice.asked) > 1:
+        targets = t("comma").join(t.target(each, metric_name(advice.runs)) for each in advice.asked)
+        told.append(t("advice_asked", n=len(advice.asked), targets=targets))
+    return told
+
+
+def help_sentences(advice: Advice, t: Translator) -> list[str]:
+    """What would help where there is no answer: nothing here where a caution says it already."""
+    if advice.needed_seconds is not None:
+        return [t("unanswered_budget", seconds=t.seconds(advice.needed_seconds))]
+    if "budget_ended" in advice.cautions:
+        return [t("unanswered_budget_unknown", seconds=t.count(USUAL_BUDGET))]
+    if {"learns_nothing", "learns_training_set_only", "levels_off"} & set(advice.cautions):
+        return []
+    return [t("unanswered_help")]
+
+
+def _objective(advice: Advice, t: Translator) -> list[str]:
+    objective, found = advice.objective, []
+    chance = t.percent(advice.chance) if advice.chance is not None else ""
+    if objective.goal is Goal.COST and advice.device_hours is not None:
+        hours = t.about(advice.device_hours)
+        if advice.devices > 1:
+            share = t.count(-(-(advice.best.batch_size if advice.best is not None else 0) // advice.devices))
+            found.append(t("advice_devices", n=advice.devices, share=share, hours=hours))
+        else:
+            found.append(t("advice_cheapest", hours=hours))
+        if (price := objective.price_per_device_hour) is not None:
+            cost = t.about(price * advice.device_hours)
+            found.append(t("advice_price", price=t.about(price), cost=cost))
+        if objective.max_time is not None:
+            seconds = t.seconds(objective.max_time)
+            if advice.chance is not None:
+                key = "advice_within_met" if advice.met else "advice_within_missed"
+                found.append(t(key, seconds=seconds, chance=chance))
+            elif advice.met is False:
+                found.append(t("advice_devices_missed", seconds=seconds))
+    if objective.examples_limit is not None and advice.chance is not None:
+        key = "advice_examples_met" if advice.met else "advice_examples_missed"
+        found.append(t(key, limit=t.count(objective.examples_limit), unit=t.units(advice.unit), chance=chance))
+    if objective.goal is Goal.ACCURACY:
+        found += [_accuracy(check, advice, t) for check in advice.accuracy]
+        if advice.accuracy:
+            found.append(_gap(advice.accuracy[-1], advice, t))
+        elif advice.met:
+            found.append(t("advice_accuracy_small"))
+    return found
+
+
+def _accuracy(check: AccuracyCheck, advice: Advice, t: Translator) -> str:
+    difference = check.difference
+    low, high = difference.low, difference.high
+    key = "open" if check.falls is None else "falls" if check.falls else "kept"
+    return t(
+        f"advice_accuracy_{key}",
+        batch_size=t.count(check.batch_size),
+        size=t.count(check.small_batch_size),
+        metric=t.metric(metric_name(advice.runs)),
+        large=t.score(check.metric),
+        small=t.score(check.small_metric),
+        seconds=t.seconds(check.train_seconds),
+        n=t.count(difference.n),
+        difference=t.about(difference.value),
+        level=t.percent(difference.level),
+        span=t("no_interval") if low is None or high is None else t.span(low, high, t.about),
+        margin=t.about(check.margin),
+    )
+
+
+def _gap(check: AccuracyCheck, advice: Advice, t: Translator) -> str:
+    return t(
+        "advice_accuracy_gap",
+        metric=t.metric(metric_name(advice.runs)),
+        gap=t.about(check.gap),
+        small_gap=t.about(check.small_gap),
+        size=t.count(check.small_batch_size),
+    )
+
+
+# What an advice was asked, and what its answer took.
+
+
+def asked_of_advice(advice: Advice, t: Translator) -> Section | None:
+    """Objective, options, length, micro-batch, cost and targets. None for a record that holds no cost."""
+    cost = advice.cost
+    if cost is None:
+        return None
+    seconds = t.seconds(cost.train_seconds + cost.evaluation_seconds)
+    targets = advice.asked or (advice.target,)
+    facts = [
+        (t("fact_objective"), t(f"objective_{advice.objective.goal}")),
+        *([(t("fact_schedule"), t.options(advice.options))] if advice.options else []),
+        (t("fact_targets"), t("comma").join(t.target(one, metric_name(advice.runs)) for one in targets)),
+        *_plan(advice, t),
+        (t("fact_cost"), t("runs_and_steps", runs=t.count(cost.runs), steps=t.count(cost.steps))),
+        (t("fact_train_seconds"), seconds),
+        (t("fact_kept"), t.bytes(cost.kept_bytes)),
+    ]
+    said = (*asked_sentences(advice, t), *cost_sentences(advice, t))
+    return Section("asked", t("section_asked_of_advice"), (Bullets(said), Facts(tuple(facts))))
+
+
+def _plan(advice: Advice, t: Translator) -> list[tuple[str, str]]:
+    found = []
+    if advice.planned_epochs is not None:
+        length = t("epochs_of_plan", epochs=t.score(advice.planned_epochs))
+        found.append((t("fact_planned"), length))
+    if advice.best is not None and advice.micro_batch_size is not None:
+        micro, pieces = t.count(advice.micro_batch_size), t.count(advice.accumulation)
+        whole = advice.accumulation == 1
+        told = t("micro_whole") if whole else t("micro_pieces", micro=micro, pieces=pieces)
+        found.append((t("fact_micro"), told))
+    return found
+
+
+# What each batch size costs: the table a newcomer looks for.
+
+
+def cost_of_sizes(advice: Advice, t: Translator) -> Section:
+    """Every batch size with learning rate, steps, time per step and time to target."""
+    points = all_points(advice)
+    title = t("section_cost")
+    if not points:
+        return Section("cost", title, (Text(t("cost_nothing")),))
+    fastest = advice.best.seconds.value if advice.best is not None else math.nan
+    header = (
+        "batch_size",
+        "column_time",
+        "column_times",
+        "learning_rate",
+        "column_steps",
+        "column_step",
+        "column_runs",
+    )
+    rows = tuple(
+        (
+            Cell(t.count(point.batch_size), marks=_marks(advice, point, t)),
+            _cell(point.seconds, t.seconds, t),
+            Cell(t("times", times=t.times(point.seconds.value / fastest))),
+            _cell(point.learning_rate, t.rate, t),
+            _cell(point.steps, t.about, t),
+            _cell(point.step_seconds, t.seconds, t),
+            Cell(t.count(point.runs) if point.runs else t("predicted")),
+        )
+        for point in points
+    )
+    reasons = {e.reason for p in points for e in (p.learning_rate, p.steps, p.step_seconds, p.seconds)} - {""}
+    levels = {e.level for p in points for e in (p.seconds, p.steps) if e.low is not None}
+    notes = [t("cost_level", level=t.percent(level)) for level in sorted(levels)]
+    notes += [t("cost_no_interval", reason=t.reason(key)) for key in sorted(reasons)]
+    table = Table(t("cost_caption"), tuple(t(key) for key in header), rows, tuple(notes))
+    lines = [t("method_time"), t("method_crossing")]
+    papers: tuple[Paper, ...] = ()
+    if advice.law is not None:
+        lines.append(t("method_between"))
+        papers = (MCCANDLISH,)
+    return Section("cost", title, (Text(t("cost_text")), table, Method(tuple(lines), papers)))
+
+
+def cost_of_study(study: Study, t: Translator) -> Section:
+    """Each batch size of a study at the learning rate whose median run was soonest, as measured."""
+    best, title = soonest_settings(study.runs), t("section_cost")
+    if not best:
+        return Section("cost", title, (Text(t("cost_nothing")),))
+    fastest = min(median(setting.seconds) for setting in best)
+    header = ("batch_size", "column_time", "column_times", "learning_rate", "column_steps", "column_runs")
+    rows = []
+    for setting in best:
+        steps = [run.crossing.step for run in setting.runs if run.crossing]
+        soonest = median(setting.seconds) == fastest
+        rows.append(
+            (
+                Cell(t.count(setting.batch_size), marks=(t("mark_best"),) if soonest else ()),
+                _spread(setting.seconds, t.seconds, t),
+                Cell(t("times", times=t.times(median(setting.seconds) / fastest))),
+                Cell(t.rate(setting.learning_rate)),
+                _spread(steps, t.about, t),
+                Cell(t("reached_of", reached=len(setting.seconds), runs=len(setting.runs))),
+            )
+        )
+    blocks: tuple[Block, ...] = (
+        Text(t("cost_study_text")),
+        Table(t("cost_caption"), tuple(t(key) for key in header), tuple(rows), (t("cost_spread"),)),
+        Method((t("method_crossing"), t("method_median"))),
+    )
+    return Section("cost", title, blocks)
+
+
+def _marks(advice: Advice, point: TimePoint, t: Translator) -> tuple[str, ...]:
+    named = (("mark_best", advice.best), ("mark_current", advice.current), ("mark_largest", advice.largest))
+    marks = [t(key) for key, other in named if other is not None and other.batch_size == point.batch_size]
+    near = advice.within_ten_percent
+    if near is not None and near[0] <= point.batch_size <= near[1] and t("mark_best") not in marks:
+        marks.append(t("mark_near"))
+    return tuple(marks)
+
+
+def _cell(estimate: Estimate, write: Write, t: Translator) -> Cell:
+    if estimate.low is None or estimate.high is None:
+        return Cell(write(estimate.value), t("no_interval"))
+    return Cell(write(estimate.value), t.span(estimate.low, estimate.high, write))
+
+
+def _spread(values: Sequence[float], write: Write, t: Translator) -> Cell:
+    note = t.span(min(values), max(values), write) if len(values) > 1 else ""
+    return Cell(write(median(values)), note)
+
+
+# How to train with an answer: the code.
+
+TITLES = {
+    "torch": "use_torch",
+    "lightning": "use_lightning",
+    "huggingface": "use_huggingface",
+    "critbatch": "use_critbatch",
+}
+
+
+def use_section(advice: Advice, t: Translator) -> Section | None:
+    """Code for plain PyTorch, Lightning and the Hugging Face Trainer; None where there was no answer."""
+    found = snippets(advice)
+    if not found:
+        return None
+    alone = found[0].name == "critbatch"
+    blocks: list[Block] = [Text(t("use_text_task" if alone else "use_text"))]
+    for snippet in found:
+        blocks += [Text(t(TITLES[snippet.name])), Facts((), code=snippet.code)]
+    return Section("use", t("section_use"), tuple(blocks))

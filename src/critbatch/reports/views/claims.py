@@ -1,0 +1,232 @@
+"""The lecture's claims: the table of all ten, and the frame of each one's section."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from critbatch.records.claims import Claim, ClaimName, Lecture, RecipeRow
+from critbatch.reports.charts.advice import time_to_target
+from critbatch.reports.charts.claims import claims_overview, is_base, recipes_picture
+from critbatch.reports.charts.loss_surface import escape_picture
+from critbatch.reports.derived.claims import (
+    effect_cell,
+    finding,
+    number_of,
+    open_reasons,
+    recipe_name,
+    section_of,
+    stated,
+    verdict,
+)
+from critbatch.reports.derived.study import findings
+from critbatch.reports.model import (
+    AKIBA,
+    DAUPHIN,
+    DINH,
+    GOYAL,
+    HOFFER,
+    KESKAR,
+    KWON,
+    LAMB,
+    LARS,
+    MASTERS,
+    MCCANDLISH,
+    NADO,
+    SHALLUE,
+    SMITH,
+    SWAP,
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Literature,
+    Method,
+    Paper,
+    Section,
+    Table,
+    Text,
+    Verdict,
+)
+from critbatch.reports.translator import Translator
+from critbatch.reports.views.answers import answer
+from critbatch.reports.views.claims_evidence import (
+    batches_blocks,
+    generalization_blocks,
+    minima_blocks,
+    paths_blocks,
+    summary_blocks,
+    time_blocks,
+)
+from critbatch.reports.views.common import cell, notes
+from critbatch.reports.views.curvature import escape_section
+from critbatch.reports.views.study_law import budgets_section
+
+# The lecture's claims on training, in pictures: larger batches, noise, the choice of a size, and recipes.
+
+
+def optimization_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+    """Training and validation at equal epochs, steps and seconds."""
+    found = findings(lecture.study) if lecture.study is not None else None
+    if found is None:
+        return [_missing(t)]
+    return list(budgets_section(found, t).blocks)
+
+
+def noise_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+    """The escape experiment of each task, with what kind of point its starts stood at."""
+    blocks: list[Block] = []
+    methods: list[Block] = []
+    for escape in lecture.escapes:
+        told, picture = answer(escape, t), escape_picture(escape, t)
+        if picture is None:
+            continue
+        parts = escape_section(escape, t).blocks
+        blocks += [Text(told.headline), Chart(picture), Bullets(told.more)]
+        blocks += [part for part in parts if isinstance(part, Table)]
+        methods = [part for part in parts if isinstance(part, Method)]
+    return [*blocks, *methods] if blocks else [_missing(t)]
+
+
+def choice_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+    """The recommendation for this task, and the picture behind it."""
+    advice = lecture.advice
+    if advice is None:
+        return [_missing(t)]
+    told, picture = answer(advice, t), time_to_target(advice, t)
+    blocks: list[Block] = [Text(sentence) for sentence in (told.headline, *told.lead)]
+    blocks.append(Chart(picture, t("hero_note")) if picture is not None else _missing(t))
+    return [*blocks, *([Bullets(told.more)] if told.more else [])]
+
+
+def both_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+    """Recipes at a large batch beside plain training with small ones."""
+    if not lecture.recipes:
+        return [_missing(t)]
+    metric, small = t.metric(lecture.metric_name), lecture.small_batch_size
+    picture = recipes_picture(lecture.recipes, small, metric, t)
+    blocks: list[Block] = [Chart(picture, t("lecture_recipes_note"))] if picture is not None else [_missing(t)]
+    keys = (
+        "column_recipe",
+        "learning_rate",
+        "column_reached",
+        "column_steps",
+        "column_epochs",
+        "column_seconds",
+        "column_train_metric",
+        "column_validation_metric",
+    )
+    rows = tuple(_recipe_row(row, small, t) for row in lecture.recipes)
+    told = [
+        estimate
+        for row in lecture.recipes
+        for estimate in (row.steps, row.epochs, row.seconds, row.train_metric, row.validation_metric)
+    ]
+    header = tuple(t(key, metric=metric) for key in keys)
+    return [*blocks, Table(t("lecture_recipes_caption"), header, rows, notes(told, t), wraps=True)]
+
+
+def _recipe_row(row: RecipeRow, small: int, t: Translator) -> tuple[Cell, ...]:
+    marks = (t("mark_baseline"),) if is_base(row, small) else ()
+    rate = row.learning_rate
+    return (
+        Cell(recipe_name(row, t), marks=marks),
+        Cell(t.rate(rate) if rate is not None else "–"),
+        Cell(t("of_seeds", reached=row.reached, runs=row.seeds)),
+        cell(row.steps, t.about, t),
+        cell(row.epochs, t.about, t),
+        cell(row.seconds, t.seconds, t),
+        cell(row.train_metric, t.score, t),
+        cell(row.validation_metric, t.score, t),
+    )
+
+
+def _missing(t: Translator) -> Text:
+    return Text(t("lecture_no_picture"))
+
+
+PARTS: dict[ClaimName, Callable[[Lecture, Claim, Translator], list[Block]]] = {
+    ClaimName.BATCHES: batches_blocks,
+    ClaimName.PATHS: paths_blocks,
+    ClaimName.TIME: time_blocks,
+    ClaimName.OPTIMIZATION: optimization_blocks,
+    ClaimName.NOISE: noise_blocks,
+    ClaimName.GENERALIZATION: generalization_blocks,
+    ClaimName.MINIMA: minima_blocks,
+    ClaimName.SUMMARY: summary_blocks,
+    ClaimName.CHOICE: choice_blocks,
+    ClaimName.BOTH: both_blocks,
+}
+# More of them are read on demand: the pictures and tables before them say what is in them.
+MANY_STATEMENTS = 8
+PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
+    ClaimName.BATCHES: (GOYAL,),
+    ClaimName.PATHS: (MCCANDLISH,),
+    ClaimName.TIME: (GOYAL,),
+    ClaimName.OPTIMIZATION: (SHALLUE,),
+    ClaimName.NOISE: (SMITH, DAUPHIN),
+    ClaimName.GENERALIZATION: (KESKAR, HOFFER, GOYAL, SHALLUE, MASTERS),
+    ClaimName.MINIMA: (KESKAR, DINH, KWON),
+    ClaimName.SUMMARY: (SHALLUE,),
+    ClaimName.CHOICE: (SHALLUE, MCCANDLISH),
+    ClaimName.BOTH: (LAMB, AKIBA, SWAP, LARS, GOYAL, NADO),
+}
+
+
+def lecture_section(lecture: Lecture, t: Translator) -> Section:
+    """Every claim with its verdict and its finding, then all effects in one picture."""
+    header = tuple(t(key) for key in ("column_lecture_claim", "column_verdict", "column_finding"))
+    rows = tuple(_claim_row(lecture, claim, t) for claim in lecture.claims)
+    blocks: list[Block] = [Table(t("lecture_caption"), header, rows, wraps=True)]
+    picture = claims_overview(lecture, t)
+    blocks += [Chart(picture, t("lecture_overview_note"))] if picture is not None else []
+    blocks.append(Method((t("lecture_text"), t("method_interval"))))
+    return Section("lecture", t("section_lecture"), tuple(blocks))
+
+
+def _claim_row(lecture: Lecture, claim: Claim, t: Translator) -> tuple[Cell, ...]:
+    name = t("lecture_number", number=number_of(claim.name), claim=t(f"lecture_claim_{claim.name}"))
+    return (
+        Cell(name, target=section_of(claim.name)),
+        Cell(verdict(claim.holds, t), badge=str(claim.holds)),
+        Cell(finding(lecture, claim, t)),
+    )
+
+
+def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
+    """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
+    parts = PARTS[claim.name](lecture, claim, t)
+    blocks: list[Block] = [
+        Text(t(f"lecture_claim_{claim.name}")),
+        Verdict(str(claim.holds), verdict(claim.holds, t), finding(lecture, claim, t)),
+        *(part for part in parts if not isinstance(part, Method)),
+    ]
+    # The rows of the lecture's own table are its statements.
+    if claim.statements and claim.name is not ClaimName.SUMMARY:
+        blocks.append(_statements(lecture, claim, t))
+    reasons = open_reasons(claim, t)
+    if reasons and claim.statements:
+        blocks.append(Bullets(reasons, t("lecture_why")))
+    later = t(f"lecture_later_{claim.name}")
+    blocks.append(Literature(t("lecture_later"), later, PAPERS[claim.name]))
+    methods = [part for part in parts if isinstance(part, Method)]
+    lines = (t(f"lecture_method_{claim.name}"), *(line for method in methods for line in method.lines))
+    papers = dict.fromkeys(paper for method in methods for paper in method.papers)
+    blocks.append(Method(tuple(dict.fromkeys(lines)), tuple(papers)))
+    return Section(section_of(claim.name), t(f"lecture_section_{claim.name}"), tuple(blocks))
+
+
+def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
+    header = tuple(t(key) for key in ("column_statement", "column_effect", "column_verdict", "column_decides"))
+    rows = tuple(
+        (
+            Cell(stated(lecture, statement, t)),
+            effect_cell(lecture, statement, t),
+            Cell(verdict(statement.holds, t), badge=str(statement.holds)),
+            Cell(t("yes" if statement.main else "no")),
+        )
+        for statement in claim.statements
+    )
+    told = [statement.effect for statement in claim.statements]
+    levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], t))
+    folded = len(rows) > MANY_STATEMENTS
+    return Table(t("lecture_statements"), header, rows, levels, folded=folded, wraps=True)

@@ -1,0 +1,178 @@
+"""What the runs showed: the metric at equal epochs, steps to target, learning rate, curves, every run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from critbatch.records.core import Advice, Law, Run, TimePoint
+from critbatch.reports.charts.advice import best_rate, steps_to_target
+from critbatch.reports.charts.runs import accuracy, learning_curves, loss_curve, metric_curve
+from critbatch.reports.derived.runs import (
+    MOST_MARKS,
+    MOST_POINTS,
+    curves_worth_drawing,
+    metric_name,
+    runs_worth_listing,
+    runs_worth_marking,
+    scores_at_equal_epochs,
+)
+from critbatch.reports.model import GOYAL, MCCANDLISH, SHALLUE, Block, Cell, Chart, Charts, Method, Section, Table, Text
+from critbatch.reports.translator import Translator
+
+MOST_RUNS_TOLD = 12
+
+
+def accuracy_section(runs: Sequence[Run], unit: str, t: Translator) -> Section:
+    """Train and validation metric against batch size after equal epochs."""
+    metric = t.metric(metric_name(runs))
+    title = t("section_accuracy", metric=metric)
+    picture = accuracy(runs, unit, t)
+    if picture is None:
+        return Section("accuracy", title, (Text(t("accuracy_nothing")),))
+    epoch, _ = scores_at_equal_epochs(runs)
+    text = t("accuracy_text", epochs=t.about(epoch))
+    method = Method((t("method_accuracy"), t("method_equal_epochs")), (SHALLUE,))
+    return Section("accuracy", title, (Text(text), Chart(picture), method))
+
+
+def steps_section(
+    runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, t: Translator
+) -> Section:
+    """Steps to target against batch size, with the law where there is one."""
+    title = t("section_steps")
+    picture = steps_to_target(runs, points, law, unit, t)
+    if picture is None:
+        return Section("steps", title, (Text(t("steps_nothing")),))
+    note = marks_note([run for run in runs if run.target is not None], runs_worth_marking(runs), t)
+    blocks: list[Block] = [Text(t("steps_text")), Chart(picture, note)]
+    lines = [t("method_crossing"), t("method_censored")]
+    if law is None:
+        return Section("steps", title, (*blocks, Text(t("no_law")), Method(tuple(lines))))
+    numbers = {
+        "min_steps": t.estimate(law.min_steps, t.about),
+        "noise": t.estimate(law.noise_examples, t.about),
+    }
+    blocks.append(Text(t("law_text", **numbers)))
+    if not law.holds:
+        blocks.append(Text(t.reason(law.reason or "law_misfit")))
+    lines.append(t("method_law", miss=t.percent(math.expm1(law.misfit))))
+    return Section("steps", title, (*blocks, Method(tuple(lines), (MCCANDLISH, SHALLUE))))
+
+
+def rate_section(advice: Advice, t: Translator) -> Section:
+    """The best learning rate against batch size."""
+    title, picture = t("section_rate"), best_rate(advice, t)
+    if picture is None:
+        return Section("rate", title, (Text(t("rate_nothing")),))
+    blocks: list[Block] = [Text(t("rate_text")), Chart(picture)]
+    if advice.law is not None:
+        exponent = t.estimate(advice.law.exponent, t.about)
+        rate = t.estimate(advice.law.rate, t.rate)
+        blocks.append(Method((t("method_rate", exponent=exponent, rate=rate),), (MCCANDLISH, GOYAL)))
+    return Section("rate", title, tuple(blocks))
+
+
+def runs_section(runs: Sequence[Run], t: Translator) -> Section:
+    """Learning curves, and a table of every run."""
+    title = t("section_runs")
+    if not runs:
+        return Section("runs", title, (Text(t("runs_nothing")),))
+    blocks: list[Block] = []
+    if len(runs) == 1:
+        pictures = (loss_curve(runs[0], t), metric_curve(runs[0], t))
+        blocks.append(Charts(tuple(Chart(p, _thinned(runs, runs, t)) for p in pictures if p is not None)))
+    elif (picture := learning_curves(runs, t)) is not None:
+        blocks.append(Chart(picture, _thinned(runs, curves_worth_drawing(runs), t)))
+    if not any(run.curve for run in runs):
+        blocks = [Text(t("curves_nothing"))]
+    blocks += [Text(text) for run in runs[:MOST_RUNS_TOLD] for text in _told(run, t)]
+    seeds = sorted({run.seed for run in runs})
+    blocks.append(Text(t("seeds", n=len(seeds), seeds=", ".join(str(seed) for seed in seeds))))
+    return Section("runs", title, (*blocks, *_table(runs, t), Method((t("method_curves"), t("method_crossing")))))
+
+
+def _told(run: Run, t: Translator) -> list[str]:
+    """What is to be said of a run that was no plain one: its copies, and how its batch grew."""
+    told = []
+    if run.members and run.curve and run.parallel_seconds is not None:
+        scores = [member.validation_metric for member in run.members]
+        text = t(
+            "run_members",
+            recipe=run.recipe,
+            size=t.count(run.batch_size),
+            seed=run.seed,
+            n=len(scores),
+            metric=t.metric(run.metric_name),
+            low=t.score(min(scores)),
+            high=t.score(max(scores)),
+            mean=t.score(run.curve[-1].validation_metric),
+            seconds=t.seconds(run.seconds),
+            parallel=t.seconds(run.parallel_seconds),
+        )
+        told.append(text)
+    sizes = [point.batch_size for point in run.curve if point.batch_size is not None]
+    if sizes and not run.members:
+        first, last = t.count(run.batch_size), t.count(sizes[-1])
+        told.append(t("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
+    return told
+
+
+def _thinned(runs: Sequence[Run], drawn: Sequence[Run], t: Translator) -> str:
+    told = []
+    if len(drawn) < len(runs):
+        told.append(t("curves_chosen", shown=len(drawn), runs=len(runs)))
+    if any(len(run.curve) > MOST_POINTS for run in drawn):
+        told.append(t("curves_thinned", points=MOST_POINTS))
+    return t.join(told)
+
+
+def marks_note(runs: Sequence[Run], marked: Sequence[Run], t: Translator) -> str:
+    """Says so where a figure marks some of many runs."""
+    many = len(marked) >= MOST_MARKS and len(marked) < len(runs)
+    return t("marks_chosen", shown=t.count(len(marked)), runs=t.count(len(runs))) if many else ""
+
+
+def _table(runs: Sequence[Run], t: Translator) -> list[Block]:
+    """The runs, or where they are many the best of each batch size; their options where any has some."""
+    metric = t.metric(metric_name(runs))
+    listed = runs_worth_listing(runs)
+    chosen = any(run.options for run in listed)
+    header = (
+        t("batch_size"),
+        t("learning_rate"),
+        t("column_recipe"),
+        *((t("column_options"),) if chosen else ()),
+        t("column_seed"),
+        t("column_outcome"),
+        t("column_steps_made"),
+        t("column_epochs"),
+        t("column_seconds"),
+        t("column_last_metric", metric=metric),
+    )
+    order = sorted(listed, key=lambda run: (run.batch_size, run.learning_rate, run.seed))
+    rows = tuple(_row(run, t, chosen=chosen) for run in order)
+    left = len(runs) - len(listed)
+    if not left:
+        return [Table(t("runs_caption", n=len(runs)), header, rows, folded=True)]
+    shown = {"shown": t.count(len(listed)), "left": t.count(left)}
+    return [
+        Text(t("runs_left_out", **shown)),
+        Table(t("runs_caption_some", **shown), header, rows, folded=True),
+    ]
+
+
+def _row(run: Run, t: Translator, *, chosen: bool) -> tuple[Cell, ...]:
+    end = run.crossing
+    return (
+        Cell(t.count(run.batch_size)),
+        Cell(t.rate(run.learning_rate)),
+        Cell(run.recipe),
+        *((Cell(t.options(run.options) or "–"),) if chosen else ()),
+        Cell(str(run.seed)),
+        Cell(t("outcome_stopped_early" if run.stopped_early else f"outcome_{run.outcome}")),
+        Cell(t.about(end.step if end else run.diverged_at or run.steps)),
+        Cell(t.about(end.epoch if end else run.epochs)),
+        Cell(t.seconds(end.seconds if end else run.seconds)),
+        Cell(t.score(run.curve[-1].validation_metric) if run.curve else "–"),
+    )

@@ -1,0 +1,428 @@
+"""Sharpness: every solution in numbers, and how they were found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from critbatch.records.loss_surface import (
+    CriticalPoint,
+    Curvature,
+    Escape,
+    EscapeCount,
+    Landscape,
+    Matrix,
+    Setup,
+    Sharpness,
+    Shift,
+    ShiftRise,
+    SolutionSharpness,
+    Standing,
+)
+from critbatch.reports.charts.loss_surface import sharpness_and_rise
+from critbatch.reports.charts.noise import has_signal
+from critbatch.reports.derived.loss_surface import LossRecord, measure_name, name_of, name_of_measure, shift_name
+from critbatch.reports.model import (
+    DINH,
+    GOODFELLOW,
+    KESKAR,
+    KWON,
+    LI,
+    Answer,
+    Block,
+    Cell,
+    Chart,
+    Method,
+    Section,
+    Table,
+    Text,
+)
+from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import cell, notes, setup_lines
+
+# The answers of the records around the loss.
+
+# More solutions than these are told in the table alone.
+MOST_NAMED = 8
+
+
+def loss_answer(record: LossRecord, t: Translator) -> Answer:
+    return ANSWERS[type(record)](record, t)
+
+
+def _curvature(curvature: Curvature, t: Translator) -> Answer:
+    task = curvature.setup.task
+    at = {"task": task, "label": name_of(curvature.solution, task, t)}
+    point = t(
+        "curvature_point",
+        loss=t.score(curvature.loss),
+        norm=t.about(curvature.gradient_norm),
+        examples=t.count(curvature.setup.examples),
+    )
+    if not curvature.largest:
+        return Answer(t("curvature_none", **at), (point,))
+    largest = curvature.largest[0]
+    lead = []
+    if curvature.matrix is Matrix.GAUSS_NEWTON:
+        lead.append(t("curvature_gauss_newton"))
+    elif curvature.smallest:
+        smallest = curvature.smallest[0]
+        told = t.eigenvalue(smallest)
+        up, down = smallest.value > smallest.residual, -smallest.value > smallest.residual
+        lead.append(t("curvature_down" if down else "curvature_up" if up else "curvature_open", smallest=told))
+    more = [point]
+    if curvature.trace is not None:
+        trace = t.estimate(curvature.trace, t.score)
+        more.append(t("curvature_trace", parameters=t.count(curvature.setup.parameters), trace=trace))
+    if largest.value > largest.residual:
+        more.append(t("curvature_rate", rate=t.rate(2 / largest.value)))
+    headline = t("curvature_headline", largest=t.eigenvalue(largest), **at)
+    return Answer(headline, tuple(lead), tuple(more))
+
+
+def ranked(solutions: Sequence[SolutionSharpness]) -> list[tuple[float, SolutionSharpness]]:
+    """The solutions that have a sharpness, the sharpest first, by the first box."""
+    told = [(each.values[0].value.value, each) for each in solutions if each.values]
+    return sorted((pair for pair in told if not math.isnan(pair[0])), key=lambda pair: -pair[0])
+
+
+def _sharpness(sharpness: Sharpness, t: Translator) -> Answer:
+    task, order = sharpness.setup.task, ranked(sharpness.solutions)
+    if not order:
+        return Answer(t("sharpness_none", task=task), ())
+
+    def named(solution: SolutionSharpness) -> dict[str, str]:
+        value = solution.values[0].value
+        return {"label": name_of(solution.solution, task, t), "value": t.estimate(value, t.about)}
+
+    sharpest = order[0][1]
+    measure = t("sharpness_measure", measure=measure_name(sharpest.values[0].box, sharpest.values[0].epsilon, t))
+    metric = t.metric(sharpness.metric_name)
+    scores = tuple(
+        t(
+            "sharpness_scores",
+            label=name_of(each.solution, task, t),
+            metric=metric,
+            validation=t.score(each.validation_metric),
+            train=t.score(each.metric),
+        )
+        for each in sharpness.solutions[:MOST_NAMED]
+    )
+    if len(order) == 1:
+        return Answer(t("sharpness_one", task=task, **named(sharpest)), (measure,), scores)
+    headline = t("sharpness_headline", task=task, n=len(order), **named(sharpest))
+    lead = (t("sharpness_flattest", **named(order[-1][1])), measure)
+    measures = _measures(sharpness.solutions)
+    other = sum(max(values, key=lambda pair: pair[0])[1] != sharpest.solution.label for values in measures)
+    key = "sharpness_disagree" if other else "sharpness_agree"
+    return Answer(headline, lead, (t(key, n=len(measures), other=other), *scores))
+
+
+def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, str]]]:
+    """Each measure that all the solutions have, with its value at each label."""
+    readings: list[Callable[[SolutionSharpness], float]] = [
+        lambda each, i=i: each.values[i].value.value  # type: ignore[misc]
+        for i in range(min(len(each.values) for each in solutions))
+    ]
+    if all(each.largest is not None for each in solutions):
+        readings.append(lambda each: each.largest.value if each.largest is not None else math.nan)
+    if all(each.trace is not None for each in solutions):
+        readings.append(lambda each: each.trace.value if each.trace is not None else math.nan)
+    found = [[(reading(each), each.solution.label) for each in solutions] for reading in readings]
+    return [values for values in found if not any(math.isnan(value) for value, _ in values)]
+
+
+def _landscape(landscape: Landscape, t: Translator) -> Answer:
+    task = landscape.setup.task
+    told = [point for point in landscape.points if math.isfinite(point.train_loss)]
+    if not told:
+        return Answer(t("landscape_none", task=task), ())
+    names = [name_of(solution, task, t) for solution in landscape.solutions]
+    low, high = min(p.train_loss for p in told), max(p.train_loss for p in told)
+    span = {"low": t.score(low), "high": t.score(high)}
+    if landscape.kind != "line":
+        headline = t("landscape_plane", task=task, label=names[0], **span)
+        middle = next((p for p in told if p.alpha == p.beta == 0), None)
+        if middle is None:
+            return Answer(headline, ())
+        lowest = min(told, key=lambda point: point.train_loss)
+        place = {"alpha": t.about(lowest.alpha), "beta": t.about(lowest.beta), "loss": t.score(low)}
+        lower = lowest.train_loss < middle.train_loss
+        return Answer(headline, (t("landscape_lower", **place) if lower else t("landscape_lowest"),))
+    ends = [next((p.train_loss for p in told if p.alpha == alpha), None) for alpha in (0.0, 1.0)]
+    seen = [p for p in landscape.points if math.isfinite(p.validation_loss)]
+    best = min(seen, key=lambda point: point.validation_loss, default=None)
+    lead = []
+    if best is not None:
+        at_best = {"alpha": t.about(best.alpha), "loss": t.score(best.validation_loss)}
+        lead.append(t("landscape_best", **at_best))
+    at: dict[str, Any] = {"task": task, "first": names[0], "second": names[-1]}
+    if ends[0] is None or ends[1] is None:
+        return Answer(t("landscape_partial", **at, **span), tuple(lead))
+    lead.insert(0, t("landscape_ends", low=t.score(ends[0]), high=t.score(ends[1])))
+    between = [p.train_loss for p in landscape.points if 0 < p.alpha < 1]
+    highest = max((math.inf if math.isnan(loss) else loss for loss in between), default=-math.inf)
+    if highest > max(ends[0], ends[1]):
+        return Answer(t("landscape_barrier", highest=t.score(highest), **at), tuple(lead))
+    return Answer(t("landscape_no_barrier", **at), tuple(lead))
+
+
+def _shift(shift: Shift, t: Translator) -> Answer:
+    task = shift.setup.task
+    told = [rise for rise in shift.rises if rise.shift != "resampled" and math.isfinite(rise.rise.value)]
+    if not told:
+        return Answer(t("shift_none", task=task), ())
+    names = {each.solution.label: name_of(each.solution, task, t) for each in shift.sharpness}
+
+    def named(rise: ShiftRise) -> dict[str, str]:
+        return {"label": names.get(rise.label, rise.label), "rise": t.estimate(rise.rise, t.about)}
+
+    most = max(told, key=lambda rise: rise.rise.value)
+    key = "shift_headline" if most.rise.value > 0 else "shift_fall"
+    headline = t(key, task=task, shift=shift_name(most.shift, most.strength, t), **named(most))
+    same = [rise for rise in told if (rise.shift, rise.strength) == (most.shift, most.strength)]
+    lead = []
+    if len(same) > 1:
+        least = min(same, key=lambda rise: rise.rise.value)
+        lead.append(t("shift_least", **named(least)))
+        if least.rise.high is not None and most.rise.low is not None and least.rise.high >= most.rise.low:
+            lead.append(t("shift_overlap"))
+    if len(shift.sharpness) < 2 or not shift.predictions:
+        return Answer(headline, (*lead, t("shift_unranked")))
+    ends = [prediction.correlation for prediction in shift.predictions]
+    up = sum(each.low is not None and each.low > 0 for each in ends)
+    down = sum(each.high is not None and each.high < 0 for each in ends)
+    return Answer(headline, tuple(lead), (t("shift_ranks", n=len(ends), up=up, down=down),))
+
+
+def _critical_point(point: CriticalPoint, t: Translator) -> Answer:
+    headline = t(f"critical_{point.standing}", task=point.setup.task)
+    lead = [t.reason(point.reason)] if point.reason else []
+    ends = {"smallest": t.eigenvalue(point.smallest), "largest": t.eigenvalue(point.largest)}
+    lead.append(t("critical_eigenvalues", **ends))
+    lead.append(
+        t(
+            "critical_gradient",
+            norm=t.about(point.gradient_norm),
+            drop=t.about(point.expected_drop),
+            loss=t.score(point.loss),
+        )
+    )
+    more = [
+        t(
+            "critical_batches",
+            n=each.n,
+            batch_size=t.count(each.batch_size),
+            share=t.percent(each.descending),
+        )
+        for each in point.batches
+    ]
+    if has_signal(point.noise):
+        more.append(t("critical_noise", noise=t.noise(point.noise)))
+    else:
+        more.append(t("critical_no_signal", pairs=point.noise.pairs))
+    return Answer(headline, tuple(lead), (*more, *(t("critical_try", hint=t.reason(key)) for key in point.tries)))
+
+
+def _escape(escape: Escape, t: Translator) -> Answer:
+    counts = sorted(escape.counts, key=lambda count: count.batch_size)
+    if not counts or not escape.starts:
+        return Answer(t("escape_none", task=escape.task), ())
+    shares = [
+        t(
+            "escape_share",
+            batch_size=t.count(count.batch_size),
+            share=t.estimate(count.share, t.percent),
+        )
+        for count in counts
+    ]
+    standings = (t("comma")).join(
+        t("standing_count", standing=t(f"standing_{name}"), n=number)
+        for name, number in escape.standings.items()
+        if name in set(Standing)
+    )
+    more = [
+        t("escape_started", n=escape.starts, standings=standings),
+        t("escape_equal_steps", steps=t.count(escape.steps), rate=t.rate(escape.learning_rate)),
+    ]
+    if len(counts) == 1:
+        size = t.count(counts[0].batch_size)
+        return Answer(t("escape_single", task=escape.task, batch_size=size), tuple(shares), tuple(more))
+    whole = counts[-1]
+    above = [count for count in counts[:-1] if _apart(count, whole)]
+    below = [count for count in counts[:-1] if _apart(whole, count)]
+    key = "escape_mixed" if above and below else "escape_more" if above else "escape_less" if below else "escape_open"
+    sizes = t("comma").join(t.count(count.batch_size) for count in above or below)
+    headline = t(key, task=escape.task, sizes=sizes, whole=t.count(whole.batch_size))
+    return Answer(headline, tuple(shares[:1] + shares[-1:]), (*shares[1:-1], *more))
+
+
+def _apart(higher: EscapeCount, lower: EscapeCount) -> bool:
+    return higher.share.low is not None and lower.share.high is not None and higher.share.low > lower.share.high
+
+
+ANSWERS: dict[type, Callable[[Any, Translator], Answer]] = {
+    Curvature: _curvature,
+    Sharpness: _sharpness,
+    Landscape: _landscape,
+    Shift: _shift,
+    CriticalPoint: _critical_point,
+    Escape: _escape,
+}
+
+
+# The landscape of the loss: its points in numbers, and how they were found.
+
+
+def landscape_section(landscape: Landscape, t: Translator) -> Section:
+    """Along the line every point is a row; of the plane the training loss is a grid."""
+    line = landscape.kind == "line"
+    metric = t.metric(landscape.metric_name)
+    blocks: list[Block] = [Text(t("landscape_line_text" if line else "landscape_plane_text"))]
+    if landscape.points:
+        blocks.append(_line_table(landscape, metric, t) if line else _grid(landscape, t))
+    else:
+        blocks.append(Text(t("landscape_nothing")))
+    examples = t.count(landscape.validation_examples)
+    lines = setup_lines(landscape.setup, t)
+    lines.append(t("method_line" if line else "method_plane", metric=metric, examples=examples))
+    if landscape.batch_norm_recomputed:
+        lines.append(t("method_recomputed"))
+    papers = (KESKAR, GOODFELLOW) if line else (LI,)
+    return Section("landscape", t("section_landscape"), (*blocks, Method(tuple(lines), papers)))
+
+
+def _line_table(landscape: Landscape, metric: str, t: Translator) -> Table:
+    names = ("column_train_loss", "column_validation_loss", "column_train_metric", "column_validation_metric")
+    rows = tuple(
+        (
+            Cell(t.about(point.alpha)),
+            *(
+                Cell(t.score(value))
+                for value in (point.train_loss, point.validation_loss, point.train_metric, point.validation_metric)
+            ),
+        )
+        for point in sorted(landscape.points, key=lambda point: point.alpha)
+    )
+    header = (t("column_alpha"), *(t(key, metric=metric) for key in names))
+    return Table(t("landscape_caption"), header, rows, folded=True)
+
+
+def _grid(landscape: Landscape, t: Translator) -> Table:
+    alphas, betas = (sorted({getattr(p, name) for p in landscape.points}) for name in ("alpha", "beta"))
+    by_place = {(point.alpha, point.beta): point.train_loss for point in landscape.points}
+    rows = tuple(
+        (
+            Cell(t.about(beta)),
+            *(Cell(t.about(by_place[alpha, beta]) if (alpha, beta) in by_place else "–") for alpha in alphas),
+        )
+        for beta in betas
+    )
+    header = ("", *(t.about(alpha) for alpha in alphas))
+    return Table(t("landscape_caption"), header, rows, (t("landscape_grid_note"),), folded=True)
+
+
+def sharpness_section(sharpness: Sharpness, t: Translator) -> Section:
+    """What sharpness is, the table of the solutions, and the method."""
+    blocks: list[Block] = [Text(t("sharpness_text"))]
+    if sharpness.solutions:
+        blocks.append(solutions_table(sharpness.solutions, sharpness.setup, sharpness.metric_name, t))
+    keys = ("method_sharpness", "method_boxes", "method_rescaling")
+    lines = (*setup_lines(sharpness.setup, t), *(t(key) for key in keys))
+    return Section("sharpness", t("section_sharpness"), (*blocks, Method(lines, (KESKAR, DINH, KWON))))
+
+
+def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric_name: str, t: Translator) -> Table:
+    """One row a solution: its losses, its metrics, every sharpness, and the ends of its spectrum."""
+    boxes = list(
+        dict.fromkeys(measure_name(value.box, value.epsilon, t) for each in solutions for value in each.values)
+    )
+    metric = t.metric(metric_name)
+    names = ("column_train_loss", "column_validation_loss", "column_train_metric", "column_validation_metric")
+    spectrum = any(each.largest is not None or each.trace is not None for each in solutions)
+    header = (
+        t("column_solution"),
+        *boxes,
+        *((t("measure_largest"), t("measure_trace")) if spectrum else ()),
+        *(t(key, metric=metric) for key in names),
+    )
+    rows = []
+    for each in solutions:
+        by_box = {measure_name(value.box, value.epsilon, t): value.value for value in each.values}
+        ends = []
+        if spectrum:
+            ends = [
+                Cell(t.score(each.largest.value), t.within(each.largest)) if each.largest else Cell("–"),
+                cell(each.trace, t.score, t),
+            ]
+        scores = (each.loss, each.validation_loss, each.metric, each.validation_metric)
+        rows.append(
+            (
+                Cell(name_of(each.solution, setup.task, t)),
+                *(cell(by_box.get(box), t.about, t) for box in boxes),
+                *ends,
+                *(Cell(t.score(score)) for score in scores),
+            )
+        )
+    told = [value.value for each in solutions for value in each.values]
+    return Table(
+        t("sharpness_caption"),
+        header,
+        tuple(rows),
+        notes([*told, *(e.trace for e in solutions)], t),
+        folded=True,
+    )
+
+
+# What a shift of the data does: sharpness beside the rise, every number, and how they were found.
+
+
+def shift_section(shift: Shift, t: Translator) -> Section:
+    """The rise against sharpness, rank correlations, and the tables behind them."""
+    blocks: list[Block] = [Text(t("shift_text"))]
+    if (picture := sharpness_and_rise(shift, t)) is not None:
+        blocks.append(Chart(picture, t("shift_scatter_note")))
+    if shift.predictions:
+        blocks += [Text(t("shift_predicts")), _predictions(shift, t)]
+    if shift.rises:
+        blocks.append(_rises(shift, t))
+    if shift.sharpness:
+        blocks.append(solutions_table(shift.sharpness, shift.setup, shift.metric_name, t))
+    lines = [*setup_lines(shift.setup, t), t("method_shift"), t("method_sharpness")]
+    if shift.predictions:
+        lines.append(t("method_correlation"))
+    return Section("shift", t("section_shift"), (*blocks, Method(tuple(lines), (KESKAR,))))
+
+
+def _predictions(shift: Shift, t: Translator) -> Table:
+    rows = tuple(
+        (
+            Cell(name_of_measure(each.measure, t)),
+            Cell(shift_name(each.shift, each.strength, t)),
+            cell(each.correlation, t.about, t),
+        )
+        for each in shift.predictions
+    )
+    header = tuple(t(key) for key in ("column_measure", "column_shift", "column_correlation"))
+    told = notes([each.correlation for each in shift.predictions], t)
+    return Table(t("shift_predictions_caption"), header, rows, told, folded=True)
+
+
+def _rises(shift: Shift, t: Translator) -> Table:
+    names = {each.solution.label: name_of(each.solution, shift.setup.task, t) for each in shift.sharpness}
+    rows = tuple(
+        (
+            Cell(names.get(rise.label, rise.label)),
+            Cell(shift_name(rise.shift, rise.strength, t)),
+            cell(rise.rise, t.about, t),
+            Cell(t.score(rise.loss)),
+            Cell(t.score(rise.metric)),
+        )
+        for rise in shift.rises
+    )
+    header = (
+        *(t(key) for key in ("column_solution", "column_shift", "column_rise", "column_loss")),
+        t.metric(shift.metric_name),
+    )
+    return Table(t("shift_caption"), header, rows, notes([rise.rise for rise in shift.rises], t), folded=True)

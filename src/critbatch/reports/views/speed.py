@@ -1,0 +1,107 @@
+"""Time and memory of a step on this machine."""
+
+from __future__ import annotations
+
+from critbatch.law.clock_check import WAITED, is_usable
+from critbatch.records.claims import Lecture
+from critbatch.records.core import Advice, ClockCheck, Speed, SpeedPoint
+from critbatch.records.scaling import Scale
+from critbatch.records.study import Study
+from critbatch.reports.charts.speed import epoch_time, peak_memory, step_time, time_split
+from critbatch.reports.derived.loss_surface import Subject
+from critbatch.reports.model import Block, Cell, Chart, Charts, Method, Section, Table, Text
+from critbatch.reports.translator import Translator
+
+
+def hardware(speed: Speed | None, t: Translator) -> Section:
+    """Seconds per step and per epoch, where they go, memory, and the table behind them."""
+    title = t("section_hardware")
+    step = step_time(speed, t) if speed is not None else None
+    epoch = epoch_time(speed, t) if speed is not None else None
+    if speed is None or step is None or epoch is None:
+        return Section("hardware", title, (Text(t("hardware_nothing")),))
+    blocks: list[Block] = [Text(t("hardware_text")), Charts((Chart(step), Chart(epoch)))]
+    if speed.fit is not None:
+        knee = t.estimate(speed.fit.knee, t.about)
+        reason = speed.fit.knee.reason
+        blocks.append(Text(t("hardware_knee", knee=knee)))
+        blocks += [Text(t.reason(reason))] if reason else []
+    else:
+        blocks.append(Text(t("hardware_no_fit")))
+    lost = [point.batch_size for point in speed.points if not point.fits]
+    if lost:
+        blocks.append(Text(t("does_not_fit", n=len(lost), sizes=", ".join(t.count(size) for size in lost))))
+    split, memory = time_split(speed, t), peak_memory(speed, t)
+    details = tuple(Chart(picture) for picture in (split, memory) if picture is not None)
+    if details:
+        blocks.append(Charts(details))
+    absent = [key for key, picture in (("no_split", split), ("no_memory", memory)) if picture is None]
+    blocks += [Text(t(key)) for key in absent]
+    return Section("hardware", title, (*blocks, _table(speed, t), _method(speed, t)))
+
+
+def _table(speed: Speed, t: Translator) -> Table:
+    header = ("batch_size", "column_step", "column_epoch", "column_per_second", "column_memory", "column_n")
+    rows = tuple(_row(speed, point, t) for point in sorted(speed.points, key=lambda point: point.batch_size))
+    return Table(t("hardware_caption"), tuple(t(key) for key in header), rows, folded=True)
+
+
+def _row(speed: Speed, point: SpeedPoint, t: Translator) -> tuple[Cell, ...]:
+    size, step = Cell(t.count(point.batch_size)), point.step_seconds
+    if not point.fits or step is None:
+        return (size, Cell(t("not_fitting" if not point.fits else "not_timed")), *(Cell("–") for _ in range(4)))
+    return (
+        size,
+        Cell(t.seconds(step.value), t.interval(step, t.seconds) or t("no_interval")),
+        Cell(t.seconds(speed.epoch_seconds(point))),
+        Cell(t.about(point.batch_size / step.value)),
+        Cell(t.bytes(point.peak_bytes) if point.peak_bytes else "–"),
+        Cell(t.count(step.n)),
+    )
+
+
+def _method(speed: Speed, t: Translator) -> Method:
+    lines = [t("method_step"), t("method_epoch", examples=t.count(speed.examples)), t("method_memory")]
+    if speed.fit is not None:
+        at = {
+            "fixed": t.seconds(speed.fit.fixed_seconds),
+            "each": t.seconds(speed.fit.example_seconds),
+            "miss": t.percent(speed.fit.worst_miss),
+        }
+        lines.append(t("method_fit", **at))
+    return Method(tuple(lines))
+
+
+# The warning under a headline whose numbers rest on a clock that swings: what was seen, and what would help.
+
+
+def speeds_of(record: Subject) -> list[Speed]:
+    """The clocks that a record's numbers rest on. None of an advice that its clock left without an answer: it says so
+    itself."""
+    if isinstance(record, Speed):
+        return [record]
+    if isinstance(record, (Advice, Scale)):
+        return [record.speed] if not isinstance(record, Advice) or is_usable(record.speed) else []
+    if isinstance(record, Study):
+        return [record.speed] if record.speed is not None else []
+    return [*record.speeds] if isinstance(record, Lecture) else []
+
+
+def clock_warning(speeds: list[Speed], t: Translator) -> str:
+    """One for the clock that swings most; empty where none does."""
+    checks = [speed.check for speed in speeds if speed.check is not None and speed.check.is_busy]
+    if not checks:
+        return ""
+    worst = max(checks, key=lambda check: check.swing)
+    return t.join((t(_key(worst), swing=t.about(worst.swing)), *_waited(worst, t)))
+
+
+def _key(check: ClockCheck) -> str:
+    """Whether the times themselves disagree, or only the system says that there was other work."""
+    return "clock_may_be_off" if check.signs == ("clock_waited",) else "clock_swings"
+
+
+def _waited(check: ClockCheck, t: Translator) -> list[str]:
+    known = check.waited is not None and check.waited > WAITED
+    share = [t("clock_share", share=t.percent(check.waited or 0.0))] if known else []
+    return [*share, t("clock_again")]

@@ -1,0 +1,451 @@
+"""Each batch size at its best: the table of a study, on the page and in the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from critbatch.records.core import Estimate, Outcome, Run, Target
+from critbatch.records.study import Fit, GoalPoint, Question, Regime, Search, SizeResult, Study
+from critbatch.reports.charts.advice import measured_time_to_target
+from critbatch.reports.charts.study import steps_against_size, three_budgets
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.derived.runs import MOST_ROWS, metric_name, runs_worth_marking
+from critbatch.reports.derived.study import Findings, claim, compared, findings
+from critbatch.reports.model import (
+    MCCANDLISH,
+    SHALLUE,
+    Answer,
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Facts,
+    Method,
+    Section,
+    Table,
+    Text,
+    Tile,
+)
+from critbatch.reports.translator import SURE, Translator, Write
+from critbatch.reports.views.common import notes
+from critbatch.reports.views.curvature import Parts
+from critbatch.reports.views.noise import noise_of_runs
+from critbatch.reports.views.runs import marks_note, runs_section
+from critbatch.reports.views.speed import hardware
+from critbatch.reports.views.study_law import budgets_section, law_section, rate_law_said, rate_law_section
+
+# What a study tried, and how its runs ended.
+
+# A list that is longer than this is told by its ends.
+MOST_LISTED = 16
+
+
+def asked_section(study: Study, t: Translator) -> Section:
+    """Sizes, rates, seeds and lengths of the question; how many runs ended in which way."""
+    asked = study.question
+    pairs = [
+        (t("column_recipe"), asked.recipe),
+        (t("asked_sizes"), listed([t.count(size) for size in asked.batch_sizes], t)),
+        (t("asked_rates"), rates_asked(asked, t)),
+        (t("asked_seeds"), listed([str(seed) for seed in asked.seeds], t)),
+        (t("asked_length"), length_asked(asked, t)),
+    ]
+    if asked.target is None:
+        pairs.append((t("asked_target"), t("asked_no_target")))
+    else:
+        pairs.append((t("asked_target"), t.target(asked.target, metric_name(study.runs))))
+        pairs.append((t("asked_at_target"), t("asked_ends" if asked.stops_at_target else "asked_goes_on")))
+    pairs.append((t("asked_stopping"), t("asked_stopped" if asked.stops_early else "asked_not_stopped")))
+    if asked.fixed:
+        pairs.append((t("asked_fixed"), t.options(asked.fixed)))
+    if asked.varied:
+        pairs.append((t("asked_varied"), t.choices(asked.varied)))
+    blocks: list[Block] = [Text(t("asked_text")), Facts(tuple(pairs))]
+    told = outcomes(study.runs, study.left, t, target=asked.target)
+    blocks.append(Bullets(tuple(told), t("outcomes_title")))
+    return Section("asked", t("section_asked"), tuple(blocks))
+
+
+def outcomes(runs: Sequence[Run], left: int, t: Translator, *, target: Target | None) -> list[str]:
+    """A sentence for each way in which runs ended. One that went on after the target has reached it too."""
+    counts = Counter(_ending(run, target) for run in runs)
+    counts["left"] = left
+    order = ("reached", "finished", "missed", "stopped", "diverged", "out_of_memory", "interrupted", "left")
+    return [t(f"outcomes_{key}", n=counts[key]) for key in order if counts[key]]
+
+
+def _ending(run: Run, target: Target | None) -> str:
+    if run.stopped_early:
+        return "stopped"
+    if run.crossing is not None or (target is not None and target.crossing(run.curve) is not None):
+        return "reached"
+    if run.outcome is Outcome.FINISHED:
+        return "missed" if target is not None else "finished"
+    return str(run.outcome)
+
+
+def rates_asked(asked: Question, t: Translator) -> str:
+    if asked.search is Search.GIVEN or (asked.search is not Search.WIDENING and asked.learning_rates):
+        return listed([t.rate(rate) for rate in asked.learning_rates], t)
+    trials = t.count(asked.trials) if asked.trials is not None else "?"
+    return t(f"search_{asked.search}", trials=trials)
+
+
+def length_asked(asked: Question, t: Translator) -> str:
+    told = []
+    if asked.epochs is not None:
+        told.append(t("amount_epochs", value=t.about(asked.epochs)))
+    if asked.steps is not None:
+        told.append(t("amount_steps", value=t.count(asked.steps)))
+    if asked.seconds is not None:
+        told.append(t.seconds(asked.seconds))
+    if not told:
+        return "–"
+    return told[0] if len(told) == 1 else t("asked_longest", lengths=t("comma").join(told))
+
+
+def listed(told: Sequence[str], t: Translator) -> str:
+    if not told:
+        return "–"
+    if len(told) > MOST_LISTED:
+        return t("list_ends", n=len(told), first=told[0], last=told[-1])
+    return t("comma").join(told)
+
+
+# The points that a fit was made from, and what its law predicts.
+
+# Columns that only some files have: the field, the head, how its numbers are written.
+COLUMNS = (
+    ("steps", "column_steps_made", "about"),
+    ("epochs", "column_epochs", "about"),
+    ("examples", "column_examples", "about"),
+    ("learning_rate", "learning_rate", "rate"),
+    ("seed", "column_seed", "count"),
+    ("devices", "column_devices", "count"),
+    ("step_seconds", "column_step", "seconds"),
+)
+
+
+def points_section(fit: Fit, t: Translator) -> Section:
+    """How many points there are, and the table of them."""
+    missed = sum(point.censored for point in fit.points)
+    counts = {"n": len(fit.points), "reached": len(fit.points) - missed, "missed": missed}
+    blocks: list[Block] = [Text(t("points_text" if missed else "points_text_all", **counts))]
+    if fit.examples is not None:
+        blocks.append(Text(t("points_examples", examples=t.count(fit.examples))))
+    else:
+        blocks.append(Text(t("points_no_examples")))
+    told = [column for column in COLUMNS if any(getattr(point, column[0]) is not None for point in fit.points)]
+    shown = sorted(fit.points, key=lambda point: point.batch_size)[:MOST_ROWS]
+    header = (t("batch_size"), *(t(key) for _, key, _ in told), t("column_state"))
+    rows = tuple(_row(point, told, t) for point in shown)
+    blocks.append(Table(t("points_caption", n=len(fit.points)), header, rows, folded=True))
+    left = len(fit.points) - len(shown)
+    if left:
+        blocks.append(Text(t("points_left_out", shown=len(shown), left=left)))
+    return Section("points", t("section_points"), tuple(blocks))
+
+
+def _row(point: GoalPoint, told: list[tuple[str, str, str]], t: Translator) -> tuple[Cell, ...]:
+    cells = [
+        Cell(getattr(t, write)(value) if (value := getattr(point, name)) is not None else "–")
+        for name, _, write in told
+    ]
+    state = t("state_missed" if point.censored else "state_reached")
+    return Cell(t.count(point.batch_size)), *cells, Cell(state)
+
+
+def predictions_section(fit: Fit, findings: Findings, t: Translator) -> Section:
+    """What one tuned run at other sizes would take."""
+    blocks: list[Block] = [Text(t("predictions_text"))]
+    if not findings.law_holds:
+        blocks.append(Text(t("predictions_caution")))
+    method = Method((t("method_prediction"),), (MCCANDLISH,))
+    return Section("predictions", t("section_predictions"), (*blocks, predictions_table(fit, t), method))
+
+
+def predictions_table(fit: Fit, t: Translator) -> Table:
+    """A row for each size that was asked for."""
+    header = ("batch_size", "column_predicted_steps", "column_epochs", "column_interval")
+    rows = tuple(
+        (
+            Cell(t.count(each.batch_size)),
+            Cell(t.about(each.steps) if each.steps is not None else "–"),
+            Cell(t.about(each.epochs) if each.epochs is not None else "–"),
+            Cell(t("interval", level=t.percent(each.level), span=t.span(each.low, each.high, t.about))),
+        )
+        for each in fit.predictions
+    )
+    return Table(t("predictions_caption"), tuple(t(key) for key in header), rows)
+
+
+def sizes_section(findings: Findings, picture: Picture | None, note: str, t: Translator) -> Section:
+    """The table, and time to target where a picture of it is given."""
+    rated = any(size.learning_rate is not None for size in findings.sizes)
+    blocks: list[Block] = [Text(t("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, t)]
+    if findings.left_out:
+        total = len(findings.sizes) + findings.left_out
+        blocks.append(Text(t("sizes_left_out", shown=len(findings.sizes), total=total)))
+    if picture is not None:
+        blocks.append(Chart(picture, note))
+    keys = ("method_crossing", "method_sizes", "method_sizes_interval", "method_usable", "method_regimes")
+    method = Method(tuple(t(key) for key in keys), (SHALLUE,))
+    return Section("sizes", t("section_sizes"), (*blocks, method))
+
+
+def sizes_table(findings: Findings, t: Translator) -> Table:
+    """A row for each batch size; columns that no size has are left out."""
+    sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
+    rated = any(size.learning_rate is not None for size in sizes)
+    chosen = any(size.options for size in sizes)
+    told = {name: any(getattr(size, name) is not None for size in sizes) for name in ("epochs", "examples", "seconds")}
+    # Examples say the same.
+    told["epochs"] = told["epochs"] and (findings.in_epochs or not told["examples"])
+    header = [
+        "batch_size",
+        *(["column_best_rate"] if rated else []),
+        *(["column_options"] if chosen else []),
+        *([] if findings.in_epochs else ["column_steps"]),
+        *(["axis_epochs_to_target"] if told["epochs"] else []),
+        *(["column_examples"] if told["examples"] else []),
+        *(["column_time"] if told["seconds"] else []),
+        "column_regime",
+        "column_reached",
+    ]
+    soonest = findings.soonest
+    rows = []
+    for size in sizes:
+        marks = (t("mark_best"),) if soonest is not None and size.batch_size == soonest.batch_size else ()
+        row = [
+            Cell(t.count(size.batch_size), marks=marks),
+            *([_rate_cell(size, t)] if rated else []),
+            *([Cell(t.options(size.options) or "–")] if chosen else []),
+            *([] if findings.in_epochs else [_steps(size, t)]),
+            *([_number(size.epochs, t.about, t)] if told["epochs"] else []),
+            *([Cell(t.about(size.examples.value) if size.examples else "–")] if told["examples"] else []),
+            *([_number(size.seconds, t.seconds, t)] if told["seconds"] else []),
+            Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
+            _tried(size, t),
+        ]
+        rows.append(tuple(row))
+    estimates = [each for size in sizes for each in (size.steps, size.seconds)]
+    caption = t("sizes_caption")
+    told_notes = notes(estimates, t)
+    if any(size.usable_rates for size in sizes):
+        told_notes = (*told_notes, t("sizes_usable"))
+    return Table(caption, tuple(t(key) for key in header), tuple(rows), told_notes)
+
+
+def brief_table(findings: Findings, t: Translator) -> Table:
+    """What a terminal has room for: the best rate, steps or epochs, seconds and regime of each size."""
+    sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
+    rated, timed = (any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds"))
+    rows = [
+        (
+            Cell(t.count(size.batch_size)),
+            *((Cell(t.rate(size.learning_rate) if size.learning_rate is not None else "–"),) if rated else ()),
+            _number(size.epochs, t.about, t) if findings.in_epochs else _steps(size, t),
+            *((_number(size.seconds, t.seconds, t),) if timed else ()),
+            Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
+        )
+        for size in sizes
+    ]
+    header = [
+        "batch_size",
+        *(["column_best_rate"] if rated else []),
+        "axis_epochs_to_target" if findings.in_epochs else "column_steps",
+        *(["column_time"] if timed else []),
+        "column_regime",
+    ]
+    return Table(t("sizes_caption"), tuple(t(key) for key in header), tuple(rows))
+
+
+def _rate_cell(size: SizeResult, t: Translator) -> Cell:
+    if size.learning_rate is None:
+        return Cell("–")
+    usable = t.span(*size.usable_rates, t.about) if size.usable_rates else ""
+    return Cell(t.rate(size.learning_rate), usable, (t("sizes_at_edge"),) if size.at_edge else ())
+
+
+def _tried(size: SizeResult, t: Translator) -> Cell:
+    rates = t("rates_tried", n=size.rates) if size.rates else ""
+    return Cell(t("of_seeds", reached=size.reached, runs=size.seeds) if size.seeds else "–", rates)
+
+
+def _steps(size: SizeResult, t: Translator) -> Cell:
+    if size.steps is not None:
+        return _number(size.steps, t.about, t)
+    if size.bound is not None:
+        return Cell(t("sizes_bound", steps=t.about(size.bound)), t("sizes_missed"))
+    return Cell(t("sizes_missed"))
+
+
+def _number(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
+    if estimate is None:
+        return Cell("–")
+    return Cell(write(estimate.value), t.bounds(estimate, write) or t("no_interval"))
+
+
+# The answer of a study that was analysed, and that of runs made elsewhere.
+
+
+def study_answer(study: Study, found: Findings, t: Translator) -> Answer | None:
+    """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
+    asked, runs, best = study.question, study.runs, found.soonest
+    done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.left))
+    claims = [t(f"claim_{claim(found.analysis.budgets)}")] if compared(found.analysis.budgets) else []
+    if asked.target is None:
+        sizes = len({run.batch_size for run in runs})
+        headline = t("study_claims_headline", task=asked.task, n=len(runs), sizes=sizes)
+        return Answer(headline, tuple(claims), (*_rates(found, t), done))
+    if best is None or best.learning_rate is None:
+        return None
+    headline = t(
+        "study_headline",
+        task=asked.task,
+        batch_size=t.count(best.batch_size),
+        rate=t.rate(best.learning_rate),
+        recipe=asked.recipe,
+    )
+    target = t.target(asked.target, metric_name(runs))
+    time = best.seconds
+    lead = [t("study_time_at_best", target=target, seconds=t.estimate(time, t.seconds))] if time else []
+    more = [*law_said(found, t), *_rates(found, t), *claims, done]
+    return Answer(headline, (*lead, *regimes_said(found, t)), tuple(more))
+
+
+def fit_answer(fit: Fit, t: Translator) -> Answer:
+    """Whether the points follow the law, and with which critical batch size."""
+    found = findings(fit)
+    assert found is not None
+    critical = t.about(found.critical_size) if found.critical_size is not None else _bound(found, t)
+    key = found.law_state if found.trade_off is not None else "none"
+    if not critical and key != "fails":
+        key = "none" if found.trade_off is None and found.law_reason != "constant_budget" else "unread"
+    at = {"name": fit.name, "critical": critical}
+    reached = len(found.reached) + found.left_out_reached
+    told = t("fit_points", n=len(fit.points), sizes=len(found.sizes) + found.left_out, reached=reached)
+    best = found.soonest
+    time = best.seconds if best is not None else None
+    more = [told, *([] if key == "none" else law_said(found, t)), *_rates(found, t)]
+    if best is not None and time is not None:
+        seconds = t.estimate(time, t.seconds)
+        more.append(t("fit_soonest", batch_size=t.count(best.batch_size), seconds=seconds))
+    return Answer(t(f"fit_headline_{key}", **at), tuple(regimes_said(found, t)), tuple(more))
+
+
+def law_said(found: Findings, t: Translator) -> list[str]:
+    """Whether the law holds, with the critical batch size; nothing where that is not known at all."""
+    if found.trade_off is None:
+        return [t.reason(found.law_reason)] if found.law_reason else [t("law_said_missing")]
+    # The reason is among what is to be kept in mind.
+    critical = t.bounded(found.trade_off.critical_batch_size, t.about)
+    return [t(f"law_said_{found.law_state}", critical=critical) if critical else t("law_said_unbounded")]
+
+
+def regimes_said(found: Findings, t: Translator) -> list[str]:
+    """Up to where twice the batch takes half the steps, and from where a larger one saves none."""
+    if not found.bands or found.in_epochs:
+        return []
+    perfect, useful = found.analysis.perfect_until, found.analysis.useful_until
+    largest = t.count(found.reached[-1][0].batch_size)
+    late = "_late" if perfect is None else ""
+    sizes = {"perfect": t.count(perfect) if perfect is not None else "", "largest": largest}
+    if all(regime is Regime.PERFECT_SCALING for regime, _ in found.bands):
+        return [t("regimes_perfect", **sizes)] if len(found.reached) > 1 else []
+    if all(regime is Regime.MAXIMAL_PARALLELISM for regime, _ in found.bands):
+        return [t("regimes_flat")] if len(found.reached) > 1 else []
+    if found.still_falling or useful is None:
+        return [t(f"regimes_open{late}", **sizes)]
+    return [t(f"regimes_three{late}", useful=t.count(useful), **sizes)]
+
+
+def _rates(found: Findings, t: Translator) -> list[str]:
+    law = found.analysis.rate_law
+    return rate_law_said(law, t) if law is not None else []
+
+
+def _bound(found: Findings, t: Translator) -> str:
+    return t.bounded(found.critical, t.about) if found.critical is not None else ""
+
+
+# The chapters of a study that was analysed and of a fit: tiles, picture, sections.
+
+# More tiles than these need a second row.
+ROW_OF_TILES = 5
+
+
+def study_parts(study: Study, found: Findings, t: Translator) -> Parts:
+    """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
+    runs, targeted = study.runs, study.question.target is not None
+    picture = steps_against_size(found, t) if targeted else None
+    hero = _hero(found, t)
+    sections: list[Section] = [asked_section(study, t)]
+    if targeted:
+        time = measured_time_to_target(runs, study.unit, t)
+        note = " ".join(filter(None, (t("hero_note_study"), marks_note(runs, runs_worth_marking(runs), t))))
+        sections += [sizes_section(found, time, note, t), law_section(found, t), rate_law_section(found, t)]
+    sections.append(budgets_section(found, t, drawn=picture is None and hero is not None))
+    sections += [hardware(study.speed, t)] if study.speed is not None else []
+    sections.append(runs_section(runs, t))
+    sections += [noise_of_runs(runs, study.unit, t)] if any(run.noise for run in runs) else []
+    tiles = _tiles(found, t)
+    if 0 < len(tiles) < ROW_OF_TILES:
+        left = t("tile_left", left=t.count(study.left)) if study.left else ""
+        tiles.append(Tile(t("tile_runs"), t.count(len(runs)), left))
+    return tiles, hero, sections
+
+
+def fit_parts(fit: Fit, t: Translator) -> Parts:
+    """The points, each size, the law, the rates where they are known, and the predictions."""
+    found = findings(fit)
+    assert found is not None
+    sections = [points_section(fit, t), sizes_section(found, None, "", t), law_section(found, t)]
+    if any(size.learning_rate is not None for size in found.sizes):
+        sections.append(rate_law_section(found, t))
+    if fit.predictions:
+        sections.append(predictions_section(fit, found, t))
+    return _tiles(found, t), _hero(found, t), sections
+
+
+def _hero(found: Findings, t: Translator) -> Chart | None:
+    """Steps against batch size, or without a target the three budgets."""
+    picture = steps_against_size(found, t)
+    if picture is not None:
+        return Chart(picture, t("hero_note_sizes"))
+    picture = three_budgets(found, t)
+    return Chart(picture, t("hero_note_budgets")) if picture is not None else None
+
+
+def _tiles(found: Findings, t: Translator) -> list[Tile]:
+    tiles, best, law = [], found.soonest, found.trade_off
+    if best is not None:
+        tiles.append(Tile(t("tile_soonest"), t.count(best.batch_size), _rate(best.learning_rate, t)))
+    if law is not None:
+        tiles.append(_tile("tile_critical", law.critical_batch_size, t.about, t))
+        if law.min_steps is not None:
+            tiles.append(_tile("tile_min_steps", law.min_steps, t.about, t))
+        if law.min_epochs is not None:
+            tiles.append(_tile("tile_min_epochs", law.min_epochs, t.about, t))
+        elif law.min_examples is not None:
+            tiles.append(_tile("tile_min_examples", law.min_examples, t.about, t))
+    if found.analysis.rate_law is not None:
+        tiles.append(_tile("tile_exponent", found.analysis.rate_law.exponent, t.about, t))
+    return tiles
+
+
+def _rate(rate: float | None, t: Translator) -> str:
+    return t("tile_at_rate", rate=t.rate(rate)) if rate is not None else ""
+
+
+def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
+    """The number and its interval; the bound alone where the number is 0 or infinite."""
+    bounds = t.bounds(estimate, write)
+    if not math.isfinite(estimate.value) or estimate.value == 0:
+        return Tile(t(key), bounds or t("not_known"), t("tile_bound") if bounds else "")
+    if estimate.low is not None and estimate.high is not None:
+        return Tile(t(key), write(estimate.value), t.interval(estimate, write))
+    sure = f"tile_{estimate.reason}" if estimate.reason in SURE else "no_interval"
+    return Tile(t(key), write(estimate.value), bounds or t(sure))

@@ -1,0 +1,236 @@
+"""Training and validation at equal epochs, equal steps and equal time: the picture, the verdicts, the numbers."""
+
+from __future__ import annotations
+
+import math
+
+from critbatch.law.goodness_of_fit import DOUBT
+from critbatch.records.core import Estimate
+from critbatch.records.study import BudgetPoint, BudgetReading, RateLaw, Spent
+from critbatch.reports.charts.advice import best_rates
+from critbatch.reports.charts.study import steps_against_examples, three_budgets
+from critbatch.reports.derived.study import Findings, claim, compared, ends, lag, trend
+from critbatch.reports.model import (
+    GOYAL,
+    KESKAR,
+    MALLADI,
+    MCCANDLISH,
+    SHALLUE,
+    Block,
+    Cell,
+    Chart,
+    Method,
+    Section,
+    Table,
+    Text,
+)
+from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import notes
+
+QUANTITIES = ("train_metric", "validation_metric", "train_loss", "validation_loss")
+
+
+def budgets_section(findings: Findings, t: Translator, *, drawn: bool = False) -> Section:
+    """`drawn` where the picture stands elsewhere already."""
+    metric = t.metric(findings.metric_name)
+    title, budgets = t("section_budgets", metric=metric), findings.analysis.budgets
+    readings = compared(budgets)
+    if not readings:
+        return Section("budgets", title, (Text(t("budgets_nothing")),))
+    picture = None if drawn else three_budgets(findings, t)
+    blocks: list[Block] = [Text(t("budgets_text")), Text(t(f"claim_{claim(budgets)}"))]
+    if (key := lag(budgets)) is not None:
+        blocks.append(Text(t(key)))
+    blocks += [Chart(picture)] if picture is not None else []
+    # The same runs are read several times.
+    lost = {(point.batch_size, point.learning_rate, repr(point.options)): point.failed for point in _points(readings)}
+    failed = sum(lost.values())
+    blocks += [Text(t("budgets_failed", n=failed))] if failed else []
+    blocks += [_verdicts(readings, metric, t), _numbers(readings, metric, t)]
+    lines = (
+        t("method_budgets", metric=metric),
+        t("method_budgets_seeds"),
+        t("method_training_metric"),
+    )
+    return Section("budgets", title, (*blocks, Method(lines, (SHALLUE, KESKAR, GOYAL))))
+
+
+def _points(readings: list[BudgetReading]) -> list[BudgetPoint]:
+    return [point for reading in readings for point in reading.points]
+
+
+def _verdicts(readings: list[BudgetReading], metric: str, t: Translator) -> Table:
+    """The largest batch size against the smallest, one row a comparison."""
+    header = (
+        t("column_equal"),
+        t("column_rate_kind"),
+        t("column_from_to"),
+        t("column_training", metric=metric),
+        t("column_validation", metric=metric),
+    )
+    rows = tuple(
+        (
+            Cell(equal(reading, t)),
+            Cell(t("rate_tuned" if reading.tuned else "rate_fixed")),
+            Cell(_sizes(reading, t)),
+            _change(reading, "train_metric", t),
+            _change(reading, "validation_metric", t),
+        )
+        for reading in readings
+    )
+    return Table(t("budgets_verdicts"), header, rows)
+
+
+def equal(reading: BudgetReading, t: Translator) -> str:
+    write = t.seconds if reading.spent is Spent.SECONDS else t.about
+    return t(f"panel_{reading.spent}", amount=write(reading.amount))
+
+
+def _sizes(reading: BudgetReading, t: Translator) -> str:
+    sizes = [point.batch_size for point in reading.points]
+    return t.span(min(sizes), max(sizes), t.count)
+
+
+def _change(reading: BudgetReading, quantity: str, t: Translator) -> Cell:
+    first, last = ends(reading, quantity)
+    text = t("from_to", first=t.score(first.value), last=t.score(last.value))
+    return Cell(text, t(f"trend_{trend(reading, quantity)}"))
+
+
+def _numbers(readings: list[BudgetReading], metric: str, t: Translator) -> Table:
+    header = (
+        t("batch_size"),
+        t("column_equal"),
+        t("column_rate_kind"),
+        t("learning_rate"),
+        t("column_train_metric", metric=metric),
+        t("column_validation_metric", metric=metric),
+        t("column_train_loss"),
+        t("column_validation_loss"),
+        t("column_seeds"),
+    )
+    rows = tuple(
+        _row(reading, point, t)
+        for reading in readings
+        for point in sorted(reading.points, key=lambda point: point.batch_size)
+    )
+    told = [getattr(point, name) for point in _points(readings) for name in QUANTITIES]
+    return Table(t("budgets_caption"), header, rows, notes(told, t), folded=True)
+
+
+def _row(reading: BudgetReading, point: BudgetPoint, t: Translator) -> tuple[Cell, ...]:
+    return (
+        Cell(t.count(point.batch_size)),
+        Cell(equal(reading, t)),
+        Cell(t("rate_tuned" if reading.tuned else "rate_fixed")),
+        Cell(t.rate(point.learning_rate), t.options(point.options)),
+        *(_number(getattr(point, name), t) for name in QUANTITIES),
+        Cell(t.count(point.validation_metric.n)),
+    )
+
+
+def _number(estimate: Estimate, t: Translator) -> Cell:
+    return Cell(t.score(estimate.value), t.bounds(estimate, t.score) or t("no_interval"))
+
+
+# The law of steps and examples: what it says here, and the test of whether it holds.
+
+# The p value itself says as much as these reasons do.
+PLAIN = ("", "law_misfit")
+
+
+def law_section(findings: Findings, t: Translator) -> Section:
+    """Steps against examples, the least of both, and the test of fit in words."""
+    title, law = t("section_law"), findings.trade_off
+    picture = steps_against_examples(findings, t)
+    charts = [Chart(picture)] if picture is not None else []
+    if law is None:
+        why = t.reason(findings.law_reason) if findings.law_reason else t("law_nothing")
+        return Section("law", title, (Text(why), *charts))
+    texts = (_meaning(findings, t), *_test(findings, t), *_exponent(findings, t))
+    blocks: list[Block] = [Text(text) for text in texts if text]
+    lines = [t("method_trade_off")]
+    if law.p_value is not None:
+        lines.append(t("method_p_value"))
+    if math.isfinite(law.scatter) and law.scatter > 0:
+        blocks.append(Text(t("law_scatter", scatter=t.percent(math.expm1(law.scatter)))))
+    reasons = {
+        each.reason for each in (law.critical_batch_size, law.min_steps, law.min_examples, law.min_epochs) if each
+    }
+    blocks += [Text(t.reason(key)) for key in sorted(reasons - {"", findings.law_reason})]
+    return Section("law", title, (*blocks, *charts, Method(tuple(lines), (MCCANDLISH, SHALLUE))))
+
+
+def _meaning(findings: Findings, t: Translator) -> str:
+    law = findings.trade_off
+    assert law is not None
+    if law.min_steps is not None and law.min_examples is not None:
+        steps, examples = (_told(each, t) for each in (law.min_steps, law.min_examples))
+        return t("law_meaning", steps=steps, examples=examples)
+    if law.min_epochs is not None:
+        return t("law_meaning_epochs", epochs=_told(law.min_epochs, t))
+    return ""
+
+
+def _exponent(findings: Findings, t: Translator) -> list[str]:
+    """What the interval of the critical batch size allows for, and what it would be without that."""
+    law = findings.trade_off
+    assert law is not None
+    if law.exponent is None or law.critical_if_exact is None:
+        return []
+    exponent = t.estimate(law.exponent, t.about)
+    exact = t.bounded(law.critical_if_exact, t.about)
+    return [t("law_exponent", exponent=exponent), *([t("law_if_exact", critical=exact)] if exact else [])]
+
+
+def _told(estimate: Estimate, t: Translator) -> str:
+    return t.bounded(estimate, t.about) or t("not_known")
+
+
+def _test(findings: Findings, t: Translator) -> list[str]:
+    law, reason = findings.trade_off, findings.law_reason
+    assert law is not None
+    if law.p_value is None:
+        return [t("law_test_none"), *([t.reason(reason)] if reason else [])]
+    if findings.law_holds and reason:
+        return [t.reason(reason)]
+    if law.undecided:
+        said = t("law_test_open", p=t.about(law.p_value)) if law.p_value >= DOUBT else t.reason("small_misfit")
+        return [said, t.reason(reason)]
+    if reason not in PLAIN:
+        return [t.reason(reason), t("law_says_no")]
+    name = f"test_{law.test}"
+    test = t(name) if law.test in ("lack_of_fit", "bend") else law.test
+    key = "law_test_holds" if findings.law_holds else "law_test_fails"
+    return [t(key, p=t.about(law.p_value), test=test)]
+
+
+# How the best learning rate grows with the batch size.
+
+
+def rate_law_section(findings: Findings, t: Translator) -> Section:
+    """The picture, the exponent in words, and what lies at an edge."""
+    title, picture = t("section_rate"), best_rates(findings, t)
+    if picture is None:
+        return Section("rate", title, (Text(t("rate_nothing")),))
+    blocks: list[Block] = [Text(t("rates_text")), Chart(picture)]
+    law = findings.analysis.rate_law
+    if law is None:
+        blocks.append(Text(t("rates_no_law")))
+    else:
+        low, high = (t.count(size) for size in law.sizes)
+        blocks += [Text(text) for text in rate_law_said(law, t)]
+        blocks.append(Text(t("rates_sizes", n=law.n, low=low, high=high)))
+    edge = sum(size.at_edge for size in findings.sizes)
+    if edge:
+        blocks.append(Text(t("rates_edge", n=edge)))
+    lines = tuple(t(key) for key in ("method_usable", "method_exponent"))
+    return Section("rate", title, (*blocks, Method(lines, (GOYAL, MALLADI, SHALLUE, MCCANDLISH))))
+
+
+def rate_law_said(law: RateLaw, t: Translator) -> list[str]:
+    """Which of the usual rules fits, and whether the growth goes on."""
+    rules = {(True, False): "linear", (False, True): "square_root", (True, True): "either", (False, False): "neither"}
+    rule = rules[law.linear, law.square_root]
+    told = [t(f"rates_{rule}", exponent=t.estimate(law.exponent, t.about))]
+    return [*told, t("rates_bend")] if law.bends else told

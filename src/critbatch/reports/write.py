@@ -1,0 +1,151 @@
+"""Records to sentences, figures, and reports: an HTML file that needs nothing else, Markdown, PDF, JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from critbatch.arguments import as_path, checked_call
+from critbatch.errors import UserError
+from critbatch.records.core import Record
+from critbatch.records.io import NAMES, atomic_replacement, blamed_on_records, load_records
+from critbatch.reports.charts.figure import figure
+from critbatch.reports.derived.loss_surface import subjects
+from critbatch.reports.html import render
+from critbatch.reports.markdown import PictureFiles, markdown
+from critbatch.reports.pdf import printed
+from critbatch.reports.text import summary
+from critbatch.reports.translator import Translator
+
+# A report as an HTML page, as Markdown with pictures, as a PDF, or its records as JSON.
+
+FORMATS = ("html", "md", "pdf", "json")
+SUFFIXES = {".md": "md", ".markdown": "md", ".pdf": "pdf", ".json": "json"}
+
+
+@dataclass
+class Written:
+    """What has to be written: files and what is in them, the report itself last. `stale` ones have to go."""
+
+    files: dict[Path, bytes] = field(default_factory=dict)
+    stale: list[Path] = field(default_factory=list)
+
+
+def format_of(path: Path, given: str | None) -> str:
+    """The format that was asked for, else that of the file's suffix, else HTML.
+
+    Raises:
+        UserError: if there is no such format.
+
+    >>> format_of(Path("report.md"), None)
+    'md'
+    """
+    if given is not None and given not in FORMATS:
+        raise UserError(f"Format {given!r} is not there: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+    return given or SUFFIXES.get(path.suffix.lower(), "html")
+
+
+def contents(records: Sequence[Record], path: Path, form: str, *, language: str, title: str | None) -> Written:
+    """The report in the format `form`, as it will lie at `path` and around it.
+
+    Raises:
+        UserError: if there is nothing to tell, the language is not there, or a PDF cannot be printed.
+    """
+    t, told = Translator(language), subjects(records)
+    if form == "json":
+        return Written({path: as_json(records).encode("utf-8", errors="replace")})
+    if form == "md":
+        gallery = PictureFiles(path)
+        text = markdown(told, t, gallery, title)
+        if gallery.obstacle:
+            text = f"> {t(gallery.obstacle)}\n\n{text}"
+        return Written({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
+    page = render(told, language=language, title=title)
+    if form == "pdf":
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Written({path: printed(page, path.parent)})
+    return Written({path: page.encode("utf-8", errors="replace")})
+
+
+def as_json(records: Sequence[Record]) -> str:
+    """A list of `{"kind": ..., "record": ...}`: `record_files.KINDS[kind].from_json` reads a record again."""
+    rows = [f'{{"kind": "{NAMES[type(record)]}", "record": {record.to_json()}}}' for record in records]
+    return "[\n" + ",\n".join(rows) + "\n]\n"
+
+
+__all__ = ["figure", "report", "summary"]
+
+
+@checked_call
+def report(
+    records: Sequence[Record] | Record | str | Path,
+    path: str | Path | None = None,
+    *,
+    language: str = "en",
+    title: str | None = None,
+    format: Literal["html", "md", "pdf", "json"] | None = None,
+) -> Path:
+    """Write a report of records as HTML, Markdown, PDF or JSON.
+
+    The file is written whole or not at all.
+
+    Args:
+        records: Folder of a command, one of its records, or the URL of a study's database. In Python also
+            records: each is a chapter, and the runs of one task are one chapter.
+        path: File to write. Folders above it are made. Default: report.FORMAT beside the records.
+        language: Language of the report, en or zh. An HTML page has all languages and shows this one first.
+        title: Title of the report. Default: the names of the tasks.
+        format: Format: one HTML file that needs nothing else, Markdown with a folder of pictures, PDF (needs Chromium
+            or Chrome), or the records as JSON. Default: that of the file's suffix, else html.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: if there is nothing to report, the language or format does not exist, or the file cannot be written.
+    """
+    path = as_path(path) if path is not None else None
+    format_of(path or Path(), format)  # before anything is read
+    name = f"report.{format_of(Path(), format)}"
+    if isinstance(records, str | Path):
+        known, beside = _stored_records(records)
+        with blamed_on_records(records):
+            return _write(known, path or beside / name, language, title, format)
+    known = [records] if isinstance(records, Record) else list(records)
+    return _write(known, path or Path(name), language, title, format)
+
+
+def _stored_records(place: str | Path) -> tuple[list[Record], Path]:
+    """The records of a folder, of a file, or of a database's studies, and the folder beside which a report goes.
+
+    What a folder's store holds is younger than its study's file, where a sweep is half done.
+    """
+    from critbatch.studies.stored import is_url, store_of, stored_studies
+
+    url = is_url(place)
+    source = str(place) if url else as_path(place)
+    store, path = store_of(source), Path(source)
+    studies = stored_studies(store) if store is not None else []
+    alone = bool(studies) and (url or not path.is_dir())
+    records: list[Record] = [*studies] if alone else load_records(path, instead=studies)
+    return records, Path() if url else path if path.is_dir() else path.parent
+
+
+def _write(records: Sequence[Record], path: Path, language: str, title: str | None, format: str | None) -> Path:
+    form = format_of(path, format)
+    try:
+        written = contents(records, path, form, language=language, title=title)
+        for place, content in written.files.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_replacement(place) as part:
+                part.write_bytes(content)
+        for place in written.stale:
+            place.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"The report cannot be written to {path} ({error.strerror or error}): name a file in a folder that you "
+            "may write to."
+        ) from error
+    return path
