@@ -36,7 +36,7 @@ import time, torch
 torch.set_num_threads(1)
 from pathlib import Path
 from critbatch.recipes import plan_of
-from critbatch.training import train
+from critbatch.training.trainer import train
 from critbatch.tasks.registry import find_task
 task = find_task("digits-mlp")
 print("ready", flush=True)

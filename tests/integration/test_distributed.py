@@ -29,7 +29,7 @@ from tiny import tiny_plan, tiny_task
 
 TASK = tiny_task(dtype=torch.float64, examples=50)
 SEES_BATCHES = """
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 from tiny import tiny_plan, tiny_task
 
 seen = []
@@ -43,7 +43,7 @@ torch.save({"seen": seen, "model": training.model.state_dict()}, out / f"{rank}.
 """
 PLANS = """
 from integration.test_distributed import TASK, plans
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 
 ends = {}
 for name, plan in plans(piece=2).items():
@@ -113,7 +113,7 @@ def test_a_weight_that_is_never_used_and_a_batch_smaller_than_the_processes_are_
     lines = """
 from integration.test_distributed import half_used_task
 from critbatch.recipes import adam
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 
 training = Training(half_used_task(), adam(batch_size=3, learning_rate=0.1, epochs=3, weight_decay=0.5))
 training.advance()
@@ -139,7 +139,7 @@ def half_used_task() -> Task:
 def test_the_noise_scale_of_processes_is_that_of_their_micro_batches(tmp_path: Path) -> None:
     lines = """
 from critbatch.recipes import sgd
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 from tiny import tiny_task
 
 training = Training(tiny_task(dtype=torch.float64, examples=48), sgd(batch_size=24, learning_rate=1e-30, epochs=9),
@@ -176,7 +176,7 @@ def test_processes_see_one_evaluation_and_the_mean_of_their_batch_norms(tmp_path
     lines = """
 from integration.test_distributed import normalized_task
 from critbatch.recipes import sgd
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 
 training = Training(normalized_task(), sgd(batch_size=8, learning_rate=0.1, epochs=2))
 training.advance()
@@ -355,7 +355,7 @@ SHARDED = """
 from integration.test_distributed import SHARDED_RECIPES, TASK, sharded_plan
 from critbatch.training.state import Budget
 from critbatch.training.data_parallel import whole_state
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 
 path = out / "sharded.pt"
 ends = {}

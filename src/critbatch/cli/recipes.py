@@ -66,8 +66,8 @@ def train(
     target: o.TargetValue = None,
     to_the_end: Annotated[bool, typer.Option("--to-the-end", help="Go on when the target is reached.")] = False,
     compiled: Annotated[
-        bool | None, typer.Option("--compiled/--not-compiled", help="Steps in one graph.  [default: where it pays]")
-    ] = None,
+        bool, typer.Option("--compiled/--not-compiled", help="Compile the model with torch.compile.")
+    ] = False,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Of the DataLoader, for data that are files.")] = 0,
     out: o.Out = None,
     seed: o.Seed = 0,

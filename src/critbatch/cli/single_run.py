@@ -34,7 +34,7 @@ def single_run(
     order: str,
     drop_last: bool,
     to_the_end: bool,
-    compiled: bool | None,
+    compiled: bool,
     workers: int,
     seed: int,
     budget: float | None,

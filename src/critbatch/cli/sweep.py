@@ -64,8 +64,8 @@ def sweep(
         float | None, typer.Option("--gpus-per-worker", help="Of Ray, also a part of one.  [default: 1 with CUDA]")
     ] = None,
     compiled: Annotated[
-        bool | None, typer.Option("--compiled/--not-compiled", help="Steps in one graph.  [default: where it pays]")
-    ] = None,
+        bool, typer.Option("--compiled/--not-compiled", help="Compile the model with torch.compile.")
+    ] = False,
     out: o.Out = None,
     device: o.Device = None,
     threads: o.Threads = None,

@@ -174,9 +174,3 @@ class Plan:
     @property
     def needs_noise(self) -> bool:
         return any(phase.growth is not None for phase in self.phases)
-
-    @property
-    def is_more_than_steps(self) -> bool:
-        """Whether it is not only gradients of batches and updates by them."""
-        copies = any(phase.copies > 1 for phase in self.phases)
-        return copies or self.sam_rho is not None or self.ghost_batch is not None

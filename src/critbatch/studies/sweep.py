@@ -66,7 +66,7 @@ def sweep(
     storage: str | None = None,
     ray: str | None = None,
     gpus_per_worker: float | None = None,
-    compile: bool | None = None,
+    compile: bool = False,
     out: str | Path | None = None,
     device: torch.device | str | None = None,
     budget: float | None = None,
@@ -110,8 +110,7 @@ def sweep(
             one database: `storage`, or a folder on a disk that they share. Default: this machine.
         gpus_per_worker: GPUs of each Ray worker, also a part of one. It gets `threads` cores, too. Default: 1 with
             CUDA.
-        compile: Compile several steps into one graph, where the model allows it. Runs are then equal up to rounding,
-            not bit for bit. Default: if a run is long enough to gain time.
+        compile: Compile the model of each run with `torch.compile`, as in `Training`.
         out: Folder for runs, records and report, and for checkpoints of runs that were interrupted. Default:
             critbatch-out/TASK.
         device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu; with

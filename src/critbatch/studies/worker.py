@@ -53,7 +53,7 @@ class Maker:
     lengths: dict[int, float]
     evaluation: Evaluation
     device: torch.device
-    compiled: bool | None
+    compiled: bool
 
     def make(
         self,
@@ -132,7 +132,7 @@ class Order:
     folder: Path
     url: str | None
     threads: int | None
-    compiled: bool | None
+    compiled: bool
 
     def maker(self) -> Maker:
         """The task found and the device picked, in the process that will make runs."""

@@ -34,7 +34,7 @@ from critbatch.tasks.registry import as_task
 from critbatch.tasks.sampler import Cursor
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import make_ghosts
-from critbatch.training.compiled import FastPath
+from critbatch.training.compiled import CompiledModel
 from critbatch.training.data_parallel import Replica, ShardedReplica, put_back, whole_optimizer_state, whole_state
 from critbatch.training.local_sgd import Team
 from critbatch.training.phase_cursor import PlanWalk
@@ -326,7 +326,7 @@ class Resumable(Protocol):
     walk: PlanWalk
     meter: NoiseMeter
     random: RandomState
-    fast_path: FastPath
+    compiled: CompiledModel
     replica: Replica
     team: Team | None
 
@@ -351,7 +351,7 @@ def state_of(run: Resumable) -> dict[str, Any]:
         "optimizer": whole_optimizer_state(run.model, run.optimizer),
         "meter": run.meter.pairs,
         "random": gathered(run.random.states, run.shard),
-        "compiled": run.fast_path.wanted,
+        "torch_compile": run.compiled.is_on,
     }
 
 
@@ -398,7 +398,8 @@ def _restore(run: Resumable, state: dict[str, Any]) -> None:
     run.meter.pairs = list(state["meter"])
     if run.shard.rank < len(state["random"]):
         run.random.restore(state["random"][run.shard.rank])
-    run.fast_path.wanted = state["compiled"]
+    # Checkpoints of earlier versions have no such entry: their compiled graphs were others.
+    run.compiled.is_on = state.get("torch_compile", False)
 
 
 def _identity(run: Resumable) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation
@@ -91,15 +93,10 @@ class PlanWalk:
         return self.rate_factor * self.phase.learning_rate(self.epoch)
 
     @property
-    def steps_left(self) -> float:
-        """In this phase."""
-        return (self.end - self.cursor.position) * self.cursor.examples / self.batch_size
-
-    @property
-    def whole_batches_left(self) -> int:
-        """In this epoch, and in this phase."""
-        in_epoch = (self.cursor.examples - self.cursor.offset) / self.batch_size
-        return int(min(in_epoch, self.steps_left))
+    def pass_size(self) -> int:
+        """Examples in a whole forward pass of this process: of its share of a batch, or of a micro-batch."""
+        share = len(self.shard.of(torch.arange(self.batch_size)))
+        return min(share, self.plan.micro_batch_size or share)
 
     def is_noise_step(self, step: int) -> bool:
         return self.noise_every > 0 and step % self.noise_every == 0 and self.batch_size > 1

@@ -15,6 +15,7 @@ from critbatch.runtime.distributed import Shard
 from critbatch.tasks.data import Tree
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import statistics_held
+from critbatch.training.compiled import CompiledModel
 from critbatch.training.data_parallel import Replica, with_last
 
 # Weights moved up the slope, at which sharpness-aware minimization takes its gradient.
@@ -60,8 +61,10 @@ class Step:
         *,
         replica: Replica | None = None,
         sam_rho: float | None = None,
+        compiled: CompiledModel | None = None,
     ) -> None:
         self.task, self.model, self.optimizer, self.sam_rho = task, model, optimizer, sam_rho
+        self.compiled = compiled
         self.replica = replica or Replica(model, Shard())
         self.parameters = self.replica.parameters
         self.had_sparse_gradient = False
@@ -103,7 +106,11 @@ class Step:
         marked = with_last(pieces) if replica.averages else ((True, piece) for piece in pieces)
         for last, (inputs, targets) in marked:
             with replica.part(last=last):
-                losses = self.task.loss(self.task.forward(replica.forward, inputs), targets)
+                if self.compiled is None or meter is not None:
+                    outputs = self.task.forward(replica.forward, inputs)
+                else:
+                    outputs = self.compiled.forward(replica.forward, inputs)
+                losses = self.task.loss(outputs, targets)
                 # As if the losses were summed and divided, which would be four operations more.
                 losses.backward(self._shares(losses, divisor))  # type: ignore[no-untyped-call]
             if not replica.averages:

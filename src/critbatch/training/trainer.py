@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from critbatch.training.checkpoint import (
     save_checkpoint,
     state_of,
 )
-from critbatch.training.compiled import FastPath
+from critbatch.training.compiled import CompiledModel
 from critbatch.training.data_parallel import Replica, ShardedReplica, fit_for_parts, refuse_sharding
 from critbatch.training.evaluation import Evaluation, EvaluationStoppedError, Examiner, Inspection
 from critbatch.training.local_sgd import Team
@@ -90,8 +91,9 @@ class Training:
             previous checkpoint is kept beside it, and is used if the newer one is damaged. Default: none.
         keeps_checkpoint: Keep the checkpoint at the end, for a caller that removes it once the record is saved: a
             process that is killed in between does not lose the run.
-        compile: Compile several steps into one graph, where the model allows it. Its sums differ from those of
-            single steps in the last bits. Default: if the run is long enough to gain time.
+        compile: Compile the model with `torch.compile`, for whole batches. The sums differ from those of a model that
+            is not compiled in the last bits. If compiling fails, a warning says why and training goes on without.
+            Phases with several copies, and weights that `shard_weights` splits, are not compiled.
         workers: Processes that load the data, for data that are not tensors.
         shard_weights: Split the model over the processes of torchrun (FSDP2). Each process holds a part of the
             weights, gradients and optimizer state.
@@ -115,7 +117,7 @@ class Training:
         noise_by: str = "micro_batches",
         checkpoint: Path | None = None,
         keeps_checkpoint: bool = False,
-        compile: bool | None = None,
+        compile: bool = False,
         workers: int = 0,
         shard_weights: bool = False,
         start: dict[str, Any] | None = None,
@@ -144,9 +146,9 @@ class Training:
             self.replica: Replica = ShardedReplica(self.model, self.shard, self.device)
         else:
             self.replica = Replica(self.model, self.shard)
-        many_passes = plan.micro_batch_size is not None or self.shard.world_size > 1 or plan.is_more_than_steps
-        single_steps = noise_every > 0 or many_passes
-        self.fast_path = FastPath(task, self.model, self.source, wanted=False if single_steps else compile)
+        if compile and shard_weights:
+            warnings.warn("The model is not compiled, since its weights are split by shard_weights.", stacklevel=2)
+        self.compiled = CompiledModel(task, self.model, self.source, wanted=compile and not shard_weights)
         self.meter = NoiseMeter(
             self.model,
             examples=task.examples,
@@ -240,9 +242,7 @@ class Training:
             self.enter_phase(self.walk.index + 1, start=min(self.walk.end, self.cursor.position))
         if self.team is None:
             with seeded(self.seed, [self.device]):
-                ledger.compile_seconds += self.fast_path.consider(
-                    steps_done=ledger.step, steps_left=self._steps_left(until), seconds_done=ledger.seconds
-                )
+                ledger.compile_seconds += self.compiled.prepare(self.walk.pass_size)
         wait_for(self.device)
         self.clock.start()
         if self.team is None:
@@ -283,15 +283,9 @@ class Training:
     def _steps(self, until: Budget, stop: Interruption) -> None:
         """Up to the next evaluation."""
         ledger = self.ledger
-        first = ledger.curve[-1].step
-        last = min(self.evaluation.step_after(first), until.steps or math.inf)
+        last = min(self.evaluation.step_after(ledger.curve[-1].step), until.steps or math.inf)
         while ledger.step < last and not self.walk.phase_is_over:
-            count = self.fast_path.count
-            room = min(last - ledger.step, self.walk.whole_batches_left) if count else 0
-            if count and (ledger.step - first) % count == 0 and room >= count:
-                self._compiled_steps()
-            else:
-                self._single_step()
+            self._single_step()
             if self._stops(until, stop):
                 break
 
@@ -340,13 +334,7 @@ class Training:
         self._step.update(rate, epoch=epoch)
         self.ledger.step += 1
         self.ledger.examples += size
-
-    def _compiled_steps(self) -> None:
-        losses = self.fast_path.run(self.cursor, self.walk.start)
-        self._losses.add(losses)
-        self.ledger.step += len(losses)
-        self.ledger.examples += len(losses) * self.walk.phase.batch_size
-        self.ledger.compiled_steps += len(losses)
+        self.ledger.compiled_steps += meter is None and self.compiled.is_on and size == self.walk.batch_size
 
     def _check_losses(self) -> None:
         since = self._losses.steps_since_the_first_bad_one()
@@ -379,8 +367,14 @@ class Training:
             self.optimizer = phase.optimizer(self.model.parameters())
             if isinstance(self.replica, ShardedReplica):
                 fit_for_parts(self.optimizer)
-        self._step = Step(self.task, self.model, self.optimizer, replica=self.replica, sam_rho=self.plan.sam_rho)
-        self.fast_path.enter(self.optimizer, phase)
+        self._step = Step(
+            self.task,
+            self.model,
+            self.optimizer,
+            replica=self.replica,
+            sam_rho=self.plan.sam_rho,
+            compiled=self.compiled,
+        )
         self.team: Team | None = None
         if phase.copies > 1:
             self.team = Team(
@@ -412,15 +406,6 @@ class Training:
                     f"The optimizer of recipe {self.plan.recipe} does not take this model, whose weights are "
                     f"{' and '.join(kinds)} ({first_line(error)}): use floating-point weights, or another recipe."
                 ) from error
-
-    def _steps_left(self, until: Budget) -> float:
-        ledger = self.ledger
-        left = [self.walk.steps_left]
-        if until.steps is not None:
-            left.append(until.steps - ledger.step)
-        if until.seconds is not None and ledger.step:
-            left.append((until.seconds - ledger.seconds) / (ledger.seconds / ledger.step))
-        return min(left)
 
     def _spent(self, until: Budget) -> bool:
         return until.spent(steps=self.ledger.step, examples=self.ledger.examples, seconds=self.ledger.seconds)

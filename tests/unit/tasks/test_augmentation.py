@@ -26,8 +26,6 @@ from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation, epoch_draws
 from critbatch.tasks.sampler import Cursor, Feed, Order, Source
 from critbatch.tasks.task import Task
-from critbatch.training import compiled as fast_path
-from critbatch.training.compiled import CannotCompile
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
 from tiny import tiny_plan, tiny_task
@@ -165,7 +163,7 @@ def test_micro_batches_see_what_whole_batches_see() -> None:
 
 SEES_INPUTS = """
 from critbatch.recipes import sgd
-from critbatch.training import Training
+from critbatch.training.trainer import Training
 from unit.tasks.test_augmentation import recorded
 
 task, seen = recorded()
@@ -278,20 +276,6 @@ def test_the_noise_scale_along_a_run_is_that_of_the_changed_inputs() -> None:
         assert noise == pytest.approx(truth.covariance_trace, rel=1e-9)
         assert signal == pytest.approx(truth.gradient_norm2, rel=1e-9)
     assert (len(training.meter.pairs), cursor.epoch) == (3, 1)
-
-
-def test_a_graph_of_steps_which_gathers_the_examples_as_they_are_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Task] = []
-
-    def compiled(task: Task, *_: Any, **__: Any) -> None:
-        asked.append(task)
-        raise CannotCompile("no")
-
-    monkeypatch.setattr(fast_path, "CompiledSteps", compiled)
-    changed, plain = augmented_task(), tiny_task()
-    for task in (changed, plain):
-        ended(task, sgd(batch_size=9, learning_rate=0.1, epochs=1), compile=True)
-    assert asked == [plain]
 
 
 def test_what_is_no_augmentation_is_refused_in_a_sentence() -> None:

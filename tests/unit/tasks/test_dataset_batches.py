@@ -196,7 +196,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from critbatch.training.state import Budget
 from critbatch.recipes import sgd
-from critbatch.training import Training, train
+from critbatch.training.trainer import Training, train
 from unit.tasks.test_dataset_batches import WithOneBadItem, task_of
 
 class Cycles(WithOneBadItem):

@@ -303,11 +303,11 @@ def test_nothing_is_compiled_while_the_clock_runs(monkeypatch: pytest.MonkeyPatc
     training = Training(tiny_task(), sgd(batch_size=16, learning_rate=0.1, epochs=100))
     running: list[bool] = []
 
-    def consider(*_: object, **settings: object) -> float:
+    def prepare(size: int) -> float:
         running.append(training.clock._started is not None)
         return 7.0
 
-    monkeypatch.setattr(training.fast_path, "consider", consider)
+    monkeypatch.setattr(training.compiled, "prepare", prepare)
     training.advance(Budget(steps=3))
     assert running and not any(running)
     assert training.record().compile_seconds == 7.0 * len(running)
