@@ -1,4 +1,4 @@
-"""The gradient noise scale in a training loop of the user's own."""
+"""The gradient noise scale in a training loop of your own."""
 
 from __future__ import annotations
 
@@ -54,40 +54,43 @@ log = logging.getLogger("critbatch")
 
 
 class Monitor:
-    """Watches a model's gradients while a loop of your own trains it, and tells the gradient noise scale.
+    """Measures the gradient noise scale of a model while your own loop trains it.
 
-    ``monitor.update()`` comes after the last ``backward()`` of a step and before the optimizer. ``discard()`` comes in
-    its place after a step that is thrown away. Gradients are None or zero before the first ``backward()`` of a step.
+    Call ``monitor.update()`` after the last ``backward()`` of a step and before the optimizer step. If you skip a step,
+    call ``discard()`` instead. Before the first ``backward()`` of a step, the gradients must be None or zero.
 
-    It works in several processes, with DistributedDataParallel or ``fully_shard``: the gradients of all are compared,
-    and all must call ``update()`` as often.
+    In several processes, with DistributedDataParallel or ``fully_shard``, the gradients of all processes are compared.
+    All processes must call ``update()`` equally often.
 
-    Watching does not end a training. A step that cannot be measured is left out, and the log says why, once for each
-    reason; where no step can be measured, measuring ends. `problem` is the last sentence, ``noise_scale().reason``
-    the most common reason. With ``strict=True`` it is an error.
+    A Monitor never ends your training. If it cannot measure a step, it leaves the step out and logs why, once for each
+    reason. If it cannot measure any step, it stops measuring. `problem` is the last such sentence, and
+    ``noise_scale().reason`` the most common reason. With ``strict=True`` it raises an error instead.
 
     Args:
-        model: in several processes, the DistributedDataParallel model, or that given to ``fully_shard``.
-        by: which small gradients are compared with that of the whole batch. "micro_batches": those of gradient
-            accumulation, two or more a step over all processes. "processes": the same, of a model in several processes.
-            "examples": those of single examples, by `critbatch.gradient_noise.ghost_norms`, which takes a
-            part of a backward pass more; not of a sharded model. "auto" is "processes" for a model in several
+        model: The model. In several processes: the DistributedDataParallel model, or the one given to ``fully_shard``.
+        by: Which small gradients are compared with the gradient of the whole batch. "micro_batches": those of gradient
+            accumulation, two or more per step over all processes. "processes": the same, for a model in several
+            processes. "examples": those of single examples, by `critbatch.gradient_noise.ghost_norms`; this adds a part
+            of a backward pass, and does not work for a sharded model. "auto": "processes" for a model in several
             processes, else "examples".
-        examples: how many there are to draw from without replacement; infinite unless given.
-        batch_size: examples in a step, over all processes. Counted from the shapes of what goes into the model and
-            comes out of it unless given; where those disagree it must be.
-        weights: how the micro-batches of a step count in its gradient, where their sizes differ. "equal": the loss of
-            each is a mean over its own examples, divided by their number or not. "by_size": each is a sum over its
-            examples, or their tokens, divided by one number for all. "auto" finds out from the gradients.
-        optimizer: also tells the noise scale in the metric of its second moments (Adam and its like); not by examples.
-        window: the noise scale is that of the last so many steps.
-        timed: whether the seconds between updates are noted, so that `advice` knows those of a step.
-        process_group: of a model whose gradients are averaged over processes, but whose DistributedDataParallel wrapper
-            is not at hand.
-        strict: whether a step that cannot be measured raises a UserError.
+        examples: The number of examples from which batches are drawn without replacement; infinite by default.
+        batch_size: Examples in a step, over all processes. By default they are counted from the shapes of the model's
+            inputs and outputs. If these disagree, you must give it.
+        weights: How micro-batches of different sizes count in the gradient of a step. "equal": the loss of each is a
+            mean over its own examples, possibly divided by the number of micro-batches. "by_size": the loss of each is
+            a sum over its examples, or their tokens, divided by one number for all. "auto": found out from the
+            gradients.
+        optimizer: With an optimizer that has second moments (such as Adam), the noise scale is also measured in its
+            metric; not for "examples".
+        window: The noise scale is that of this many last steps.
+        timed: Whether to record the seconds between updates, so that `advice` knows the time of a step.
+        process_group: For a model whose gradients are averaged over processes, but whose DistributedDataParallel
+            wrapper is not available here.
+        strict: Whether a step that cannot be measured raises a UserError.
 
     Raises:
-        UserError: if the model cannot be watched this way: a layer whose examples cannot be told apart, say.
+        UserError: If the model cannot be measured in this way, for example because the examples of a layer cannot be
+            separated.
     """
 
     def __init__(
@@ -183,17 +186,17 @@ class Monitor:
         return None
 
     def micro_batch(self, examples: int) -> None:
-        """Say how many examples the next backward pass is of, before its forward pass.
+        """Say, before the forward pass, how many examples the next backward pass has.
 
-        Where the model itself is not called, but parts of it, or where the tensors do not tell. From the first call on,
-        the model's calls are not counted.
+        Use it if parts of the model are called instead of the model itself, or if the tensors do not show the number.
+        After the first call, calls of the model are no longer counted.
         """
         self._calls_told = True
         if not self._off:
             self._begin_pass(size=int(examples))
 
     def begin_batch(self, batch: Any) -> None:
-        """As `micro_batch`, for a trainer that has the batch, and not its number of examples."""
+        """Like `micro_batch`, for a trainer that has the batch but not its number of examples."""
         self._calls_told = True
         if not self._off:
             evidence = Evidence()
@@ -201,11 +204,11 @@ class Monitor:
             self._begin_pass(evidence=evidence)
 
     def expect(self, examples: int) -> None:
-        """Say how many examples most passes of this process have: where tensors disagree, those are followed."""
+        """Say how many examples most passes of this process have. This decides where tensors disagree."""
         self._counter = ExampleCounter(examples)
 
     def discard(self) -> None:
-        """Forget the backward passes since the last update: those of a step that is thrown away."""
+        """Forget the backward passes since the last update, because their step is skipped."""
         self._gradients.passes = []
         if self._examples is not None:
             self._examples.discard()
@@ -218,17 +221,19 @@ class Monitor:
         gradient_scale: float = 1.0,
         unscaled: bool = False,
     ) -> None:
-        """Take over what the step's backward passes showed.
+        """Record what the backward passes of this step showed.
 
         Args:
-            batch_size: examples in the step, over all processes; or one number for each backward pass of this process.
-                As given to the monitor, or else counted, unless given here.
-            gradient_scale: what the gradients are multiplied with, such as ``scaler.get_scale()`` of a GradScaler.
-            unscaled: whether the scaler has divided them by it since the backward passes.
+            batch_size: Examples in the step, over all processes; or one number for each backward pass of this process.
+                The default is the Monitor's `batch_size`, or else the counted number.
+            gradient_scale: The factor that the gradients were multiplied by, such as ``scaler.get_scale()`` of a
+                GradScaler.
+            unscaled: Whether the scaler has already divided the gradients by this factor.
 
         Raises:
-            NothingToCompareError: a UserError; strict alone: one micro-batch, or no backward pass since the last call.
-            UserError: strict alone: if the step cannot be measured.
+            NothingToCompareError: A UserError, only with `strict`: if there was only one micro-batch, or no backward
+                pass since the last call.
+            UserError: Only with `strict`: if the step cannot be measured.
         """
         now = time.perf_counter()
         seconds, self._last_update = now - self._last_update, now
@@ -382,27 +387,28 @@ class Monitor:
 
     @property
     def left_out(self) -> Counter[str]:
-        """Steps that could not be measured, by the reason: a key of reports/messages."""
+        """Number of steps that could not be measured, for each reason: a key of reports/messages."""
         self._window.settle()
         return self._window.left_out
 
     @property
     def skipped(self) -> int:
-        """Steps whose gradients were not finite."""
+        """Number of steps whose gradients were not finite."""
         self._window.settle()
         return self._window.skipped
 
     def noise_scale(self, *, in_metric: bool = False) -> NoiseScale:
-        """Signal, noise and their ratio over the last steps, with its interval or the reason not to trust it.
+        """Return signal, noise and their ratio over the last steps, with an interval or the reason why there is none.
 
         Args:
-            in_metric: of the optimizer, over those of the steps at which it had second moments.
+            in_metric: Whether to measure in the metric of the optimizer, over those steps at which it had second
+                moments.
         """
         self._window.settle()
         return self._marked(self._window.noise_scale(row=int(in_metric)))
 
     def layers(self) -> tuple[LayerNoise, ...]:
-        """The noise scale of each layer's part of the gradient."""
+        """Return the noise scale of each layer's part of the gradient."""
         self._window.settle()
         return tuple(
             LayerNoise(
@@ -420,20 +426,20 @@ class Monitor:
         step_seconds: StepSeconds | None = None,
         optimizer: Optimizer | None = None,
     ) -> MonitorAdvice:
-        """The noise scale now, the critical batch size from here on, and what other batch sizes would cost.
+        """Return the noise scale now, the critical batch size from here on, and the cost of other batch sizes.
 
-        It waits for a device, so call it now and then. `str(advice)` is a sentence or two, `advice.text("zh")` too.
-        `critbatch.law.batch_size_change` has the arithmetic and where it is from.
+        This waits for the device, so do not call it at every step. `str(advice)` is a sentence or two, and so is
+        `advice.text("zh")`. `critbatch.law.batch_size_change` has the formulas and their sources.
 
         Args:
-            batch_sizes: to compare with the size in use; from an eighth of it to eight times, by doublings, unless
-                given.
-            step_seconds: a `Speed`, seconds by batch size, or a function of it. With `timed=True` those of the size in
-                use are known anyway.
-            optimizer: whose learning rate would go with the sizes; the monitor's unless given.
+            batch_sizes: Batch sizes to compare with the one in use. By default, doublings from an eighth of it to eight
+                times it.
+            step_seconds: Seconds per step: a `Speed`, a mapping from batch size to seconds, or a function of the batch
+                size. With `timed=True`, those of the size in use are known anyway.
+            optimizer: The optimizer whose learning rate changes with the batch size; the Monitor's by default.
 
         Raises:
-            UserError: if a size or a time is not possible.
+            UserError: If a batch size or a time is not possible.
         """
         self._window.settle()
         optimizer = optimizer or self.optimizer
@@ -449,20 +455,21 @@ class Monitor:
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the measurements so far, to continue from after a restart."""
         self._window.settle()
         return {"by": self.by, "steps": self.steps, **self._window.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`.
+        """Continue from a `state_dict`.
 
         Raises:
-            UserError: if it is of a model with other weights.
+            UserError: If it belongs to a model with other weights.
         """
         self._window.load_state_dict(state, weights=len(self.names))
         self.steps, self._last_update = state["steps"], math.nan
 
     def close(self) -> None:
-        """Take the hooks off."""
+        """Remove the hooks from the model. Nothing more is measured."""
         self._window.settle()
         self._off = True
         self._take_off_hooks()

@@ -13,22 +13,22 @@ from critbatch.errors import UserError
 
 
 def gain(signal: float, covariance_trace: float, small_batch: float, scale: float) -> float:
-    """How many steps of the small batch one step of `scale` times that batch is worth: from 1 to `scale`.
+    """Return how many steps of the small batch one step with `scale` times that batch is worth: from 1 to `scale`.
 
-    ``r = (s2 + m2) / (s2 / S + m2)``, with ``s2 = tr(Sigma) / small_batch`` and ``m2 = |G|^2``: S where all is noise, 1
-    where there is none. Algorithm 1 of the paper.
+    ``r = (s2 + m2) / (s2 / S + m2)``, with ``s2 = tr(Sigma) / small_batch`` and ``m2 = |G|^2``. It is S if there is
+    only noise, and 1 if there is none. Algorithm 1 of the paper.
 
-    Signal and noise are as `critbatch.records.NoiseScale` holds them, ``gradient_norm2`` and ``covariance_trace``,
-    averaged over steps. An estimate below 0 counts as 0; where both do the gain is 1, the careful end.
+    Signal and noise are those of a `critbatch.records.NoiseScale`, ``gradient_norm2`` and ``covariance_trace``,
+    averaged over steps. An estimate below 0 counts as 0. If both are 0, the gain is 1, the cautious end.
 
     Args:
-        signal: squared norm of the gradient over all data.
-        covariance_trace: of the gradient of one example.
-        small_batch: examples, in the batch that the learning rate was tuned for.
-        scale: S, how many times as large the batch is.
+        signal: Squared norm of the gradient over all data.
+        covariance_trace: Trace of the covariance of the gradient of one example.
+        small_batch: Examples in the batch for which the learning rate was tuned.
+        scale: S, the batch size divided by the small one.
 
     Raises:
-        UserError: if the small batch is not above 0 or the scale below 1.
+        UserError: If the small batch is not above 0, or the scale is below 1.
 
     >>> gain(signal=1.0, covariance_trace=64.0, small_batch=32, scale=4)
     2.0
@@ -40,30 +40,31 @@ def gain(signal: float, covariance_trace: float, small_batch: float, scale: floa
 
 
 class AdaScale:
-    """Gain and progress of SGD with a batch S times as large as the one that its schedule was made for.
+    """Gain and progress of SGD with a batch S times as large as the one for which its schedule was made.
 
-    Once a step, between the backward pass and the optimizer's, with gradients as they come: not clipped, without weight
-    decay, all of one and the same weights:
+    Call it once per step, between the backward pass and the optimizer step. The gradients must be as computed: not
+    clipped, without weight decay, and all at the same weights::
 
         adascale.update(small_norm2s, big_norm2)
         learning_rate = adascale.learning_rate(schedule)
 
-    The run is over when `steps`, counted in steps of the small batch, reaches the number that the small batch was to
-    take. No warm-up is needed: while the signal is strong the gain is near 1.
+    The run is over when `steps`, which counts steps of the small batch, reaches the number of steps that the small
+    batch was to take. It needs no warm-up: while the signal is strong, the gain is near 1.
 
-    Signal and noise are averaged over the steps as they are estimated, below 0 or not, each without bias; only the
-    averages are kept from below 0, and then divided. fairscale clamps each step's estimates before it averages. The
-    average is the mean of all steps at first; after ``1 / (1 - smoothing)`` of them each new one has the weight
-    ``1 - smoothing``: the paper's appendix B.3.
+    The unbiased estimates of signal and noise are averaged over the steps, even if they are below 0. Only the averages
+    are clipped at 0 and then divided. (fairscale clips the estimates of each step before it averages them.) At first
+    the average is the mean of all steps. After ``1 / (1 - smoothing)`` steps each new one has the weight ``1 -
+    smoothing``, as in the paper's appendix B.3.
 
     Args:
-        scale: S, the batch size over that of the schedule.
-        shares: how many parts of equal size a batch is cut into, over processes and gradient accumulation; S unless
-            given, and then a part is a small batch.
-        smoothing: of the averages; ``max(1 - shares / 1000, 0)`` unless given, the paper's, where shares are S.
+        scale: S, the batch size divided by that of the schedule.
+        shares: The number of equal parts into which a batch is cut, over processes and gradient accumulation. The
+            default is S; a part is then a small batch.
+        smoothing: Smoothing of the averages. The default is ``max(1 - shares / 1000, 0)``, as in the paper, where the
+            number of shares is S.
 
     Raises:
-        UserError: if the scale is below 1, or there are fewer than 2 shares: one has nothing to be compared with.
+        UserError: If the scale is below 1, or there are fewer than 2 shares: one share has nothing to be compared with.
     """
 
     def __init__(self, scale: float, *, shares: int | None = None, smoothing: float | None = None) -> None:
@@ -89,16 +90,17 @@ class AdaScale:
         self.noise = self.signal = 0.0  # averages, of the small batch
 
     def update(self, small_norm2s: Sequence[float] | float, big_norm2: float) -> float:
-        """Take a step's gradients into account; its gain.
+        """Record the gradients of one step, and return its gain.
 
-        A step whose gradients are not finite counts as none: the optimizer is not to take it either.
+        A step whose gradients are not finite does not count. Skip the optimizer step as well.
 
         Args:
-            small_norm2s: squared norm of each share's gradient, itself a mean over the share's examples; or their mean.
-            big_norm2: squared norm of the shares' mean.
+            small_norm2s: Squared norm of the gradient of each share, which is a mean over the share's examples; or the
+                mean of these squared norms.
+            big_norm2: Squared norm of the mean gradient of the shares.
 
         Raises:
-            UserError: if there are not as many norms as shares.
+            UserError: If the number of norms is not the number of shares.
         """
         if isinstance(small_norm2s, Sequence):
             if len(small_norm2s) != self.shares:
@@ -120,25 +122,28 @@ class AdaScale:
         return self.advance(_ratio(max(0.0, self.noise), max(0.0, self.signal), self.scale))
 
     def advance(self, gain: float) -> float:
-        """Take a step of this gain, which the caller computed, for example with `gain` from a Monitor's noise scale."""
+        """Take a step of a gain that you computed, for example with `gain` from the noise scale of a Monitor."""
         self.gain = gain
         self.begun_at = self.steps
         self.steps += gain
         return gain
 
     def learning_rate(self, schedule: Callable[[int], float]) -> float:
-        """Of the step that `update` saw: the gain times the small batch's rate at the steps done before it.
+        """Return the learning rate of the last recorded step.
+
+        It is the gain, multiplied by the small batch's learning rate at the steps done before.
 
         Args:
-            schedule: the rate at a step of the small batch.
+            schedule: The learning rate as a function of the step of the small batch.
         """
         return self.gain * schedule(math.floor(self.begun_at))
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers alone. They are of the small batch, so that a run may go on from them at another scale."""
+        """Return the state, numbers only. They refer to the small batch, so a run can go on at another scale."""
         return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a `state_dict`."""
         for name in _STATE:
             setattr(self, name, state[name])
 

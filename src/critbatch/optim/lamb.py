@@ -165,30 +165,37 @@ def _kernel(group: dict[str, Any], **rates: float) -> dict[str, Any]:
 
 
 class LAMB(PerTensor):
-    """Adam whose step is, for each tensor, as long as `lr` times the length of its weights.
+    """Adam whose step, for each tensor, is as long as `lr` times the norm of its weights.
 
-    You et al. 2020, arXiv:1904.00962v5, algorithm 2: u = m' / (sqrt(v') + eps) + decay x, with Adam's corrected moments
-    m' and v', and ``x = x - lr phi(|x|) / |u| u``. phi is the identity, as in the authors' code, and a tensor takes a
-    plain step, ratio 1, where ``|x|`` or ``|u|`` is zero.
+    You et al. 2020, arXiv:1904.00962v5, algorithm 2: ``u = m' / (sqrt(v') + eps) + decay x``, with Adam's
+    bias-corrected moments m' and v', and ``x = x - lr phi(|x|) / |u| u``. phi is the identity, as in the authors' code.
+    If ``|x|`` or ``|u|`` is zero, the tensor takes a plain step (ratio 1).
 
-    Tensors of one dimension (biases, the scales and shifts of normalization) take a plain Adam step without decay, as
-    in the authors' BERT, unless `adapt_one_dimensional`. Unlike in apex and timm, the ratio is there without weight
-    decay too.
+    One-dimensional tensors (biases, and the scales and shifts of normalization layers) take a plain Adam step without
+    decay, as in the authors' BERT, unless `adapt_one_dimensional` is set. Unlike in apex and timm, the ratio also
+    applies without weight decay.
 
     Args:
-        params: tensors, (name, tensor) pairs, or parameter groups; the hyper-parameters below can differ by group.
-        lr: a number, or a tensor of one element, which a captured graph reads anew each time.
-        bias_correction: as in versions 4 and 5 of the paper; version 3 dropped it, for runs with a warm-up.
-        phi_bounds: (gamma_l, gamma_u) between which phi holds ``|x|``; None for the identity.
-        max_ratio: a bound on the ratio itself: 10 in version 1 of the paper.
-        max_gradient_norm: gradients are scaled down, before the moments, where the norm of all of them together is
-            greater: 1.0 in the authors' BERT. `.grad` itself stays as it is.
-        foreach: True updates lists of tensors, as is fast on a GPU; False one at a time; None chooses.
-        compiled: large tensors go through one compiled kernel. On a CPU it gains nothing over the default.
-        capturable: `step` never waits for the device, where `lr` and the count of steps are kept, for CUDA graphs.
+        params: Tensors, (name, tensor) pairs, or parameter groups. The hyper-parameters below can differ between
+            groups.
+        lr: A number, or a tensor with one element, which a captured graph reads at each replay.
+        betas: Decay of the first and of the second moment.
+        eps: Added to the root of the second moment.
+        weight_decay: Weight decay, part of u.
+        bias_correction: Whether to correct the moments, as in versions 4 and 5 of the paper. Version 3 dropped it, for
+            runs with a warm-up.
+        phi_bounds: (gamma_l, gamma_u), to which phi clips ``|x|``; None for the identity.
+        max_ratio: Upper bound of the ratio itself: 10 in version 1 of the paper.
+        max_gradient_norm: If the norm of all gradients together is greater, they are scaled down to it before the
+            moments: 1.0 in the authors' BERT. `.grad` itself does not change.
+        adapt_one_dimensional: Whether to treat one-dimensional tensors like all others.
+        foreach: True updates lists of tensors, which is fast on a GPU; False updates one tensor at a time; None
+            chooses.
+        compiled: Whether large tensors go through one compiled kernel. On a CPU this is no faster than the default.
+        capturable: For CUDA graphs: `step` never waits for the device, which then holds `lr` and the step count.
 
     Raises:
-        UserError: if a hyper-parameter cannot be meant, or a gradient is sparse.
+        UserError: If a hyper-parameter is not possible, or a gradient is sparse.
 
     >>> weight = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
     >>> weight.grad = torch.tensor([[0.0, 2.0]])
@@ -232,10 +239,11 @@ class LAMB(PerTensor):
         super().__init__(params, defaults, foreach=foreach, compiled=compiled, capturable=capturable)
 
     def trust_ratios(self) -> dict[str | int, float]:
-        """The ratio of each tensor in the last step: by its name if parameters came with names, else by its index.
+        """Return the ratio of each tensor in the last step.
 
-        A tensor that is not adapted, or had a norm of zero, has 1; one without a gradient is left out. Waits for the
-        device; a step costs nothing more for it.
+        The keys are the names of the tensors if the parameters came with names, else their indices. Tensors that are
+        not adapted, or whose norm was zero, have 1. Tensors without a gradient are left out. The call waits for the
+        device. A step costs nothing more for it.
         """
         return self._last_ratios()
 

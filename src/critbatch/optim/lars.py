@@ -51,31 +51,37 @@ def lars_step(
 
 
 class LARS(PerTensor):
-    """SGD with momentum whose step is, for each tensor, in proportion to the length of its weights.
+    """SGD with momentum whose step, for each tensor, is proportional to the norm of its weights.
 
-    You, Gitman and Ginsburg 2017, arXiv:1708.03888, algorithm 1. `variant="paper"` is as printed there: `lr` enters the
-    velocity, ``v = m v + lr ratio (g + decay w)`` and ``w = w - v``, with ``ratio = trust |w| / (|g| + decay |w|)``.
-    `variant="mlperf"` is that of the MLPerf reference: v = m v + ratio (g + decay w) and w = w - lr v. The two differ
-    where `lr` changes. Algorithm 1 of the LAMB paper, arXiv:1904.00962, is called LARS there too and is another one: it
-    takes the norm of the velocity and has no trust coefficient.
+    You, Gitman and Ginsburg 2017, arXiv:1708.03888, algorithm 1. `variant="paper"` is the algorithm as printed: `lr`
+    enters the velocity, ``v = m v + lr ratio (g + decay w)`` and ``w = w - v``, with ``ratio = trust |w| / (|g| + decay
+    |w|)``. `variant="mlperf"` is the MLPerf reference: ``v = m v + ratio (g + decay w)`` and ``w = w - lr v``. The two
+    differ when `lr` changes. The LAMB paper, arXiv:1904.00962, calls another algorithm LARS (its algorithm 1): it uses
+    the norm of the velocity and has no trust coefficient.
 
-    A tensor is what the paper calls a layer. One whose weights or gradient are all zero takes a plain step, ratio 1, so
-    that it can leave zero. Tensors of one dimension (biases, the scales and shifts of normalization) are neither
-    adapted nor decayed, unless `adapt_one_dimensional`: the paper does not exclude them, but all later practice does
-    (MLPerf; Jia et al. 2018, arXiv:1807.11205), since a gradient can be tiny beside a bias and the ratio then huge.
-    Unlike in timm and apex, the ratio is there without weight decay too.
+    A tensor is what the paper calls a layer. If its weights or its gradient are all zero, it takes a plain step (ratio
+    1), so that it can leave zero. One-dimensional tensors (biases, and the scales and shifts of normalization layers)
+    are neither adapted nor decayed, unless `adapt_one_dimensional` is set. The paper does not exclude them, but all
+    later practice does (MLPerf; Jia et al. 2018, arXiv:1807.11205), because a gradient can be tiny compared with a
+    bias, and the ratio is then huge. Unlike in timm and apex, the ratio also applies without weight decay.
 
     Args:
-        params: tensors, (name, tensor) pairs, or parameter groups; the hyper-parameters below can differ by group.
-        lr: a number, or a tensor of one element, which a captured graph reads anew each time.
-        trust_coefficient: 0.001 for every batch size in the paper; only its product with `lr` matters.
-        nesterov: a step looks ahead by one; only with `variant="mlperf"`.
-        foreach: True updates lists of tensors, as is fast on a GPU; False one at a time; None chooses.
-        compiled: large tensors go through one compiled kernel. On a CPU it gains nothing over the default.
-        capturable: `step` never waits for the device, and `lr` becomes a tensor there, for CUDA graphs.
+        params: Tensors, (name, tensor) pairs, or parameter groups. The hyper-parameters below can differ between
+            groups.
+        lr: A number, or a tensor with one element, which a captured graph reads at each replay.
+        momentum: Factor of the velocity.
+        weight_decay: Weight decay, part of the gradient and of the ratio.
+        trust_coefficient: 0.001 for every batch size in the paper. Only its product with `lr` matters.
+        variant: "paper" or "mlperf", see above.
+        nesterov: Whether a step looks ahead by one; only with `variant="mlperf"`.
+        adapt_one_dimensional: Whether to treat one-dimensional tensors like all others.
+        foreach: True updates lists of tensors, which is fast on a GPU; False updates one tensor at a time; None
+            chooses.
+        compiled: Whether large tensors go through one compiled kernel. On a CPU this is no faster than the default.
+        capturable: For CUDA graphs: `step` never waits for the device, and `lr` becomes a tensor there.
 
     Raises:
-        UserError: if a hyper-parameter cannot be meant, or a gradient is sparse.
+        UserError: If a hyper-parameter is not possible, or a gradient is sparse.
 
     >>> weight = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
     >>> weight.grad = torch.tensor([[0.0, 2.0]])
@@ -113,10 +119,11 @@ class LARS(PerTensor):
         super().__init__(params, defaults, foreach=foreach, compiled=compiled, capturable=capturable)
 
     def trust_ratios(self) -> dict[str | int, float]:
-        """The ratio of each tensor in the last step: by its name if parameters came with names, else by its index.
+        """Return the ratio of each tensor in the last step.
 
-        A tensor that is not adapted, or had a norm of zero, has 1; one without a gradient is left out. Waits for the
-        device; a step costs nothing more for it.
+        The keys are the names of the tensors if the parameters came with names, else their indices. Tensors that are
+        not adapted, or whose norm was zero, have 1. Tensors without a gradient are left out. The call waits for the
+        device. A step costs nothing more for it.
         """
         return self._last_ratios()
 

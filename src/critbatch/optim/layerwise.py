@@ -142,10 +142,10 @@ class PerTensor(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change the weights that have a gradient, and leave the gradients as they are.
+        """Change the weights that have a gradient. The gradients themselves do not change.
 
         Args:
-            closure: computes the gradients anew and returns the loss.
+            closure: A function that computes the gradients again and returns the loss.
         """
         loss = None
         if closure is not None:

@@ -195,15 +195,17 @@ def warmed_up(peak: float, *, epochs: float, warmup_epochs: float = 0.0, lr_deca
 
 
 def batch_size_of(per_process: int, *, accumulation: int = 1, processes: int | None = None) -> int:
-    """Examples in one optimizer step, over all processes: what an `EpochScheduler` and every scaling rule count.
+    """Return the examples in one optimizer step, over all processes.
+
+    `EpochScheduler` and all scaling rules count batches in this way.
 
     Args:
-        per_process: examples in one forward pass of one process.
-        accumulation: backward passes for one step.
-        processes: how many there are; as torch.distributed says, unless given.
+        per_process: Examples in one forward pass of one process.
+        accumulation: Backward passes per step.
+        processes: Number of processes; by default what torch.distributed says.
 
     Raises:
-        UserError: if one of them is below 1.
+        UserError: If one of them is below 1.
 
     >>> batch_size_of(32, accumulation=2, processes=8)
     512
@@ -218,32 +220,33 @@ def batch_size_of(per_process: int, *, accumulation: int = 1, processes: int | N
 class EpochScheduler(LRScheduler):
     """Sets the learning rate to ``schedule(epoch)`` before every training step.
 
-    Call `step()` after each ``optimizer.step()``, not once an epoch. The epoch of step t is ``t / steps_per_epoch``, or
-    ``t batch_size / examples``. Give the steps, ``len(loader)``, where each epoch ends with a short batch or leaves
-    some examples out; give examples and batch size where every step has a whole batch.
+    Call `step()` after each ``optimizer.step()``, not once per epoch. The epoch of step t is ``t / steps_per_epoch``,
+    or ``t batch_size / examples``. Give ``steps_per_epoch=len(loader)`` if each epoch ends with a short batch or leaves
+    some examples out. Give `examples` and `batch_size` if every step has a full batch.
 
-    In several processes each holds a scheduler and calls `step()` once for each optimizer step; it does not count the
-    processes: ``batch_size`` is that over all of them. Accelerate, unless it splits batches, calls a prepared
-    scheduler once for each process at each step: tell that as ``calls_per_step``, or leave the scheduler unprepared.
+    In several processes, each process has its own scheduler and calls `step()` once per optimizer step. ``batch_size``
+    is the batch over all processes. Accelerate calls a prepared scheduler once per process at each step, unless it
+    splits batches: then give ``calls_per_step``, or do not prepare the scheduler.
 
-    A GradScaler that finds a gradient not finite leaves out the optimizer's step: leave out the scheduler's as well.
+    If a GradScaler skips the optimizer step because a gradient is not finite, skip the scheduler's step as well.
 
-    The first parameter group has the rate of the schedule; the others keep the ratio that their rate has to the first's
-    when the scheduler is made. In torch's SequentialLR it counts from its own first step. In a ChainedScheduler put it
-    first: it sets the rate and does not multiply it, so that of a factor behind it only the last step's is seen.
+    The first parameter group has the learning rate of the schedule. The other groups keep the ratio that their rate had
+    to the first one when the scheduler was created. In torch's SequentialLR it counts from its own first step. In a
+    ChainedScheduler put it first: it sets the rate and does not multiply it, so that a factor after it applies only
+    once.
 
     Args:
-        optimizer: whose rates are set.
-        schedule: such as those in `critbatch.optim.lr_schedule`.
-        steps_per_epoch: optimizer steps in an epoch.
-        examples: in the training set.
-        batch_size: examples in one optimizer step, over all processes: see `batch_size_of`.
-        calls_per_step: how often `step()` is called for one optimizer step.
-        last_epoch: torch's word: the number of the last step that was taken; -1 for none.
+        optimizer: The optimizer whose learning rates are set.
+        schedule: A function of the epoch, such as those in `critbatch.optim.lr_schedule`.
+        steps_per_epoch: Optimizer steps per epoch.
+        examples: Examples in the training set.
+        batch_size: Examples in one optimizer step, over all processes: see `batch_size_of`.
+        calls_per_step: How often `step()` is called per optimizer step.
+        last_epoch: As in torch's schedulers: the number of the last step taken; -1 for none.
 
     Raises:
-        UserError: unless either the steps or both examples and batch size are given, all above 0; or if the first
-            group's rate is 0, to which the others have no ratio.
+        UserError: Unless either the steps, or both examples and batch size, are given and above 0; or if the learning
+            rate of the first group is 0 and that of another is not, so that there is no ratio.
     """
 
     def __init__(
@@ -277,23 +280,24 @@ class EpochScheduler(LRScheduler):
 
     @property
     def epoch(self) -> float:
-        """Of the next step."""
+        """The epoch of the next step, a float."""
         assert self._examples is not None
         return max(0, self.last_epoch) // self.calls_per_step * self._batch_size / self._examples
 
     def get_lr(self) -> list[Any]:
+        """Return the learning rate of each parameter group for the next step."""
         rate = self.schedule(self.epoch)
         return [rate * ratio for ratio in self._ratios]
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps alone: schedules are functions, which your code has."""
+        """Return the number of steps. The schedule is not in it, because it is a function in your code."""
         return {"last_epoch": self.last_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a `state_dict`.
+        """Continue from a `state_dict`.
 
-        The rates themselves are in the optimizer's state. Make the scheduler first, which sets the first rate, and then
-        load both: torch's order.
+        The learning rates themselves are in the optimizer's state. As usual in torch: create the scheduler first, which
+        sets the first rate, and then load both states.
         """
         self.last_epoch = state_dict["last_epoch"]
         self._last_lr = self.get_lr()

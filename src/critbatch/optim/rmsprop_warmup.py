@@ -1,4 +1,4 @@
-"""RMSprop warm-up: from RMSprop to momentum SGD, smoothly."""
+"""RMSprop warm-up: a smooth transition from RMSprop to SGD with momentum."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from critbatch.optim.packing import Layout, Pack, lines
 
 
 def sgd_share(epoch: float, *, centre: float = 10.0, period: float = 5.0, as_printed: bool = False) -> float:
-    """alpha_SGD, the part of SGD in the step at an epoch, a float: near 0 at first, 1/2 at `centre`, then 1.
+    """Return alpha_SGD, the share of SGD in a step at this epoch: near 0 at first, 1/2 at `centre`, then 1.
 
     Akiba, Suzuki and Fukuda 2017, arXiv:1711.04325, section on the RMSprop warm-up: exponential up to `centre`, linear
-    up to `centre + period / 2`. The line as printed has twice the slope of the exponential that it joins: it would rise
-    to 1.5, jump back to 1, and turn the part of RMSprop negative. Here the slope is continuous, and 1 is reached just
-    where the line ends. `as_printed=True` gives the printed line, held at 1.
+    up to `centre + period / 2`. The line as printed is twice as steep as the exponential that it continues: it would
+    rise to 1.5, jump back to 1, and make the share of RMSprop negative. Here the derivative is continuous, and the
+    share reaches 1 exactly at the end of the line. `as_printed=True` gives the printed line, limited to 1.
 
     >>> [round(sgd_share(epoch), 3) for epoch in (0, 5, 10, 11.25, 12.5, 90)]
     [0.009, 0.068, 0.5, 0.75, 1.0, 1.0]
@@ -85,14 +85,15 @@ def _whole_step(
 
 
 class RMSpropWarmUp(PerTensor):
-    """Steps like RMSprop's at first, and like those of SGD with momentum once the share of SGD is 1.
+    """RMSprop at first, then a smooth transition to SGD with momentum.
 
     Akiba, Suzuki and Fukuda 2017, arXiv:1711.04325, section on the RMSprop warm-up, with the constants of the authors'
-    code: m = mu2 m + (1 - mu2) g^2, D = mu1 D - (a_SGD + a_RMSprop / (sqrt(m) + eps)) g, and w = w + lr D, where a_SGD
-    is `sgd_share(epoch)` and a_RMSprop = (1 - a_SGD) rmsprop_lr / lr. Weight decay is added to g; the published code
-    leaves it out. From epoch 12.5 on it is `torch.optim.SGD(momentum=0.9, weight_decay=1e-4)`, whose velocity is -D.
+    code: ``m = mu2 m + (1 - mu2) g^2``, ``D = mu1 D - (a_SGD + a_RMSprop / (sqrt(m) + eps)) g``, and ``w = w + lr D``,
+    where a_SGD is `sgd_share(epoch)` and ``a_RMSprop = (1 - a_SGD) rmsprop_lr / lr``. Weight decay is added to g; the
+    published code leaves it out. From epoch 12.5 on this is `torch.optim.SGD(momentum=0.9, weight_decay=1e-4)`, whose
+    velocity is -D.
 
-    Set `group["epoch"]`, a float, before each step, so that the share moves with every step:
+    Set `group["epoch"]`, a float, before each step, so that the share changes with every step:
 
     >>> import torch
     >>> optimizer = RMSpropWarmUp([torch.nn.Parameter(torch.ones(3))], lr=0.1)
@@ -100,20 +101,24 @@ class RMSpropWarmUp(PerTensor):
     ...     group["epoch"] = 17 / 400
 
     Args:
-        params: tensors, (name, tensor) pairs, or parameter groups; the hyper-parameters below can differ by group.
-        lr: eta, above 0 while the share of SGD is below 1; a number, or a tensor of one element.
+        params: Tensors, (name, tensor) pairs, or parameter groups. The hyper-parameters below can differ between
+            groups.
+        lr: eta, above 0 while the share of SGD is below 1; a number, or a tensor with one element.
         rmsprop_lr: eta_RMSprop, the learning rate of the RMSprop part.
         betas: mu1 and mu2.
-        centre: the epoch at which SGD and RMSprop have equal shares.
-        period: epochs; half of it after `centre`, SGD is alone.
-        as_printed: the transition as it is printed in the paper, held at 1.
-        foreach: True updates lists of tensors, as is fast on a GPU; False one at a time; None chooses.
-        compiled: large tensors go through one compiled kernel.
-        capturable: `step` never waits for the device, for CUDA graphs. A graph keeps the shares of the step that it
-            captured, so it is of use once SGD is alone.
+        eps: Added to the root of m.
+        weight_decay: Weight decay, added to the gradient.
+        centre: The epoch at which SGD and RMSprop have equal shares.
+        period: Length of the transition in epochs: from half of it after `centre` on, only SGD is left.
+        as_printed: Whether to use the transition as printed in the paper, limited to 1.
+        foreach: True updates lists of tensors, which is fast on a GPU; False updates one tensor at a time; None
+            chooses.
+        compiled: Whether large tensors go through one compiled kernel.
+        capturable: For CUDA graphs: `step` never waits for the device. A graph keeps the shares of the step that it
+            captured, so capture it only once SGD is alone.
 
     Raises:
-        UserError: if a hyper-parameter cannot be meant, or a gradient is sparse.
+        UserError: If a hyper-parameter is not possible, or a gradient is sparse.
     """
 
     moments = ("change", "square_avg")

@@ -20,21 +20,21 @@ from critbatch.tasks.data import Tree
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How training inputs that are tensors are changed at random: flipped, cropped, made noisy.
+    """A random change of training inputs that are tensors: flips, crops, noise.
 
-    All that is random comes from numbers that `apply` is given. Those of an example are a function of (seed, epoch,
-    index): the size of batches and micro-batches, the number of processes and interruptions do not enter. Only training
-    sees changed inputs, and the noise of its gradients; evaluation, and measurements at given weights, see the examples
-    as they are.
+    `apply` must not draw random numbers. It gets them as an argument. The numbers of an example depend only on the
+    seed, the epoch and the index of the example. So batch sizes, micro-batches, processes and interruptions do not
+    change them. Only training, and the noise of its gradients, sees changed inputs. Evaluation, and measurements at
+    fixed weights, see the examples as they are.
 
     Args:
-        apply: (inputs, draws) to inputs of the same shape and type. It gets a batch of raw inputs, before
-            `Task.prepare`, on the device, and numbers that are uniform in [0, 1), float32, shape (batch, numbers). An
-            example's inputs may depend on its own inputs and numbers only.
-        numbers: how many an example needs.
+        apply: A function (inputs, draws) that returns inputs of the same shape and type. `inputs` is a batch of raw
+            inputs on the device, before `Task.prepare`. `draws` are numbers, uniform in [0, 1), float32, shape (batch,
+            numbers). The result for an example may depend only on its own inputs and numbers.
+        numbers: How many numbers an example needs.
 
     Raises:
-        UserError: if `apply` is no function, or `numbers` is below 1.
+        UserError: If `apply` is not a function, or `numbers` is below 1.
 
     >>> noisy = Augmentation(lambda inputs, draws: inputs + draws - 0.5, numbers=1)
     >>> noisy(torch.zeros(2, 1), torch.tensor([[0.0], [0.75]]))
@@ -59,9 +59,9 @@ class Augmentation:
 
 
 def epoch_draws(examples: int, numbers: int, *, seed: int, epoch: int) -> Tensor:
-    """The numbers of all examples in this epoch, uniform in [0, 1), shape (examples, numbers), float32.
+    """Return the numbers of all examples in this epoch, uniform in [0, 1), shape (examples, numbers), float32.
 
-    They are independent of the order of the epoch, which has the same seed.
+    They are independent of the order of the examples in the epoch, although both have the same seed.
     """
     sequence = np.random.SeedSequence((seed, epoch), spawn_key=(1,))
     generator = np.random.Generator(np.random.PCG64(sequence))
@@ -86,14 +86,14 @@ _ATTEMPTS = 10
 
 @dataclass(frozen=True)
 class FolderAugmentation:
-    """How strongly training images are changed. The defaults are the source's.
+    """How strongly training images are changed. The defaults are those of fb.resnet.torch.
 
     Args:
-        area: of a crop, as shares of the image.
-        ratio: of a crop's width to its height; it is turned on its side half of the time.
-        jitter: the most that brightness, contrast and saturation are scaled by: 1 - jitter to 1 + jitter.
-        lighting: standard deviation of the shift along each principal colour, in units of its eigenvalue.
-        flip: how often an image is mirrored.
+        area: Range of the area of a crop, as shares of the image.
+        ratio: Range of a crop's width divided by its height; half of the crops are turned on their side.
+        jitter: Brightness, contrast and saturation are scaled by 1 - jitter to 1 + jitter.
+        lighting: Standard deviation of the shift along each principal colour, in units of its eigenvalue.
+        flip: Probability that an image is mirrored.
     """
 
     area: tuple[float, float] = (0.08, 1.0)
@@ -209,20 +209,21 @@ class FlipsAndCrops:
 def flips_and_crops(
     padding: int = 4, *, flips: bool = True, cutout: int = 0, fill: float | tuple[float, ...] = 0.0
 ) -> Augmentation:
-    """Flips, crops out of padded images, and cutouts, for images of shape (batch, channels, height, width).
+    """Return an augmentation that flips, crops and cuts images of shape (batch, channels, height, width).
 
-    As in cifar10-fast (Page 2018, github.com/davidcpage/cifar10-fast, dawn.py and core.py): an image is padded by its
-    own mirror image, a crop of its size is taken at a place that is drawn, half of the crops are mirrored, and one
-    square of them is cut out. All places are equally likely. Pixels are moved, not computed: bytes stay bytes.
+    It follows cifar10-fast (Page 2018, github.com/davidcpage/cifar10-fast, dawn.py and core.py). An image is padded
+    with its own mirror image. A crop of the original size is taken at a random position. Half of the crops are
+    mirrored, and one square is cut out of each. All positions are equally likely. Pixels are moved, not computed, so
+    uint8 images stay uint8.
 
     Args:
-        padding: pixels on each side; 0 leaves crops out.
-        flips: mirror half of the images, left to right.
-        cutout: side of the square in pixels; 0 leaves it out.
-        fill: what the square holds, in the units of the images: one number for all channels, or one for each.
+        padding: Pixels on each side; 0 switches crops off.
+        flips: Whether to mirror half of the images, left to right.
+        cutout: Side of the square in pixels; 0 switches it off.
+        fill: The value of the square, in the units of the images: one number for all channels, or one for each.
 
     Raises:
-        UserError: if a number is below 0. Images that are too small are refused when the task is made.
+        UserError: If a number is below 0. Images that are too small are refused when the task is created.
 
     >>> flips_and_crops(padding=2).numbers
     3

@@ -48,15 +48,15 @@ def leaves(tree: Tree) -> list[Tensor]:
 
 
 class Examples:
-    """Inputs and targets as tensors that lie on one device and are never copied whole.
+    """Inputs and targets as tensors on one device, which are never copied as a whole.
 
     Args:
-        inputs: tensor of shape (examples, ...), or a tuple or dict of such tensors. Small types stay small: uint8
-            images are gathered as uint8, and `Task.prepare` makes floats of one batch at a time.
-        targets: likewise.
+        inputs: A tensor of shape (examples, ...), or a tuple or dict of such tensors. Small types stay small: uint8
+            images are gathered as uint8, and `Task.prepare` converts one batch at a time.
+        targets: The same kinds of tensors.
 
     Raises:
-        UserError: if a tensor has another number of examples than the first.
+        UserError: If the tensors do not all have the same number of examples.
     """
 
     def __init__(self, inputs: Tree, targets: Tree) -> None:
@@ -77,7 +77,7 @@ class Examples:
         return self._count
 
     def take(self, indices: Tensor) -> tuple[Tree, Tree]:
-        """The examples with these indices, shape (batch,), on the examples' device."""
+        """Return the examples with these indices, shape (batch,), on the device of the examples."""
 
         def gather(leaf: Tensor) -> Tensor:
             return leaf.index_select(0, indices)
@@ -85,7 +85,7 @@ class Examples:
         return map_tree(gather, self.inputs), map_tree(gather, self.targets)
 
     def span(self, first: int, last: int) -> tuple[Tree, Tree]:
-        """The examples from `first` up to `last`, as views."""
+        """Return the examples from `first` up to, but not including, `last`, as views."""
 
         def cut(leaf: Tensor) -> Tensor:
             return leaf[first:last]
@@ -93,7 +93,7 @@ class Examples:
         return map_tree(cut, self.inputs), map_tree(cut, self.targets)
 
     def to(self, device: torch.device) -> Examples:
-        """The same examples on `device`: itself where they lie there already."""
+        """Return the same examples on `device`. If they are there already, return this object."""
         if self.device == device:
             return self
 

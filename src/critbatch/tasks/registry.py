@@ -29,16 +29,17 @@ def as_task(task: Task | str) -> Task:
 
 @checked_call
 def find_task(name: str) -> Task:
-    """The task called `name`.
+    """Return the task called `name`.
 
     Args:
-        name: a built-in name, such as "digits-mlp"; or `path/to/file.py:task`; or `package.module:task`. What stands
-            behind the colon is a Task, or a function without arguments that returns one. While the code is loaded, its
-            folder (for a module: the current one) can be imported from.
+        name: A built-in name such as "digits-mlp", or `path/to/file.py:task`, or `package.module:task`. The part after
+            the colon is a `Task`, or a function without arguments that returns one. While the code is loaded, it can
+            import from its own folder; a module can import from the current folder.
 
     Raises:
-        UserError: if there is no such task, or the code that makes it raises. The sentence names the person's line.
-        DataMissing: if a built-in task's data are in none of the places.
+        UserError: If there is no such task, or the code that creates it raises an exception. The sentence names the
+            line of the user's code.
+        DataMissing: If the data of a built-in task are in none of the places.
     """
     if name in TASKS:
         return TASKS[name].build()

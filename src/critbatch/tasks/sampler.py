@@ -41,7 +41,7 @@ EVALUATION = -1
 
 
 class Order(StrEnum):
-    """How the examples of an epoch are put in order."""
+    """The order in which an epoch visits the examples."""
 
     RESHUFFLE = "reshuffle"  # a new partition into batches every epoch
     SHUFFLE_ONCE = "shuffle_once"  # one random partition, the same every epoch

@@ -1,4 +1,4 @@
-"""What the user brings: a model, data, a loss, and a target to reach. It is checked when it is made."""
+"""What the user brings: a model, data, a loss, and a target to reach. A task is checked when it is created."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from critbatch.tasks.fingerprint import hash_of_augmentation, hash_of_data, hash
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy of each example, shape (batch,); of a sequence, the mean over its tokens.
+    """Cross-entropy of each example, shape (batch,). For sequences: the mean over the tokens of each.
 
     Args:
-        outputs: logits, shape (batch, classes) or (batch, tokens, classes).
-        targets: classes, shape (batch,) or (batch, tokens). Tokens whose target is -100 are left out of the mean.
+        outputs: Logits, shape (batch, classes) or (batch, tokens, classes).
+        targets: Classes, shape (batch,) or (batch, tokens). Tokens whose target is -100 do not count.
     """
     if targets.ndim == 1:
         return F.cross_entropy(outputs, targets, reduction="none")
@@ -36,9 +36,13 @@ def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """1 where the largest logit is the right one, else 0, shape (batch,); of a sequence, the mean over its tokens.
+    """1 where the largest logit is the right one, else 0, shape (batch,).
 
-    Shapes, and tokens that are left out, as for `cross_entropy`.
+    For sequences: the mean over the tokens of each.
+
+    Args:
+        outputs: As for `cross_entropy`.
+        targets: As for `cross_entropy`. Tokens whose target is -100 do not count.
     """
     right = (outputs.argmax(-1) == targets).float()
     return right if right.ndim == 1 else right.flatten(1).sum(1) / _counted(targets)
@@ -67,23 +71,24 @@ class Task:
     """A model, data, a per-example loss, and a target.
 
     Args:
-        name: how reports call it.
-        model: makes a new model each time it is called.
+        name: The name that reports use.
+        model: A function that returns a new model at each call.
         train: (inputs, targets) as tensors, or a torch `Dataset` of such pairs.
-        validation: likewise; the target is measured on it.
-        loss: (outputs, targets) to one loss per example, shape (batch,). The mean is taken elsewhere, once.
-        metric: likewise, larger is better, its mean is reported.
-        target: when training has reached what it is for.
-        metric_name: how reports call the metric.
-        unit: what an example is: "image", "sequence" ...
-        tokens_per_example: 1, or how many tokens a sequence has.
-        prepare: applied to a batch of inputs on the device, before the model: from uint8 to standardized floats, say.
-        augment: changes training batches at random, before `prepare`, where the training data are tensors. A Dataset
-            does so itself, by a method `item_at(index, epoch)`.
-        recipe: how it is trained unless asked otherwise: "sgd" or "adam".
+        validation: The same kinds of data; the target is measured on them.
+        target: What "trained" means: a validation metric to reach, or a validation loss to fall to.
+        loss: A function (outputs, targets) that returns one loss per example, shape (batch,). critbatch takes the mean.
+        metric: A function of the same kind; larger is better. Reports show its mean.
+        metric_name: The name that reports use for the metric.
+        unit: What one example is: "image", "sequence" ...
+        tokens_per_example: The number of tokens in a sequence; 1 for other data.
+        prepare: A function that turns a batch of inputs, on the device, into what the model takes, for example uint8
+            into standardized floats.
+        augment: A random change of training batches, before `prepare`, for training data that are tensors. A `Dataset`
+            augments by itself, with a method `item_at(index, epoch)`.
+        recipe: The default recipe of this task: "sgd" or "adam".
 
     Raises:
-        UserError: if model, data, loss and metric do not fit together. The sentence says what was found.
+        UserError: If model, data, loss and metric do not fit together. The sentence says what was found.
     """
 
     name: str
@@ -131,20 +136,21 @@ class Task:
 
     @property
     def examples(self) -> int:
-        """How many examples the training set has."""
+        """Number of examples in the training set."""
         return count(self.train)
 
     def check_target(self, target: Target) -> None:
-        """Refuse a target that no model can miss or reach, as far as loss and metric are known.
+        """Refuse a target that every model reaches, or that none can, as far as loss and metric are known.
 
-        Whatever trains towards a target calls this first. A task may have such a target: runs of a given length, and
-        measurements, do not look at it.
+        Everything that trains towards a target calls this first. The task itself may have such a target: measurements,
+        and runs of a given length, do not use it.
 
-        Certain are the accuracy of this module, a share from 0 to 1, and losses that are never negative. Of a loss or
-        a metric of the user's own nothing is known here: `critbatch.training.evaluation` tries it on examples.
+        Two ranges are known here: the accuracy of this module lies between 0 and 1, and some losses are never negative.
+        For other losses and metrics, `critbatch.training.evaluation` tries them on examples.
 
         Raises:
-            UserError: if the accuracy is to be above 1, or not above 0, or a loss that is never negative below 0.
+            UserError: If the target accuracy is above 1 or not above 0, or the target of a loss that is never negative
+                is below 0.
         """
         value, by_metric = target.value, target.quantity is Quantity.VALIDATION_METRIC
         if by_metric and self.metric is accuracy and not 0 < value <= 1:
@@ -162,15 +168,15 @@ class Task:
             )
 
     def classes(self, part: str) -> int | None:
-        """How many classes labels of the "training" or "validation" set may be of; None where targets are no labels."""
+        """Number of classes in the labels of the "training" or "validation" set; None if the targets are not labels."""
         found: dict[str, int | None] = self.__dict__["_classes"]
         return found[part]
 
     def new_model(self, seed: int, device: torch.device | None = None) -> nn.Module:
-        """The model with the weights that belong to `seed`. The caller's random state stays as it is.
+        """Return the model with the weights that belong to `seed`. The caller's random state does not change.
 
         Raises:
-            UserError: if `seed` is beyond what torch takes.
+            UserError: If torch does not accept the seed.
         """
         check_counts({"weights_seed": seed}, lambda _, value: f"seed={value}")
         with seeded(seed, _awake_gpus()):
@@ -181,11 +187,11 @@ class Task:
             return model.to(device)
 
     def inputs(self, batch: Tree) -> Tree:
-        """A batch of inputs as the model takes it."""
+        """Return a batch of inputs in the form that the model takes."""
         return self.prepare(batch) if self.prepare is not None else batch
 
     def forward(self, model: nn.Module, batch: Tree) -> Any:
-        """The model's outputs for a batch of raw inputs."""
+        """Return the model's outputs for a batch of raw inputs."""
         return apply(model, self.inputs(batch))
 
     def _augmented_forward(self, model: nn.Module, batch: Tree) -> Any:
@@ -193,13 +199,16 @@ class Task:
         return self.forward(model, self.augment(batch, draws_to_try(self.augment, batch)))
 
     def fingerprint(self) -> str:
-        """A short hash of what results belong to, but for the target: of all of `fingerprints` that are not empty."""
+        """Return a short hash of all `fingerprints` that are not empty: all that results depend on but the target."""
         return short_hash(*(f"{name} {part}" for name, part in self.fingerprints().items() if part))
 
     def fingerprints(self) -> dict[str, str]:
-        """Short hashes of name, model (layers, shapes, the code of the user's own), samples of the data, loss, metric
-        preparation and augmentation, which is "" where there is none. Of a Dataset only its length is seen, since its
-        items may change from call to call."""
+        """Return short hashes of the parts of the task.
+
+        These are name, model (layers, shapes, the user's own code), samples of the data, loss, metric, preparation and
+        augmentation. A part that does not exist is "". Only the length of a `Dataset` counts, because its items may
+        change from call to call.
+        """
         return {
             "name": short_hash(self.name),
             "model": hash_of_model(self.new_model(0)),
@@ -213,7 +222,7 @@ class Task:
 
 
 def apply(model: Callable[..., Any], inputs: Tree) -> Any:
-    """The model's outputs for prepared inputs. A dict goes in as keyword arguments, a tuple as positional."""
+    """Return the model's outputs for prepared inputs. A dict becomes keyword arguments, a tuple positional ones."""
     if isinstance(inputs, dict):
         return model(**inputs)
     return model(*inputs) if isinstance(inputs, tuple) else model(inputs)

@@ -272,10 +272,15 @@ def model_with(task: Task, weights: dict[str, Any], device: torch.device) -> nn.
 
 @checked_call
 def load_model(path: str | Path, task: Task | str, device: torch.device | str | None = None) -> nn.Module:
-    """The model that a run of `task` ended with, from the file that `critbatch train` kept beside its record.
+    """Return the model with which a run of `task` ended, from the file that `critbatch train` wrote beside its record.
+
+    Args:
+        path: The file of weights, or the record of the run.
+        task: A `Task` or its name.
+        device: Where the model goes; the CPU by default.
 
     Raises:
-        UserError: if there is no such file, or its weights belong to another model.
+        UserError: If there is no such file, or its weights belong to another model.
     """
     place = as_device(device) if device is not None else torch.device("cpu")
     return model_with(as_task(task), load_solution(as_path(path), place)[2], place)

@@ -37,13 +37,14 @@ class EvaluationStoppedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """When a run is evaluated, and on what.
+    """When a run is evaluated, and on which examples.
 
     Args:
-        growth: the next evaluation comes at `growth` times the step of this one, and a step later at least: what is
-            measured against steps is then known to the same relative accuracy early and late.
-        validation_examples: how many; the same ones at each evaluation. None for all.
-        train_examples: likewise; None for as many as of the validation set. 0 leaves the training set out (NaN).
+        growth: The next evaluation comes at `growth` times the current step, and at least one step later. So the step
+            at which something happens is known to the same relative accuracy early and late.
+        validation_examples: How many validation examples to use, the same ones at each evaluation; None for all.
+        train_examples: How many training examples to use; None for as many as validation examples. 0 leaves the
+            training set out; its loss and metric are then NaN.
     """
 
     growth: float = 1.1
@@ -58,6 +59,7 @@ class Evaluation:
             raise UserError(f"validation_examples={self.validation_examples} is not possible: use 1 or more.")
 
     def step_after(self, step: int) -> int:
+        """Return the step of the next evaluation after one at `step`."""
         return max(step + 1, int(step * self.growth))
 
 

@@ -23,15 +23,15 @@ from critbatch.tasks.task import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Where to stop: at whichever comes first. The epochs of the plan are a bound too.
+    """Where a run stops: at whichever limit comes first. The epochs of its plan are a limit too.
 
     Args:
-        steps: changes of the weights.
-        examples: seen, each as often as it was.
-        seconds: of training; evaluation is not counted.
+        steps: Changes of the weights.
+        examples: Training examples, each counted as often as it is seen.
+        seconds: Seconds of training, without evaluation.
 
     Raises:
-        UserError: if nothing at all is allowed.
+        UserError: If a limit is not above 0.
     """
 
     steps: int | None = None
@@ -46,6 +46,7 @@ class Budget:
                 raise UserError(f"A budget of {value} {name} allows nothing: use a number above 0.")
 
     def spent(self, *, steps: int, examples: int, seconds: float) -> bool:
+        """Return whether one of the limits is reached."""
         return (
             (self.steps is not None and steps >= self.steps)
             or (self.examples is not None and examples >= self.examples)
@@ -60,7 +61,7 @@ SHARE_TO_TELL, LEAST_TO_TELL, MOST_TO_TELL = 0.02, 0.15, 10.0
 
 
 def seconds_to_tell(budget: float) -> float:
-    """Of a budget of wall clock, the seconds at its end in which nothing is begun: for the answer and its report.
+    """Return the seconds at the end of a wall-clock budget that are reserved for the answer and its report.
 
     >>> seconds_to_tell(30), seconds_to_tell(300), seconds_to_tell(3600)
     (4.5, 10.0, 72.0)
