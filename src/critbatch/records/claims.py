@@ -1,4 +1,4 @@
-"""Records of the lecture on batch size: its ten claims, what was measured for each, and what became of them."""
+"""Records of the ten claims about batch size: what was measured for each, and the verdict."""
 
 from __future__ import annotations
 
@@ -11,32 +11,34 @@ from critbatch.records.study import Study
 
 
 class ClaimName(StrEnum):
-    """The claims, in the lecture's order."""
+    """The claims, in the order of the lecture that they come from."""
 
-    BATCHES = "batches"  # an epoch is all batches once, and reshuffling makes new ones
+    BATCHES = "batches"  # an epoch is all batches once, and reshuffling makes new batches
     PATHS = "paths"  # one steady update against twenty noisy ones
     TIME = "time"  # of an update and of an epoch
     OPTIMIZATION = "optimization"  # larger batches train worse in equal epochs
-    NOISE = "noise"  # small batches get on where full-batch descent is stuck
-    GENERALIZATION = "generalization"  # as well trained, small batches do better on new data
-    MINIMA = "minima"  # large batches end in sharper minima, which suffer more from a shift
-    SUMMARY = "summary"  # the table of small against large
+    NOISE = "noise"  # small batches escape from where full-batch descent is stuck
+    GENERALIZATION = "generalization"  # if both train equally well, small batches do better on new data
+    MINIMA = "minima"  # large batches end in sharper minima, which suffer more from a shift of the data
+    SUMMARY = "summary"  # the table of small against large batches
     CHOICE = "choice"  # batch size is a hyper-parameter
-    BOTH = "both"  # recipes that have the speed of large batches and the result of small ones
+    BOTH = "both"  # recipes with the speed of large batches and the result of small ones
 
 
 class Holds(StrEnum):
+    """A verdict."""
+
     HELD = "held"
     NOT_HELD = "not_held"
     UNDECIDED = "undecided"
 
 
 class Measure(StrEnum):
-    """What the effect of a statement is, and so at which value there is none."""
+    """What the effect of a statement is, and therefore at which value there is no effect."""
 
-    RATIO = "ratio"  # none at 1
-    DIFFERENCE = "difference"  # of metrics or of shares, none at 0
-    CORRELATION = "correlation"  # none at 0
+    RATIO = "ratio"  # no effect at 1
+    DIFFERENCE = "difference"  # of metrics or of shares, no effect at 0
+    CORRELATION = "correlation"  # no effect at 0
     EXACT = "exact"  # true or false: 1 or 0, without an interval
 
 
@@ -44,25 +46,25 @@ class Measure(StrEnum):
 class Statement(Record):
     """A part of a claim that one number decides.
 
-    It is not held if the interval of the effect lies wholly below `margin`, the smallest effect that matters, held if
-    it lies wholly above that of no effect in the direction claimed, and undecided else.
+    It is not held if the interval of the effect lies wholly below `margin`, the smallest effect that matters. Otherwise
+    it is held if the interval lies wholly above no effect, in the claimed direction. Otherwise it is undecided.
     """
 
     key: str  # of reports/messages, after "statement_"
     holds: Holds
     measure: Measure
-    effect: Estimate | None  # its n is the number of seeds, or of starts; None where it could not be measured
-    margin: float
-    main: bool = True  # whether the claim stands or falls with it
-    subject: str = ""  # a network, a recipe, an order, a shift: what it is of, where there are several
-    small_batch_size: int | None = None  # that were compared
+    effect: Estimate | None  # its n is the number of seeds, or of starts; None if it could not be measured
+    margin: float  # the smallest effect that matters
+    main: bool = True  # whether the verdict on the claim depends on it
+    subject: str = ""  # the network, recipe, order or shift that it is about, if there are several
+    small_batch_size: int | None = None  # the two sizes that were compared
     large_batch_size: int | None = None
-    reason: str = ""  # why it is undecided where an interval is not all that is missing: a key of reports/messages
+    reason: str = ""  # why it is undecided, if not only because of the interval: a key of reports/messages
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim(Record):
-    """What became of a claim: held if all its main statements are, not held if one is not, undecided else."""
+    """The verdict on a claim: held if all its main statements are held, not held if one is not, else undecided."""
 
     name: ClaimName
     holds: Holds
@@ -75,16 +77,16 @@ class Claim(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Partition(Record):
-    """How one way of shuffling puts a few examples into batches."""
+    """How one order of the examples divides a few of them into batches."""
 
-    order: str  # of `critbatch.Order`
+    order: str  # a `critbatch.Order`
     batch_size: int
-    epochs: tuple[tuple[int, ...], ...]  # the examples of each epoch in the order they are taken
+    epochs: tuple[tuple[int, ...], ...]  # the examples of each epoch, in their order
 
 
 @dataclass(frozen=True, kw_only=True)
 class Path(Record):
-    """The way of two weights, one point more than there are updates."""
+    """The path of two weights during training: one point more than there are updates."""
 
     batch_size: int
     learning_rate: float
@@ -94,15 +96,16 @@ class Path(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class DirectionSpread(Record):
-    """How unsteady the steps of a batch size are: 1 less the length of the mean of their unit vectors, at one place.
+    """How much the directions of single steps differ at one batch size.
 
-    0 where all steps have one direction, 1 where they point everywhere alike.
+    It is 1 minus the length of the mean of their unit vectors: 0 if all steps have the same direction, 1 if all
+    directions are equally likely.
     """
 
     batch_size: int
     spread: Estimate  # over draws of the examples
-    loss: Estimate  # after one epoch over that before it, each draw at the batch size's own best rate
-    full_over: Estimate | None = None  # that of the full batch over this one, in pairs of draws
+    loss: Estimate  # after one epoch, divided by that before; each draw at the best rate of the batch size
+    full_over: Estimate | None = None  # the spread of the full batch divided by this one, in pairs of draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,26 +113,29 @@ class Paths(Record):
     """Gradient descent on two weights and a few examples, by batch size."""
 
     data: str
-    weights: tuple[str, str]  # what they are
+    weights: tuple[str, str]  # their names
     examples: int
     draws: int
     paths: tuple[Path, ...]  # of the first draw, one epoch
-    first: tuple[float, ...]  # of the contours: values of the first weight
-    second: tuple[float, ...]
-    heights: tuple[tuple[float, ...], ...]  # the loss, a row for each value of the second weight
+    first: tuple[float, ...]  # values of the first weight in the contour plot
+    second: tuple[float, ...]  # values of the second weight
+    heights: tuple[tuple[float, ...], ...]  # the loss, one row for each value of the second weight
     spreads: tuple[DirectionSpread, ...]
     provenance: Provenance
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedEnd(Record):
-    """A run with small and one with large batches, of one seed, in the end and where both are trained alike."""
+    """A run with small and a run with large batches, with the same seed.
+
+    They are compared at the end, and where both are trained equally well.
+    """
 
     seed: int
     small: Run
     large: Run
-    level: float  # the training metric that both came to
-    small_validation: float  # the validation metric where they came to it
+    level: float  # the training metric that both reached
+    small_validation: float  # the validation metric where they reached it
     large_validation: float
 
 
@@ -138,21 +144,23 @@ class NetworkPair(Record):
     """One network trained with small and with large batches. Keskar et al. 2016, arXiv:1609.04836, table 2."""
 
     task: str
-    network: str  # the paper's name for it, as F1; empty for another
-    examples: int  # of the training set that was used
-    of_examples: int  # that there are
+    network: str  # its name in the paper, such as F1; empty for another network
+    examples: int  # in the training set that was used
+    of_examples: int  # in the whole training set
     metric_name: str
     small_batch_size: int
     large_batch_size: int
     ends: tuple[PairedEnd, ...]
-    small_train: Estimate  # metrics in the end, over seeds
+    small_train: Estimate  # metrics at the end, over seeds
     large_train: Estimate
     small_validation: Estimate
     large_validation: Estimate
-    difference: Estimate  # of the validation metrics at equal training metric, small less large, over pairs
+    difference: Estimate  # small minus large validation metric, at equal training metric, over pairs
 
 
 class Better(StrEnum):
+    """Which of two batch sizes is better."""
+
     SMALL = "small"
     LARGE = "large"
     EVEN = "even"  # the intervals overlap
@@ -161,7 +169,7 @@ class Better(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRow(Record):
-    """A row of the lecture's last table."""
+    """A row of the summary table of small against large batches."""
 
     key: str  # "update_alone", "update_parallel", "epoch_alone", "epoch_parallel", "gradient", "optimization", ...
     unit: str  # "seconds", "share", "metric"
@@ -173,25 +181,25 @@ class SummaryRow(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeRow(Record):
-    """What one recipe brings at one batch size, tuned like the others."""
+    """The result of one recipe at one batch size, tuned in the same way as the others."""
 
     recipe: str
     batch_size: int
-    tuned: bool  # False for the small batch's rate at the large batch
+    tuned: bool  # False for the small batch's learning rate at the large batch
     learning_rate: float | None
-    runs: int  # at all rates
+    runs: int  # at all learning rates
     seeds: int
-    reached: int  # of `seeds` runs at that rate
+    reached: int  # of the `seeds` runs at the best rate
     steps: Estimate | None  # to the target
     epochs: Estimate | None
     seconds: Estimate | None  # of training, copies one after the other
-    train_metric: Estimate | None  # in the end
+    train_metric: Estimate | None  # at the end
     validation_metric: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lecture(Record):
-    """Every claim of the lecture on one task: what was measured, and whether it held."""
+    """The ten claims on one task: what was measured, and the verdicts."""
 
     task: str
     unit: str
@@ -200,13 +208,13 @@ class Lecture(Record):
     seeds: int
     small_batch_size: int
     large_batch_size: int
-    full: bool
+    full: bool  # whether all six networks of Keskar et al. were trained on all their data
     claims: tuple[Claim, ...]
     partitions: tuple[Partition, ...] = ()
-    orders: Study | None = None  # the ways of shuffling
+    orders: Study | None = None  # the orders of the examples
     paths: Paths | None = None
-    speeds: tuple[Speed, ...] = ()  # with one thread, with all, on an accelerator
-    study: Study | None = None  # batch sizes at three budgets
+    speeds: tuple[Speed, ...] = ()  # with one thread, with all threads, on an accelerator
+    study: Study | None = None  # batch sizes at equal epochs, steps and seconds
     escapes: tuple[Escape, ...] = ()
     networks: tuple[NetworkPair, ...] = ()
     sharpness: tuple[Sharpness, ...] = ()
@@ -216,5 +224,5 @@ class Lecture(Record):
     summary: tuple[SummaryRow, ...] = ()
     advice: Advice | None = None
     recipes: tuple[RecipeRow, ...] = ()
-    left: tuple[str, ...] = ()  # parts that time did not allow, or that failed: keys of reports/messages
+    left: tuple[str, ...] = ()  # parts that were not measured, because of time or an error: keys of reports/messages
     provenance: Provenance

@@ -1,6 +1,7 @@
-"""What flows between the rooms: frozen records of plain numbers. This file is the plan of the house.
+"""The basic records: estimates, machines, step times, gradient noise, runs, the law and the advice.
 
-Every record goes to JSON and comes back the same: `record.to_json()`, `Run.from_json(text)`. None needs torch.
+A record is a frozen dataclass of plain numbers and needs no torch. It can be written to JSON and read again without
+loss: `record.to_json()`, `Run.from_json(text)`.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ VERSION_FIELD = "schema_version"
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """A frozen set of numbers, with a way to JSON and back.
+    """A frozen dataclass of plain numbers that can be written to JSON and read again.
 
-    The JSON names the version of the format. Fields that this version does not know, as a later one may write them,
-    are kept: they are in the JSON again when the record is written.
+    The JSON contains the version of the format. Fields that this version does not know, because a later version wrote
+    them, are kept: they are in the JSON again when the record is written.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"ser_json_inf_nan": "strings", "extra": "allow"}
@@ -43,7 +44,7 @@ class Record:
     renamed_fields: ClassVar[Mapping[str, str]] = {}
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The record as JSON. A character that UTF-8 cannot hold, as in a name of broken bytes, is a question mark."""
+        """Return the record as JSON. Characters that UTF-8 cannot represent become question marks."""
         from pydantic_core import PydanticSerializationError
 
         try:
@@ -65,10 +66,10 @@ class Record:
     def from_json(cls, text: str | bytes) -> Self:
         """Read a record that `to_json` wrote, now or in an earlier version.
 
-        One of a later version is read too, with a warning, as far as this version knows its fields.
+        A record of a later version is read too, with a warning, as far as this version knows its fields.
 
         Raises:
-            UserError: if the text is no such record: cut short, or of another kind.
+            UserError: If the text is not such a record: incomplete, or of another kind.
         """
         from pydantic import ValidationError
 
@@ -196,14 +197,14 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate(Record):
-    """A number, the measurements behind it, and its interval or the reason why there is none."""
+    """A number, how many measurements are behind it, and its interval or the reason why it has none."""
 
     value: float
-    n: int
-    low: float | None = None
+    n: int  # number of measurements
+    low: float | None = None  # interval
     high: float | None = None
-    level: float = 0.95
-    reason: str = ""  # a key of reports/messages; empty where `low` and `high` are given
+    level: float = 0.95  # of the interval
+    reason: str = ""  # why there is no interval, or why not to trust it: a key of reports/messages
 
 
 # --- where and how ---------------------------------------------------------------------------------------------------
@@ -211,15 +212,15 @@ class Estimate(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Machine(Record):
-    """The hardware and the versions that a measurement belongs to."""
+    """The hardware and software on which something was measured."""
 
     processor: str
     cores: int
-    threads: int
+    threads: int  # of torch, in one operation
     memory_bytes: int
     device: str  # "cpu", "cuda", ...
-    accelerator: str  # its name; empty on a CPU
-    system: str
+    accelerator: str  # name of the GPU; empty on a CPU
+    system: str  # operating system
     python: str
     torch: str
     critbatch: str
@@ -227,7 +228,7 @@ class Machine(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance(Record):
-    """How to get this record again."""
+    """How to repeat the measurement of a record."""
 
     command: str
     started: str  # ISO 8601, UTC
@@ -241,80 +242,82 @@ class Provenance(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedPoint(Record):
-    """One training step at one batch size. Where it does not fit, `fits` is False and the rest is None."""
+    """One training step at one batch size. If it does not fit into memory, `fits` is False and the rest is None."""
 
     batch_size: int
     fits: bool = True
-    step_seconds: Estimate | None = None  # median of the quickest visits; the interval is that of the visits' median
-    quartiles: tuple[float, float] | None = None  # of all steps' seconds: the spread, with the median in it
-    data_seconds: float | None = None  # gather, copy to the device, prepare; median
-    compute_seconds: float | None = None  # forward and backward; median
-    optimizer_seconds: float | None = None  # median
-    peak_bytes: int | None = None  # held in tensors at the peak of a step, the data set left out
-    swing: float = 1.0  # factor by which its own times differ that should agree; 1 where they do
-    waited: float | None = None  # share of a step in which it could run and another process ran; None if not known
-    widened: float = 1.0  # factor by which the interval of `step_seconds` was widened, for a clock that swings
-    signs: tuple[str, ...] = ()  # of other work on the machine, in its own times: as in `ClockCheck`
+    step_seconds: Estimate | None = None  # median of the fastest visits; the interval is that of the visits' median
+    quartiles: tuple[float, float] | None = None  # of the seconds of all steps
+    data_seconds: float | None = None  # to gather, copy to the device and prepare; median
+    compute_seconds: float | None = None  # of forward and backward pass; median
+    optimizer_seconds: float | None = None  # of the optimizer step; median
+    peak_bytes: int | None = None  # of tensors at the peak of a step, without the data set
+    swing: float = 1.0  # factor by which times differ that should agree; 1 if they agree
+    waited: float | None = None  # share of a step in which another process ran instead of it; None if not known
+    widened: float = 1.0  # factor by which the interval of `step_seconds` was widened, because the times do not agree
+    signs: tuple[str, ...] = ()  # signs of other work on the machine, as in `ClockCheck`
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedFit(Record):
-    """`t(B) = fixed_seconds + example_seconds * B`, and the knee where both parts are equal.
+    """`t(B) = fixed_seconds + example_seconds * B`, and the knee, where both parts are equal.
 
-    Below the knee a larger batch is almost free, above it a step takes time in proportion to the batch.
+    Below the knee a larger batch is almost free. Above it, the time of a step is proportional to the batch size.
     """
 
-    fixed_seconds: float
-    example_seconds: float
-    knee: Estimate  # batch size
-    worst_miss: float  # largest |measured / fitted - 1|: a large one says that t(B) is no straight line
+    fixed_seconds: float  # seconds of a step that do not depend on the batch size
+    example_seconds: float  # seconds that each further example adds
+    knee: Estimate  # a batch size
+    worst_miss: float  # largest |measured / fitted - 1|: if it is large, t(B) is not a straight line
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClockCheck(Record):
     """Whether the step times of different batch sizes can be compared.
 
-    `signs` are keys of reports/messages, empty where nothing speaks against it: "clock_visits" (times of one size,
-    taken at different moments, differ), "clock_steps" (so do its steps, one after the other), "clock_sizes" (a size
-    took longer than its neighbours allow), "clock_waited" (other processes had the processor), "clock_runs" (steps of
-    training took another time than those that were timed).
+    `signs` are keys of reports/messages; empty if nothing speaks against it. "clock_visits": times of one batch size
+    differ between moments. "clock_steps": its steps differ within one moment. "clock_sizes": a batch size took longer
+    than its neighbours allow. "clock_waited": other processes used the processor. "clock_runs": steps of training took
+    another time than the timed ones.
     """
 
     signs: tuple[str, ...] = ()
     swing: float = 1.0  # largest factor by which times differ that should agree: intervals are widened by it
     waited: float | None = None  # share of a step in which another process ran, at the quarter of sizes with the most
-    runs_factor: float = 1.0  # seconds of a step in training over those that were timed, where they disagree
+    runs_factor: float = 1.0  # seconds of a step in training, divided by the timed ones, if they disagree
 
     @property
     def is_busy(self) -> bool:
+        """Whether anything speaks against comparing the times."""
         return bool(self.signs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speed(Record):
-    """Seconds per step against batch size on one machine."""
+    """Seconds per step against the batch size, on one machine."""
 
     task: str
-    unit: str  # what an example is
+    unit: str  # what an example is, such as "image"
     examples: int  # in the training set
     points: tuple[SpeedPoint, ...]
     fit: SpeedFit | None = None
-    recipe: str = ""  # whose optimizer was used; empty where it was none of a recipe
+    recipe: str = ""  # whose optimizer was used; empty if it is not that of a recipe
     micro_batch_size: int | None = None  # examples in one forward pass; None for a whole batch
-    check: ClockCheck | None = None  # None in records of versions that did not check
+    check: ClockCheck | None = None  # None in records of versions without this check
     provenance: Provenance
 
     @property
     def fitting(self) -> tuple[SpeedPoint, ...]:
+        """The batch sizes that fit into memory."""
         return tuple(point for point in self.points if point.fits)
 
     @property
     def largest_that_fits(self) -> int:
-        """0 where not even one example fits."""
+        """The largest batch size that fits into memory; 0 if not even one example fits."""
         return max((point.batch_size for point in self.fitting), default=0)
 
     def epoch_seconds(self, point: SpeedPoint) -> float:
-        """Seconds for all the examples once: whole steps and the part of a last, short one."""
+        """Return the seconds of one epoch at this batch size. A last, short batch counts in proportion."""
         assert point.step_seconds is not None
         return point.step_seconds.value * self.examples / point.batch_size
 
@@ -324,11 +327,11 @@ class Speed(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseScale(Record):
-    """Signal and noise of the gradient, averaged over `pairs` steps of a run."""
+    """Signal and noise of the gradient, averaged over steps of a run."""
 
-    gradient_norm2: float  # |G|^2, of the gradient over all the data
+    gradient_norm2: float  # |G|^2, squared norm of the gradient over all data
     covariance_trace: float  # tr(Sigma), of the gradient of one example
-    pairs: int = 1
+    pairs: int = 1  # number of steps
     low: float | None = None  # interval of `examples`
     high: float | None = None
     level: float = 0.95
@@ -336,21 +339,21 @@ class NoiseScale(Record):
 
     @property
     def examples(self) -> float:
-        """The batch size at which noise and signal are equal (B_simple). Infinite where no signal was found.
+        """The batch size at which noise and signal are equal (B_simple); infinite if no signal was found.
 
-        An estimate of the noise below 0, which it may be where there is next to none, counts as 0.
+        If there is hardly any noise, its estimate may be below 0. It then counts as 0.
         """
         return max(0.0, self.covariance_trace) / self.gradient_norm2 if self.gradient_norm2 > 0 else float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoisePoint(Record):
-    """The noise scale over the steps of a run up to `step`, since the point before."""
+    """The noise scale over the steps of a run since the previous point."""
 
-    step: int
+    step: int  # the last step that counts
     epoch: float
     scale: NoiseScale
-    in_metric: NoiseScale | None = None  # in the metric of the optimizer's preconditioner
+    in_metric: NoiseScale | None = None  # in the metric of the optimizer's second moments
     by_curvature: NoiseScale | None = None  # tr(H Sigma) / G^T H G
     layers: tuple[LayerNoise, ...] = ()
 
@@ -369,13 +372,13 @@ class Noise(Record):
     """The gradient noise scale along a training run."""
 
     task: str
-    unit: str
+    unit: str  # what an example is
     tokens_per_example: int
     recipe: str
     batch_size: int
     micro_batch_size: int
     learning_rate: float
-    method: str = "micro_batches"  # or "processes", "examples": whose gradients were compared with the batch's
+    method: str = "micro_batches"  # or "processes", "examples": the gradients that were compared with the batch's
     points: tuple[NoisePoint, ...]
     provenance: Provenance
 
@@ -389,7 +392,7 @@ class Quantity(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Target(Record):
-    """A validation loss to fall to, or a validation metric to rise to."""
+    """A validation loss to fall to, or a validation metric to reach."""
 
     quantity: Quantity
     value: float
@@ -403,12 +406,16 @@ class Target(Record):
         object.__setattr__(self, "quantity", Quantity(self.quantity))
 
     def reached_by(self, point: CurvePoint) -> bool:
+        """Return whether the target is reached at this evaluation."""
         if self.quantity is Quantity.VALIDATION_LOSS:
             return point.validation_loss <= self.value
         return point.validation_metric >= self.value
 
     def crossing(self, curve: Sequence[CurvePoint]) -> Crossing | None:
-        """Where the curve comes to the target first, in a straight line between the evaluations before and after."""
+        """Return where the curve first reaches the target, or None.
+
+        The place is interpolated linearly between the evaluations before and after.
+        """
         for i, after in enumerate(curve):
             if self.reached_by(after):
                 before = curve[max(0, i - 1)]
@@ -424,33 +431,33 @@ class Target(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint(Record):
-    """A run as seen at one evaluation. `seconds` are those of training; evaluation is not counted."""
+    """The state of a run at one evaluation."""
 
     step: int
-    examples: int
+    examples: int  # seen so far, repeats counted
     epoch: float
-    seconds: float
+    seconds: float  # of training, without evaluation
     learning_rate: float
     train_loss: float  # over a fixed sample of the training set, at these weights, in eval mode
     train_metric: float
     validation_loss: float
     validation_metric: float
-    batch_size: int | None = None  # of the step before; None where it is that of the run
+    batch_size: int | None = None  # of the step before; None if it is that of the run
 
 
 class Outcome(StrEnum):
     """How a run ended."""
 
-    REACHED = "reached"  # its target
-    FINISHED = "finished"  # its budget; it had a target and missed it, or had none
-    DIVERGED = "diverged"
+    REACHED = "reached"  # it reached its target
+    FINISHED = "finished"  # its budget ended; it missed its target, or had none
+    DIVERGED = "diverged"  # its loss became infinite, NaN or very large
     OUT_OF_MEMORY = "out_of_memory"
-    INTERRUPTED = "interrupted"  # it can go on
+    INTERRUPTED = "interrupted"  # it can be resumed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crossing(Record):
-    """Where a run came to its target, interpolated between the evaluations before and after."""
+    """Where a run reached its target, interpolated between two evaluations."""
 
     step: float
     epoch: float
@@ -465,27 +472,27 @@ class Run(Record):
     recipe: str
     batch_size: int
     micro_batch_size: int
-    learning_rate: float  # the peak of its schedule
+    learning_rate: float  # the peak of the schedule
     seed: int
     target: Target | None
     outcome: Outcome
-    crossing: Crossing | None  # None unless `outcome` is REACHED
+    crossing: Crossing | None  # where it reached the target; None unless `outcome` is REACHED
     steps: int
-    examples: int
+    examples: int  # seen, repeats counted
     epochs: float
-    seconds: float  # of training
+    seconds: float  # of training, without evaluation
     evaluation_seconds: float
-    compiled_steps: int = 0  # how many of `steps` ran in a compiled graph
-    compile_seconds: float = 0.0  # not among `seconds`
-    diverged_at: int | None = None  # the step whose loss was not finite, or out of all proportion
+    compiled_steps: int = 0  # how many of `steps` were compiled
+    compile_seconds: float = 0.0  # not part of `seconds`
+    diverged_at: int | None = None  # the step at which the loss was not finite, or far too large
     curve: tuple[CurvePoint, ...]
     noise: tuple[NoisePoint, ...] = ()
-    noise_every: int = 0  # every n-th step measured the noise, and took longer for it; 0 for none
+    noise_every: int = 0  # every n-th step measured the noise, which takes longer; 0 for none
     metric_name: str = "metric"
-    members: tuple[MemberEnd, ...] = ()  # the copies whose mean the last phase with copies ended with
-    parallel_seconds: float | None = None  # `seconds`, had each copy had a device of its own; None without copies
-    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, where the run's differ from usual
-    stopped_early: bool = False  # a study ended it, since others were better: its steps are a bound
+    members: tuple[MemberEnd, ...] = ()  # the copies that the last phase with copies averaged
+    parallel_seconds: float | None = None  # `seconds` if each copy had its own device; None without copies
+    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, if they differ from the defaults
+    stopped_early: bool = False  # a study stopped it because others were better: its steps are a lower bound
 
     def __post_init__(self) -> None:
         self._read_old_options("options")
@@ -493,7 +500,7 @@ class Run(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class MemberEnd(Record):
-    """Where one copy of the model stood before all were averaged."""
+    """The state of one copy of the model before all copies were averaged."""
 
     copy: int
     steps: int
@@ -509,28 +516,31 @@ class MemberEnd(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Law(Record):
-    """`S(B, lr) = S_min (1 + B_noise / B) (rho + 1/rho) / 2` with `rho = lr / best_rate(B)`,
-    `best_rate(B) = rate / (1 + B_noise / B)^exponent`: steps to one target, for one optimizer and schedule."""
+    """The law of steps to one target, for one optimizer and schedule.
 
-    min_steps: Estimate  # S_min
-    noise_examples: Estimate  # B_noise
+    `S(B, lr) = S_min (1 + B_noise / B) (rho + 1/rho) / 2`, with `rho = lr / best_rate(B)` and `best_rate(B) = rate / (1
+    + B_noise / B)^exponent`.
+    """
+
+    min_steps: Estimate  # S_min, steps of a very large batch
+    noise_examples: Estimate  # B_noise, the batch size that needs twice as many steps
     rate: Estimate  # the best learning rate of a very large batch
     exponent: Estimate  # near 1 for SGD with momentum, near 1/2 for Adam
     misfit: float  # root mean square of log(measured / fitted steps), over the runs that reached the target
-    holds: bool
+    holds: bool  # whether the law fits the runs
     reason: str = ""  # why it does not hold: a key of reports/messages
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimePoint(Record):
-    """What one batch size costs: `seconds = steps * step_seconds`, at the learning rate that is best for it."""
+    """What one batch size costs at its best learning rate: `seconds = steps * step_seconds`."""
 
     batch_size: int
-    learning_rate: Estimate
-    steps: Estimate
+    learning_rate: Estimate  # the best one at this size
+    steps: Estimate  # to the target
     step_seconds: Estimate
-    seconds: Estimate
-    runs: int  # that were made at this size; 0 where all is predicted
+    seconds: Estimate  # to the target
+    runs: int  # made at this batch size; 0 if everything is predicted
 
 
 class Goal(StrEnum):
@@ -582,68 +592,65 @@ Objective.__init__ = renamed_arguments(**Objective.renamed_fields)(Objective.__i
 
 @dataclass(frozen=True, kw_only=True)
 class AccuracyCheck(Record):
-    """Whether a batch size ends with a worse validation metric than a small one: runs of equal training time.
-
-    `difference` is the metric at `batch_size` less that at `small_batch_size`, over pairs of runs with the same seed.
-    """
+    """Whether a batch size ends with a worse validation metric than a small one, in runs of equal training time."""
 
     batch_size: int
     learning_rate: float
     small_batch_size: int
     small_learning_rate: float
-    train_seconds: float  # of each run, by the clock of the advice
-    metric: float  # mean over the seeds, each over the last quarter of its run
+    train_seconds: float  # of each run, by the step times of the advice
+    metric: float  # validation metric: mean over the seeds, each over the last quarter of its run
     small_metric: float
-    gap: float  # training less validation metric there, mean over the seeds
+    gap: float  # training metric minus validation metric, mean over the seeds
     small_gap: float
-    difference: Estimate
-    margin: float
-    falls: bool | None  # by more than the margin; None where the runs do not tell
+    difference: Estimate  # `metric` minus `small_metric`, over pairs of runs with the same seed
+    margin: float  # largest acceptable fall
+    falls: bool | None  # whether it falls by more than the margin; None if the runs cannot show it
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdviceCost(Record):
-    """What it took to find an answer, over all calls with the same folder."""
+    """What the search for the answer cost, over all calls with the same folder."""
 
     runs: int
     steps: int
     train_seconds: float
     evaluation_seconds: float
-    kept_bytes: int = 0  # of the ends of runs, from which a harder target goes on
+    kept_bytes: int = 0  # of the final states of runs, from which a harder target continues
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice(Record):
-    """The answer: which batch size, with which learning rate, reaches the target soonest."""
+    """The recommendation: which batch size, with which learning rate, reaches the target best."""
 
     task: str
-    unit: str
-    examples: int
+    unit: str  # what an example is
+    examples: int  # in the training set
     recipe: str
     target: Target
-    answered: bool  # False where no run came to the target: `cautions` say why
-    best: TimePoint | None
+    answered: bool  # False if there is no recommendation: `cautions` say why
+    best: TimePoint | None  # the recommended batch size
     within_ten_percent: tuple[int, int] | None  # batch sizes whose time is within 10 % of the best
-    current: TimePoint | None  # at the batch size in use today, where one was given
-    largest: TimePoint | None  # at the largest that fits
-    points: tuple[TimePoint, ...]
+    current: TimePoint | None  # at the batch size in use today, if one was given
+    largest: TimePoint | None  # at the largest batch size that fits into memory and was timed
+    points: tuple[TimePoint, ...]  # all batch sizes
     law: Law | None
     speed: Speed
-    runs: tuple[Run, ...]
+    runs: tuple[Run, ...]  # all runs for this target
     micro_batch_size: int | None = None  # examples in one forward pass on one device
-    accumulation: int = 1  # passes of a step, their gradients added up
+    accumulation: int = 1  # forward passes per step, whose gradients are added up
     objective: Objective = field(default_factory=Objective)
-    met: bool | None = None  # whether the objective's bound is kept; None where it has none, or nothing is known
-    chance: float | None = None  # of keeping it, where it is a time or a number of examples
-    devices: int = 1  # that `best` is for
-    device_hours: float | None = None  # to the target, on all of them
+    met: bool | None = None  # whether the limit of the objective is kept; None if it has none, or if this is not known
+    chance: float | None = None  # probability of keeping the limit, if it is a time or a number of examples
+    devices: int = 1  # number of devices that `best` is for
+    device_hours: float | None = None  # to the target, over all devices
     accuracy: tuple[AccuracyCheck, ...] = ()
-    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, where they differ from usual
-    planned_epochs: float | None = None  # a run's length, where the learning rate decays over it
-    cost: AdviceCost | None = None
-    asked: tuple[Target, ...] = ()  # all targets that runs of this folder went to
-    needed_seconds: float | None = None  # a budget that may do, where this one was too small
-    cautions: tuple[str, ...] = ()  # keys of reports/messages
+    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, if they differ from the defaults
+    planned_epochs: float | None = None  # length of a run, if the learning rate decays over it
+    cost: AdviceCost | None = None  # what the search cost
+    asked: tuple[Target, ...] = ()  # all targets of the runs in this folder
+    needed_seconds: float | None = None  # a budget that may be enough, if this one was too small
+    cautions: tuple[str, ...] = ()  # what to keep in mind: keys of reports/messages
     provenance: Provenance
 
     def __post_init__(self) -> None:

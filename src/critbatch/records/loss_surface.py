@@ -1,4 +1,4 @@
-"""Records of the loss around some weights: its curvature, its sharpness, its landscape, and where training stands."""
+"""Records of the loss around some weights: curvature, sharpness, landscape, shift, critical points and escapes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from critbatch.records.core import Estimate, NoiseScale, Provenance, Record
 
 @dataclass(frozen=True, kw_only=True)
 class Solution(Record):
-    """The weights that a measurement belongs to, and the run they come from as far as it is known."""
+    """The weights that were measured, and the run that they come from, as far as known."""
 
-    label: str  # how the report calls it
+    label: str  # its name in reports
     recipe: str = ""
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -23,10 +23,10 @@ class Solution(Record):
 
 
 class Mode(StrEnum):
-    """What batch norm does while the loss is measured. Dropout is off in both."""
+    """What batch norm does while the loss is measured. Dropout is always off."""
 
-    EVAL = "eval"  # running statistics: a function of the weights and of one example
-    BATCH = "batch"  # the statistics of each chunk of examples, as in training
+    EVAL = "eval"  # running statistics: the loss is a function of the weights and of one example
+    BATCH = "batch"  # statistics of each chunk of examples, as in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,11 +36,11 @@ class Setup(Record):
     task: str
     data: str  # "train" or "validation"
     examples: int
-    parameters: int
+    parameters: int  # number of weights
     mode: Mode
-    chunk: int  # examples in one pass; with Mode.BATCH those whose statistics are taken together
+    chunk: int  # examples in one pass; with Mode.BATCH their statistics are computed together
     precision: str  # "float32" or "float64"
-    batch_norm: bool = False  # whether the model has any, so that `mode` matters
+    batch_norm: bool = False  # whether the model has batch norm, so that `mode` matters
 
 
 # --- curvature -------------------------------------------------------------------------------------------------------
@@ -48,16 +48,16 @@ class Setup(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Eigenvalue(Record):
-    """An eigenvalue of a symmetric matrix lies within `residual` of `value`.
+    """An eigenvalue of a symmetric matrix, known to within `residual`.
 
-    It is the first, second, ... from its end of the spectrum, copies counted, if `placed`: then others beyond it were
-    left out with a chance of 1 % at most.
+    If `placed`, it is the first, second, ... from its end of the spectrum, copies counted: the probability that others
+    beyond it were missed is at most 1 %.
     """
 
     value: float
     residual: float  # ||A v - value v|| for the unit vector v that was found
-    converged: bool  # accurate and placed
-    placed: bool = True  # False: others may lie beyond it, or copies of it or of those beyond it
+    converged: bool  # whether it is accurate and placed
+    placed: bool = True  # False: there may be others beyond it, or copies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +65,12 @@ class Density(Record):
     """Where the eigenvalues lie, by stochastic Lanczos quadrature: weights at nodes, averaged over random probes."""
 
     nodes: tuple[float, ...]
-    weights: tuple[float, ...]  # they sum to 1: shares of all eigenvalues
+    weights: tuple[float, ...]  # shares of all eigenvalues, which add up to 1
     probes: int
     steps: int  # of Lanczos, for each probe
 
     def at(self, places: Sequence[float], *, width: float) -> list[float]:
-        """The density with each node widened to a normal distribution of this standard deviation."""
+        """Return the density, with each node widened to a normal distribution of this standard deviation."""
         scale = 1 / (width * math.sqrt(2 * math.pi))
         return [
             sum(
@@ -82,6 +82,8 @@ class Density(Record):
 
 
 class Matrix(StrEnum):
+    """Which matrix of second derivatives is measured."""
+
     HESSIAN = "hessian"
     GAUSS_NEWTON = "gauss_newton"
 
@@ -96,11 +98,11 @@ class Curvature(Record):
     by: str  # "autograd" or "differences" of gradients
     loss: float
     gradient_norm: float
-    largest: tuple[Eigenvalue, ...]  # descending
-    smallest: tuple[Eigenvalue, ...]  # ascending
-    trace: Estimate | None  # the interval is of the probes; None where it was not asked for
+    largest: tuple[Eigenvalue, ...]  # in descending order
+    smallest: tuple[Eigenvalue, ...]  # in ascending order
+    trace: Estimate | None  # with the interval over the probes; None if it was not requested
     density: Density | None
-    products: int  # matrix-vector products spent
+    products: int  # number of matrix-vector products
     provenance: Provenance
 
 
@@ -108,27 +110,27 @@ class Curvature(Record):
 
 
 class Box(StrEnum):
-    """Where the highest loss near the weights x is looked for."""
+    """The region around the weights x in which the highest loss is searched for."""
 
     FULL = "full"  # |z_i| <= epsilon (|x_i| + 1), Keskar's Metric 2.1 with A = I
-    RANDOM = "random"  # the same in a random subspace
-    ADAPTIVE = "adaptive"  # |z_i| <= epsilon |x_i|: invariant to rescaling of layers
+    RANDOM = "random"  # the same, in a random subspace
+    ADAPTIVE = "adaptive"  # |z_i| <= epsilon |x_i|, which does not change when layers are rescaled
 
 
 @dataclass(frozen=True, kw_only=True)
 class SharpnessValue(Record):
-    """`100 (max f - f(x)) / (1 + f(x))` over a box; never negative, since x is in the box."""
+    """`100 (max f - f(x)) / (1 + f(x))` over a box. It is never negative, because x lies in the box."""
 
     box: Box
     epsilon: float
     dimensions: int
-    value: Estimate  # over `n` random subspaces; n is 1, without interval, where nothing is random
-    evaluations: int
+    value: Estimate  # over `n` random subspaces; if nothing is random, n is 1 and there is no interval
+    evaluations: int  # number of evaluations of the loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class SolutionSharpness(Record):
-    """The sharpness of one solution, with its accuracy and the ends of its Hessian's spectrum."""
+    """The sharpness of one solution, with its accuracy and the ends of the spectrum of its Hessian."""
 
     solution: Solution
     loss: float
@@ -169,12 +171,12 @@ class LandscapePoint(Record):
 class Landscape(Record):
     """The loss along the line through two solutions, or on a plane through one."""
 
-    kind: str  # "line": solutions at alpha 0 and 1; "plane": one solution at (0, 0), filter-normalized directions
+    kind: str  # "line": solutions at alpha 0 and 1; "plane": one at (0, 0), filter-normalized directions
     solutions: tuple[Solution, ...]
     setup: Setup
     validation_examples: int
     metric_name: str
-    batch_norm_recomputed: bool  # at each point; False where there is none to recompute
+    batch_norm_recomputed: bool  # whether its statistics were recomputed at each point
     points: tuple[LandscapePoint, ...]
     provenance: Provenance
 
@@ -184,14 +186,14 @@ class Landscape(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class ShiftRise(Record):
-    """How much the loss of one solution rises when the training set is replaced."""
+    """How much the loss of one solution rises when other data replace the training set."""
 
     label: str  # of the solution
-    shift: str  # "resampled", "validation", "noise", "moved", or a name that the user gave
-    strength: float  # of the shift, in its own unit; 0 where it has none
-    loss: float  # on the shifted set
-    metric: float
-    rise: Estimate  # of the loss over that on the training set
+    shift: str  # "resampled", "validation", "noise", "moved", or a name given by the user
+    strength: float  # of the shift, in its own unit; 0 if it has none
+    loss: float  # on the shifted data
+    metric: float  # on the shifted data
+    rise: Estimate  # of the loss, compared with the training set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,12 +203,12 @@ class ShiftPrediction(Record):
     measure: str  # "full", "random", "adaptive", "largest", "trace"
     shift: str
     strength: float
-    correlation: Estimate  # Spearman's, over the n solutions
+    correlation: Estimate  # Spearman's, over the solutions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shift(Record):
-    """The lecture's last figure: what a shift between training and test does at flat and at sharp solutions."""
+    """How much the loss of flat and of sharp solutions rises when the data shift."""
 
     setup: Setup
     metric_name: str
@@ -235,25 +237,25 @@ class BatchGradients(Record):
     """The norms of the gradients of single batches at one point."""
 
     batch_size: int
-    n: int
-    median: float
-    quartiles: tuple[float, float]
+    n: int  # number of batches
+    median: float  # of the norms
+    quartiles: tuple[float, float]  # of the norms
     descending: float  # share of the batches whose own gradient step lowers the loss over all examples
 
 
 @dataclass(frozen=True, kw_only=True)
 class CriticalPoint(Record):
-    """Whether training is stuck, and at what."""
+    """Whether training is stuck, and at which kind of point."""
 
     solution: Solution
     setup: Setup
     standing: Standing
-    reason: str  # why it is undecided: a key of reports/messages; empty otherwise
+    reason: str  # why it is undecided: a key of reports/messages; else empty
     loss: float
     metric: float
     metric_name: str
     gradient_norm: float
-    expected_drop: float  # what one best step along the gradient would take off the loss, by the quadratic model
+    expected_drop: float  # fall of the loss by one best step along the gradient, by the quadratic model
     noise: NoiseScale
     largest: Eigenvalue
     smallest: Eigenvalue
@@ -264,28 +266,28 @@ class CriticalPoint(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class EscapeCount(Record):
-    """What became of all starts at one batch size."""
+    """How many of the starts escaped at one batch size."""
 
     batch_size: int
-    share: Estimate  # of `n` starts that escaped, with its exact binomial interval
+    share: Estimate  # of the starts that escaped, with its exact binomial interval
     escapes: int
-    steps: Estimate | None  # median, of those that escaped
-    loss: Estimate  # median in the end, over all starts
+    steps: Estimate | None  # median, of the starts that escaped
+    loss: Estimate  # median at the end, over all starts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Escape(Record):
-    """The lecture's experiment: full-batch descent has stopped; go on with full and with small batches, and count."""
+    """After full-batch descent has stopped: how often full and small batches escape from there."""
 
     task: str
     unit: str
     examples: int
     starts: int
     learning_rate: float
-    descent_steps: int  # at the most, before it counted as stopped
-    steps: int  # after it, at every batch size
+    descent_steps: int  # at most, before descent counted as stopped
+    steps: int  # after descent, at every batch size
     drop: float  # an escape is a fall of the loss below (1 - drop) times that of the start
-    standings: dict[str, int]  # how many starts stood at what, by `Standing`
-    start_losses: tuple[float, ...]
+    standings: dict[str, int]  # number of starts at each kind of point, by `Standing`
+    start_losses: tuple[float, ...]  # where descent stopped
     counts: tuple[EscapeCount, ...]
     provenance: Provenance

@@ -1,4 +1,4 @@
-"""What one look at a study finds while it goes on: frozen records, as those of `records.py`."""
+"""Records of a running study, and of what a `Monitor` says in a training loop of your own."""
 
 from __future__ import annotations
 
@@ -11,72 +11,75 @@ from critbatch.records.study import Question
 
 @dataclass(frozen=True, kw_only=True)
 class RunAtWork(Record):
-    """A run that a process which lives is making."""
+    """A run on which a living process is working."""
 
     batch_size: int
     learning_rate: float
     seed: int
     options: dict[str, Setting] = field(default_factory=dict)
-    host: str  # the machine of that process
-    at_least_seconds: float  # that it has worked on the run; 0 where it has given no sign of life yet
-    expected_seconds: float | None  # of a run at this batch size, by those that are made; None where there are none
+    host: str  # the machine of the process
+    at_least_seconds: float  # that it has worked on the run; 0 before its first heartbeat
+    expected_seconds: float | None  # of a run at this batch size, by the finished ones; None if there are none
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeSoFar(Record):
-    """One batch size, and its best run by now: at its target after the fewest steps, or of lowest validation loss."""
+    """One batch size and its best run so far.
+
+    The best run reached its target in the fewest steps, or has the lowest validation loss.
+    """
 
     batch_size: int
-    made: int  # runs that have come to their end
-    failed: int = 0  # of `made`: they diverged, or ran out of memory
-    learning_rate: float | None = None  # of the best run; None where no run has come to its end without failing
+    made: int  # finished runs
+    failed: int = 0  # of these, runs that diverged or ran out of memory
+    learning_rate: float | None = None  # of the best run; None if no run has finished without failing
     options: dict[str, Setting] = field(default_factory=dict)
     seed: int | None = None
     outcome: Outcome | None = None
     reached: bool = False
-    steps: float | None = None  # to the target, or all of them where it was missed
-    seconds: float | None = None  # of training, likewise
-    best_value: float | None = None  # of what `StudySoFar.curves_of` names, along the run
-    curve: tuple[tuple[float, float], ...] = ()  # epochs, and that value; those that are not finite left out
+    steps: float | None = None  # to the target; all steps if the target was missed
+    seconds: float | None = None  # of training, in the same way
+    best_value: float | None = None  # the best value of `StudySoFar.curves_of` along the run
+    curve: tuple[tuple[float, float], ...] = ()  # (epochs, that value), finite values only
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySoFar(Record):
-    """The runs of one task, recipe and target as they are by now."""
+    """The state of the runs of one task, recipe and target."""
 
     where: str  # the database
     task: str
     recipe: str
     target: Target | None
     metric_name: str
-    question: Question | None  # None for runs of which no sweep has said what they are to be
-    done: int
-    failed: int  # of `done`
-    broken_off: int  # to be gone on with
-    left: int | None  # not at their end, those at work among them; None where nobody knows
+    question: Question | None  # None for runs that do not belong to a sweep
+    done: int  # finished runs
+    failed: int  # of these, runs that diverged or ran out of memory
+    broken_off: int  # interrupted runs, which will be resumed
+    left: int | None  # unfinished runs, including those at work; None if not known
     seconds_left: float | None
-    at_most: bool = False  # `seconds_left` is a bound, since a batch size has no run yet
+    at_most: bool = False  # whether `seconds_left` is only an upper bound, because a batch size has no run yet
     at_work: tuple[RunAtWork, ...] = ()
-    curves_of: str  # validation_metric or validation_loss
+    curves_of: str  # "validation_metric" or "validation_loss"
     sizes: tuple[SizeSoFar, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look(Record):
-    """All that a folder or database holds at one time."""
+    """Everything that a folder or database holds at one time."""
 
-    at: str  # ISO 8601, with the offset of this machine
-    studies: tuple[StudySoFar, ...]  # those that were begun last first
-    held: bool  # a command is at work in one of the folders, whether it makes a run or not
+    at: str  # ISO 8601, with the time zone of this machine
+    studies: tuple[StudySoFar, ...]  # the most recent first
+    held: bool  # whether a command is working in one of the folders, even if it makes no run
 
     @property
     def lives(self) -> bool:
-        """Whether anyone works on any of them."""
+        """Whether any process is working on any of the studies."""
         return self.held or any(study.at_work for study in self.studies)
 
     @property
     def over(self) -> bool:
-        """Nobody works, and nothing is left that anyone knows of."""
+        """Whether nobody is working, and nothing is left to do, as far as known."""
         return not self.lives and not any(study.left for study in self.studies)
 
 
@@ -85,18 +88,18 @@ class Look(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class OtherSize(Record):
-    """What another batch size would cost from here on. Ratios are multiples of what the size in use costs."""
+    """What another batch size would cost from here on, relative to the one in use."""
 
     batch_size: int
-    steps: Estimate  # ratio
-    examples: Estimate  # ratio
-    learning_rate: Estimate | None  # of the first parameter group; the others by the same factor. None: not known
+    steps: Estimate  # ratio to the size in use
+    examples: Estimate  # ratio to the size in use
+    learning_rate: Estimate | None  # of the first parameter group; others change by the same factor. None: not known
     step_seconds: Estimate | None  # None: not known
-    seconds: Estimate | None  # ratio of the times; None where seconds per step are not known for both
+    seconds: Estimate | None  # ratio of the times; None if the seconds per step of both are not known
 
     @property
     def even(self) -> float:
-        """The time of a step, as a multiple of that of the size in use, below which this size is the sooner one."""
+        """How much longer its step may take, relative to the size in use, before this size is the slower one."""
         return 1 / self.steps.value
 
 
@@ -104,29 +107,30 @@ class OtherSize(Record):
 class MonitorAdvice(Record):
     """What the gradients of the last steps say about batch sizes for the rest of the run.
 
-    `str(advice)` is a sentence or two; so is `text`, in another language.
+    `str(advice)` is a sentence or two. `text` gives the same in another language.
     """
 
     batch_size: int | None  # examples per step over all processes, in most of the last steps; None before the first
-    steps: int  # seen so far
-    by: str  # whose gradients were compared with the batch's: "examples", "micro_batches" or "processes"
+    steps: int  # measured so far
+    by: str  # what was compared with the batch: "examples", "micro_batches" or "processes"
     noise: NoiseScale  # now
-    critical: Estimate  # B_n: the batch size from here on that costs twice the fewest steps, twice the fewest examples
-    optimizer: str  # whose rule moves the learning rate: "sgd", "adam", another one's class, or "" for none
+    critical: Estimate  # B_n: batch size from here on that needs twice the fewest steps and twice the fewest examples
+    optimizer: str  # "sgd", "adam", the name of another class, or "" for none
     learning_rate: float | None  # of the first parameter group, now
     step_seconds: Estimate | None  # of the size in use; None: not known
-    sizes: tuple[OtherSize, ...]  # empty where nothing can be said of them
+    sizes: tuple[OtherSize, ...]  # empty if nothing can be said about other sizes
     reason: str = ""  # why not to trust it, or why `sizes` is empty: a key of reports/messages
 
     @property
     def trusted(self) -> bool:
+        """Whether nothing speaks against the advice."""
         return not self.reason
 
     def text(self, language: str = "en") -> str:
-        """The advice in a sentence or two.
+        """Return the advice in a sentence or two.
 
         Raises:
-            UserError: if there are no sentences in `language`.
+            UserError: If there are no messages in `language`.
         """
         # The reports lie above the records, and are loaded only where a text is asked for.
         return str(import_module("critbatch.reports.views.noise").monitor_text(self, language))

@@ -1,4 +1,4 @@
-"""What is asked and told of more devices: frozen records, as those of `records.py`."""
+"""Records of training on many devices: the cluster, measured steps and communication, and the prediction."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Algorithm(StrEnum):
 
     RING = "ring"
     HALVING_DOUBLING = "halving_doubling"
-    BEST = "best"  # whichever of both is sooner
+    BEST = "best"  # whichever of the two is faster
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link(Record):
-    """What joins processes: a message of b bytes takes `latency_seconds + b / bytes_per_second`."""
+    """What connects processes: a message of b bytes takes `latency_seconds + b / bytes_per_second`."""
 
     name: str
     latency_seconds: float  # of one message, however short
-    bytes_per_second: float  # in one direction, while the other one is as busy
+    bytes_per_second: float  # in one direction, while the other direction is as busy
     latency_source: str
     bandwidth_source: str
-    achieved: bool = False  # whether a program got this bandwidth; False: it is that of a specification
+    achieved: bool = False  # True: a program reached this bandwidth; False: it is that of a specification
 
     def __post_init__(self) -> None:
         if not (self.latency_seconds >= 0 and self.bytes_per_second > 0):
@@ -40,22 +40,23 @@ class Link(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Constants(Record):
-    """All that the seconds of a step on many devices depend on, but for those on one.
+    """Everything that the time of a step on many devices depends on, apart from the times on one device.
 
-    `sources` says where each is from: in words, or by a key of reports/messages. Links name their own.
+    `sources` says where each constant comes from: in words, or as a key of reports/messages. Links name their own
+    sources.
     """
 
     gradient_bytes: int  # summed over the devices at each step
-    buckets: int  # the all-reduces that they go in
+    buckets: int  # number of all-reduces for them
     devices_per_node: int
-    between: Link  # of a node with the others; its devices share it
-    within: Link | None = None  # of a device with the others of its node; None with one device a node
+    between: Link  # link between nodes, shared by the devices of a node
+    within: Link | None = None  # link between the devices of a node; None with one device per node
     algorithm: Algorithm = Algorithm.BEST
-    overlap: float = 1.0  # gamma: 1 where nothing of the communication is hidden, towards infinity where all is
-    joining_seconds: float = 0.0  # that a step takes longer as soon as there are several devices, however many
-    delay_seconds: float = 0.0  # by which a device is late in a pass, on average; each step waits for the latest
-    pass_slowdown: float = 0.0  # share by which each pass takes longer beside other devices, once more beside nodes
-    link_efficiency: float = 1.0  # share of a specified bandwidth that programs get; not applied to achieved ones
+    overlap: float = 1.0  # gamma: 1 if no communication is hidden behind computation, towards infinity if all is
+    joining_seconds: float = 0.0  # extra seconds per step with several devices, however many
+    delay_seconds: float = 0.0  # mean delay of a device in a pass; each step waits for the slowest device
+    pass_slowdown: float = 0.0  # share by which a pass takes longer beside other devices; once more beside other nodes
+    link_efficiency: float = 1.0  # share of a specified bandwidth that programs reach; not applied to achieved ones
     sources: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,32 +84,32 @@ class Constants(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class StepMeasurement(Record):
-    """Seconds of a step on so many devices, measured here or published."""
+    """Seconds of a step on a number of devices, measured here or published."""
 
     devices: int
     batch_size: int  # over all devices
     step_seconds: Estimate
     source: str
-    micro_batch_size: int | None = None  # examples in one pass on one device; None where it was not told
+    micro_batch_size: int | None = None  # examples in one pass on one device; None if not known
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommunicationPoint(Record):
-    """One all-reduce of so many bytes, from its first process's start to its last one's end."""
+    """One all-reduce, from the start of its first process to the end of its last one."""
 
-    payload_bytes: int
+    payload_bytes: int  # summed over the processes
     seconds: Estimate  # median over rounds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Communication(Record):
-    """All-reduce seconds against bytes in one group of processes, and the link that they say lies between them."""
+    """Seconds of all-reduces against bytes, in one group of processes, and the link that they imply."""
 
-    backend: str  # "gloo", "nccl"
+    backend: str  # "gloo" or "nccl"
     processes: int
-    one_node: bool  # whether all of them run on one machine
+    one_node: bool  # whether all processes run on one machine
     points: tuple[CommunicationPoint, ...]
-    latency_seconds: Estimate  # of one message, as if the sum went round a ring
+    latency_seconds: Estimate  # of one message, if the sum goes round a ring
     bytes_per_second: Estimate
     worst_miss: float  # largest |measured / fitted - 1| over the points
     provenance: Provenance
@@ -119,11 +120,11 @@ class Communication(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class StepsLaw(Record):
-    """`S(B) = S_min (1 + B_crit / B)`: steps to the target, the learning rate tuned at every batch size."""
+    """`S(B) = S_min (1 + B_crit / B)`: steps to the target, with the learning rate tuned at every batch size."""
 
-    min_steps: Estimate
-    critical_batch_size: Estimate
-    sizes: tuple[int, int] | None  # the smallest and the largest batch size with runs behind it; None where not known
+    min_steps: Estimate  # S_min
+    critical_batch_size: Estimate  # B_crit
+    sizes: tuple[int, int] | None  # smallest and largest batch size with runs; None if not known
     source: str
     holds: bool = True
     reason: str = ""  # why it does not hold: a key of reports/messages
@@ -137,31 +138,32 @@ class ScalePoint(Record):
     nodes: int
     batch_size: int  # over all devices
     micro_batch_size: int  # examples in one forward pass on one device
-    passes: int  # forward and backward passes of a step, their gradients added up
+    passes: int  # forward and backward passes per step, whose gradients are added up
     compute_seconds: float  # of a step on each device, as timed on one
     sync_seconds: float  # of summing the gradients, on its own
-    ring_seconds: float  # the same by either algorithm
-    halving_doubling_seconds: float
-    waiting_seconds: float  # for the latest device
+    ring_seconds: float  # the same, by a ring
+    halving_doubling_seconds: float  # the same, by recursive halving and doubling
+    waiting_seconds: float  # for the slowest device
     joining_seconds: float  # as in `Constants`; 0 on one device
-    slowdown_seconds: float = 0.0  # that all passes of a step take longer than on one device alone
+    slowdown_seconds: float = 0.0  # by which all passes of a step take longer than on one device alone
     step_seconds: float
-    step_interval: Estimate | None = None  # of `step_seconds`, as the measured steps allow; None where there were none
-    steps: Estimate | None = None  # to the target; None where no law of steps is known
+    step_interval: Estimate | None = None  # interval of `step_seconds`; None if no steps were measured
+    steps: Estimate | None = None  # to the target; None if no law of steps is known
     seconds: Estimate | None = None  # to the target
-    device_hours: float | None = None
-    cost: float | None = None  # where a price was given
-    speed_up: float  # in time to target over one device at its best; without a target, in examples per second
-    efficiency: float  # speed-up for each device
+    device_hours: float | None = None  # to the target
+    cost: float | None = None  # to the target, if a price was given
+    speed_up: float  # in time to target, over one device at its best; without a target, in examples per second
+    efficiency: float  # speed-up per device
 
     @property
     def communication_seconds(self) -> float:
-        """What the other parts leave of a step: of the summing, what is not hidden."""
+        """Seconds of communication that are not hidden behind computation."""
         others = self.compute_seconds + self.slowdown_seconds + self.waiting_seconds + self.joining_seconds
         return self.step_seconds - others
 
     @property
     def examples_per_second(self) -> float:
+        """Throughput over all devices."""
         return self.batch_size / self.step_seconds
 
 
@@ -170,21 +172,21 @@ class Scale(Record):
     """What more devices would bring: the answer of `critbatch scale`."""
 
     task: str
-    unit: str
-    examples: int
+    unit: str  # what an example is
+    examples: int  # in the training set
     constants: Constants
-    law: StepsLaw | None  # None: only throughput is told
+    law: StepsLaw | None  # None if only throughput is predicted
     target: Target | None
     metric_name: str = "metric"
-    best: tuple[ScalePoint, ...]  # each number of devices at the batch size that is soonest for it; empty without a law
-    strong: tuple[ScalePoint, ...]  # the same batch size on all
-    weak: tuple[ScalePoint, ...]  # the same batch size on each
-    worth: float  # what a doubling of the devices must take off the time to be worth it
-    worth_until: int | None  # devices up to which every doubling does; None without a law
+    best: tuple[ScalePoint, ...]  # each number of devices at its fastest batch size; empty without a law
+    strong: tuple[ScalePoint, ...]  # the same batch size on all numbers of devices
+    weak: tuple[ScalePoint, ...]  # the same batch size per device
+    worth: float  # share of the time that a doubling of the devices must save to be worth it
+    worth_until: int | None  # number of devices up to which every doubling is worth it; None without a law
     price_per_device_hour: float | None
-    measurements: tuple[StepMeasurement, ...] = ()  # that the constants were fitted to
+    measurements: tuple[StepMeasurement, ...] = ()  # measured steps to which the constants were fitted
     fit_miss: float | None = None  # largest |predicted / measured - 1| over them
-    communication: Communication | None = None  # that a link was measured by
+    communication: Communication | None = None  # the measurement of a link
     speed: Speed
     cautions: tuple[str, ...] = ()  # keys of reports/messages
     provenance: Provenance
