@@ -17,23 +17,24 @@ Rate = Callable[[float], float]
 
 
 def constant(rate: float) -> Rate:
+    """The same learning rate at every epoch."""
     return lambda epoch: rate
 
 
 def ramp(start: float, end: float, *, epochs: float) -> Rate:
-    """From `start` to `end` in a straight line, then `end`. Goyal et al. 2017, arXiv:1706.02677, section 2.2."""
+    """A straight line from `start` to `end`, then `end`. Goyal et al. 2017, arXiv:1706.02677, section 2.2."""
     if epochs <= 0:
         return constant(end)
     return lambda epoch: start + (end - start) * min(1.0, epoch / epochs)
 
 
 def cosine(peak: float, *, epochs: float, end: float = 0.0) -> Rate:
-    """Half a wave of the cosine from `peak` to `end`. Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5."""
+    """Half a cosine wave from `peak` to `end`. Loshchilov and Hutter 2017, arXiv:1608.03983, equation 5."""
     return lambda epoch: end + (peak - end) * (1 + math.cos(math.pi * min(1.0, epoch / epochs))) / 2
 
 
 def linear_decay(peak: float, *, epochs: float, end: float = 0.0) -> Rate:
-    """From `peak` to `end` in a straight line, then `end`."""
+    """A straight line from `peak` to `end`, then `end`."""
     return ramp(peak, end, epochs=epochs)
 
 
@@ -50,10 +51,11 @@ def polynomial(peak: float, *, epochs: float, power: float = 2.0, end: float = 0
 
 
 def stairs(peak: float, *, factor: float, at: Sequence[float]) -> Rate:
-    """Times `factor` at each epoch of `at`, which count from the start of the run.
+    """A learning rate that is multiplied by `factor` at each epoch of `at`, counted from the start of the run.
 
-    A tenth at epochs 30, 60 and 80 of 90: Goyal et al. 2017, arXiv:1706.02677, section 5.1. With a warm-up before it
-    use `begin_with`, which counts on: after `join` each stair would come a warm-up too late.
+    Goyal et al. 2017, arXiv:1706.02677, section 5.1, multiply by a tenth at epochs 30, 60 and 80 of 90. After a warm-up
+    use `begin_with`, which counts from the start of the run. After `join`, each step would come later by the length of
+    the warm-up.
 
     >>> rate = stairs(8.0, factor=0.5, at=(30, 60, 80))
     >>> rate(29.9), rate(30), rate(85)
@@ -63,14 +65,14 @@ def stairs(peak: float, *, factor: float, at: Sequence[float]) -> Rate:
 
 
 def slow_start(base_rate: float, *, epochs: float = 90.0) -> Rate:
-    """Half the base rate, without a warm-up, then lower and lower. Akiba et al. 2017, arXiv:1711.04325.
+    """Half the base rate, without a warm-up, then lower in three steps. Akiba et al. 2017, arXiv:1711.04325.
 
-    Of 90 epochs, 40 at 0.5, 30 at 0.075, 15 at 0.01 and 5 at 0.001 times the base rate; a run of another length is cut
-    in the same proportions.
+    Of 90 epochs, 40 have 0.5, 30 have 0.075, 15 have 0.01 and 5 have 0.001 times the base rate. Runs of another length
+    are divided in the same proportions.
 
     Args:
-        base_rate: there 0.1 for 256 examples, scaled linearly: 12.8 at 32,768.
-        epochs: of the run.
+        base_rate: In the paper 0.1 for 256 examples, scaled linearly: 12.8 at 32,768.
+        epochs: Length of the run.
 
     >>> rate = slow_start(12.8)
     >>> rate(0), rate(40), rate(70), rate(85)
@@ -89,23 +91,23 @@ def one_cycle(
     end: float = 0.0,
     shape: Literal["linear", "cosine"] = "linear",
 ) -> Rate:
-    """Up from `start` to `peak`, and down to `end`. Smith and Topin 2018, arXiv:1708.07120.
+    """Up from `start` to `peak`, then down to `end`. Smith and Topin 2018, arXiv:1708.07120.
 
-    Two pieces. As "linear" it is the schedule of cifar10-fast, which SWAP uses (Gupta et al. 2020, arXiv:2001.02312):
-    0 to 0.4 in 5 of 24 epochs, and back to 0. As "cosine" it is torch's OneCycleLR with two phases, which counts so
-    that of n steps the last, n - 1, is at `end` and number ``pct_start n - 1`` at the peak. The paper's own cycle has
-    pieces of equal length and a third one, far below the start.
+    The cycle has two pieces. "linear" is the schedule of cifar10-fast, which SWAP uses (Gupta et al. 2020,
+    arXiv:2001.02312): from 0 to 0.4 in 5 of 24 epochs, and back to 0. "cosine" is torch's OneCycleLR with two phases.
+    It counts steps so that the last of n steps, n - 1, is at `end`, and step ``pct_start n - 1`` at the peak. The cycle
+    of the paper has two pieces of equal length and a third one, far below the start.
 
     Args:
-        peak: the largest rate.
-        epochs: of the run; the rate is `end` from there on.
-        warm_up_share: the part of the epochs that leads up.
-        start: the rate at epoch 0; torch's is peak / 25.
-        end: the last rate; torch's is start / 10,000.
-        shape: of both pieces.
+        peak: The largest learning rate.
+        epochs: Length of the run. Afterwards the learning rate is `end`.
+        warm_up_share: Share of the epochs in which the rate rises.
+        start: The learning rate at epoch 0; torch's is peak / 25.
+        end: The last learning rate; torch's is start / 10,000.
+        shape: Shape of both pieces.
 
     Raises:
-        UserError: if the share is not in [0, 1), or there is no such shape.
+        UserError: If the share is not in [0, 1), or the shape is not known.
 
     >>> rate = one_cycle(0.4, epochs=24, warm_up_share=5 / 24)
     >>> rate(2.5), rate(5), rate(14.5), rate(24)
@@ -124,7 +126,8 @@ def one_cycle(
 def constant_warm_up(base_rate: float, peak: float, *, epochs: float) -> Rate:
     """`base_rate` for some epochs, then `peak`. Goyal et al. 2017, arXiv:1706.02677, section 2.2.
 
-    At 8,192 images it ended there at 25.9 % error, no warm-up at 24.8 % and the gradual one, a `ramp`, at 23.7 %.
+    In the paper, at 8,192 images, it ended at 25.9 % error, a run without a warm-up at 24.8 %, and one with a gradual
+    warm-up (`ramp`) at 23.7 %.
     """
     return join(constant(base_rate), epochs, constant(peak))
 
@@ -140,9 +143,9 @@ def join(first: Rate, epochs: float, then: Rate) -> Rate:
 
 
 def begin_with(first: Rate, epochs: float, rest: Rate) -> Rate:
-    """`first` for its epochs, then `rest`, which has counted from the start of the run all along.
+    """`first` for its epochs, then `rest`, which counts from the start of the run.
 
-    Goyal's warm-up before his stairs, arXiv:1706.02677, sections 2.2 and 5.1:
+    The warm-up of Goyal et al. before their step decay, arXiv:1706.02677, sections 2.2 and 5.1:
 
     >>> rate = begin_with(ramp(0.1, 3.2, epochs=5), 5, stairs(3.2, factor=0.1, at=(30, 60, 80)))
     >>> rate(0), rate(5), rate(29.9), rate(30)
@@ -155,14 +158,14 @@ DECAYS = ("constant", "linear", "cosine", "step", "polynomial")
 
 
 def warmed_up(peak: float, *, epochs: float, warmup_epochs: float = 0.0, lr_decay: str = "constant") -> Rate:
-    """From 0 to `peak` over the warm-up, then the named decay over the epochs that are left.
+    """A linear warm-up from 0 to `peak`, then the named decay over the remaining epochs.
 
-    `step` is Goyal's in proportion: a tenth at 30, 60 and 80 ninetieths of the run, warm-up included. The
-    polynomial is of power 2.
+    "step" is that of Goyal et al. in proportion: a tenth at 30, 60 and 80 ninetieths of the run, warm-up included.
+    "polynomial" has the power 2.
 
     Raises:
-        UserError: if `peak` is not above 0, the warm-up is as long as the run or leads past the first stair, or
-            `lr_decay` is not one of DECAYS.
+        UserError: If `peak` is not above 0, the warm-up is as long as the run or longer than until the first step of
+            the decay, or `lr_decay` is not one of DECAYS.
     """
     if not (peak > 0 and math.isfinite(peak)):
         raise UserError(f"learning_rate={peak} is not possible: use a number above 0.")

@@ -1,6 +1,6 @@
-"""Rules that move hyper-parameters from one batch size to another: arithmetic, one paper a function.
+"""Rules that move hyper-parameters from one batch size to another. One function per rule.
 
-A batch may be counted in examples or in tokens, as long as all of a call are counted alike.
+Count batches in examples or in tokens, but all batches of one call in the same way.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from critbatch.errors import UserError
 
 
 def scale_linearly(rate: float, *, from_batch: float, to_batch: float) -> float:
-    """``rate k`` for a batch k times as large: SGD with everything else as it was.
+    """``rate k`` for a batch k times as large: SGD, with everything else unchanged.
 
-    Goyal et al. 2017, arXiv:1706.02677, section 2.1. It takes k small steps to see about the same gradient; it fails
-    early in training, which is what the warm-up is for, and beyond some batch: there, about 8,192.
+    Goyal et al. 2017, arXiv:1706.02677, section 2.1. The rule assumes that k small steps see about the same gradient.
+    This fails early in training, hence the warm-up, and above some batch size: in the paper, about 8,192.
 
     Raises:
-        UserError: if a batch is not above 0.
+        UserError: If a batch is not above 0.
 
     >>> scale_linearly(0.1, from_batch=256, to_batch=8192)
     3.2
@@ -27,13 +27,13 @@ def scale_linearly(rate: float, *, from_batch: float, to_batch: float) -> float:
 
 
 def scale_by_root(rate: float, *, from_batch: float, to_batch: float) -> float:
-    """``rate sqrt(k)``: keeps the covariance of the weights' steps.
+    """``rate sqrt(k)``, which keeps the covariance of the steps of the weights.
 
-    Hoffer et al. 2017, arXiv:1705.08741, for SGD; LAMB's table, You et al. 2020, arXiv:1904.00962; for Adam the betas
-    go with it: `malladi`.
+    Hoffer et al. 2017, arXiv:1705.08741, for SGD; You et al. 2020, arXiv:1904.00962, in the table of LAMB. For Adam the
+    betas change with it: see `malladi`.
 
     Raises:
-        UserError: if a batch is not above 0.
+        UserError: If a batch is not above 0.
 
     >>> scale_by_root(5e-3, from_batch=32768, to_batch=512)
     0.000625
@@ -42,19 +42,19 @@ def scale_by_root(rate: float, *, from_batch: float, to_batch: float) -> float:
 
 
 def saturating(rate_at_infinity: float, *, noise_scale: float, batch: float, exponent: float = 1.0) -> float:
-    """``rate_at_infinity / (1 + noise_scale / batch)^exponent``: linear in small batches, constant in large ones.
+    """``rate_at_infinity / (1 + noise_scale / batch)^exponent``: linear for small batches, constant for large ones.
 
     McCandlish et al. 2018, arXiv:1812.06162, section 2.2, where the exponent is 1 and the gradients are plain. This
     project measured about 1.1 for SGD with momentum and 0.46 for Adam.
 
     Args:
-        rate_at_infinity: the best rate without noise.
-        noise_scale: the batch at which noise and signal are equal, in the unit of `batch`.
-        batch: its size.
-        exponent: how steeply the rate grows below the noise scale.
+        rate_at_infinity: The best learning rate without noise.
+        noise_scale: The batch size at which noise and signal are equal, in the unit of `batch`.
+        batch: The batch size.
+        exponent: How steeply the learning rate grows below the noise scale.
 
     Raises:
-        UserError: if the batch is not above 0, or the noise scale below it.
+        UserError: If the batch is not above 0, or the noise scale is below 0.
 
     >>> [saturating(1.0, noise_scale=100, batch=batch) for batch in (1, 100, 300)]
     [0.009900990099009901, 0.5, 0.75]
@@ -68,13 +68,13 @@ def saturating(rate_at_infinity: float, *, noise_scale: float, batch: float, exp
 def scale_saturating(
     rate: float, *, from_batch: float, to_batch: float, noise_scale: float, exponent: float = 1.0
 ) -> float:
-    """The rate that was best at one batch, moved to another along `saturating`.
+    """Move the best learning rate of one batch size to another along `saturating`.
 
-    With exponent 1 it is `scale_linearly` far below the noise scale and the rate itself far above it. It is also
+    With exponent 1 this is `scale_linearly` far below the noise scale, and the unchanged rate far above it. It is also
     AdaScale's gain times the rate: `critbatch.optim.adascale.gain`.
 
     Raises:
-        UserError: as `saturating`; or if the noise scale is not finite: there is no signal to scale by.
+        UserError: As for `saturating`; or if the noise scale is not finite, because there is no signal to scale by.
 
     >>> scale_saturating(0.1, from_batch=100, to_batch=300, noise_scale=100)
     0.15000000000000002
@@ -87,7 +87,7 @@ def scale_saturating(
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptive:
-    """The numbers of Adam, or of RMSprop, at one batch size."""
+    """The hyper-parameters of Adam, or of RMSprop, at one batch size."""
 
     learning_rate: float
     beta1: float | None  # None for RMSprop
@@ -98,19 +98,23 @@ class Adaptive:
 def malladi(
     learning_rate: float, *, beta2: float, eps: float, beta1: float | None = None, from_batch: float, to_batch: float
 ) -> Adaptive:
-    """The square root scaling rule of Adam and RMSprop, for a batch k times as large.
+    """The square-root scaling rule of Adam and RMSprop, for a batch k times as large.
 
-    ``rate sqrt(k)``, ``1 - beta`` times k for each beta, ``eps / sqrt(k)``: both then follow one stochastic
-    differential equation. Malladi et al. 2022, arXiv:2205.10287, section 5. It holds while the gradient's noise
-    outweighs its signal, that is for batches well below the noise scale.
+    ``rate sqrt(k)``, ``1 - beta`` times k for each beta, ``eps / sqrt(k)``: both batch sizes then follow the same
+    stochastic differential equation. Malladi et al. 2022, arXiv:2205.10287, section 5. The rule holds while the noise
+    of the gradient outweighs its signal: for batches far below the noise scale.
 
     Args:
-        learning_rate, beta2, eps: at `from_batch`; for RMSprop `beta2` is torch's `alpha`.
-        beta1: likewise; None for RMSprop.
+        learning_rate: At `from_batch`.
+        beta2: At `from_batch`; for RMSprop this is torch's `alpha`.
+        eps: At `from_batch`.
+        beta1: At `from_batch`; None for RMSprop.
+        from_batch: The batch size of these values.
+        to_batch: The new batch size.
 
     Raises:
-        UserError: if a batch is not above 0, a beta not in [0, 1), or ``k (1 - beta)`` reaches 1: the average would
-            hold nothing but the last step.
+        UserError: If a batch is not above 0, a beta is not in [0, 1), or ``k (1 - beta)`` reaches 1: the average would
+            contain only the last step.
 
     >>> malladi(1e-3, beta1=0.75, beta2=0.9375, eps=1e-8, from_batch=64, to_batch=128)
     Adaptive(learning_rate=0.0014142135623730952, beta1=0.5, beta2=0.875, eps=7.071067811865475e-09)
@@ -135,13 +139,13 @@ def malladi(
 
 
 def token_half_life(beta2: float, *, from_batch: float, to_batch: float) -> float:
-    """``beta2^k``: the average of the squares forgets half within the same number of tokens at both batches.
+    """``beta2^k``: the average of the squares forgets half within the same number of tokens at both batch sizes.
 
-    Marek et al. 2025, arXiv:2507.07101. Unlike `malladi` it can be followed to any batch; for beta2 near 1 they agree.
-    Count batches in tokens, or in examples of equal length.
+    Marek et al. 2025, arXiv:2507.07101. Unlike `malladi`, it holds down to any batch size. For beta2 near 1 the two
+    agree. Count batches in tokens, or in examples of equal length.
 
     Raises:
-        UserError: if a batch is not above 0, or the beta not in [0, 1).
+        UserError: If a batch is not above 0, or the beta is not in [0, 1).
 
     >>> round(token_half_life(0.95, from_batch=512, to_batch=1), 6)
     0.9999
@@ -151,12 +155,12 @@ def token_half_life(beta2: float, *, from_batch: float, to_batch: float) -> floa
 
 
 def half_life(beta: float, *, batch: float) -> float:
-    """Tokens, or examples, after which an average has forgotten half: `t` of ``beta = 2^(-batch / t)``.
+    """The tokens, or examples, after which an average has forgotten half: t in ``beta = 2^(-batch / t)``.
 
     Marek et al. 2025, arXiv:2507.07101.
 
     Raises:
-        UserError: if the batch is not above 0, or the beta not in [0, 1).
+        UserError: If the batch is not above 0, or the beta is not in [0, 1).
 
     >>> half_life(0.5, batch=4096)
     4096.0
@@ -167,18 +171,18 @@ def half_life(beta: float, *, batch: float) -> float:
 
 
 def timescale(*, batch: float, learning_rate: float, weight_decay: float, dataset: float) -> float:
-    """AdamW's ``tau = B / (eta lambda D)``: over which part of the run its weights are an average of the updates.
+    """AdamW's ``tau = B / (eta lambda D)``: the part of the run over which its weights average the updates.
 
     Bergsma et al. 2025, arXiv:2505.13738.
 
     Args:
         batch: B, in tokens or examples.
         learning_rate: eta, the peak.
-        weight_decay: lambda, decoupled, as torch's AdamW multiplies it with the rate.
-        dataset: D, of the whole run, in the unit of the batch.
+        weight_decay: lambda, decoupled, as in torch's AdamW, which multiplies it by the learning rate.
+        dataset: D, everything that the run sees, in the unit of the batch.
 
     Raises:
-        UserError: if one of them is not above 0.
+        UserError: If one of them is not above 0.
 
     >>> timescale(batch=500, learning_rate=0.01, weight_decay=0.1, dataset=1_000_000)
     0.5
@@ -188,13 +192,13 @@ def timescale(*, batch: float, learning_rate: float, weight_decay: float, datase
 
 
 def weight_decay_for(timescale: float, *, batch: float, learning_rate: float, dataset: float) -> float:
-    """The weight decay that keeps AdamW's `timescale` at another batch, rate or length of the run.
+    """The weight decay that keeps AdamW's `timescale` at another batch size, learning rate or length of the run.
 
-    ``lambda = B / (eta tau D)``: at one rate and one data set it grows linearly with the batch. Bergsma et al. 2025,
-    arXiv:2505.13738.
+    ``lambda = B / (eta tau D)``: at one learning rate and data set it grows linearly with the batch size. Bergsma et
+    al. 2025, arXiv:2505.13738.
 
     Raises:
-        UserError: if one of them is not above 0.
+        UserError: If one of them is not above 0.
 
     >>> tau = timescale(batch=500, learning_rate=0.01, weight_decay=0.1, dataset=1_000_000)
     >>> weight_decay_for(tau, batch=1000, learning_rate=0.01, dataset=1_000_000)
@@ -205,13 +209,13 @@ def weight_decay_for(timescale: float, *, batch: float, learning_rate: float, da
 
 
 def momentum_correction(old_rate: float, new_rate: float) -> float:
-    """What the velocity is multiplied with when the rate changes, where the rate is inside it.
+    """The factor for the velocity when the learning rate changes, if the rate is inside the velocity.
 
     ``v <- m (new / old) v + new g`` and ``w <- w - v``: Goyal et al. 2017, arXiv:1706.02677, section 3, remark 2.
     torch's SGD keeps the rate outside, ``v <- m v + g`` and ``w <- w - rate v``, and needs no correction.
 
     Raises:
-        UserError: if the old rate is not above 0: the velocity holds no gradients then.
+        UserError: If the old rate is not above 0, because the velocity then contains no gradients.
 
     >>> momentum_correction(0.1, 0.4)
     4.0
@@ -221,12 +225,12 @@ def momentum_correction(old_rate: float, new_rate: float) -> float:
 
 
 def scale_warm_up(warmup_epochs: float, *, from_batch: float, to_batch: float) -> float:
-    """``k`` times as many epochs of warm-up: as many steps as before.
+    """``k`` times as many warm-up epochs, which is the same number of steps.
 
-    LAMB's table, You et al. 2020, arXiv:1904.00962. A warm-up that is told in steps is right as it is.
+    You et al. 2020, arXiv:1904.00962, in the table of LAMB. A warm-up that is given in steps needs no scaling.
 
     Raises:
-        UserError: if a batch is not above 0.
+        UserError: If a batch is not above 0.
 
     >>> scale_warm_up(20, from_batch=32768, to_batch=512)
     0.3125

@@ -1,4 +1,4 @@
-"""What a recipe says: phases of training as data. The loop in `training.py` does what they say."""
+"""A recipe as data: phases of training. The training loop carries them out."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from critbatch.tasks.sampler import Order
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """The batch is multiplied by `factor` when `share` of the noise scale has come to be as large.
+    """A batch that grows with the noise of its gradient.
 
-    McCandlish et al. 2018, arXiv:1812.06162, section 2.4 and appendix C.1: the best batch at a point of training is in
-    proportion to the noise scale there, which grows.
+    The batch size is multiplied by `factor` as soon as `share` of the measured noise scale is as large as the new size.
+    McCandlish et al. 2018, arXiv:1812.06162, section 2.4 and appendix C.1: the best batch size at a point of training
+    is proportional to the noise scale there, which grows during training.
 
     Args:
-        share: of the noise scale, that the batch shall have.
-        factor: by which it grows at once.
-        largest: it never grows beyond, nor beyond the training set.
-        exponent: of the rule for the learning rate, ``1 / (1 + B_noise / B)^exponent``: 1 for SGD, 0.5 for Adam; 0
-            leaves the rate as it is.
-        points: so many points of the noise are averaged, since one alone is noisy.
+        share: The batch size as a share of the noise scale.
+        factor: Factor by which the batch grows at once.
+        largest: Upper limit of the batch size. The training set is a limit too.
+        exponent: Exponent of the rule for the learning rate, ``1 / (1 + B_noise / B)^exponent``: 1 for SGD, 0.5 for
+            Adam; 0 keeps the learning rate.
+        points: Number of noise measurements that are averaged, because a single one is noisy.
     """
 
     share: float = 1.0
@@ -50,7 +51,10 @@ class Growth:
             )
 
     def noise_scale(self, points: Sequence[NoisePoint]) -> float | None:
-        """Of the last points together, in examples: signal and noise are averaged first. None while it is not known."""
+        """Return the noise scale of the last points together, in examples, or None while it is not known.
+
+        Signal and noise are averaged before they are divided.
+        """
         last = [point.scale for point in points[-self.points :]]
         if len(last) < self.points:
             return None
@@ -59,17 +63,17 @@ class Growth:
         return noise / signal if signal > 0 < noise else None
 
     def next_size(self, size: int, points: Sequence[NoisePoint], *, examples: int) -> int:
-        """The batch size to go on with, never above the number of `examples` in the training set."""
+        """Return the batch size to continue with, never above the number of `examples` in the training set."""
         scale = self.noise_scale(points)
         grown = size * self.factor
         return grown if scale is not None and grown <= min(self.largest, examples, self.share * scale) else size
 
 
 class NormStatistics(StrEnum):
-    """What batch norm normalizes with when a model is evaluated."""
+    """The statistics that batch norm uses when a model is evaluated."""
 
-    RUNNING = "running"  # moving averages over the batches of training
-    LAST_BATCH = "last_batch"  # those of the last batch, averaged over processes: Akiba et al. 2017, arXiv:1711.04325
+    RUNNING = "running"  # moving averages over the training batches
+    LAST_BATCH = "last_batch"  # those of the last training batch, averaged over processes (Akiba et al. 2017)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +81,20 @@ class Phase:
     """Some epochs at one batch size with one optimizer.
 
     Args:
-        epochs: how long, as a float.
-        batch_size: examples per step, over all processes.
-        optimizer: makes the optimizer of these parameters; its learning rate is set at every step.
-        learning_rate: of the epoch within the phase.
-        keeps_optimizer: goes on with the optimizer of the phase before, its momentum too; else with a new one.
-        until_train_metric: the phase ends sooner, at the first evaluation at which the training set has this metric.
-        copies: so many copies of the model train each on its own; the phase ends with their mean, for which batch
-            norm's statistics are computed anew from the training set.
-        shares_batches: the copies share the examples of each batch of `batch_size`; else each sees all the data in an
-            order of its own, in batches of `batch_size`.
-        average_every: the copies go on from their mean after so many steps, too.
-        growth: the batch grows with the noise of its gradient, which is then measured.
+        epochs: Length of the phase, a float.
+        batch_size: Examples per step, over all processes.
+        optimizer: A function that creates the optimizer of the given parameters. Its learning rate is set at every
+            step.
+        learning_rate: The learning rate as a function of the epoch within the phase.
+        keeps_optimizer: Whether to continue with the optimizer of the previous phase, including its momentum.
+        until_train_metric: Ends the phase early, at the first evaluation at which the training metric reaches this
+            value.
+        copies: Number of copies of the model that train separately. The phase ends with their mean, whose batch-norm
+            statistics are recomputed from the training set.
+        shares_batches: Whether the copies share the examples of each batch. Otherwise each copy sees all the data in
+            its own order, in batches of `batch_size`.
+        average_every: Number of steps after which the copies continue from their mean.
+        growth: Lets the batch grow with the noise of its gradient, which is then measured.
     """
 
     epochs: float
@@ -164,13 +170,15 @@ class Plan:
 
     @property
     def epochs(self) -> float:
+        """Length of all phases together."""
         return sum(phase.epochs for phase in self.phases)
 
     @property
     def batch_size(self) -> int:
-        """Of the first phase."""
+        """The batch size of the first phase."""
         return self.phases[0].batch_size
 
     @property
     def needs_noise(self) -> bool:
+        """Whether a phase needs the noise of the gradient."""
         return any(phase.growth is not None for phase in self.phases)

@@ -105,7 +105,7 @@ class DirectionSpread(Record):
     batch_size: int
     spread: Estimate  # over draws of the examples
     loss: Estimate  # after one epoch, divided by that before; each draw at the best rate of the batch size
-    full_over: Estimate | None = None  # the spread of the full batch divided by this one, in pairs of draws
+    full_over: Estimate | None = None  # `loss` of the full batch divided by that of this batch size, in pairs of draws
 
 
 @dataclass(frozen=True, kw_only=True)
