@@ -75,7 +75,7 @@ class Sweep:
                 parent = int((folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
             except (OSError, IndexError, ValueError):
                 continue
-            if parent == self.master.pid and b"critbatch.studies.worker" in words:
+            if parent == self.master.pid and b"critbatch.studies.worker_process" in words:
                 found.append(int(folder.name))
         return found
 

@@ -52,7 +52,7 @@ def workers_of(master: int) -> list[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError, ValueError):
             continue
-        if parent == master and b"critbatch.studies.worker" in words:
+        if parent == master and b"critbatch.studies.worker_process" in words:
             found.append(int(folder.name))
     return found
 

@@ -24,7 +24,8 @@ from critbatch.runtime.process import Interruption
 from critbatch.studies.liveness import host, new_name
 from critbatch.studies.run_key import Key
 from critbatch.studies.store import Store
-from critbatch.studies.worker import USER_ERROR, Order
+from critbatch.studies.worker import Order
+from critbatch.studies.worker_process import USER_ERROR
 
 # Whether the system has killed a process for want of memory, and the record of a run that ended so.
 
@@ -124,7 +125,7 @@ class WorkerProcess:
         few = {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"} if threads else {}
         with self._opened_log() as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "critbatch.studies.worker"],
+                [sys.executable, "-m", "critbatch.studies.worker_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -1,16 +1,10 @@
-"""A worker as a process of its own: `python -m critbatch.studies.worker`, its order on standard input."""
+"""What a worker does: ask which run is needed next, make it, keep it, until nothing is left."""
 
 from __future__ import annotations
 
-import os
 import pickle
-import signal
-import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,15 +14,16 @@ import torch
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Question
-from critbatch.runtime.device import pick_device, use_threads
+from critbatch.runtime.device import describe_machine, pick_device, use_threads
 from critbatch.runtime.process import Interruption
 from critbatch.runtime.progress import Display, Progress
 from critbatch.studies.early_stopping import PARTS, WHOLE, Report, hopeless, standing
 from critbatch.studies.forecast import best_of_each_size, forecast
+from critbatch.studies.liveness import host
 from critbatch.studies.run_key import Brief, Key, Terms
 from critbatch.studies.search import choose
 from critbatch.studies.spec import planned
-from critbatch.studies.store import Claim, Store
+from critbatch.studies.store import MACHINE, Claim, Store
 from critbatch.studies.trial_table import Stock
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.task import Task
@@ -245,46 +240,17 @@ def _best_of(made: Mapping[Key, Brief]) -> str:
     return ", ".join(told)
 
 
-USER_ERROR = 2
+def take_part(packed: bytes, name: str, pause_at: float | None) -> None:
+    """Make runs of the study that an order names, in a process of its own.
 
+    Args:
+        packed: the order, as `Order.packed` gives it.
+        name: of this worker, by which the store knows it.
+        pause_at: a value of `time.monotonic()` at which it stops, to go on another time.
 
-def main() -> int:
-    """Take part in a study until nothing is left, Ctrl-C, or the end of who started it.
-
-    What goes wrong is said on standard output, which is a pipe: the log may lie on a disk that is full. Whatever else
-    is printed goes to the log.
+    Raises:
+        UserError: if the database of the study is not reached from here, or the store cannot be used.
     """
-    # Ray starts its processes deaf to Ctrl-C, as a shell does with those in its background.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    voice = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    try:
-        # Before torch is there, which takes its time: whoever writes an order that is long waits for its reader.
-        name, seconds, path, order = pickle.load(sys.stdin.buffer)
-        pause_at = None if seconds is None else time.monotonic() + seconds
-        threading.Thread(target=_end_with_the_master, daemon=True).start()
-        sys.path += [folder for folder in path if folder not in sys.path and Path(folder).exists()]
-        _take_part(order, name, pause_at)
-    except KeyboardInterrupt:
-        return 0
-    except UserError as error:
-        os.write(voice, str(error).encode())
-        return USER_ERROR
-    except Exception as error:
-        os.write(voice, traceback.format_exception_only(error)[-1].strip().encode())
-        with suppress(OSError):
-            traceback.print_exc()
-        return 1
-    return 0
-
-
-def _take_part(packed: bytes, name: str, pause_at: float | None) -> None:
-    from critbatch.runtime.device import describe_machine, pick_device, use_threads
-    from critbatch.runtime.progress import Display
-    from critbatch.studies.liveness import host
-    from critbatch.studies.store import MACHINE, Store
-
     order = pickle.loads(packed)
     assert isinstance(order, Order)
     with Store.open(order.folder, order.terms, url=order.url, name=name) as store:
@@ -296,14 +262,3 @@ def _take_part(packed: bytes, name: str, pause_at: float | None) -> None:
         use_threads(order.threads)
         store.agree(MACHINE, describe_machine(pick_device(order.device)).to_json())
         work(order, store, pause_at=pause_at, show=Display())
-
-
-def _end_with_the_master() -> None:
-    """Standard input ends when the process that holds its other end does, however that ends."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

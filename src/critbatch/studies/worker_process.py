@@ -1,0 +1,65 @@
+"""A worker as a process of its own: `python -m critbatch.studies.worker_process`, its order on standard input.
+
+It is a module of its own because nothing heavy may be imported before the order has been read. Importing torch takes
+seconds, in which whoever writes a long order would wait, the time limit would not count, and Ctrl-C would end in a
+traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from critbatch.errors import UserError
+
+USER_ERROR = 2
+
+
+def main() -> int:
+    """Take part in a study until nothing is left, Ctrl-C, or the end of who started it.
+
+    What goes wrong is said on standard output, which is a pipe: the log may lie on a disk that is full. Whatever else
+    is printed goes to the log.
+    """
+    # Ray starts its processes deaf to Ctrl-C, as a shell does with those in its background.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    voice = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        name, seconds, path, order = pickle.load(sys.stdin.buffer)
+        pause_at = None if seconds is None else time.monotonic() + seconds
+        threading.Thread(target=_end_with_the_master, daemon=True).start()
+        sys.path += [folder for folder in path if folder not in sys.path and Path(folder).exists()]
+        from critbatch.studies.worker import take_part
+
+        take_part(order, name, pause_at)
+    except KeyboardInterrupt:
+        return 0
+    except UserError as error:
+        os.write(voice, str(error).encode())
+        return USER_ERROR
+    except Exception as error:
+        os.write(voice, traceback.format_exception_only(error)[-1].strip().encode())
+        with suppress(OSError):
+            traceback.print_exc()
+        return 1
+    return 0
+
+
+def _end_with_the_master() -> None:
+    """Standard input ends when the process that holds its other end does, however that ends."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
