@@ -1,4 +1,4 @@
-"""Training is stuck: at a minimum, a saddle, a plateau, or not at all?"""
+"""Is training stuck, and where: at a minimum, a saddle or a plateau?"""
 
 from __future__ import annotations
 
@@ -21,24 +21,22 @@ from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
-# Where training stands, told from the gradient and the ends of the Hessian's spectrum.
-
 TOLERANCE = 1e-3
-# A direction counts as flat if going a tenth of the weights' norm along it changes the loss by less than the tolerance.
+# A direction is flat if a move of a tenth of the weights' norm along it changes the loss by less than the tolerance.
 REACH = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What is seen at a point.
+    """What describes a point of the loss surface.
 
     Args:
-        gradient_norm: over all examples.
-        along: curvature along the gradient, ``g^T H g / |g|^2``.
-        largest: eigenvalue of the Hessian.
-        smallest: likewise.
-        loss_scale: what losses are compared with: the larger of the loss here and that of untrained weights.
-        weight_scale: what distances are compared with: the larger of the weights' norms here and untrained.
+        gradient_norm: Norm of the gradient over all examples.
+        along: Curvature along the gradient, ``g^T H g / |g|^2``.
+        largest: Largest eigenvalue of the Hessian.
+        smallest: Smallest eigenvalue of the Hessian.
+        loss_scale: Scale of losses: the larger of the loss at this point and that of untrained weights.
+        weight_scale: Scale of distances: the larger of the norms of these weights and of untrained weights.
     """
 
     gradient_norm: float
@@ -50,25 +48,25 @@ class View:
 
     @property
     def expected_drop(self) -> float:
-        """What the best step along the gradient takes off the loss, by the quadratic model: ``|g|^2 / 2c`` for a
-        curvature c along it. Where that is not above 0 the model has no lowest point, and c is the largest magnitude of
-        an eigenvalue: the drop is then at least this (the descent lemma)."""
+        """How much the best step along the gradient lowers the loss in the quadratic model: ``|g|^2 / 2c``, where c is
+        the curvature along it. If that is not above 0, the model has no minimum. Then c is the largest magnitude of an
+        eigenvalue, and the loss falls by at least this much (the descent lemma)."""
         steepest = max(abs(self.largest.value), abs(self.smallest.value))
         bend = self.along if self.along > 1e-3 * steepest else steepest
         return self.gradient_norm**2 / (2 * bend) if bend > 0 else float("inf") if self.gradient_norm > 0 else 0.0
 
     def weight_of(self, curvature: float) -> float:
-        """The change of the loss along a direction of this curvature, a tenth of the weights' norm away, relative."""
+        """The relative change of the loss if the weights move by a tenth of their norm along this curvature."""
         return curvature * (REACH * self.weight_scale) ** 2 / 2 / self.loss_scale
 
 
 def standing(view: View, *, tolerance: float = TOLERANCE) -> tuple[Standing, str]:
-    """What the point is, and why it is undecided where it is.
+    """Classify a point. The second value is the reason if the point is undecided.
 
-    All sizes are relative, so that a loss times a constant, or weights in other units, stand where they stood: a
-    gradient counts if the best step along it lowers the loss by more than `tolerance` of its scale, a curvature if a
-    tenth of the weights' norm along it changes the loss by more than that, and an eigenvalue's sign only beyond its
-    residual.
+    All criteria are relative, so that a constant factor on the loss or other units of the weights do not change the
+    answer. A gradient counts if the best step along it lowers the loss by more than `tolerance` of its scale. A
+    curvature counts if a move of a tenth of the weights' norm changes the loss by more than that. The sign of an
+    eigenvalue counts only if the eigenvalue is larger than its residual.
     """
     if view.loss_scale <= 0 or view.weight_scale <= 0:
         return Standing.UNDECIDED, "no_scale"
@@ -158,7 +156,7 @@ def critical_point(
         raise UserError(f"batches={batches} is too few: use {2 * BATCHES_IN_PAIR} or more.")
     loss, metric = surface.measure()
     view, _, gradient = look(task, surface, seed=seed, progress=progress)
-    found, reason = standing(view, tolerance=tolerance)
+    point_type, reason = standing(view, tolerance=tolerance)
     rate = 1 / max(abs(view.largest.value), abs(view.smallest.value), 1e-12)
     of_sizes, noise = [], None
     for n, size in enumerate(sizes):
@@ -172,7 +170,7 @@ def critical_point(
     return CriticalPoint(
         solution=solution or Solution(label=task.name),
         setup=surface.setup,
-        standing=found,
+        standing=point_type,
         reason=reason,
         loss=loss,
         metric=metric,
@@ -183,7 +181,7 @@ def critical_point(
         largest=view.largest,
         smallest=view.smallest,
         batches=tuple(of_sizes),
-        tries=TRIES[found],
+        tries=TRIES[point_type],
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )
 
@@ -191,7 +189,7 @@ def critical_point(
 def look(
     task: Task, surface: Surface, *, seed: int = 0, progress: Callable[[str, int, int], None] | None = None
 ) -> tuple[View, Extremes, Tensor]:
-    """What `standing` judges by, the ends of the spectrum with their directions, and the gradient."""
+    """Measure what `standing` needs. Also returns the extreme eigenvalues with their vectors, and the gradient."""
     loss, gradient = surface.gradient()
     untrained = task.new_model(seed, surface.device)
     fresh = torch.cat([weight.detach().flatten() for weight in untrained.parameters() if weight.requires_grad])
@@ -230,8 +228,8 @@ def _batch_gradients(
 ) -> BatchGradients:
     few = min(surface.examples, EXAMPLES_OF_A_STEP)
     probe = Surface(task, model, examples=few, mode=surface.mode, chunk=surface.chunk, device=surface.device)
-    here, _ = probe.measure()
-    lower = [probe.measure(probe.weights - rate * gradient.to(probe.weights))[0] < here for gradient in gradients]
+    loss, _ = probe.measure()
+    lower = [probe.measure(probe.weights - rate * gradient.to(probe.weights))[0] < loss for gradient in gradients]
     norms = gradients.double().norm(dim=1).cpu()
     quarter, middle, three = torch.quantile(norms, torch.tensor([0.25, 0.5, 0.75], dtype=norms.dtype)).tolist()
     return BatchGradients(
@@ -248,6 +246,6 @@ def _noise(gradients: Tensor, size: int, examples: int) -> NoiseScale:
     for group in torch.split(gradients.double(), BATCHES_IN_PAIR):
         if len(group) == BATCHES_IN_PAIR:
             small, big = group.square().sum(1).mean(), group.mean(0).square().sum()
-            # The batches are drawn one by one, so that several together are as if drawn with replacement.
+            # Each batch is drawn anew, so a group of batches is like one batch drawn with replacement.
             scales.append(noise_scale(small, big, small=size, big=BATCHES_IN_PAIR * size))
     return average(scales)

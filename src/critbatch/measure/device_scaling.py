@@ -1,4 +1,4 @@
-"""What more devices would bring to a task: its gradients counted, its cluster put together, all of it joined."""
+"""Predict what more devices would bring: count the gradients, describe the cluster, and apply the law of steps."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LINK, NODE_LINK = "ethernet-25", "nvlink"
 
 FIRST_BUCKET, BUCKET = 1 << 20, 25 << 20
-"""Bytes. torch's DistributedDataParallel: a first bucket of 1 MiB, then `bucket_cap_mb=25`."""
+"""Bytes of the buckets of torch's DistributedDataParallel: 1 MiB for the first, then `bucket_cap_mb=25`."""
 
 ASSUMED = {
     "overlap": "source_no_overlap",
@@ -108,11 +108,11 @@ def scale(
     """
     task, watch = as_task(task), Stopwatch()
     if not isinstance(known, Record):
-        place = output_folder(known, task.name)
-        with blamed_on_records(place):
+        folder = output_folder(known, task.name)
+        with blamed_on_records(folder):
             return scale(
                 task,
-                _stored(place, task),
+                _stored(folder, task),
                 devices=devices,
                 steps=steps,
                 link=link,
@@ -126,6 +126,7 @@ def scale(
                 communication=communication,
                 batch_size=batch_size,
                 share=share,
+                micro_batch_size=micro_batch_size,
                 price_per_device_hour=price_per_device_hour,
                 worth=worth,
                 command=command,
@@ -178,20 +179,20 @@ def scale(
 
 
 def _stored(folder: Path, task: Task) -> Advice | Speed:
-    """The advice in a folder or file, or else the speed."""
+    """Load the advice from a folder or file, or the speed if there is no advice."""
     for record in load_records(folder):
         if isinstance(record, (Advice, Speed)) and record.task == task.name:
             return record
-    raise UserError(f"{folder} holds neither advice nor speed of {task.name!r}: run `critbatch advise` first.")
+    raise UserError(f"{folder} has neither advice nor speed of {task.name!r}: run `critbatch advise` first.")
 
 
 def gradient_bytes(task: Task) -> int:
-    """Of the weights that are trained, in their own precision: what is summed over the devices at each step."""
+    """Bytes of gradients that the devices sum in each step: those of the trained weights, in their own precision."""
     return sum(weight.nbytes for weight in task.new_model(0).parameters() if weight.requires_grad)
 
 
 def buckets_of(size: int) -> int:
-    """The all-reduces that torch's DistributedDataParallel sends so many bytes in.
+    """Number of all-reduces with which torch's DistributedDataParallel sums this many bytes.
 
     >>> [buckets_of(mebibytes << 20) for mebibytes in (1, 2, 26, 27)]
     [1, 2, 2, 3]
@@ -222,20 +223,20 @@ def _constants(
     elif communication is not None:
         outside = measured_link(communication)
     measured = communication.processes if communication is not None and communication.one_node else 1
-    here = measured if devices_per_node is None else devices_per_node
-    if here < 1:
-        raise UserError(f"devices_per_node={here} is not possible: use 1 or more.")
-    within = None if here == 1 else _link(node_link or inside or NODE_LINK)
+    per_node = measured if devices_per_node is None else devices_per_node
+    if per_node < 1:
+        raise UserError(f"devices_per_node={per_node} is not possible: use 1 or more.")
+    within = None if per_node == 1 else _link(node_link or inside or NODE_LINK)
     between = _link(link or outside or LINK)
     size = gradient_bytes(task)
     if devices_per_node is not None:
         of_node = "source_given"
     else:
-        of_node = "source_same_machine" if here > 1 else "source_own_node"
+        of_node = "source_same_machine" if per_node > 1 else "source_own_node"
     return Constants(
         gradient_bytes=size,
         buckets=buckets_of(size),
-        devices_per_node=here,
+        devices_per_node=per_node,
         between=between,
         within=within,
         algorithm=Algorithm(algorithm),
@@ -268,36 +269,36 @@ def _fitted(
 def _first_size(known: Advice | Speed, outlook: Outlook) -> int:
     if isinstance(known, Advice) and known.best is not None:
         return known.best.batch_size
-    found: tuple[ScalePoint, ...] = outlook.best([1])
-    return found[0].batch_size if found else outlook.speed.largest_that_fits
+    best_points: tuple[ScalePoint, ...] = outlook.best([1])
+    return best_points[0].batch_size if best_points else outlook.speed.largest_that_fits
 
 
 def _cautions(record: Scale, numbers: Sequence[int]) -> tuple[str, ...]:
-    found = ["scale_is_predicted"]
+    cautions = ["scale_is_predicted"]
     law, constants = record.law, record.constants
     if law is None:
-        found.append("scale_without_law")
+        cautions.append("scale_without_law")
     elif not law.holds:
-        found.append(law.reason or "law_misfit")
+        cautions.append(law.reason or "law_misfit")
     if law is not None and any(reaches_beyond(law, point.batch_size) for point in record.best):
-        found.append("scale_beyond_runs")
+        cautions.append("scale_beyond_runs")
     timed = [point.batch_size for point in record.speed.fitting]
     points = (*record.best, *record.strong, *record.weak)
     if any(point.micro_batch_size < min(timed) for point in points):
-        found.append("share_below_timed")
+        cautions.append("share_below_timed")
     if max(numbers) > record.examples:
-        found.append("more_devices_than_examples")
+        cautions.append("more_devices_than_examples")
     if record.best and record.worth_until == record.best[-1].devices and len(record.best) > 1:
-        found.append("worth_to_the_end")
+        cautions.append("worth_to_the_end")
     if constants.sources["overlap"] == ASSUMED["overlap"]:
-        found.append("no_overlap_assumed")
+        cautions.append("no_overlap_assumed")
     if constants.sources["delay_seconds"] == ASSUMED["delay_seconds"]:
-        found.append("no_delay_assumed")
+        cautions.append("no_delay_assumed")
     typical = sum(source == "source_typical" for source in constants.sources.values())
     if typical == len(ASSUMED):
-        found.append("steps_tell_little")
+        cautions.append("steps_tell_little")
     if record.communication is None:
-        found.append("links_by_name")
+        cautions.append("links_by_name")
     elif record.communication.provenance.machine.threads != record.speed.provenance.machine.threads:
-        found.append("other_threads")
-    return tuple(dict.fromkeys(found))
+        cautions.append("other_threads")
+    return tuple(dict.fromkeys(cautions))

@@ -1,4 +1,4 @@
-"""What a shift between training and test does at flat and at sharp minima."""
+"""How much the loss rises at flat and at sharp minima if the data shift."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from critbatch.tasks.data import GivenData, Tree, leaves, map_tree
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
-# The training set, shifted: with noise, moved by some pixels, with other tokens.
-
 NOISE_STRENGTHS = (0.1, 0.3, 1.0)
 TOKEN_STRENGTHS = (0.05, 0.2)
 PIXELS = (1, 2)
@@ -35,9 +33,9 @@ class Change:
 
     Args:
         name: "noise" or "moved".
-        strength: of the noise in standard deviations of the inputs, or the share of tokens that are replaced, or
-            pixels.
-        apply: prepared inputs and the number of their chunk, to other inputs.
+        strength: Standard deviation of the noise in standard deviations of the inputs, or share of tokens to replace,
+            or number of pixels.
+        apply: Function of prepared inputs and the number of their chunk. It returns the changed inputs.
     """
 
     name: str
@@ -46,20 +44,21 @@ class Change:
 
 
 def changes_for(task: Task, inputs: Tree, *, seed: int) -> list[Change]:
-    """The shifts that suit such prepared inputs.
+    """The shifts that are possible for inputs of this kind.
 
     Args:
-        inputs: some of them, to see what they are.
-        seed: of noise and tokens.
+        task: Task of the inputs.
+        inputs: Some prepared inputs.
+        seed: Seed of the noise and of the tokens.
     """
     floats = [leaf for leaf in leaves(inputs) if leaf.is_floating_point()]
     if not floats:
         return [Change("noise", share, _replaced(share, seed)) for share in TOKEN_STRENGTHS]
     spread = float(torch.cat([leaf.flatten() for leaf in floats]).std())
-    found = [Change("noise", strength, _noisy(strength * spread, seed)) for strength in NOISE_STRENGTHS]
+    changes = [Change("noise", strength, _noisy(strength * spread, seed)) for strength in NOISE_STRENGTHS]
     if len(leaves(inputs)) == 1 and (shape := _picture(task, floats[0])) is not None:
-        found += [Change("moved", float(pixels), _moved(pixels, shape)) for pixels in PIXELS]
-    return found
+        changes += [Change("moved", float(pixels), _moved(pixels, shape)) for pixels in PIXELS]
+    return changes
 
 
 def _noisy(deviation: float, seed: int) -> Callable[[Tree, int], Tree]:
@@ -78,7 +77,7 @@ def _noisy(deviation: float, seed: int) -> Callable[[Tree, int], Tree]:
 
 
 def _replaced(share: float, seed: int) -> Callable[[Tree, int], Tree]:
-    """Tokens replaced by others of the same chunk, so that each keeps its frequency."""
+    """Replace tokens by others of the same chunk, so that each keeps its frequency."""
 
     def apply(inputs: Tree, chunk: int) -> Tree:
         generator = torch.Generator().manual_seed(seed + chunk)
@@ -94,7 +93,7 @@ def _replaced(share: float, seed: int) -> Callable[[Tree, int], Tree]:
 
 
 def _picture(task: Task, leaf: Tensor) -> tuple[int, ...] | None:
-    """The shape of one example as (channels, height, width); None where it is no picture."""
+    """The shape of one example as (channels, height, width); None if it is not a picture."""
     if leaf.ndim == 4 and min(leaf.shape[2:]) >= SMALLEST_SIDE:
         return tuple(leaf.shape[1:])
     side = math.isqrt(leaf.shape[1]) if leaf.ndim == 2 else 0
@@ -104,7 +103,7 @@ def _picture(task: Task, leaf: Tensor) -> tuple[int, ...] | None:
 
 
 def _moved(pixels: int, shape: tuple[int, ...]) -> Callable[[Tree, int], Tree]:
-    """Pictures moved to the right; what leaves on that side is lost, and the border is repeated on the other."""
+    """Move pictures to the right. Pixels that leave are lost; on the left, the border is repeated."""
 
     def move(leaf: Tensor) -> Tensor:
         pictures = leaf.view(len(leaf), *shape)
@@ -167,7 +166,7 @@ def shift(
     watch, device = Stopwatch(), as_device(device)
     if not models:
         raise UserError("There is no model to measure: give one or more by their labels.")
-    told = sharpness(
+    measured = sharpness(
         task,
         models,
         solutions=solutions,
@@ -187,11 +186,11 @@ def shift(
             progress(f"shifts of {label}", n, len(models))
         rises += _rises(task, label, model, shifts or {}, examples, mode, chunk, seed, device)
     return Shift(
-        setup=told.setup,
+        setup=measured.setup,
         metric_name=task.metric_name,
-        sharpness=told.solutions,
+        sharpness=measured.solutions,
         rises=tuple(rises),
-        predictions=tuple(_predictions(list(models), told.solutions, rises)),
+        predictions=tuple(_predictions(list(models), measured.solutions, rises)),
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )
 
@@ -209,20 +208,20 @@ def _rises(
 ) -> list[ShiftRise]:
     train = Surface(task, model, examples=examples, mode=mode, chunk=chunk, device=device)
     losses, metrics = train.each()
-    found = [_resampled(label, losses, metrics, seed)]
+    rises = [_resampled(label, losses, metrics, seed)]
     for name, data in {"validation": "validation", **shifts}.items():
         other = Surface(task, model, data=data, mode=mode, chunk=chunk, device=device)
         other_losses, other_metrics = other.each()
-        found.append(_told(label, name, 0.0, other_losses, other_metrics, _apart(losses, other_losses)))
+        rises.append(_rise(label, name, 0.0, other_losses, other_metrics, _difference(losses, other_losses)))
     for change in changes_for(task, next(train.chunks())[0], seed=seed):
         changed = Surface(task, model, examples=examples, mode=mode, chunk=chunk, change=change.apply, device=device)
         other_losses, other_metrics = changed.each()
         rise = _mean(other_losses - losses)
-        found.append(_told(label, change.name, change.strength, other_losses, other_metrics, rise))
-    return found
+        rises.append(_rise(label, change.name, change.strength, other_losses, other_metrics, rise))
+    return rises
 
 
-def _told(label: str, name: str, strength: float, losses: Tensor, metrics: Tensor, rise: Estimate) -> ShiftRise:
+def _rise(label: str, name: str, strength: float, losses: Tensor, metrics: Tensor, rise: Estimate) -> ShiftRise:
     return ShiftRise(
         label=label,
         shift=name,
@@ -234,7 +233,7 @@ def _told(label: str, name: str, strength: float, losses: Tensor, metrics: Tenso
 
 
 def _resampled(label: str, losses: Tensor, metrics: Tensor, seed: int) -> ShiftRise:
-    """The mean rise over resamples, and between which ends 95 % of them lie."""
+    """The mean rise over resamples, with the range that holds 95 % of them."""
     generator = torch.Generator().manual_seed(seed)
     means = torch.stack(
         [losses[torch.randint(len(losses), (len(losses),), generator=generator)].mean() for _ in range(RESAMPLES)]
@@ -242,49 +241,49 @@ def _resampled(label: str, losses: Tensor, metrics: Tensor, seed: int) -> ShiftR
     rises = means - losses.mean()
     ends = torch.quantile(rises, torch.tensor([0.025, 0.975], dtype=rises.dtype)).tolist()
     rise = Estimate(value=float(rises.mean()), n=RESAMPLES, low=ends[0], high=ends[1])
-    return _told(label, "resampled", 0.0, means, metrics, rise)
+    return _rise(label, "resampled", 0.0, means, metrics, rise)
 
 
 def _mean(differences: Tensor) -> Estimate:
-    """The mean over the same examples, shifted and not, with its normal interval."""
+    """The mean of differences between the same examples, shifted and not, with its normal interval."""
     n, middle = len(differences), float(differences.mean())
     half = NORMAL_95 * float(differences.std()) / math.sqrt(n) if n > 1 else math.inf
     return Estimate(value=middle, n=n, low=middle - half, high=middle + half)
 
 
-def _apart(losses: Tensor, others: Tensor) -> Estimate:
-    """The difference of the means of two sets of examples, with its normal interval."""
+def _difference(losses: Tensor, others: Tensor) -> Estimate:
+    """The difference between the means of two sets of examples, with its normal interval."""
     middle = float(others.mean() - losses.mean())
     half = NORMAL_95 * math.sqrt(float(losses.var()) / len(losses) + float(others.var()) / len(others))
     return Estimate(value=middle, n=len(others), low=middle - half, high=middle + half)
 
 
 def _predictions(
-    labels: list[str], told: Sequence[SolutionSharpness], rises: Sequence[ShiftRise]
+    labels: list[str], solutions: Sequence[SolutionSharpness], rises: Sequence[ShiftRise]
 ) -> list[ShiftPrediction]:
     if len(labels) < 2:
         return []
     measures: dict[str, list[float]] = {
-        f"{value.box} {value.epsilon:g}": [solution.values[i].value.value for solution in told]
-        for i, value in enumerate(told[0].values)
+        f"{value.box} {value.epsilon:g}": [solution.values[i].value.value for solution in solutions]
+        for i, value in enumerate(solutions[0].values)
     }
-    measures["largest"] = [solution.largest.value for solution in told if solution.largest is not None]
-    measures["trace"] = [solution.trace.value for solution in told if solution.trace is not None]
-    found = []
-    for shift_name, strength in dict.fromkeys((rise.shift, rise.strength) for rise in rises):
-        if shift_name == "resampled":
+    measures["largest"] = [solution.largest.value for solution in solutions if solution.largest is not None]
+    measures["trace"] = [solution.trace.value for solution in solutions if solution.trace is not None]
+    predictions = []
+    for name, strength in dict.fromkeys((rise.shift, rise.strength) for rise in rises):
+        if name == "resampled":
             continue
-        up = [rise.rise.value for rise in rises if (rise.shift, rise.strength) == (shift_name, strength)]
-        found += [
-            ShiftPrediction(measure=measure, shift=shift_name, strength=strength, correlation=_spearman(values, up))
+        increases = [rise.rise.value for rise in rises if (rise.shift, rise.strength) == (name, strength)]
+        predictions += [
+            ShiftPrediction(measure=measure, shift=name, strength=strength, correlation=_spearman(values, increases))
             for measure, values in measures.items()
-            if len(values) == len(up)
+            if len(values) == len(increases)
         ]
-    return found
+    return predictions
 
 
 def _spearman(first: list[float], second: list[float]) -> Estimate:
-    """Spearman's rank correlation with Fisher's interval, whose width takes the ranks into account.
+    """Spearman's rank correlation with Fisher's interval, with the width for ranks.
 
     Bonett and Wright 2000, "Sample size requirements for estimating Pearson, Kendall and Spearman correlations":
     variance (1 + r^2 / 2) / (n - 3).

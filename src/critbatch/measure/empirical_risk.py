@@ -1,4 +1,4 @@
-"""The mean loss over many examples as a function of the weights: what curvature, sharpness and landscape look at."""
+"""The mean loss over many examples as a function of the weights. Curvature, sharpness and landscape measure it."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ CHUNK = 1000
 
 
 class Surface:
-    """``f(w)``, its gradient and the metric, over all examples, a chunk at a time.
+    """The mean loss ``f(w)``, its gradient and the metric over all examples, computed chunk by chunk.
 
-    It works on a copy of the model, so that the model, its mode and its running statistics stay as they are. Attention
-    takes the math kernel, since the others have no second derivative. Beyond the copy it holds a few vectors as long as
-    the weights, and what one chunk needs for a forward and backward pass.
+    It works on a copy of the model, so the model, its mode and its running statistics do not change. Attention uses the
+    math kernel, because the others have no second derivative. Besides the copy, it needs memory for a few vectors of
+    the length of the weights and for a forward and backward pass of one chunk.
 
     Args:
-        task: data, loss and metric.
-        model: the weights; those that need no gradient are held fixed.
-        data: "train", "validation", or data of the user's own.
-        examples: how many of them, the same ones each time; None for all.
-        mode: what batch norm does; layers that training holds in eval mode use their running statistics in both.
-        double: compute in float64.
-        chunk: examples in one pass.
-        change: of prepared inputs, given the number of their chunk: a shift of the data, say.
-        device: that of the measurement; the accelerator where there is one, unless given.
+        task: Task with data, loss and metric.
+        model: Model with the weights. Weights that need no gradient stay fixed.
+        data: "train", "validation", or data of the user.
+        examples: Examples to use, always the same ones. None: all.
+        mode: Statistics of batch norm. Layers that training holds in eval mode always use their running statistics.
+        double: Compute in float64.
+        chunk: Examples in one forward pass.
+        change: Function of prepared inputs and the number of their chunk that returns other inputs, such as a shift.
+        device: Device of the measurement. Default: an accelerator if there is one, else cpu.
 
     Raises:
-        UserError: if the model has no weight to move, or a size is not possible.
+        UserError: if no weight needs a gradient, or a size is not possible.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Surface:
         make_dense(self.model)
         if double:
             _make_double(self.model)
-        moved = norms_in_training(self.model)
-        self._moved_norms = [name for name, module in self.model.named_modules() if module in moved]
+        training_norms = norms_in_training(self.model)
+        self._training_norms = [name for name, module in self.model.named_modules() if module in training_norms]
         self.model.eval()
         for layer in self.norms:
             layer.training = self.mode is Mode.BATCH
         self.parameters: list[Tensor] = [weight for weight in self.model.parameters() if weight.requires_grad]
         if not any(weight.numel() for weight in self.parameters):
-            raise UserError("The model has no weight that needs a gradient: there is nothing to move.")
+            raise UserError("The model has no weight that needs a gradient: there is nothing to measure.")
         _refuse_complex(self.model)
         self._set_dtype()
         self._by_backward = False
@@ -88,7 +88,7 @@ class Surface:
         self.weights = self.flat(self.parameters).clone()
 
     def twin(self, weights: Tensor | None = None, *, double: bool = False) -> Surface:
-        """Another surface over the same examples, which stands at `weights` and has a model of its own."""
+        """Another surface over the same examples, with its own model, at `weights`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
         if double:
@@ -109,23 +109,23 @@ class Surface:
             mode=self.mode,
             chunk=min(self.chunk, self.examples),
             precision=str(self.dtype).removeprefix("torch."),
-            batch_norm=bool(self._moved_norms),
+            batch_norm=bool(self._training_norms),
         )
 
     @property
     def norms(self) -> list[_BatchNorm]:
         """The batch norms that training does not hold in eval mode."""
-        return [cast(_BatchNorm, self.model.get_submodule(name)) for name in self._moved_norms]
+        return [cast(_BatchNorm, self.model.get_submodule(name)) for name in self._training_norms]
 
     def chunks(self, indices: Tensor | None = None) -> Iterator[tuple[Tree, Tree]]:
-        """Prepared inputs, in the model's precision, and targets of some examples; of all, unless given."""
+        """Prepared inputs, in the precision of the model, and targets of these examples; by default of all."""
         rows = iter(pieces_of(self.indices if indices is None else indices, self.chunk))
         for n, (raw, targets) in enumerate(self._source.stream(rows)):
             inputs = map_tree(self._cast, self.task.inputs(raw))
             yield inputs if self.change is None else self.change(inputs, n), map_tree(self._cast, targets)
 
     def losses(self, inputs: Tree, targets: Tree) -> Tensor:
-        """The loss of each example of a chunk, at the weights where the surface stands, shape (chunk,)."""
+        """The loss of each example of a chunk at the current weights, shape (chunk,)."""
         return self.task.loss(self.outputs(inputs), targets)
 
     def outputs(self, inputs: Tree) -> Any:
@@ -136,12 +136,12 @@ class Surface:
                 if self._input_dtype is not torch.float64 or "dtype" not in str(error):
                     raise
                 raise UserError(
-                    f"The model does not compute in float64, since its forward pass fixes another type ({error}): use "
+                    f"The model cannot compute in float64, because its forward pass sets another type ({error}): use "
                     "double=False, or let its layers take the type of their weights."
                 ) from error
 
     def move(self, weights: Tensor | None = None) -> None:
-        """Stand at these weights, shape (size,); at those of the model that was given, where there are none."""
+        """Set the current weights, shape (size,); by default, the original weights of the model."""
         with torch.no_grad():
             torch._foreach_copy_(self.parameters, self.parts(self.weights if weights is None else weights))
 
@@ -149,15 +149,15 @@ class Surface:
         """Mean loss and mean metric at these weights."""
         self.move(weights)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        metric, seen = torch.zeros_like(loss), 0
+        metric, n = torch.zeros_like(loss), 0
         with torch.no_grad():
             for inputs, targets in self.chunks(indices):
                 outputs = self.outputs(inputs)
                 losses = self.task.loss(outputs, targets)
                 loss += losses.double().sum()
                 metric += self.task.metric(outputs, targets).double().sum()
-                seen += len(losses)
-        return loss.item() / seen, metric.item() / seen
+                n += len(losses)
+        return loss.item() / n, metric.item() / n
 
     def each(self, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Loss and metric of each example at these weights, both of shape (examples,), on the CPU."""
@@ -171,16 +171,16 @@ class Surface:
         return torch.cat(losses), torch.cat(metrics)
 
     def gradient(self, weights: Tensor | None = None, indices: Tensor | None = None) -> tuple[float, Tensor]:
-        """Mean loss, and its gradient, shape (size,), at these weights, over all examples or those with `indices`."""
+        """Mean loss and its gradient, shape (size,), at these weights, over all examples or those of `indices`."""
         self.move(weights)
         loss = torch.zeros((), dtype=torch.float64, device=self.device)
-        total, seen = torch.zeros_like(self.weights), 0
+        total, n = torch.zeros_like(self.weights), 0
         for inputs, targets in self.chunks(indices):
             losses, gradient = self._gradient(inputs, targets)
             total += gradient
             loss += losses.double().sum()
-            seen += len(losses)
-        return loss.item() / seen, total / seen
+            n += len(losses)
+        return loss.item() / n, total / n
 
     def _gradient(self, inputs: Tree, targets: Tree) -> tuple[Tensor, Tensor]:
         """The loss of each example of a chunk, and the gradient of their sum, shape (size,)."""
@@ -192,7 +192,7 @@ class Surface:
             except RuntimeError as error:
                 if not needs_backward(error):
                     raise
-            # The failed pass has freed parts of the graph.
+            # The failed pass has freed parts of the graph, so the losses are computed again.
             self._by_backward, losses = True, self.losses(inputs, targets)
         for weight in self.parameters:
             weight.grad = None
@@ -203,24 +203,24 @@ class Surface:
         return losses.detach(), self.flat(grads)
 
     def flat(self, tensors: Any) -> Tensor:
-        """One tensor for each weight, as a vector, shape (size,)."""
+        """Join one tensor per weight into a vector of shape (size,)."""
         dense = [tensor.detach().to_dense() if tensor.is_sparse else tensor.detach() for tensor in tensors]
         return torch.cat([tensor.reshape(-1).to(self.dtype) for tensor in dense])
 
     def _set_dtype(self) -> None:
-        """That of the vectors, the widest of all weights, and that of inputs, that of the first weight."""
+        """Vectors have the widest type of all weights, inputs have the type of the first weight."""
         self._input_dtype = self.dtype = self.parameters[0].dtype
         for weight in self.parameters:
             self.dtype = torch.promote_types(self.dtype, weight.dtype)
 
     def parts(self, vector: Tensor) -> list[Tensor]:
-        """A vector of shape (size,) as views with the shapes of the weights."""
+        """Split a vector of shape (size,) into tensors with the shapes of the weights."""
         pieces = torch.split(vector.to(self.device, self.dtype), [weight.numel() for weight in self.parameters])
         return [piece.view_as(weight).to(weight.dtype) for piece, weight in zip(pieces, self.parameters, strict=True)]
 
     @contextmanager
     def at(self, weights: Tensor | None) -> Iterator[None]:
-        """Stand at these weights meanwhile, and then at those that were given again."""
+        """As a context, use these weights, and the original ones afterwards."""
         self.move(weights)
         try:
             yield
@@ -232,12 +232,12 @@ class Surface:
 
 
 def needs_backward(error: Exception) -> bool:
-    """Whether gradients come from `backward()` alone: activation checkpointing with use_reentrant=True."""
+    """Whether only `backward()` can compute gradients: activation checkpointing with use_reentrant=True."""
     return "checkpoint" in str(error).lower() and "inputs" in str(error)
 
 
 def make_dense(model: nn.Module) -> None:
-    """The gradient of a sparse embedding has the same values; a dense one can be differentiated once more."""
+    """Make gradients of embeddings dense. The values are the same, and they can be differentiated again."""
     for module in model.modules():
         if isinstance(module, nn.Embedding | nn.EmbeddingBag):
             module.sparse = False
@@ -252,7 +252,7 @@ def _refuse_complex(model: nn.Module) -> None:
     for name, weight in model.named_parameters():
         if weight.requires_grad and weight.is_complex():
             raise UserError(
-                f"The weight {name} is complex, and the loss around complex weights is not measured: hold "
+                f"The weight {name} is complex, which is not supported here: store "
                 "torch.view_as_real of it and use torch.view_as_complex in the forward pass, or freeze it."
             )
 
@@ -265,11 +265,8 @@ def _data_of(task: Task, data: str | GivenData) -> Data:
     return task.train if data == "train" else task.validation
 
 
-# Batch norm's statistics at a place of the loss surface that training never stood at.
-
-
 def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> None:
-    """Set the running statistics of the surface's model to those of the examples, at the weights where it stands."""
+    """Set the running statistics of batch norm to those of the examples at the current weights."""
     if not surface.norms:
         return
     with taken_anew(surface.model, surface.norms):

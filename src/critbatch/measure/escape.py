@@ -1,4 +1,4 @@
-"""The lecture's experiment: full-batch descent has stopped; go on with full and with small batches, and count."""
+"""Continue with full and with small batches where full-batch descent stopped, and count the escapes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ from critbatch.tasks.sampler import Cursor, training_source
 from critbatch.tasks.task import Task, apply
 from critbatch.training.batch_norm import has_batch_norm
 
-# Many copies of a small model, from different starts, moved at once.
-
 
 class Herd:
-    """The weights of `starts` models in one stack, moved by plain gradient descent.
+    """Several copies of a small model, trained at once by plain gradient descent as one vectorized model.
 
     Args:
-        task: data, loss, and what makes the models.
-        starts: how many; the n-th has the weights of seed ``seed + n``.
-        seed: of the first; and the n-th draws its batches in the order of its own seed.
-        device: where.
+        task: Task with data, loss and model.
+        starts: Number of models. The n-th has the weights of seed ``seed + n`` and the order of examples of that seed.
+        seed: Seed of the first model.
+        device: Device of the models.
 
     Raises:
         UserError: if the model normalizes over the batch, or torch.func cannot transform it.
@@ -44,79 +42,79 @@ class Herd:
     def __init__(self, task: Task, *, starts: int, seed: int, device: torch.device) -> None:
         self.task, self.starts, self.device, self.examples = task, starts, device, task.examples
         weights = sum(weight.nbytes for weight in task.new_model(seed).parameters())
-        check_copies(f"starts={starts}", starts, 2 * weights, device)  # one by one first, then in a stack
+        check_copies(f"starts={starts}", starts, 2 * weights, device)  # first as single models, then stacked
         models = [task.new_model(seed + n, device).eval() for n in range(starts)]
         if has_batch_norm(models[0]):
-            raise UserError(f"Task {task.name!r} has batch norm, with which several models cannot move as one.")
+            raise UserError(f"Task {task.name!r} has batch norm, so several models cannot be trained as one.")
         for model in models:
             make_dense(model)
-        self._shape = models[0]
-        self._moving = {name for name, weight in models[0].named_parameters() if weight.requires_grad}
+        self._template = models[0]
+        self._trainable = {name for name, weight in models[0].named_parameters() if weight.requires_grad}
         self._weights, self._buffers = stack_module_state(models)
         self._weights = {name: weight.detach() for name, weight in self._weights.items()}
         self._source = training_source(task, device)
         self._cursors = [Cursor(task.examples, seed=seed + n) for n in range(starts)]
-        self._slopes = vmap(grad(self._mean_loss), in_dims=(0, 0, 0, 0))
-        self._shared_slopes = vmap(grad(self._mean_loss), in_dims=(0, 0, None, None))
-        self._shared_losses = vmap(self._mean_loss, in_dims=(0, 0, None, None))
+        self._gradients = vmap(grad(self._mean_loss), in_dims=(0, 0, 0, 0))
+        self._full_gradients = vmap(grad(self._mean_loss), in_dims=(0, 0, None, None))
+        self._full_losses = vmap(self._mean_loss, in_dims=(0, 0, None, None))
         self._all = self._batch(torch.arange(task.examples))
         self._refuse_untransformable()
 
     def step(self, rate: float, batch_size: int, *, times: int) -> None:
-        """So many steps of ``w - rate g``, each model with batches of its own; full ones are the same for all."""
+        """Make this many steps of ``w - rate g``. Each model has its own batches, except for full batches."""
         for _ in range(times):
             if batch_size == self.examples:
-                slopes = self._shared_slopes(self._weights, self._buffers, *self._all)
+                gradients = self._full_gradients(self._weights, self._buffers, *self._all)
             else:
                 rows = torch.stack([self._rows(cursor, batch_size) for cursor in self._cursors])
                 inputs, targets = self._batch(rows.flatten())
-                slopes = self._slopes(self._weights, self._buffers, self._split(inputs), self._split(targets))
+                gradients = self._gradients(self._weights, self._buffers, self._split(inputs), self._split(targets))
             self._weights = {
-                name: weight - rate * slopes[name] if name in self._moving else weight
+                name: weight - rate * gradients[name] if name in self._trainable else weight
                 for name, weight in self._weights.items()
             }
 
     def losses(self) -> Tensor:
         """The mean loss of each model over all examples, shape (starts,), on the CPU."""
         with torch.no_grad():
-            losses: Tensor = self._shared_losses(self._weights, self._buffers, *self._all)
+            losses: Tensor = self._full_losses(self._weights, self._buffers, *self._all)
         return losses.double().cpu()
 
     def weights(self) -> dict[str, Tensor]:
         return dict(self._weights)
 
-    def place(self, weights: dict[str, Tensor]) -> None:
-        """Put the models at weights that `weights` gave."""
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Set the weights to a result of `weights`."""
         self._weights = dict(weights)
 
     def model(self, n: int) -> nn.Module:
-        """The n-th as a module of its own."""
-        made = self.task.new_model(0, self.device)
+        """The n-th model as a module of its own."""
+        model = self.task.new_model(0, self.device)
         stacks = {**self._weights, **self._buffers}
         with torch.no_grad():
-            for name, own in (*made.named_parameters(), *made.named_buffers()):
+            for name, own in (*model.named_parameters(), *model.named_buffers()):
                 own.copy_(stacks[name][n])
-        return made
+        return model
 
     def _refuse_untransformable(self) -> None:
         inputs, targets = self._batch(torch.arange(min(2, self.examples)))
         try:
-            self._shared_slopes(self._weights, self._buffers, inputs, targets)
+            self._full_gradients(self._weights, self._buffers, inputs, targets)
         except (RuntimeError, NotImplementedError) as error:
             raise UserError(
-                f"Several models of task {self.task.name!r} cannot be moved at once, since torch.func does not take "
-                f"them ({str(error).splitlines()[0]}): use a model without checkpointed activations, sparse gradients "
-                "and control flow that depends on the data."
+                f"Several models of task {self.task.name!r} cannot be trained at once, because torch.func does not "
+                f"support them ({str(error).splitlines()[0]}): use a model without checkpointed activations, sparse "
+                "gradients and control flow that depends on the data."
             ) from error
 
     def _mean_loss(self, weights: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tree, targets: Tree) -> Tensor:
         def called(*args: Any, **kwargs: Any) -> Any:
-            return functional_call(self._shape, {**weights, **buffers}, args, kwargs)
+            return functional_call(self._template, {**weights, **buffers}, args, kwargs)
 
         return self.task.loss(apply(called, inputs), targets).mean()
 
     def _rows(self, cursor: Cursor, batch_size: int) -> Tensor:
-        """A whole batch: what is left of an epoch is passed over, so that all models have batches of one size."""
+        """A full-sized batch. The short rest of an epoch is skipped, so that all models have batches of one size."""
         rows = cursor.take(batch_size)
         return rows if len(rows) == batch_size else cursor.take(batch_size)
 
@@ -128,9 +126,10 @@ class Herd:
         return map_tree(lambda leaf: leaf.view(self.starts, -1, *leaf.shape[1:]), tree)
 
 
-LOOKS = 50
-# Descent has stopped when the loss fell by less than this share over a tenth of its steps.
+EVALUATIONS = 50
+"""Evaluations of the loss while training continues."""
 STOPPED = 1e-3
+"""Descent has stopped if the loss fell by less than this share over a tenth of its steps."""
 
 
 @checked_call
@@ -189,15 +188,15 @@ def escape(
     standings = _standings(task, herd, seed, device, progress)
     counts = []
     for size in sizes:
-        herd.place(points)
-        seen = [losses]
-        gap = max(1, steps // LOOKS)
+        herd.load_weights(points)
+        history = [losses]
+        gap = max(1, steps // EVALUATIONS)
         for begin in range(0, steps, gap):
             if progress is not None:
                 progress(f"batch size {size}", begin, steps)
             herd.step(rate, size, times=min(gap, steps - begin))
-            seen.append(herd.losses())
-        counts.append(_count(torch.stack(seen), size, gap, steps, drop))
+            history.append(herd.losses())
+        counts.append(_count(torch.stack(history), size, gap, steps, drop))
     return Escape(
         task=task.name,
         unit=task.unit,
@@ -215,42 +214,42 @@ def escape(
 
 
 def _descend(herd: Herd, rate: float, most: int, progress: Callable[[str, int, int], None] | None) -> None:
-    """Full batches, until no start's loss falls any more."""
+    """Full-batch descent, until the loss of no start falls any more."""
     gap = max(1, most // 10)
     before = herd.losses()
     for begin in range(0, most, gap):
         if progress is not None:
             progress("full-batch descent", begin, most)
         herd.step(rate, herd.examples, times=min(gap, most - begin))
-        now = herd.losses()
-        if bool(((before - now) <= STOPPED * before.abs()).all()):
+        after = herd.losses()
+        if bool(((before - after) <= STOPPED * before.abs()).all()):
             break
-        before = now
+        before = after
 
 
 def _standings(
     task: Task, herd: Herd, seed: int, device: torch.device, progress: Callable[[str, int, int], None] | None
 ) -> dict[str, int]:
-    found = dict.fromkeys(map(str, Standing), 0)
+    counts = dict.fromkeys(map(str, Standing), 0)
     for n in range(herd.starts):
         if progress is not None:
-            progress("what the starts stand at", n, herd.starts)
+            progress("where the starts stopped", n, herd.starts)
         view, _, _ = look(task, Surface(task, herd.model(n), device=device), seed=seed)
-        found[str(standing(view)[0])] += 1
-    return {name: count for name, count in found.items() if count}
+        counts[str(standing(view)[0])] += 1
+    return {name: count for name, count in counts.items() if count}
 
 
-def _count(seen: torch.Tensor, size: int, gap: int, steps: int, drop: float) -> EscapeCount:
-    """What became of the starts whose losses were seen, shape (looks, starts), the first at the point itself."""
-    bars = seen[0] - drop * seen[0].abs()
-    below = seen < bars
-    # Below from there to the end: the product of all later looks.
+def _count(history: torch.Tensor, size: int, gap: int, steps: int, drop: float) -> EscapeCount:
+    """Count the escapes, given losses of shape (evaluations, starts). The first row is at the point itself."""
+    limits = history[0] - drop * history[0].abs()
+    below = history < limits
+    # Below from this evaluation to the last one: a cumulative product from the end.
     stays = below.flip(0).long().cumprod(0).flip(0).bool()
     escaped = stays[-1]
     first = stays.long().argmax(0)[escaped]
-    steps_to = [min(int(look_number) * gap, steps) for look_number in first]
-    escapes, starts = int(escaped.sum()), seen.shape[1]
-    final = seen[-1].nan_to_num(nan=torch.inf).tolist()
+    steps_to = [min(int(evaluation) * gap, steps) for evaluation in first]
+    escapes, starts = int(escaped.sum()), history.shape[1]
+    final = history[-1].nan_to_num(nan=torch.inf).tolist()
     return EscapeCount(
         batch_size=size,
         share=binomial(escapes, starts),
@@ -261,7 +260,7 @@ def _count(seen: torch.Tensor, size: int, gap: int, steps: int, drop: float) -> 
 
 
 def binomial(hits: int, n: int, *, level: float = 0.95) -> Estimate:
-    """A share with its exact interval: Clopper and Pearson 1934."""
+    """A share with its exact binomial interval (Clopper and Pearson 1934)."""
     from scipy.special import betaincinv
 
     tail = (1 - level) / 2
@@ -271,7 +270,7 @@ def binomial(hits: int, n: int, *, level: float = 0.95) -> Estimate:
 
 
 def _middle(values: list[float]) -> Estimate:
-    """The median with its interval from order statistics, which no shape of the distribution disturbs."""
+    """The median with its interval by order statistics, which holds for any distribution."""
     from scipy.stats import binom
 
     ordered, n = sorted(values), len(values)

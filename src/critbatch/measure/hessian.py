@@ -1,4 +1,4 @@
-"""The Hessian and the Gauss-Newton matrix of the mean loss, each as what it makes of a vector."""
+"""Products of the Hessian and of the Gauss-Newton matrix of the mean loss with vectors."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from critbatch.errors import UserError
 from critbatch.measure.empirical_risk import Surface, needs_backward
 from critbatch.tasks.data import Tree, leaves
 
-# Scalar products and lengths of vectors as long as the weights, right to five digits for any number of them.
+# Dot products and norms of vectors as long as the weights, exact to five digits for any length.
 #
-# A CPU adds up float32 in a few lanes, one element after another: over tens of millions of weights a scalar product or
-# a norm is off by up to a per cent, more or less by the kind of CPU. Here sums are accumulated in float64, a piece at a
-# time, so that no copy of a whole vector is made. Projections need no such care: each is done twice, and the second
-# pass takes off what the first one left.
+# A CPU sums float32 in a few lanes, one element after another. Over tens of millions of weights, a dot product or norm
+# is then off by up to a per cent, depending on the CPU. So sums are accumulated in float64, piece by piece, without a
+# copy of a whole vector. Projections do not need this: each is done twice, and the second pass removes what the first
+# one left.
 
-# Elements that are converted at a time.
+# Elements that are converted to float64 at a time.
 PIECE = 1 << 20
 
 
 def dot(a: Tensor, b: Tensor) -> float:
-    """The scalar product of two vectors of shape (size,)."""
+    """The dot product of two vectors of shape (size,)."""
     pieces = zip(torch.split(a, PIECE), torch.split(b, PIECE), strict=True)
     return float(torch.stack([torch.dot(left.double(), right.double()) for left, right in pieces]).sum())
 
 
 def norm(vector: Tensor) -> float:
-    """The length of a vector of shape (size,)."""
+    """The norm of a vector of shape (size,)."""
     return math.sqrt(dot(vector, vector))
 
 
 def unit(vector: Tensor) -> Tensor:
-    """The vector at length 1."""
+    """The vector scaled to norm 1."""
     return vector / norm(vector)
 
 
 def outside(basis: Tensor, vector: Tensor) -> Tensor:
-    """The vector's part outside of the span of orthonormal rows, shape (size,).
+    """The part of the vector that is orthogonal to these orthonormal rows, shape (size,).
 
-    One pass would leave a part as large as rounding.
+    It projects twice, because a single pass leaves an error as large as rounding.
 
     Args:
-        basis: shape (rows, size).
-        vector: shape (size,).
+        basis: Orthonormal rows, shape (rows, size).
+        vector: Vector of shape (size,).
     """
     for _ in range(2):
         vector = vector - (basis @ vector) @ basis
@@ -57,25 +57,23 @@ def outside(basis: Tensor, vector: Tensor) -> Tensor:
 
 
 def random_direction(like: Tensor, generator: torch.Generator) -> Tensor:
-    """A vector of standard normal numbers, of the type and on the device of `like`, and the same on any device."""
+    """A vector of standard normal numbers with the type and device of `like`. It is the same on any device."""
     return torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
 
 
-# Hessian products by differences of gradients, for models that cannot be differentiated twice.
-
-# Steps along a unit vector, as multiples of 1 + the norm of the weights.
+# Step sizes that finite differences try, as multiples of 1 + the norm of the weights.
 LADDER = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 
 class Differences:
-    """``H v = (g(w + h v) - g(w - h v)) / 2h``, with a step h that was chosen.
+    """Finite differences, ``H v = (g(w + h v) - g(w - h v)) / 2h``, for models that cannot be differentiated twice.
 
-    At the first product all steps of a ladder are tried. Where h is too large the next term of the series shows, where
-    it is too small rounding does: the step whose result agrees best with that of the next larger one is kept, and
-    `error` is their distance relative to the result.
+    The first product tries all step sizes h of LADDER. If h is too large, the next term of the Taylor series is the
+    error; if it is too small, rounding is. The step size whose result agrees best with that of the next larger one is
+    used from then on. `error` is the distance between the two, relative to the result.
 
     Args:
-        surface: in float64, since in float32 rounding leaves no good step.
+        surface: Loss in float64. In float32, rounding leaves no good step size.
     """
 
     def __init__(self, surface: Surface) -> None:
@@ -102,8 +100,8 @@ class Differences:
 
     def _choose(self, unit: Tensor) -> None:
         scale = 1 + norm(self.surface.weights)
-        found = [(step * scale, self._at(unit, step * scale)) for step in LADDER]
-        gaps = [(norm(fine - coarse), step, norm(fine)) for (_, coarse), (step, fine) in pairwise(found)]
+        products = [(step * scale, self._at(unit, step * scale)) for step in LADDER]
+        gaps = [(norm(fine - coarse), step, norm(fine)) for (_, coarse), (step, fine) in pairwise(products)]
         gap, self.step, size = min(gaps)
         self.error = gap / size if size > 0 else gap
 
@@ -112,30 +110,30 @@ KEEP_BYTES = 1 << 30
 
 
 class _Product:
-    """Sums what each chunk makes of a vector. Graphs are kept between products while all of them fit."""
+    """Sums the products of all chunks. The graphs of the chunks stay in memory if all of them fit."""
 
     def __init__(self, surface: Surface, weights: Tensor | None, keep_bytes: int) -> None:
-        # Graphs hold on to weights, which a surface that moves would change under them.
+        # Graphs refer to the weights, so this surface must not move. It is a copy.
         self.surface = surface.twin(weights)
         self.size, self.count, self.by = surface.size, 0, "autograd"
         self._kept: list[Any] | None = None
         self._decide(keep_bytes)
 
     def _decide(self, keep_bytes: int) -> None:
-        """Build the graph of the first chunk, and those of the others where all fit in `keep_bytes`."""
+        """Build the graph of the first chunk, and those of the others if all fit in `keep_bytes`."""
         chunks = self.surface.chunks()
-        held: dict[int, int] = {}
+        storage_bytes: dict[int, int] = {}
 
         def pack(tensor: Tensor) -> Tensor:
             if tensor.layout is torch.strided:
                 storage = tensor.untyped_storage()
-                held[storage.data_ptr()] = storage.nbytes()
+                storage_bytes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             first = self._graph(*next(chunks))
         _refuse_dead_ends(first)
-        if sum(held.values()) * -(-self.surface.examples // self.surface.chunk) <= keep_bytes:
+        if sum(storage_bytes.values()) * -(-self.surface.examples // self.surface.chunk) <= keep_bytes:
             self._kept = [first, *(self._graph(*chunk) for chunk in chunks)]
 
     def _graphs(self) -> Iterator[Any]:
@@ -146,7 +144,7 @@ class _Product:
                 yield self._graph(*chunk)
 
     def __call__(self, vector: Tensor) -> Tensor:
-        """The matrix times a vector of shape (size,), of the same shape, in the vector's type."""
+        """The matrix times a vector of shape (size,), in the type of the vector."""
         self.count += 1
         parts = self.surface.parts(vector)
         total = torch.zeros_like(self.surface.weights)
@@ -162,17 +160,17 @@ class _Product:
 
 
 class HessianProduct(_Product):
-    """The Hessian of the mean loss over all examples of a surface, times vectors.
+    """Products of vectors with the Hessian of the mean loss over all examples of a surface.
 
-    By differentiating the gradient once more. Where that does not exist (an operation without second derivative),
-    by differences of gradients in float64, and `by` says so. Memory: a copy of the model, and either all graphs, up to
-    `keep_bytes`, or that of one chunk.
+    It differentiates the gradient. If an operation has no second derivative, it uses finite differences of gradients in
+    float64, and `by` says so. Memory: a copy of the model, and either all graphs, up to `keep_bytes`, or the graph of
+    one chunk.
 
     Args:
-        surface: data, loss and model.
-        weights: where; those of the surface unless given.
-        keep_bytes: graphs are kept between products while those of all chunks fit.
-        by: "autograd" or "differences"; None for the first that works.
+        surface: Data, loss and model.
+        weights: Weights at which the Hessian is taken. Default: those of the surface.
+        keep_bytes: Memory for the graphs of all chunks. If they do not fit, graphs are built again for each product.
+        by: "autograd" or "differences". None: the first that works.
     """
 
     def __init__(
@@ -209,12 +207,12 @@ class HessianProduct(_Product):
         )
 
     def _of(self, graph: list[Tensor], parts: list[Tensor]) -> Tensor:
-        # A gradient that does not depend on the weights, that of a linear model's bias say, has no graph.
+        # A gradient that does not depend on the weights, such as that of a linear model's bias, has no graph.
         curved = [(grad, part) for grad, part in zip(graph, parts, strict=True) if grad.requires_grad]
         if not curved:
             return torch.zeros_like(self.surface.weights)
         grads, vectors = zip(*curved, strict=True)
-        found = torch.autograd.grad(
+        products = torch.autograd.grad(
             grads,
             self.surface.parameters,
             grad_outputs=vectors,
@@ -222,15 +220,16 @@ class HessianProduct(_Product):
             allow_unused=True,
             materialize_grads=True,
         )
-        return self.surface.flat(found)
+        return self.surface.flat(products)
 
 
 class GaussNewtonProduct(_Product):
-    """The generalized Gauss-Newton matrix ``J^T H_out J`` of the mean loss over all examples, times vectors.
+    """Products of vectors with the generalized Gauss-Newton matrix ``J^T H_out J`` of the mean loss over all examples.
 
-    J is the Jacobian of the model's outputs, H_out the Hessian of the losses with respect to them: the Hessian without
-    the model's own curvature, and never below 0 where the loss is convex in the outputs. Schraudolph 2002, "Fast
-    curvature matrix-vector products for second-order gradient descent", section 3. Memory as for `HessianProduct`.
+    J is the Jacobian of the model's outputs, and H_out is the Hessian of the losses with respect to the outputs. This
+    is the Hessian without the curvature of the model itself. It is positive semidefinite if the loss is convex in the
+    outputs. Schraudolph 2002, "Fast curvature matrix-vector products for second-order gradient descent", section 3.
+    Memory as for `HessianProduct`.
     """
 
     def __init__(self, surface: Surface, weights: Tensor | None = None, *, keep_bytes: int = KEEP_BYTES) -> None:
@@ -241,8 +240,8 @@ class GaussNewtonProduct(_Product):
             if not _lacks_derivative(error):
                 raise
             raise UserError(
-                f"{_obstacle(error)}, which the Gauss-Newton matrix needs: use matrix='hessian', whose products are "
-                "then differences of gradients."
+                f"{_obstacle(error)}, which the Gauss-Newton matrix needs: use matrix='hessian', which then uses "
+                "finite differences of gradients."
             ) from error
         self.count = 0
 
@@ -250,10 +249,10 @@ class GaussNewtonProduct(_Product):
         surface = self.surface
         tree = surface.outputs(inputs)
         outputs = [leaf for leaf in leaves(tree) if leaf.requires_grad]
-        doubles = [leaf.detach().requires_grad_() for leaf in outputs]
-        losses = surface.task.loss(_refilled(tree, iter(doubles)), targets)
-        slopes = torch.autograd.grad(
-            losses.sum(), doubles, create_graph=True, allow_unused=True, materialize_grads=True
+        output_copies = [leaf.detach().requires_grad_() for leaf in outputs]
+        losses = surface.task.loss(_replace_outputs(tree, iter(output_copies)), targets)
+        output_gradients = torch.autograd.grad(
+            losses.sum(), output_copies, create_graph=True, allow_unused=True, materialize_grads=True
         )
         # v -> J v is the derivative of u -> J^T u, which is linear in u.
         probes = [torch.zeros_like(leaf, requires_grad=True) for leaf in outputs]
@@ -265,51 +264,54 @@ class GaussNewtonProduct(_Product):
             allow_unused=True,
             materialize_grads=True,
         )
-        return outputs, doubles, probes, pulled, slopes
+        return outputs, output_copies, probes, pulled, output_gradients
 
     def _of(self, graph: Any, parts: list[Tensor]) -> Tensor:
-        outputs, doubles, probes, pulled, slopes = graph
+        outputs, output_copies, probes, pulled, output_gradients = graph
         used = [(grad, part) for grad, part in zip(pulled, parts, strict=True) if grad.requires_grad]
-        bent = [i for i, slope in enumerate(slopes) if slope.requires_grad]
-        if not used or not bent:
+        curved = [i for i, gradient in enumerate(output_gradients) if gradient.requires_grad]
+        if not used or not curved:
             return torch.zeros_like(self.surface.weights)
         grads, vectors = zip(*used, strict=True)
         settings: dict[str, Any] = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
         pushed = torch.autograd.grad(grads, probes, grad_outputs=vectors, **settings)
         weighed = torch.autograd.grad(
-            [slopes[i] for i in bent], doubles, grad_outputs=[pushed[i] for i in bent], **settings
+            [output_gradients[i] for i in curved],
+            output_copies,
+            grad_outputs=[pushed[i] for i in curved],
+            **settings,
         )
         return self.surface.flat(
             torch.autograd.grad(outputs, self.surface.parameters, grad_outputs=weighed, **settings)
         )
 
 
-def _refilled(tree: Tree, new: Iterator[Tensor]) -> Tree:
-    """The tree with each tensor that needs a gradient replaced by the next new one."""
+def _replace_outputs(tree: Tree, new: Iterator[Tensor]) -> Tree:
+    """The tree, with each tensor that needs a gradient replaced by the next new one."""
     if isinstance(tree, Tensor):
         return next(new) if tree.requires_grad else tree
     if isinstance(tree, dict):
-        return {key: _refilled(part, new) for key, part in tree.items()}
-    return tuple(_refilled(part, new) for part in tree)
+        return {key: _replace_outputs(part, new) for key, part in tree.items()}
+    return tuple(_replace_outputs(part, new) for part in tree)
 
 
 def _refuse_dead_ends(graph: Any) -> None:
-    """Raise where the graph ends at an operation that allows one derivative only.
+    """Raise an error if the graph contains an operation that allows only one derivative.
 
-    Torch marks it by a node that raises, yet leads nowhere: where weights may be unused, what lies behind it would be
-    left out without a word.
+    Torch marks it by a node that would raise an error but leads nowhere. If weights may be unused, torch would silently
+    leave out what lies behind this node.
     """
-    found = tree_flatten(graph)[0]
-    nodes = [tensor.grad_fn for tensor in found if isinstance(tensor, Tensor) and tensor.grad_fn is not None]
-    seen = set(nodes)
+    tensors = tree_flatten(graph)[0]
+    nodes = [tensor.grad_fn for tensor in tensors if isinstance(tensor, Tensor) and tensor.grad_fn is not None]
+    visited = set(nodes)
     while nodes:
         node = nodes.pop()
         if type(node).__name__ == "Error":
             raise RuntimeError("an operation of the model is once_differentiable")
-        for behind, _ in node.next_functions:
-            if behind is not None and behind not in seen:
-                seen.add(behind)
-                nodes.append(behind)
+        for next_node, _ in node.next_functions:
+            if next_node is not None and next_node not in visited:
+                visited.add(next_node)
+                nodes.append(next_node)
 
 
 def _obstacle(error: Exception) -> str:

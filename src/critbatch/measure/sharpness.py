@@ -1,4 +1,4 @@
-"""How sharp the minima are that training ended in."""
+"""How sharp the minima are in which training ended."""
 
 from __future__ import annotations
 
@@ -24,14 +24,12 @@ from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
-# The highest loss near some weights, and the boxes in which it is looked for.
-
 Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Highest:
-    """The highest loss that was found, how far up it is from the middle, and how often the loss was computed."""
+    """The highest loss in a box, the loss in its middle, and how often the loss was computed."""
 
     loss: float
     middle: float
@@ -46,48 +44,48 @@ class Highest:
 def highest_in_box(
     function: Function, half_widths: np.ndarray, *, starts: list[np.ndarray], iterations: int = 10
 ) -> Highest:
-    """Climb within ``|z_i| <= half_widths_i`` by L-BFGS-B, and keep the highest loss that was seen.
+    """Maximize the loss within ``|z_i| <= half_widths_i`` by L-BFGS-B, and keep the highest loss on the way.
 
-    It starts where the loss is highest among the middle, z = 0, and `starts`. The middle is among the points, so the
-    highest is never below it. A loss that is no finite number counts as infinitely high: the climb ends there.
+    It starts from the middle, z = 0, or from one of `starts`, whichever has the highest loss. The result is never below
+    the loss in the middle. A loss that is not finite counts as infinite and ends the search.
 
     Args:
-        function: z, shape (n,), to the loss and its slope, shape (n,).
-        half_widths: of the box, shape (n,).
-        starts: other points in the box.
-        iterations: of L-BFGS-B; 10 as in Keskar et al.
+        function: Function of z, shape (n,), that returns the loss and its gradient, shape (n,).
+        half_widths: Half widths of the box, shape (n,).
+        starts: Other points in the box to start from.
+        iterations: Iterations of L-BFGS-B; 10 as in Keskar et al.
     """
     from scipy.optimize import minimize
 
     evaluations = 0
     highest = middle = -math.inf
 
-    def downwards(z: np.ndarray) -> tuple[float, np.ndarray]:
+    def negative(z: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal evaluations, highest
-        loss, slope = function(z)
+        loss, gradient = function(z)
         evaluations += 1
         if not math.isfinite(loss):
             raise _InfiniteLossError
         highest = max(highest, loss)
-        # Both change their sign: a search that is told -f with the slope of f climbs the wrong way.
-        return -loss, -slope
+        # The gradient changes its sign as well. Otherwise the search would go the wrong way.
+        return -loss, -gradient
 
     bounds = np.stack([-half_widths, half_widths], axis=1)
-    places = [np.zeros_like(half_widths), *starts]
+    points = [np.zeros_like(half_widths), *starts]
     try:
         losses = []
-        for place in places:
-            losses.append(-downwards(place)[0])
+        for point in points:
+            losses.append(-negative(point)[0])
             middle = losses[0]
-        best = places[int(np.argmax(losses))]
-        minimize(downwards, best, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
+        best = points[int(np.argmax(losses))]
+        minimize(negative, best, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
     except _InfiniteLossError:
         highest = math.inf
     return Highest(highest, middle, evaluations)
 
 
 class _InfiniteLossError(Exception):
-    """Ends a climb."""
+    """Ends a maximization."""
 
 
 def sharpness_in(
@@ -100,20 +98,20 @@ def sharpness_in(
     direction: Tensor | None = None,
     seed: int = 0,
 ) -> tuple[Highest, int]:
-    """The highest loss in one box around the surface's weights x, and the box's dimensions.
+    """The highest loss in a box around the weights x of the surface, and the dimensions of the box.
 
-    At a minimum the slope at x is nearly 0 and L-BFGS-B may stop at once. So it starts from x or from one of two
-    opposite corners of the box, where `direction` points or a random one, whichever is highest.
+    At a minimum, the gradient at x is nearly 0, and L-BFGS-B may stop at once. So it starts from the highest of x and
+    two opposite corners of the box. The corners lie along `direction`, or along a random direction.
 
     Args:
-        surface: loss and weights.
-        box: FULL, ``|z_i| <= epsilon (|x_i| + 1)``; ADAPTIVE, ``|z_i| <= epsilon |x_i|``; RANDOM, the first in the
-            columns of a matrix A of standard normal numbers, with ``A^+ x`` for x.
-        epsilon: relative size.
-        subspace: columns of A; it is held, so memory is that many times the weights.
-        iterations: of each climb.
-        direction: shape (size,): the eigenvector of the largest eigenvalue, say.
-        seed: of A and of the corner.
+        surface: Loss and weights.
+        box: FULL, ``|z_i| <= epsilon (|x_i| + 1)``; ADAPTIVE, ``|z_i| <= epsilon |x_i|``; RANDOM, the box of FULL in
+            the columns of a matrix A of standard normal numbers, with ``A^+ x`` for x.
+        epsilon: Relative size of the box.
+        subspace: Columns of A. A is kept in memory, which is this many times the memory of the weights.
+        iterations: Iterations of L-BFGS-B.
+        direction: Direction of the corners, shape (size,), such as the eigenvector of the largest eigenvalue.
+        seed: Seed of A and of the corners.
     """
     generator = torch.Generator().manual_seed(seed)
     weights = surface.weights
@@ -126,7 +124,7 @@ def sharpness_in(
         def moved(z: Tensor) -> Tensor:
             return weights + columns @ z
 
-        def slope_of(gradient: Tensor) -> Tensor:
+        def gradient_in_box(gradient: Tensor) -> Tensor:
             return columns.mT @ gradient
 
         aim = columns.mT @ direction.to(weights) if direction is not None else None
@@ -137,12 +135,12 @@ def sharpness_in(
         def moved(z: Tensor) -> Tensor:
             return weights + z
 
-        def slope_of(gradient: Tensor) -> Tensor:
+        def gradient_in_box(gradient: Tensor) -> Tensor:
             return gradient
 
     def function(z: np.ndarray) -> tuple[float, np.ndarray]:
         loss, gradient = surface.gradient(moved(torch.from_numpy(z).to(weights)))
-        return loss, slope_of(gradient).double().cpu().numpy()
+        return loss, gradient_in_box(gradient).double().cpu().numpy()
 
     if aim is None:
         aim = torch.randn(len(half_widths), generator=generator, dtype=torch.float64).to(weights)
@@ -152,7 +150,7 @@ def sharpness_in(
 
 
 def _columns(surface: Surface, count: int, generator: torch.Generator) -> Tensor:
-    """Columns of standard normal numbers, shape (size, count)."""
+    """A matrix of standard normal numbers, shape (size, count)."""
     count = min(count, surface.size)
     columns = torch.empty(surface.size, count, dtype=surface.dtype, device=surface.device)
     for i in range(count):
@@ -227,25 +225,25 @@ def sharpness(
     if not by_label:
         raise UserError("There is no model to measure: give one, or several by their labels.")
     plan = [(box, epsilon) for box in boxes for epsilon in epsilons]
-    found = []
+    solution_values = []
     for n, (label, model) in enumerate(by_label.items()):
         surface = Surface(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
-        done = n * len(plan)
+        finished = n * len(plan)
 
-        def report(stage: str, made: int, total: int = len(plan) * len(by_label)) -> None:
+        def report(stage: str, done: int, total: int = len(plan) * len(by_label)) -> None:
             if progress is not None:
-                progress(stage, made, total)
+                progress(stage, done, total)
 
-        report(f"curvature of {label}", done)
+        report(f"curvature of {label}", finished)
         largest, direction, trace = _curvature(surface, seed) if curvature else (None, None, None)
         values = []
         for i, (box, epsilon) in enumerate(plan):
-            report(f"sharpness of {label}", done + i)
+            report(f"sharpness of {label}", finished + i)
             values.append(_value(surface, box, epsilon, subspace, draws, iterations, direction=direction, seed=seed))
         loss, metric = surface.measure()
         validation = Surface(task, model, data="validation", mode=mode, chunk=chunk, device=device, double=double)
         validation_loss, validation_metric = validation.measure()
-        found.append(
+        solution_values.append(
             SolutionSharpness(
                 solution=(solutions or {}).get(label, Solution(label=label)),
                 loss=loss,
@@ -260,7 +258,7 @@ def sharpness(
     return Sharpness(
         setup=surface.setup,
         metric_name=task.metric_name,
-        solutions=tuple(found),
+        solutions=tuple(solution_values),
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )
 
@@ -283,7 +281,7 @@ def _value(
     seed: int,
 ) -> SharpnessValue:
     times = draws if box is Box.RANDOM else 1
-    climbs, evaluations, dimensions = [], 0, 0
+    values, evaluations, dimensions = [], 0, 0
     for draw in range(times):
         highest, dimensions = sharpness_in(
             surface,
@@ -294,9 +292,9 @@ def _value(
             direction=direction,
             seed=seed + draw,
         )
-        climbs.append(highest.sharpness)
+        values.append(highest.sharpness)
         evaluations += highest.evaluations
-    value = _mean(climbs) if times > 1 else _alone(climbs[0], "one_draw" if box is Box.RANDOM else "not_random")
+    value = _mean(values) if times > 1 else _alone(values[0], "one_draw" if box is Box.RANDOM else "not_random")
     return SharpnessValue(box=box, epsilon=epsilon, dimensions=dimensions, value=value, evaluations=evaluations)
 
 
@@ -305,7 +303,7 @@ def _alone(value: float, reason: str) -> Estimate:
 
 
 def _mean(values: list[float]) -> Estimate:
-    """The mean over random subspaces with Student's interval, which stays above 0."""
+    """The mean over random subspaces with Student's interval, cut off at 0."""
     from scipy.special import stdtrit
 
     n, middle = len(values), mean(values)

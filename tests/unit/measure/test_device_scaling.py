@@ -247,6 +247,16 @@ def test_an_empty_folder_says_which_command_comes_first(
     assert "records of task 'digits-mlp', not of 'tiny'" in capsys.readouterr().err
 
 
+def test_a_folder_gives_the_answer_of_the_record_in_it(tmp_path: Path) -> None:
+    advice = known_advice()
+    save_record(advice, tmp_path)
+    of_record, of_folder = (
+        critbatch.scale(TINY, known, devices=[1, 2], micro_batch_size=16, batch_size=64) for known in (advice, tmp_path)
+    )
+    assert [point.passes for point in of_folder.strong] == [4, 2]
+    assert of_folder.strong == of_record.strong and of_folder.best == of_record.best
+
+
 def test_one_process_alone_cannot_measure_a_link() -> None:
     with pytest.raises(UserError, match="start two or more with torchrun"):
         communication(device=torch.device("cpu"))

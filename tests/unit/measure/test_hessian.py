@@ -241,7 +241,7 @@ def test_models_that_are_moved_at_once_go_where_each_goes_alone(kind: str) -> No
 @pytest.mark.parametrize("make", [lambda: checkpointed(True), lambda: words("sparse function")])
 def test_models_that_cannot_be_moved_at_once_are_one_sentence(make: Callable[[], Task]) -> None:
     task = make()
-    with pytest.raises(UserError, match=r"Several models of task 'made' cannot be moved at once.*use a model without"):
+    with pytest.raises(UserError, match=r"Several models of task 'made' cannot be trained.*use a model without"):
         critbatch.escape(task, starts=2)
 
 
@@ -290,7 +290,7 @@ class ComplexWeights(nn.Module):
 @pytest.mark.parametrize(
     ("model", "settings", "words"),
     [
-        (FixedType, {"double": True}, "does not compute in float64.*use double=False"),
+        (FixedType, {"double": True}, "cannot compute in float64.*use double=False"),
         (ComplexWeights, {}, "The weight mix is complex.*view_as_real.*or freeze it"),
     ],
 )
