@@ -25,30 +25,28 @@ from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
-# Batch sizes visited in turn, until each has been timed well enough, one does not fit, or time is up.
-
 ROUNDS = 6
-"""With six visits the quickest and the slowest are a 95 % interval of the median: all fall on one side of it in 1 of 32
-cases."""
+"""With six visits, the fastest and the slowest form a 95 % interval of the median: all visits lie on one side of it in
+1 of 32 cases."""
 
 AGAIN = 3
-"""Rounds in which sizes whose times are in doubt are visited again."""
+"""Additional rounds for batch sizes whose times disagree."""
 
 LEAST_STEPS = 3
-"""Of a size whose step takes no longer than the seconds for a point."""
+"""Minimum of timed steps at one batch size, unless a single step takes longer than the seconds for a point."""
 
 MEMORY_MARGIN = 2.0
-"""On a CPU the counted bytes leave out what an operation uses within itself, such as bytes made floats on the way to a
-product: 1.8 times the counted bytes were seen. And running out ends the whole process."""
+"""On a CPU, the counted bytes leave out what an operation allocates internally, such as floats converted from bytes. We
+measured up to 1.8 times the counted bytes. Running out of memory would end the whole process."""
 
 
 PROBE = 32
-"""On a CPU a first size of many examples is tried only after a step with this part of them has shown what it needs."""
+"""On a CPU, a large first batch size is tried only after a step with 1/32 of it has shown how much it needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedProgress:
-    """What a display may show: `done` visits are over of `total` at the most, and this batch size comes next."""
+    """Progress: `done` of at most `total` visits are finished, and this batch size is next."""
 
     batch_size: int
     done: int
@@ -56,15 +54,17 @@ class SpeedProgress:
 
 
 class Rounds:
-    """Visits to batch sizes, and what they found.
+    """Visits batch sizes in rounds, and keeps their times.
+
+    It ends when each size has been timed long enough, or time is up. Sizes above one that does not fit are left out.
 
     Args:
-        steps: makes and times the steps.
-        sizes: batch sizes in ascending order.
-        seconds_per_point: of timed steps at one size.
-        deadline: a value of `time.perf_counter()`. No visit is begun that is likely to end later, but for the first.
-        progress: called before each visit.
-        may_skip_one: leave batch size 1 out if batch norm refuses it.
+        steps: Runs and times the steps.
+        sizes: Batch sizes in ascending order.
+        seconds_per_point: Seconds of timed steps at one size.
+        deadline: Value of `time.perf_counter()`. After the first visit, no visit begins that would probably end later.
+        progress: Function to call before each visit.
+        may_skip_one: Leave out batch size 1 if batch norm refuses it.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Rounds:
         self._done = 0
 
     def run(self, order: random.Random) -> None:
-        """The first round goes upwards, to find what fits. The others go in random order."""
+        """Visit all sizes: first in ascending order, to learn which fit, then in random order."""
         first = self.sizes[0]
         if self.steps.device.type == "cpu" and first >= 2 * PROBE:
-            self._try(first, lambda: self._weigh(first // PROBE))
+            self._try(first, lambda: self._measure_memory(first // PROBE))
         for place, size in enumerate(self.sizes):
             if self.too_large is not None or not self._in_time(size):
                 break
@@ -104,10 +104,10 @@ class Rounds:
                     self._visit(size, left=(ROUNDS - turn) * len(turns) - place)
 
     def again(self, sizes: Sequence[int], order: random.Random) -> bool:
-        """Visit these sizes again, in `AGAIN` rounds of random order, or once where a step takes longer than its share.
+        """Visit these sizes again, in `AGAIN` rounds in random order. Sizes with slow steps are visited only once.
 
         Returns:
-            Whether there was time for one visit at least.
+            Whether there was time for at least one visit.
         """
         before = self._done
         for turn in range(AGAIN):
@@ -124,18 +124,18 @@ class Rounds:
     def _visit(self, size: int, *, left: int) -> None:
         if self.progress is not None:
             self.progress(SpeedProgress(batch_size=size, done=self._done, total=self._done + left))
-        slot = min(self.seconds_per_point / ROUNDS, self.deadline - time.perf_counter())
+        seconds = min(self.seconds_per_point / ROUNDS, self.deadline - time.perf_counter())
 
-        def weigh_and_time() -> None:
+        def measure() -> None:
             if size not in self.memory:
-                self._weigh(size)
-            visit = self.steps.visit(size, slot)
+                self._measure_memory(size)
+            visit = self.steps.visit(size, seconds)
             self.visits.setdefault(size, []).append(visit)
             self._done += 1
 
-        self._try(size, weigh_and_time)
+        self._try(size, measure)
 
-    def _weigh(self, size: int) -> None:
+    def _measure_memory(self, size: int) -> None:
         self.memory[size] = self.steps.memory(size)
 
     def _try(self, size: int, steps: Callable[[], None]) -> None:
@@ -147,36 +147,36 @@ class Rounds:
             if is_out_of_memory(error):
                 self.too_large = size
             elif not (self.may_skip_one and size == 1 and "more than 1 value per channel" in str(error)):
-                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
                 raise UserError(
-                    f"Task {self.steps.task.name!r}: a step with batch_size={size} fails ({why}): use other batch "
-                    "sizes, or mend the model."
+                    f"Task {self.steps.task.name!r}: a step with batch_size={size} fails ({reason}): use other batch "
+                    "sizes, or fix the model."
                 ) from error
-        # Here, where the error is gone, and the tensors of its frames with it.
+        # The error must be gone before memory is freed: its frames hold tensors.
         if self.too_large == size:
             self._give_up(size)
 
     def _give_up(self, size: int) -> None:
-        """A size that once fitted may not do so again. Neither do the larger ones count then."""
+        """Drop this size and all larger ones: a size that fitted once may not fit again."""
         self.visits = {smaller: visits for smaller, visits in self.visits.items() if smaller < size}
         self.steps.model.zero_grad(set_to_none=True)
         if self.steps.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _expected_to_fit(self, size: int) -> bool:
-        """On a CPU: whether what a step is expected to add is there twice.
+        """On a CPU, whether free memory is `MEMORY_MARGIN` times what a step is expected to add.
 
-        From the last size on, a peak grows by no more than the larger of two slopes: that between the two sizes before,
-        and that of activations. The first alone is too small as long as gradients, not activations, make the peak.
+        Beyond the last size, the peak is expected to grow with the larger of two slopes: the slope between the last two
+        sizes, and the slope of the activations. The first alone is too small while gradients dominate the peak.
         """
         if self.steps.device.type != "cpu" or not self.memory:
             return True
         piece = self.steps.piece
-        *before, last = self.memory
+        *smaller, last = self.memory
         slopes = [self.memory[last].forward_bytes / piece(last)]
-        if before and piece(last) > piece(before[-1]):
-            rise = self.memory[last].peak_bytes - self.memory[before[-1]].peak_bytes
-            slopes.append(rise / (piece(last) - piece(before[-1])))
+        if smaller and piece(last) > piece(smaller[-1]):
+            increase = self.memory[last].peak_bytes - self.memory[smaller[-1]].peak_bytes
+            slopes.append(increase / (piece(last) - piece(smaller[-1])))
         peak = self.memory[last].peak_bytes + max(slopes) * (piece(size) - piece(last))
         return MEMORY_MARGIN * (peak - self.steps.model_bytes) <= free_bytes(self.steps.device)
 
@@ -187,16 +187,16 @@ class Rounds:
     def _in_time(self, size: int) -> bool:
         if not self.visits:
             return True
-        known = size if size in self.visits else max(self.visits)
-        step = median(self.visits[known][-1].steps) * size / known
-        # Warm-up and one timed step; at a new size two steps for its memory before.
-        return time.perf_counter() + (2 if size == known else 4) * step <= self.deadline
+        timed_size = size if size in self.visits else max(self.visits)
+        step = median(self.visits[timed_size][-1].steps) * size / timed_size
+        # A warm-up step and a timed step. A new size has two more steps before, for its memory.
+        return time.perf_counter() + (2 if size == timed_size else 4) * step <= self.deadline
 
 
 SECONDS_PER_POINT = 0.5
 
 TIMES_AGAIN = 2
-"""How often sizes whose times are in doubt are timed again before the doubt is said."""
+"""How often batch sizes whose times disagree are timed again before there is a warning."""
 
 
 @checked_call
@@ -296,7 +296,7 @@ def speed(
 
 
 def settled(rounds: Rounds, order: random.Random) -> tuple[SpeedPoint, ...]:
-    """All rounds, and those in which sizes whose times are in doubt are visited again."""
+    """Run all rounds, then visit again the batch sizes whose times disagree."""
     rounds.run(order)
     for _ in range(TIMES_AGAIN):
         doubtful = suspects(_points(rounds))
@@ -306,7 +306,7 @@ def settled(rounds: Rounds, order: random.Random) -> tuple[SpeedPoint, ...]:
 
 
 def doublings(examples: int) -> tuple[int, ...]:
-    """1, 2, 4 ... and the whole data set.
+    """Batch sizes 1, 2, 4 ... and the whole data set.
 
     >>> doublings(10)
     (1, 2, 4, 8, 10)
@@ -315,11 +315,11 @@ def doublings(examples: int) -> tuple[int, ...]:
 
 
 def median_interval(values: Iterable[float], level: float = 0.95) -> tuple[float, float] | None:
-    """An interval that holds the median of what `values` are drawn from, whatever their distribution.
+    """An interval for the median of the distribution of `values`, whatever the distribution is.
 
-    It runs from the k-th smallest to the k-th largest, with the largest k whose binomial probability allows it; the
-    real level is `level` or more. None where not even k = 1 does: below 6 values at 95 %. David and Nagaraja 2003,
-    "Order Statistics", section 7.1.
+    It reaches from the k-th smallest to the k-th largest value, with the largest k whose binomial probability allows
+    it. The actual level is at least `level`. None if k = 1 is not enough: below 6 values at 95 %. David and
+    Nagaraja 2003, "Order Statistics", section 7.1.
 
     >>> median_interval([3, 1, 2, 6, 5, 4])
     (1, 6)
@@ -366,11 +366,11 @@ def _point(batch_size: int, visits: Sequence[Visit], peak_bytes: int) -> SpeedPo
 
 
 def _checked(batch_sizes: Sequence[int] | None, examples: int) -> tuple[int, ...]:
-    """In ascending order, each once."""
+    """The batch sizes in ascending order, without duplicates."""
     if batch_sizes is None:
         return doublings(examples)
     if not batch_sizes:
-        raise UserError("No batch size was given: give at least one, or none at all for 1, 2, 4 and so on.")
+        raise UserError("batch_sizes is empty: give at least one size, or leave it out for 1, 2, 4 and so on.")
     for size in batch_sizes:
         if size < 1:
             raise UserError(f"batch_size={size} is not possible: use 1 or more.")

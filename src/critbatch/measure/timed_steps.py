@@ -18,17 +18,17 @@ from critbatch.tasks.sampler import Cursor, Feed, training_source
 from critbatch.tasks.task import Task
 from critbatch.training.step import Step
 
-# The weights must stay those of a fresh model, whatever the number of steps, and yet no product of two changes may come
-# near float32's denormal numbers (below 1e-38), on which a CPU is slow.
+# The weights must stay those of a fresh model for any number of steps. But the rate must not be so small that products
+# of two updates become denormal float32 numbers (below 1e-38), because a CPU is slow on these.
 LEARNING_RATE = 1e-6
 
 WARM_UP_SHARE = 0.1
-"""Of the seconds given to a visit go to steps that are not counted, at least one. The first makes the optimizer's state
-and asks the allocator for buffers of the new size; in small, quick steps the caches take longer to fill."""
+"""Share of a visit for steps that are not timed, at least one. The first one creates the state of the optimizer and
+allocates buffers of the new size. With small, fast steps, caches take longer to fill."""
 
 
 class Parts(NamedTuple):
-    """Where one step's seconds went. Their sum is the step."""
+    """Seconds of the parts of one step. Their sum is the step."""
 
     data: float  # order, gather or load, copy to the device, `Task.prepare`
     compute: float  # forward, loss and backward
@@ -36,26 +36,26 @@ class Parts(NamedTuple):
 
 
 class Visit(NamedTuple):
-    """Steps of one batch size, timed one after the other."""
+    """Times of consecutive steps at one batch size."""
 
     steps: tuple[float, ...]  # seconds of each
-    parts: tuple[Parts, ...]  # of these steps on a CPU; of others on an accelerator
-    waited: float | None = None  # share of the time to run in which processors did other work; None if not known
+    parts: tuple[Parts, ...]  # on a CPU of the same steps, on an accelerator of other ones
+    waited: float | None = None  # share of runnable time in which processors did other work; None if unknown
 
 
 class TimedSteps:
-    """One fresh model, and steps of any batch size on it.
+    """Times training steps of any batch size on one fresh model.
 
-    On a CPU each step's parts are clocked within it. An accelerator works behind the host's back: to clock a part the
-    host must wait for it, which makes the step slower. There every other step is clocked whole, and only the others in
-    parts.
+    On a CPU, the parts of each step are timed within the step. An accelerator works asynchronously: to time a part, the
+    host must wait for it, which makes the step slower. There, every other step is timed as a whole, and the steps
+    between are timed in parts.
 
     Args:
-        task: model, data, loss.
-        plan_of: the optimizer and the micro-batch size that belong to a batch size.
-        micro_batch_size: instead of the plan's.
-        device: where.
-        seed: of the weights and of the order of the examples.
+        task: Task with model, data and loss.
+        plan_of: Function that gives the plan for a batch size. Its optimizer and micro-batch size are used.
+        micro_batch_size: Micro-batch size to use instead of the plan's.
+        device: Device of the steps.
+        seed: Seed of the weights and of the order of the examples.
     """
 
     def __init__(
@@ -74,37 +74,37 @@ class TimedSteps:
 
     def piece(self, batch_size: int) -> int:
         """Examples in one forward pass."""
-        wanted = self.micro_batch_size or self.plan_of(batch_size).micro_batch_size
-        return min(batch_size, wanted or batch_size)
+        micro_batch_size = self.micro_batch_size or self.plan_of(batch_size).micro_batch_size
+        return min(batch_size, micro_batch_size or batch_size)
 
     @property
     def model_bytes(self) -> int:
         return sum(part.nbytes for part in (*self.model.parameters(), *self.model.buffers()))
 
     def memory(self, batch_size: int) -> StepMemory:
-        """Memory of a step that is not timed."""
+        """Memory of one step, which is not timed."""
         step, feed = self._open(batch_size)
         self._whole(step, feed)
         return step_memory(step, feed, learning_rate=LEARNING_RATE)
 
     def visit(self, batch_size: int, seconds: float) -> Visit:
-        """Steps for that many seconds, at least one after the warm-up."""
+        """Time steps for this many seconds, at least one after the warm-up."""
         step, feed = self._open(batch_size)
-        together = self.device.type == "cpu"
-        began = time.perf_counter()
+        parts_within_step = self.device.type == "cpu"
+        start = time.perf_counter()
         self._whole(step, feed)
-        while time.perf_counter() - began < WARM_UP_SHARE * seconds:
+        while time.perf_counter() - start < WARM_UP_SHARE * seconds:
             self._whole(step, feed)
         steps: list[float] = []
         parts: list[Parts] = []
         before = _processor_seconds()
-        began = time.perf_counter()
-        # A step is begun only if one like the last one still fits.
-        while not steps or time.perf_counter() - began + steps[-1] <= seconds:
-            if not together:
+        start = time.perf_counter()
+        # A step begins only if there is time for one as long as the last.
+        while not steps or time.perf_counter() - start + steps[-1] <= seconds:
+            if not parts_within_step:
                 steps.append(self._whole(step, feed))
             parts.append(self._in_parts(step, feed))
-            if together:
+            if parts_within_step:
                 steps.append(sum(parts[-1]))
         return Visit(tuple(steps), tuple(parts), _share_waited(before, _processor_seconds()))
 
@@ -124,32 +124,32 @@ class TimedSteps:
 
     def _whole(self, step: Step, feed: Feed) -> float:
         wait_for(self.device)
-        began = time.perf_counter()
+        start = time.perf_counter()
         size, pieces = next(feed)
         step.gradient(pieces, size)
         step.update(LEARNING_RATE)
         wait_for(self.device)
-        return time.perf_counter() - began
+        return time.perf_counter() - start
 
     def _in_parts(self, step: Step, feed: Feed) -> Parts:
-        watch = _Watch(self.device)
+        timer = _PartTimer(self.device)
 
         def forward_begins(*_: object) -> None:
-            watch.turn("compute")
+            timer.switch_to("compute")
 
         with self.model.register_forward_pre_hook(forward_begins):
-            watch.turn("data")
+            timer.switch_to("data")
             size, pieces = next(feed)
-            watch.turn("optimizer")
-            step.gradient(_watched(pieces, watch), size)
-            watch.turn("optimizer")
+            timer.switch_to("optimizer")
+            step.gradient(_timed(pieces, timer), size)
+            timer.switch_to("optimizer")
             step.update(LEARNING_RATE)
-            watch.turn("")
-        return Parts(*(watch.seconds[part] for part in Parts._fields))
+            timer.switch_to("")
+        return Parts(*(timer.seconds[part] for part in Parts._fields))
 
 
 def _processor_seconds() -> tuple[float, float] | None:
-    """Not known where torch has more threads than there are cores: then they wait for each other."""
+    """None if torch has more threads than there are cores, because then the threads wait for each other."""
     return processor_seconds() if torch.get_num_threads() <= usable_cores() else None
 
 
@@ -160,24 +160,24 @@ def _share_waited(before: tuple[float, float] | None, after: tuple[float, float]
     return waited / (ran + waited) if ran > 0 and waited >= 0 else None
 
 
-class _Watch:
-    """Gives the seconds between two turns to the part that the first began."""
+class _PartTimer:
+    """Adds up the seconds of each part between two calls of `switch_to`."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.part = device, ""
         self.seconds = dict.fromkeys(("", *Parts._fields), 0.0)
         self.since = time.perf_counter()
 
-    def turn(self, part: str) -> None:
+    def switch_to(self, part: str) -> None:
         wait_for(self.device)
         now = time.perf_counter()
         self.seconds[self.part] += now - self.since
         self.part, self.since = part, now
 
 
-def _watched(pieces: Iterable[tuple[Tree, Tree]], watch: _Watch) -> Iterator[tuple[Tree, Tree]]:
-    watch.turn("data")
+def _timed(pieces: Iterable[tuple[Tree, Tree]], timer: _PartTimer) -> Iterator[tuple[Tree, Tree]]:
+    timer.switch_to("data")
     for piece in pieces:
         yield piece
-        watch.turn("data")
-    watch.turn("compute")
+        timer.switch_to("data")
+    timer.switch_to("compute")

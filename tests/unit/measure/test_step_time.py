@@ -121,7 +121,7 @@ def test_given_sizes_are_sorted_and_each_is_timed_once() -> None:
     [
         ([4, 65], r"^batch_size=65 is above the 64 examples: use 64 or less\.$"),
         ([0, 4], r"^batch_size=0 is not possible: use 1 or more\.$"),
-        ([], r"^No batch size was given"),
+        ([], r"^batch_sizes is empty"),
     ],
 )
 def test_a_size_that_cannot_be_is_refused_in_one_sentence(sizes: list[int], sentence: str) -> None:
