@@ -24,7 +24,7 @@ from critbatch.records.core import Outcome
 from critbatch.records.monitor import Look
 from critbatch.records.study import Question, Study
 from critbatch.reports.live import BRAILLE, Line, plotted, view
-from critbatch.reports.text import width as columns_of
+from critbatch.reports.model import width as columns_of
 from critbatch.reports.translator import Translator
 from critbatch.studies.liveness import is_held
 from critbatch.studies.run_key import Key

@@ -14,10 +14,10 @@ from markupsafe import Markup
 from plotly.utils import PlotlyJSONEncoder
 
 from critbatch.reports.charts.theme import DARK, Picture
-from critbatch.reports.derived.loss_surface import Subject
 from critbatch.reports.derived.runs import remembering
 from critbatch.reports.translator import Translator, languages
 from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.common import Subject
 from critbatch.version import __version__
 
 HERE = Path(__file__).parent

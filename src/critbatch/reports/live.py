@@ -15,7 +15,7 @@ from rich.text import Text
 from critbatch.records.core import Quantity, Setting
 from critbatch.records.monitor import Look, RunAtWork, SizeSoFar, StudySoFar
 from critbatch.records.study import Question
-from critbatch.reports.text import width as columns_of
+from critbatch.reports.model import width as columns_of
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.study import length_asked, listed, rates_asked
 

@@ -12,11 +12,11 @@ from urllib.parse import quote
 from critbatch.errors import UserError
 from critbatch.reporting.paper_door import for_paper, has_matplotlib
 from critbatch.reports.charts.theme import Picture
-from critbatch.reports.derived.loss_surface import Subject
 from critbatch.reports.derived.runs import remembering
 from critbatch.reports.model import Block, Bullets, Cell, Chapter, Chart, Charts, Facts, Method, Paper, Table, Text
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.common import Subject
 from critbatch.version import __version__
 
 # Texts that stay what they are in Markdown: no letter of a name can become markup.

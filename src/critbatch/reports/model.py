@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+from unicodedata import east_asian_width
 
 from critbatch.reports.charts.theme import Picture
 
@@ -188,3 +190,27 @@ LAMB = Paper("You et al. 2019, arXiv:1904.00962", "https://arxiv.org/abs/1904.00
 AKIBA = Paper("Akiba et al. 2017, arXiv:1711.04325", "https://arxiv.org/abs/1711.04325")
 SWAP = Paper("Gupta et al. 2020, arXiv:2001.02312", "https://arxiv.org/abs/2001.02312")
 DAUPHIN = Paper("Dauphin et al. 2014, arXiv:1406.2572", "https://arxiv.org/abs/1406.2572")
+
+
+# A table as plain text, for a terminal.
+
+
+def plain(table: Table) -> list[str]:
+    """Head and rows in columns, numbers to the right; what is small on the page stands in brackets."""
+    rows = [list(table.header), *([_written(cell) for cell in row] for row in table.rows)]
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    return [_row(row, widths) for row in rows]
+
+
+def _written(cell: Cell) -> str:
+    marks = f" ({'; '.join(cell.marks)})" if cell.marks else ""
+    return f"{cell.text} [{cell.note}]{marks}" if cell.note else f"{cell.text}{marks}"
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(" " * (most - width(cell)) + cell for cell, most in zip(cells, widths, strict=True)).rstrip()
+
+
+def width(text: str) -> int:
+    """Columns of a terminal that the text takes: a Chinese character takes two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

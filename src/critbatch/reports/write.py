@@ -12,12 +12,12 @@ from critbatch.errors import UserError
 from critbatch.records.core import Record
 from critbatch.records.io import NAMES, atomic_replacement, blamed_on_records, load_records
 from critbatch.reports.charts.figure import figure
-from critbatch.reports.derived.loss_surface import subjects
 from critbatch.reports.html import render
 from critbatch.reports.markdown import PictureFiles, markdown
 from critbatch.reports.pdf import printed
 from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import subjects
 
 # A report as an HTML page, as Markdown with pictures, as a PDF, or its records as JSON.
 

@@ -34,7 +34,7 @@ from critbatch.measure.step_time import AGAIN, ROUNDS
 from critbatch.records.core import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
 from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.answers import answer
+from critbatch.reports.views.chapters import answer
 from simulated_clock import Disturbance, SimulatedSteps, timed
 
 DOUBLINGS = [2**k for k in range(12)]

@@ -29,13 +29,12 @@ from critbatch.records.core import Record
 from critbatch.records.io import KINDS, save_record
 from critbatch.reports import pdf
 from critbatch.reports.charts.theme import BLUE, RED
-from critbatch.reports.derived.loss_surface import subjects
 from critbatch.reports.html import render
 from critbatch.reports.markdown import Writer, escaped, fenced
 from critbatch.reports.model import Block, Chart, Charts, Facts, Table
 from critbatch.reports.pdf import find_browser, printed
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.chapters import chapter, subjects
 from critbatch.reports.write import report as write_report
 from sample_gaps import MISSING, RECORDS, hostile
 

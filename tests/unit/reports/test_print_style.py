@@ -33,10 +33,9 @@ from critbatch.reporting.paper_strokes import NotDrawableError, colour
 from critbatch.reporting.paper_text import inches, wrapped
 from critbatch.reports.charts.figure import FIGURES, figure
 from critbatch.reports.charts.theme import BLUE, INK, LOOK, PAPER, RED
-from critbatch.reports.derived.loss_surface import subjects
 from critbatch.reports.model import Chapter, Chart
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.chapters import chapter, subjects
 from critbatch.reports.write import paper_fonts
 from sample_gaps import MISSING, RECORDS, hostile
 

@@ -5,24 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.errors import UserError
-from critbatch.records.claims import Lecture
-from critbatch.records.core import Advice, Noise, Record, Run, Speed
 from critbatch.records.loss_surface import (
     Box,
-    CriticalPoint,
-    Curvature,
-    Escape,
     Landscape,
     LandscapePoint,
-    Sharpness,
     Shift,
     ShiftRise,
     Solution,
     SolutionSharpness,
 )
-from critbatch.records.scaling import Scale
-from critbatch.records.study import Fit, Study
 from critbatch.reports.translator import Translator
 
 # What pictures and sentences read off records of the loss: names of measures and shifts, orders, verdicts.
@@ -82,72 +73,6 @@ def drawable(landscape: Landscape) -> list[LandscapePoint]:
     """The points whose training loss the axis can show."""
     told = [point for point in landscape.points if math.isfinite(point.train_loss)]
     return [point for point in told if point.train_loss > 0] if on_log_axis(landscape) else told
-
-
-LossRecord = Curvature | Sharpness | Landscape | Shift | CriticalPoint | Escape
-Single = Lecture | Advice | Speed | Noise | Study | Fit | Scale | LossRecord
-Subject = Single | Sequence[Run]
-
-KINDS = (
-    "Advice, Lecture, Speed, Noise, Run, Study, Fit, Scale, Curvature, Sharpness, Landscape, Shift, CriticalPoint or "
-    "Escape"
-)
-
-
-def subjects(records: Sequence[Record]) -> list[Subject]:
-    """The records as chapters, in their order; runs of one task together.
-
-    Raises:
-        UserError: if there is none, or one of which no chapter can be made.
-    """
-    if not records:
-        raise UserError("There is no record to report: make one with `critbatch advise TASK`.")
-    found: list[Subject] = []
-    told = _parts_of_others(records)
-    runs: dict[str, list[Run]] = {}
-    for record in records:
-        if isinstance(record, Run):
-            if record.task not in runs:
-                runs[record.task] = []
-                found.append(runs[record.task])
-            runs[record.task].append(record)
-        elif any(_same(record, each) for each in told):
-            continue  # it is a part of another chapter
-        elif isinstance(record, Study) and not record.runs:
-            task = record.question.task
-            raise UserError(
-                f"The study of task {task!r} has no run yet: make some with `critbatch sweep {task}`, then ask again."
-            )
-        elif isinstance(record, Single):
-            found.append(record)
-        else:
-            raise UserError(f"A report cannot be made of a {type(record).__name__}: give {KINDS}.")
-    return found
-
-
-def _same(record: Record, other: Record | None) -> bool:
-    """By their JSON, since a loss that is no number is not equal to itself."""
-    return type(record) is type(other) and other is not None and record.to_json() == other.to_json()
-
-
-def _parts_of_others(records: Sequence[Record]) -> list[Record | None]:
-    """The records that the chapters of others tell of."""
-    found: list[Record | None] = [each.speed for each in records if isinstance(each, (Advice, Study))]
-    for each in records:
-        if isinstance(each, Lecture):
-            found += [*each.speeds, *each.escapes, *each.sharpness, *each.lines, *each.shifts]
-            found += [each.study, each.orders, each.noise, each.advice]
-    return found
-
-
-def task_of(record: Subject) -> str:
-    if isinstance(record, (Lecture, Advice, Speed, Noise, Scale, Escape)):
-        return record.task
-    if isinstance(record, Study):
-        return record.question.task
-    if isinstance(record, Fit):
-        return record.name
-    return record.setup.task if isinstance(record, LossRecord) else record[0].task
 
 
 def name_of(solution: Solution, task: str, t: Translator) -> str:

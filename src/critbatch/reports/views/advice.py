@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import median
 
-from critbatch.records.core import AccuracyCheck, Advice, Estimate, Goal, TimePoint
-from critbatch.records.study import Study
+from critbatch.law.clock_check import is_usable
+from critbatch.records.core import AccuracyCheck, Advice, Estimate, Goal, Record, Run, Speed, TimePoint
+from critbatch.reports.charts.advice import time_to_target
 from critbatch.reports.charts.common import all_points
-from critbatch.reports.derived.runs import metric_name, soonest_settings
-from critbatch.reports.model import MCCANDLISH, Block, Bullets, Cell, Facts, Method, Paper, Section, Table, Text
+from critbatch.reports.charts.runs import learning_curves
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.derived.runs import metric_name
+from critbatch.reports.model import (
+    MCCANDLISH,
+    Answer,
+    Block,
+    Bullets,
+    Cell,
+    Chart,
+    Facts,
+    Method,
+    Paper,
+    Section,
+    Table,
+    Text,
+    Tile,
+)
 from critbatch.reports.snippets import snippets
 from critbatch.reports.translator import Translator, Write
+from critbatch.reports.views.common import Parts, RecordView, tile, view, without_interval
+from critbatch.reports.views.noise import noise_of_runs
+from critbatch.reports.views.runs import accuracy_section, closest_run, rate_section, runs_section, steps_section
+from critbatch.reports.views.speed import hardware, speed_cautions
 
 # Tried next, where no step was made that tells how many are needed.
 USUAL_BUDGET = 600.0
@@ -196,35 +216,6 @@ def cost_of_sizes(advice: Advice, t: Translator) -> Section:
     return Section("cost", title, (Text(t("cost_text")), table, Method(tuple(lines), papers)))
 
 
-def cost_of_study(study: Study, t: Translator) -> Section:
-    """Each batch size of a study at the learning rate whose median run was soonest, as measured."""
-    best, title = soonest_settings(study.runs), t("section_cost")
-    if not best:
-        return Section("cost", title, (Text(t("cost_nothing")),))
-    fastest = min(median(setting.seconds) for setting in best)
-    header = ("batch_size", "column_time", "column_times", "learning_rate", "column_steps", "column_runs")
-    rows = []
-    for setting in best:
-        steps = [run.crossing.step for run in setting.runs if run.crossing]
-        soonest = median(setting.seconds) == fastest
-        rows.append(
-            (
-                Cell(t.count(setting.batch_size), marks=(t("mark_best"),) if soonest else ()),
-                _spread(setting.seconds, t.seconds, t),
-                Cell(t("times", times=t.times(median(setting.seconds) / fastest))),
-                Cell(t.rate(setting.learning_rate)),
-                _spread(steps, t.about, t),
-                Cell(t("reached_of", reached=len(setting.seconds), runs=len(setting.runs))),
-            )
-        )
-    blocks: tuple[Block, ...] = (
-        Text(t("cost_study_text")),
-        Table(t("cost_caption"), tuple(t(key) for key in header), tuple(rows), (t("cost_spread"),)),
-        Method((t("method_crossing"), t("method_median"))),
-    )
-    return Section("cost", title, blocks)
-
-
 def _marks(advice: Advice, point: TimePoint, t: Translator) -> tuple[str, ...]:
     named = (("mark_best", advice.best), ("mark_current", advice.current), ("mark_largest", advice.largest))
     marks = [t(key) for key, other in named if other is not None and other.batch_size == point.batch_size]
@@ -238,11 +229,6 @@ def _cell(estimate: Estimate, write: Write, t: Translator) -> Cell:
     if estimate.low is None or estimate.high is None:
         return Cell(write(estimate.value), t("no_interval"))
     return Cell(write(estimate.value), t.span(estimate.low, estimate.high, write))
-
-
-def _spread(values: Sequence[float], write: Write, t: Translator) -> Cell:
-    note = t.span(min(values), max(values), write) if len(values) > 1 else ""
-    return Cell(write(median(values)), note)
 
 
 # How to train with an answer: the code.
@@ -265,3 +251,132 @@ def use_section(advice: Advice, t: Translator) -> Section | None:
     for snippet in found:
         blocks += [Text(t(TITLES[snippet.name])), Facts((), code=snippet.code)]
     return Section("use", t("section_use"), tuple(blocks))
+
+
+def _answered(advice: Advice, t: Translator) -> Answer:
+    best = advice.best
+    assert best is not None
+    headline = t(
+        "advice_headline",
+        task=advice.task,
+        batch_size=t.count(best.batch_size),
+        rate=t.rate(best.learning_rate.value),
+        recipe=advice.recipe,
+    )
+    target = t.target(advice.target, metric_name(advice.runs))
+    lead = [t("advice_time", target=target, seconds=t.estimate(best.seconds, t.seconds))]
+    if advice.within_ten_percent is not None:
+        low, high = advice.within_ten_percent
+        busy = advice.speed.check is not None and advice.speed.check.is_busy
+        key = "advice_near_alone" if low == high else "advice_near_busy" if busy else "advice_near"
+        lead.append(t(key, low=t.count(low), high=t.count(high)))
+    more = [
+        _compared(point, best, key, t)
+        for key, point in (("current", advice.current), ("largest", advice.largest))
+        if point is not None
+    ]
+    share = math.ceil(best.batch_size / advice.devices)
+    if advice.micro_batch_size is not None and advice.micro_batch_size < share:
+        pieces = math.ceil(share / advice.micro_batch_size)
+        more.append(t("advice_micro", micro=t.count(advice.micro_batch_size), pieces=t.count(pieces)))
+    more += asked_sentences(advice, t)
+    more.append(t("advice_cost", n=len(advice.runs), wall=t.seconds(advice.provenance.wall_seconds)))
+    more += cost_sentences(advice, t)
+    return Answer(headline, tuple(lead), tuple(more))
+
+
+def _compared(point: TimePoint, best: TimePoint, key: str, t: Translator) -> str:
+    size = t.count(point.batch_size)
+    if point.batch_size == best.batch_size:
+        return t(f"advice_{key}_is_best", batch_size=size)
+    if not math.isfinite(point.seconds.value):
+        return t(f"advice_{key}_never", batch_size=size)
+    times = t.times(point.seconds.value / best.seconds.value)
+    return t(f"advice_{key}", batch_size=size, seconds=t.estimate(point.seconds, t.seconds), times=times)
+
+
+def _unanswered(advice: Advice, t: Translator) -> Answer:
+    headline = t("unanswered_headline", task=advice.task)
+    target = t.target(advice.target, metric_name(advice.runs))
+    reached = sum(run.crossing is not None for run in advice.runs)
+    if "clock_unusable" in advice.cautions and advice.speed.check is not None:
+        swing = t.about(advice.speed.check.swing)
+        return Answer(headline, (t("unanswered_clock", swing=swing),), (t("unanswered_clock_help"),))
+    if not advice.runs:
+        lead = [t("unanswered_no_run")]
+    elif reached:
+        lead = [t("unanswered_some", n=reached, runs=len(advice.runs), target=target)]
+    else:
+        lead = [t("unanswered_runs", n=len(advice.runs), target=target)]
+    return Answer(headline, (*lead, *closest_run(advice.runs, advice.target, t)), tuple(help_sentences(advice, t)))
+
+
+def _near(advice: Advice, t: Translator) -> str:
+    if advice.within_ten_percent is None:
+        return ""
+    low, high = advice.within_ten_percent
+    return t("tile_near", span=t.span(low, high, t.count)) if low < high else t("tile_alone")
+
+
+@view(Advice)
+class AdviceView(RecordView[Advice]):
+    """The batch size and learning rate to train with."""
+
+    def answer(self, advice: Advice, t: Translator, /) -> Answer:
+        return _answered(advice, t) if advice.answered and advice.best is not None else _unanswered(advice, t)
+
+    def parts(self, advice: Advice, t: Translator) -> Parts:
+        picture = time_to_target(advice, t)
+        hero = Chart(picture, t("hero_note")) if picture is not None else None
+        points = advice.points
+        use, asked = use_section(advice, t), asked_of_advice(advice, t)
+        sections = [
+            *([use] if use is not None else []),
+            *([cost_of_sizes(advice, t)] if points else []),
+            hardware(advice.speed, t),
+            accuracy_section(advice.runs, advice.unit, t),
+            steps_section(advice.runs, points, advice.law, advice.unit, t),
+            *([rate_section(advice, t)] if points else []),
+            runs_section(advice.runs, t),
+            noise_of_runs(advice.runs, advice.unit, t),
+            *([asked] if asked is not None else []),
+        ]
+        best = advice.best
+        if not advice.answered or best is None:
+            return [], hero, sections
+        tiles = [
+            Tile(t("batch_size"), t.count(best.batch_size), _near(advice, t)),
+            tile(t("learning_rate"), best.learning_rate, t.rate, t),
+            tile(t("column_time"), best.seconds, t.seconds, t),
+            tile(t("column_steps"), best.steps, t.about, t),
+        ]
+        return tiles, hero, sections
+
+    def cautions(self, advice: Advice) -> list[str]:
+        found = [*advice.cautions]
+        if advice.law is not None and not advice.law.holds:
+            found.append(advice.law.reason or "law_misfit")
+        if advice.best is not None:
+            found += without_interval(
+                (advice.best.seconds, advice.best.steps, advice.best.step_seconds, advice.best.learning_rate)
+            )
+        found += speed_cautions(advice.speed)
+        # Also at the end of the runs, not at the target alone.
+        found += [] if advice.accuracy else ["generalization_not_measured"]
+        return [*found, "one_machine", *([] if any(run.noise for run in advice.runs) else ["no_noise_measured"])]
+
+    def figure(self, advice: Advice, t: Translator) -> Picture | None:
+        return time_to_target(advice, t) or learning_curves(advice.runs, t)
+
+    def own_cautions(self, advice: Advice, /) -> Sequence[str]:
+        return advice.cautions
+
+    def speeds(self, advice: Advice, /) -> list[Speed]:
+        """None where the clock left the advice without an answer: it says so itself."""
+        return [advice.speed] if is_usable(advice.speed) else []
+
+    def runs(self, advice: Advice, /) -> Sequence[Run]:
+        return advice.runs
+
+    def parts_told(self, advice: Advice, /) -> Sequence[Record | None]:
+        return [advice.speed]

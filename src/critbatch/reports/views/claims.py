@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from critbatch.records.claims import Claim, ClaimName, Lecture, RecipeRow
+import plotly.graph_objects as go
+
+from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, RecipeRow
+from critbatch.records.core import Record, Speed
 from critbatch.reports.charts.advice import time_to_target
 from critbatch.reports.charts.claims import claims_overview, is_base, recipes_picture
 from critbatch.reports.charts.loss_surface import escape_picture
+from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.claims import (
+    SIGNS,
+    counted,
     effect_cell,
     finding,
     number_of,
     open_reasons,
     recipe_name,
+    reduced,
     section_of,
     stated,
     verdict,
@@ -35,6 +42,7 @@ from critbatch.reports.model import (
     SHALLUE,
     SMITH,
     SWAP,
+    Answer,
     Block,
     Bullets,
     Cell,
@@ -45,10 +53,11 @@ from critbatch.reports.model import (
     Section,
     Table,
     Text,
+    Tile,
     Verdict,
 )
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.answers import answer
+from critbatch.reports.views.chapters import answer
 from critbatch.reports.views.claims_evidence import (
     batches_blocks,
     generalization_blocks,
@@ -57,7 +66,7 @@ from critbatch.reports.views.claims_evidence import (
     summary_blocks,
     time_blocks,
 )
-from critbatch.reports.views.common import cell, notes
+from critbatch.reports.views.common import Parts, RecordView, cell, notes, view
 from critbatch.reports.views.curvature import escape_section
 from critbatch.reports.views.study_law import budgets_section
 
@@ -230,3 +239,75 @@ def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
     levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], t))
     folded = len(rows) > MANY_STATEMENTS
     return Table(t("lecture_statements"), header, rows, levels, folded=folded, wraps=True)
+
+
+def lecture_tiles(lecture: Lecture, t: Translator) -> list[Tile]:
+    """A number for each verdict."""
+    of = t("tile_of_claims", n=len(lecture.claims))
+    return [Tile(t(f"tile_holds_{holds}"), t.count(counted(lecture, holds)), of) for holds in Holds]
+
+
+def _lines(lecture: Lecture, t: Translator) -> list[str]:
+    """A line for each claim: sign, number, what it is, verdict, finding."""
+    return [
+        t(
+            "lecture_line",
+            sign=SIGNS[claim.holds],
+            number=number_of(claim.name),
+            claim=t(f"lecture_short_{claim.name}"),
+            verdict=t(f"holds_{claim.holds}"),
+            finding=finding(lecture, claim, t),
+        )
+        for claim in lecture.claims
+    ]
+
+
+@view(Lecture)
+class LectureView(RecordView[Lecture]):
+    """The ten claims and their verdicts."""
+
+    def answer(self, lecture: Lecture, t: Translator) -> Answer:
+        """How many claims held, and at which batch sizes."""
+        headline = t(
+            "lecture_headline",
+            n=len(lecture.claims),
+            task=lecture.task,
+            held=counted(lecture, Holds.HELD),
+            not_held=counted(lecture, Holds.NOT_HELD),
+            undecided=counted(lecture, Holds.UNDECIDED),
+        )
+        sizes = {"small": t.count(lecture.small_batch_size), "large": t.count(lecture.large_batch_size)}
+        lead = [t("lecture_sizes", n=lecture.seeds, **sizes)]
+        if reduced(lecture) and not lecture.full:
+            lead.append(t("lecture_reduced"))
+        return Answer(headline, tuple(lead))
+
+    def parts(self, lecture: Lecture, t: Translator, /) -> Parts:
+        sections = [lecture_section(lecture, t), *(claim_section(lecture, claim, t) for claim in lecture.claims)]
+        return lecture_tiles(lecture, t), None, sections
+
+    def cautions(self, lecture: Lecture) -> list[str]:
+        """Claims that were left out, why statements are undecided, and what holds of every such test."""
+        found = ["lecture_one_seed"] if lecture.seeds == 1 else []
+        found += [claim.reason for claim in lecture.claims]
+        found += [
+            statement.reason
+            for claim in lecture.claims
+            for statement in claim.statements
+            if statement.holds is Holds.UNDECIDED
+        ]
+        return [*lecture.left, *found, "many_claims", "one_machine", "one_task"]
+
+    def figure(self, lecture: Lecture, t: Translator, /) -> Picture | go.Figure | None:
+        return claims_overview(lecture, t)
+
+    def speeds(self, lecture: Lecture, /) -> Sequence[Speed]:
+        return lecture.speeds
+
+    def parts_told(self, lecture: Lecture, /) -> Sequence[Record | None]:
+        lists = (lecture.speeds, lecture.escapes, lecture.sharpness, lecture.lines, lecture.shifts)
+        single = (lecture.study, lecture.orders, lecture.noise, lecture.advice)
+        return [*(record for records in lists for record in records), *single]
+
+    def lines(self, lecture: Lecture, t: Translator, /) -> list[str]:
+        return ["", *_lines(lecture, t)]

@@ -1,13 +1,132 @@
-"""How the loss was measured, in the lines that several methods share."""
+"""The view of a record: what a report says of it. One class a kind of record, found by the record's type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
 
-from critbatch.records.core import Estimate
-from critbatch.records.loss_surface import Setup
-from critbatch.reports.model import Cell
+import plotly.graph_objects as go
+
+from critbatch.errors import UserError
+from critbatch.records.core import Estimate, Provenance, Record, Run, Speed
+from critbatch.records.loss_surface import Eigenvalue, Setup
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.model import Answer, Cell, Chart, Section, Tile
 from critbatch.reports.translator import SURE, Translator, Write
+
+# Tiles, the picture at the head, sections.
+Parts = tuple[list[Tile], Chart | None, list[Section]]
+
+# What a chapter is about: a record, or the runs of one task.
+Subject = Record | Sequence[Run]
+
+S = TypeVar("S")
+
+
+class RecordView(Generic[S]):
+    """What a report says of one kind of record, and of nothing else.
+
+    A view is registered with `@view(Kind)` in a module of this package; all modules here are loaded with the package.
+    `S` is the record, but for runs: all runs of one task are one chapter.
+    """
+
+    of_loss_surface: ClassVar[bool] = False  # whether the words of the loss surface are explained with it
+
+    def name(self, subject: S, /) -> str:
+        """The heading of the chapter: the name of the task."""
+        return str(subject.task)  # type: ignore[attr-defined]
+
+    def answer(self, subject: S, t: Translator, /) -> Answer:
+        """Headline, lead, and more. What to distrust and the warning of the clock are added to it."""
+        raise NotImplementedError
+
+    def parts(self, subject: S, t: Translator, /) -> Parts:
+        """Tiles, the picture at the head, sections."""
+        raise NotImplementedError
+
+    def cautions(self, subject: S, /) -> list[str]:
+        """Keys of messages: what to distrust, the record's own first. Empty keys are dropped."""
+        raise NotImplementedError
+
+    def figure(self, record: Any, t: Translator, /) -> Picture | go.Figure | None:
+        """What `record.plot()` shows; None where a picture would not help."""
+        return None
+
+    def own_cautions(self, subject: S, /) -> Sequence[str]:
+        """Those of the cautions that the record itself names, which are told with the answer whatever they are."""
+        return ()
+
+    def speeds(self, subject: S, /) -> Sequence[Speed]:
+        """The clocks that the numbers rest on."""
+        return ()
+
+    def runs(self, subject: S, /) -> Sequence[Run]:
+        """The runs whose seeds are named."""
+        return ()
+
+    def provenance(self, subject: S, /) -> Provenance | None:
+        """How to make the record again; None for runs, which come from many commands."""
+        return subject.provenance  # type: ignore[attr-defined,no-any-return]
+
+    def parts_told(self, subject: S, /) -> Sequence[Record | None]:
+        """Records that the chapter tells of, so that they need no chapter of their own."""
+        return ()
+
+    def lines(self, subject: S, t: Translator, /) -> list[str]:
+        """What a terminal shows below the answer."""
+        return []
+
+    def check(self, subject: S, /) -> None:
+        """Raises UserError if no chapter can be made of the record."""
+
+
+VIEWS: dict[type, RecordView[Any]] = {}
+
+View = TypeVar("View", bound=type[RecordView[Any]])
+
+
+def view(kind: type) -> Callable[[View], View]:
+    """Register the class as the view of records of this kind."""
+
+    def register(own: View) -> View:
+        VIEWS[kind] = own()
+        return own
+
+    return register
+
+
+def view_of(subject: Subject) -> RecordView[Any]:
+    """The view of a record, or of the runs of a task.
+
+    Raises:
+        UserError: if no chapter can be made of such a record.
+    """
+    kind = type(subject) if isinstance(subject, Record) else Run
+    if kind not in VIEWS:
+        names = sorted(each.__name__ for each in VIEWS)
+        raise UserError(f"A report cannot be made of a {kind.__name__}: give {', '.join(names[:-1])} or {names[-1]}.")
+    return VIEWS[kind]
+
+
+def chart(picture: Picture | None, note: str) -> Chart | None:
+    return Chart(picture, note) if picture is not None else None
+
+
+def tile(label: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
+    """A number to remember with its interval, or a word why there is none."""
+    if estimate.reason in SURE:
+        return Tile(label, write(estimate.value), t(f"tile_{estimate.reason}"))
+    return Tile(label, write(estimate.value), t.interval(estimate, write) or t("no_interval"))
+
+
+def without_interval(estimates: Iterable[Estimate | None]) -> list[str]:
+    """Why numbers have no interval: keys of messages."""
+    return [each.reason for each in estimates if each is not None and each.reason]
+
+
+def open_reasons_of(estimates: Iterable[Estimate | None]) -> list[str]:
+    """Why numbers have no interval, but for those that are exact."""
+    return [key for key in without_interval(estimates) if key not in SURE]
 
 
 def setup_lines(setup: Setup, t: Translator) -> list[str]:
@@ -37,3 +156,17 @@ def notes(estimates: Iterable[Estimate | None], t: Translator) -> tuple[str, ...
     reasons = sorted({each.reason for each in told if each.low is None} - {""})
     found = [t("cell_level", level=t.percent(level)) for level in levels]
     return (*found, *(t("cost_no_interval", reason=t.reason(key)) for key in reasons))
+
+
+# More tiles than these are no longer a few numbers to remember.
+MOST_TILES = 4
+
+
+def eigenvalue_tile(key: str, eigenvalue: Eigenvalue, t: Translator) -> Tile:
+    return Tile(t(key), t.score(eigenvalue.value), t.within(eigenvalue))
+
+
+def open_eigenvalues(eigenvalues: Iterable[Eigenvalue]) -> list[str]:
+    failed = [each for each in eigenvalues if not each.converged]
+    reasons = ["not_converged"] if any(each.placed for each in failed) else []
+    return [*reasons, "place_unknown"] if not all(each.placed for each in failed) else reasons

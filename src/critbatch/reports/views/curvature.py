@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any
 
-from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import (
     CriticalPoint,
     Curvature,
-    Eigenvalue,
     Escape,
-    Landscape,
+    EscapeCount,
     Matrix,
-    Sharpness,
-    Shift,
-    SolutionSharpness,
     Standing,
 )
-from critbatch.reports.charts.landscape import landscape_picture
 from critbatch.reports.charts.loss_surface import (
-    can_be_drawn,
     critical_picture,
     curvature_picture,
     escape_picture,
     has_density,
     kernel_width,
-    sharpness_picture,
-    shift_picture,
 )
+from critbatch.reports.charts.noise import has_signal
 from critbatch.reports.charts.theme import Picture
-from critbatch.reports.derived.loss_surface import LossRecord, drawable, name_of, shift_name, told_shift
+from critbatch.reports.derived.loss_surface import name_of
 from critbatch.reports.model import (
     DAUPHIN,
     DINH,
@@ -39,18 +29,30 @@ from critbatch.reports.model import (
     KESKAR,
     MCCANDLISH,
     MEYER,
+    Answer,
     Block,
     Cell,
-    Chart,
     Method,
     Section,
     Table,
     Text,
     Tile,
 )
-from critbatch.reports.translator import SURE, Translator, Write
-from critbatch.reports.views.common import cell, notes, setup_lines
-from critbatch.reports.views.sharpness import landscape_section, ranked, sharpness_section, shift_section
+from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import (
+    MOST_TILES,
+    Parts,
+    RecordView,
+    cell,
+    chart,
+    eigenvalue_tile,
+    notes,
+    open_eigenvalues,
+    open_reasons_of,
+    setup_lines,
+    tile,
+    view,
+)
 
 
 def curvature_section(curvature: Curvature, t: Translator) -> Section:
@@ -152,166 +154,183 @@ def escape_section(escape: Escape, t: Translator) -> Section:
 # The chapters of the records around the loss: tiles, picture, section.
 
 # More tiles than these are no longer a few numbers to remember.
-MOST_TILES = 4
-
-Parts = tuple[list[Tile], Chart | None, list[Section]]
-
-
-def loss_parts(record: LossRecord, t: Translator) -> Parts:
-    parts: Parts = PARTS[type(record)](record, t)
-    return parts
-
-
-def _chart(picture: Picture | None, note: str) -> Chart | None:
-    return Chart(picture, note) if picture is not None else None
-
-
-def _estimate(label: str, estimate: Any, write: Write, t: Translator) -> Tile:
-    if estimate.reason in SURE:
-        return Tile(label, write(estimate.value), t(f"tile_{estimate.reason}"))
-    return Tile(label, write(estimate.value), t.interval(estimate, write) or t("no_interval"))
-
-
-def _eigenvalue(key: str, eigenvalue: Eigenvalue, t: Translator) -> Tile:
-    return Tile(t(key), t.score(eigenvalue.value), t.within(eigenvalue))
-
-
-def _curvature(curvature: Curvature, t: Translator) -> Parts:
-    tiles = [_eigenvalue("tile_largest_eigenvalue", each, t) for each in curvature.largest[:1]]
-    tiles += [_eigenvalue("tile_smallest_eigenvalue", each, t) for each in curvature.smallest[:1]]
-    if curvature.trace is not None:
-        tiles.append(_estimate(t("tile_trace"), curvature.trace, t.score, t))
-    over = t("tile_examples", examples=t.count(curvature.setup.examples))
-    tiles.append(Tile(t("tile_loss"), t.score(curvature.loss), over))
-    note = t("hero_note_density" if has_density(curvature) else "hero_note_eigenvalues")
-    return tiles, _chart(curvature_picture(curvature, t), note), [curvature_section(curvature, t)]
-
-
-def _sharpness(sharpness: Sharpness, t: Translator) -> Parts:
-    order = [each for _, each in ranked(sharpness.solutions)]
-    chosen = order if len(order) <= MOST_TILES else [*order[:2], *order[-2:]]
-    metric = t.metric(sharpness.metric_name)
-    tiles = [
-        Tile(
-            name_of(each.solution, sharpness.setup.task, t),
-            t.about(each.values[0].value.value),
-            t("tile_validation", metric=metric, value=t.score(each.validation_metric)),
-        )
-        for each in chosen
-    ]
-    lost = sum(not can_be_drawn(value) for each in sharpness.solutions for value in each.values)
-    note = t("hero_note_sharpness") if not lost else t("sharpness_zero", n=lost)
-    return tiles, _chart(sharpness_picture(sharpness, t), note), [sharpness_section(sharpness, t)]
-
-
-def _landscape(landscape: Landscape, t: Translator) -> Parts:
-    told = [point for point in landscape.points if math.isfinite(point.train_loss)]
-    tiles = []
-    line = landscape.kind == "line"
-    names = [name_of(solution, landscape.setup.task, t) for solution in landscape.solutions]
-    for alpha, name in zip((0.0, 1.0), names, strict=False):
-        at = next((point for point in told if (point.alpha, point.beta) == (alpha, 0.0)), None)
-        if at is not None:
-            tiles.append(Tile(t("tile_loss_at", label=name), t.score(at.train_loss), ""))
-    between = [point for point in told if 0 < point.alpha < 1] if line else told
-    if between:
-        highest = max(between, key=lambda point: point.train_loss)
-        key = "tile_highest" if line else "tile_highest_seen"
-        where = t("tile_alpha", alpha=t.about(highest.alpha)) if line else ""
-        tiles.append(Tile(t(key), t.score(highest.train_loss), where))
-    lost = len(landscape.points) - len(drawable(landscape))
-    note = t("landscape_left_out", n=lost) if lost else t(f"hero_note_{'line' if line else 'plane'}")
-    return tiles, _chart(landscape_picture(landscape, t), note), [landscape_section(landscape, t)]
-
-
-def _shift(shift: Shift, t: Translator) -> Parts:
-    same = told_shift(shift)
-    names = {each.solution.label: name_of(each.solution, shift.setup.task, t) for each in shift.sharpness}
-    tiles = [
-        Tile(
-            t("tile_rise", label=names.get(rise.label, rise.label)),
-            t.about(rise.rise.value),
-            t("tile_with", shift=shift_name(rise.shift, rise.strength, t)),
-        )
-        for rise in same[:MOST_TILES]
-    ]
-    return tiles, _chart(shift_picture(shift, t), t("hero_note_shift")), [shift_section(shift, t)]
-
-
-def _critical_point(point: CriticalPoint, t: Translator) -> Parts:
-    drop = t("tile_drop", drop=t.about(point.expected_drop))
-    tiles = [
-        Tile(t("section_critical"), t(f"standing_{point.standing}"), ""),
-        _eigenvalue("tile_smallest_eigenvalue", point.smallest, t),
-        _eigenvalue("tile_largest_eigenvalue", point.largest, t),
-        Tile(t("tile_gradient"), t.about(point.gradient_norm), drop),
-    ]
-    return tiles, _chart(critical_picture(point, t), t("hero_note_critical")), [critical_section(point, t)]
-
-
-def _escape(escape: Escape, t: Translator) -> Parts:
-    counts = sorted(escape.counts, key=lambda count: count.batch_size)
-    chosen = counts if len(counts) <= MOST_TILES else [*counts[: MOST_TILES - 1], counts[-1]]
-    tiles = [
-        _estimate(t("tile_escaped", batch_size=t.count(each.batch_size)), each.share, t.percent, t) for each in chosen
-    ]
-    return tiles, _chart(escape_picture(escape, t), t("hero_note_escape")), [escape_section(escape, t)]
-
-
-PARTS: dict[type, Callable[[Any, Translator], Parts]] = {
-    Curvature: _curvature,
-    Sharpness: _sharpness,
-    Landscape: _landscape,
-    Shift: _shift,
-    CriticalPoint: _critical_point,
-    Escape: _escape,
-}
 
 
 # What to keep in mind with the records around the loss.
-
-
-def loss_cautions(record: LossRecord) -> list[str]:
-    """Keys of `words.py`: those of the record's own numbers first, then what holds of such a measurement."""
-    if isinstance(record, Curvature):
-        found = [*_open((*record.largest, *record.smallest)), *_reasons([record.trace]), "scale_of_weights"]
-    elif isinstance(record, Sharpness):
-        found = [*_of_solutions(record.solutions), "found_by_climbing", "scale_of_weights"]
-    elif isinstance(record, Landscape):
-        losses = [loss for point in record.points for loss in (point.train_loss, point.validation_loss)]
-        found = ["not_finite"] if not all(map(math.isfinite, losses)) else []
-        found.append("one_direction")
-    elif isinstance(record, Shift):
-        found = [*_of_solutions(record.sharpness), *_reasons(each.rise for each in record.rises)]
-        found += _reasons(each.correlation for each in record.predictions)
-        found += ["many_intervals"] if len(record.predictions) > 1 else []
-    elif isinstance(record, CriticalPoint):
-        found = [record.reason, *_open((record.largest, record.smallest)), record.noise.reason, "two_ends"]
-    else:
-        found = _of_escape(record)
-    return [*found, "one_task"]
-
-
-def _of_solutions(solutions: Iterable[SolutionSharpness]) -> list[str]:
-    told = list(solutions)
-    values = [value.value for each in told for value in each.values]
-    found = ["not_finite"] if not all(math.isfinite(value.value) for value in values) else []
-    found += _reasons(values) + _reasons(each.trace for each in told)
-    return found + _open(each.largest for each in told if each.largest is not None)
 
 
 def _of_escape(escape: Escape) -> list[str]:
     found = ["starts_descending"] if escape.standings.get(Standing.DESCENDING, 0) else []
     if not all(math.isfinite(loss) for loss in escape.start_losses):
         found.append("not_finite")
-    return found + _reasons(e for count in escape.counts for e in (count.share, count.steps, count.loss))
+    return found + open_reasons_of(e for count in escape.counts for e in (count.share, count.steps, count.loss))
 
 
-def _open(eigenvalues: Iterable[Eigenvalue]) -> list[str]:
-    failed = [each for each in eigenvalues if not each.converged]
-    reasons = ["not_converged"] if any(each.placed for each in failed) else []
-    return [*reasons, "place_unknown"] if not all(each.placed for each in failed) else reasons
+def _apart(higher: EscapeCount, lower: EscapeCount) -> bool:
+    return higher.share.low is not None and lower.share.high is not None and higher.share.low > lower.share.high
 
 
-def _reasons(estimates: Iterable[Estimate | None]) -> list[str]:
-    return [each.reason for each in estimates if each is not None and each.reason and each.reason not in SURE]
+@view(Curvature)
+class CurvatureView(RecordView[Curvature]):
+    """The ends of the spectrum at a point, its density and trace."""
+
+    of_loss_surface = True
+
+    def name(self, curvature: Curvature, /) -> str:
+        return curvature.setup.task
+
+    def answer(self, curvature: Curvature, t: Translator) -> Answer:
+        task = curvature.setup.task
+        at = {"task": task, "label": name_of(curvature.solution, task, t)}
+        point = t(
+            "curvature_point",
+            loss=t.score(curvature.loss),
+            norm=t.about(curvature.gradient_norm),
+            examples=t.count(curvature.setup.examples),
+        )
+        if not curvature.largest:
+            return Answer(t("curvature_none", **at), (point,))
+        largest = curvature.largest[0]
+        lead = []
+        if curvature.matrix is Matrix.GAUSS_NEWTON:
+            lead.append(t("curvature_gauss_newton"))
+        elif curvature.smallest:
+            smallest = curvature.smallest[0]
+            told = t.eigenvalue(smallest)
+            up, down = smallest.value > smallest.residual, -smallest.value > smallest.residual
+            lead.append(t("curvature_down" if down else "curvature_up" if up else "curvature_open", smallest=told))
+        more = [point]
+        if curvature.trace is not None:
+            trace = t.estimate(curvature.trace, t.score)
+            more.append(t("curvature_trace", parameters=t.count(curvature.setup.parameters), trace=trace))
+        if largest.value > largest.residual:
+            more.append(t("curvature_rate", rate=t.rate(2 / largest.value)))
+        headline = t("curvature_headline", largest=t.eigenvalue(largest), **at)
+        return Answer(headline, tuple(lead), tuple(more))
+
+    def parts(self, curvature: Curvature, t: Translator) -> Parts:
+        tiles = [eigenvalue_tile("tile_largest_eigenvalue", each, t) for each in curvature.largest[:1]]
+        tiles += [eigenvalue_tile("tile_smallest_eigenvalue", each, t) for each in curvature.smallest[:1]]
+        if curvature.trace is not None:
+            tiles.append(tile(t("tile_trace"), curvature.trace, t.score, t))
+        over = t("tile_examples", examples=t.count(curvature.setup.examples))
+        tiles.append(Tile(t("tile_loss"), t.score(curvature.loss), over))
+        note = t("hero_note_density" if has_density(curvature) else "hero_note_eigenvalues")
+        return tiles, chart(curvature_picture(curvature, t), note), [curvature_section(curvature, t)]
+
+    def cautions(self, curvature: Curvature, /) -> list[str]:
+        keys = [*open_eigenvalues((*curvature.largest, *curvature.smallest)), *open_reasons_of([curvature.trace])]
+        return [*keys, "scale_of_weights", "one_task"]
+
+    def figure(self, curvature: Curvature, t: Translator, /) -> Picture | None:
+        return curvature_picture(curvature, t)
+
+
+@view(CriticalPoint)
+class CriticalPointView(RecordView[CriticalPoint]):
+    """Where training stands."""
+
+    of_loss_surface = True
+
+    def name(self, point: CriticalPoint, /) -> str:
+        return point.setup.task
+
+    def answer(self, point: CriticalPoint, t: Translator) -> Answer:
+        headline = t(f"critical_{point.standing}", task=point.setup.task)
+        lead = [t.reason(point.reason)] if point.reason else []
+        ends = {"smallest": t.eigenvalue(point.smallest), "largest": t.eigenvalue(point.largest)}
+        lead.append(t("critical_eigenvalues", **ends))
+        lead.append(
+            t(
+                "critical_gradient",
+                norm=t.about(point.gradient_norm),
+                drop=t.about(point.expected_drop),
+                loss=t.score(point.loss),
+            )
+        )
+        more = [
+            t(
+                "critical_batches",
+                n=each.n,
+                batch_size=t.count(each.batch_size),
+                share=t.percent(each.descending),
+            )
+            for each in point.batches
+        ]
+        if has_signal(point.noise):
+            more.append(t("critical_noise", noise=t.noise(point.noise)))
+        else:
+            more.append(t("critical_no_signal", pairs=point.noise.pairs))
+        return Answer(headline, tuple(lead), (*more, *(t("critical_try", hint=t.reason(key)) for key in point.tries)))
+
+    def parts(self, point: CriticalPoint, t: Translator) -> Parts:
+        drop = t("tile_drop", drop=t.about(point.expected_drop))
+        tiles = [
+            Tile(t("section_critical"), t(f"standing_{point.standing}"), ""),
+            eigenvalue_tile("tile_smallest_eigenvalue", point.smallest, t),
+            eigenvalue_tile("tile_largest_eigenvalue", point.largest, t),
+            Tile(t("tile_gradient"), t.about(point.gradient_norm), drop),
+        ]
+        return tiles, chart(critical_picture(point, t), t("hero_note_critical")), [critical_section(point, t)]
+
+    def cautions(self, point: CriticalPoint, /) -> list[str]:
+        open_ends = open_eigenvalues((point.largest, point.smallest))
+        return [point.reason, *open_ends, point.noise.reason, "two_ends", "one_task"]
+
+    def figure(self, point: CriticalPoint, t: Translator, /) -> Picture | None:
+        return critical_picture(point, t)
+
+
+@view(Escape)
+class EscapeView(RecordView[Escape]):
+    """Which starts get away from a saddle, at each batch size."""
+
+    of_loss_surface = True
+
+    def answer(self, escape: Escape, t: Translator) -> Answer:
+        counts = sorted(escape.counts, key=lambda count: count.batch_size)
+        if not counts or not escape.starts:
+            return Answer(t("escape_none", task=escape.task), ())
+        shares = [
+            t(
+                "escape_share",
+                batch_size=t.count(count.batch_size),
+                share=t.estimate(count.share, t.percent),
+            )
+            for count in counts
+        ]
+        standings = (t("comma")).join(
+            t("standing_count", standing=t(f"standing_{name}"), n=number)
+            for name, number in escape.standings.items()
+            if name in set(Standing)
+        )
+        more = [
+            t("escape_started", n=escape.starts, standings=standings),
+            t("escape_equal_steps", steps=t.count(escape.steps), rate=t.rate(escape.learning_rate)),
+        ]
+        if len(counts) == 1:
+            size = t.count(counts[0].batch_size)
+            return Answer(t("escape_single", task=escape.task, batch_size=size), tuple(shares), tuple(more))
+        whole = counts[-1]
+        above = [count for count in counts[:-1] if _apart(count, whole)]
+        below = [count for count in counts[:-1] if _apart(whole, count)]
+        key = (
+            "escape_mixed" if above and below else "escape_more" if above else "escape_less" if below else "escape_open"
+        )
+        sizes = t("comma").join(t.count(count.batch_size) for count in above or below)
+        headline = t(key, task=escape.task, sizes=sizes, whole=t.count(whole.batch_size))
+        return Answer(headline, tuple(shares[:1] + shares[-1:]), (*shares[1:-1], *more))
+
+    def parts(self, escape: Escape, t: Translator) -> Parts:
+        counts = sorted(escape.counts, key=lambda count: count.batch_size)
+        chosen = counts if len(counts) <= MOST_TILES else [*counts[: MOST_TILES - 1], counts[-1]]
+        tiles = [
+            tile(t("tile_escaped", batch_size=t.count(each.batch_size)), each.share, t.percent, t) for each in chosen
+        ]
+        return tiles, chart(escape_picture(escape, t), t("hero_note_escape")), [escape_section(escape, t)]
+
+    def cautions(self, escape: Escape, /) -> list[str]:
+        return [*_of_escape(escape), "one_task"]
+
+    def figure(self, escape: Escape, t: Translator, /) -> Picture | None:
+        return escape_picture(escape, t)

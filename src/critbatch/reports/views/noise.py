@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from critbatch.records.core import Estimate, LayerNoise, Noise, NoisePoint, NoiseScale, Run
 from critbatch.records.monitor import MonitorAdvice, OtherSize
 from critbatch.reports.charts.noise import MOST_LAYERS, has_signal, noise_along_run, noise_by_layer
-from critbatch.reports.model import MCCANDLISH, Block, Cell, Chart, Method, Section, Table, Text
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.model import MCCANDLISH, Answer, Block, Cell, Chart, Method, Section, Table, Text, Tile
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import Parts, RecordView, view
 
 # The advice of a monitor, in a sentence or two.
 
@@ -208,3 +211,44 @@ def _bounds(scale: NoiseScale, t: Translator) -> str:
     if scale.low is not None:
         return t("at_least", low=t.about(scale.low))
     return t("no_interval")
+
+
+def _noise_tiles(noise: Noise, t: Translator) -> list[Tile]:
+    told = [point for point in noise.points if math.isfinite(point.scale.examples) and point.scale.examples > 0]
+    ends = (("tile_noise_end", told[-1]), ("tile_noise_start", told[0])) if told else ()
+    note = "tile_step_tokens" if noise.tokens_per_example > 1 else "tile_step"
+    return [
+        Tile(t(key), t.about(point.scale.examples), t(note, steps=t.count(point.step), tokens=tokens))
+        for key, point in ends
+        for tokens in (t.about(point.scale.examples * noise.tokens_per_example),)
+    ]
+
+
+@view(Noise)
+class NoiseView(RecordView[Noise]):
+    """The gradient noise scale along a run."""
+
+    def answer(self, noise: Noise, t: Translator) -> Answer:
+        told = [point for point in noise.points if math.isfinite(point.scale.examples) and point.scale.examples > 0]
+        if not told:
+            return Answer(t("noise_nothing", task=noise.task), (t("noise_nothing_help"),))
+        first, last = told[0], told[-1]
+        scale = t.noise(last.scale)
+        headline = t("noise_headline", task=noise.task, noise=t.about(last.scale.examples), unit=t.units(noise.unit))
+        at = {"scale": scale, "steps": t.count(last.step), "batch_size": t.count(noise.batch_size)}
+        more = [t("noise_meaning")]
+        if len(told) > 1:
+            more.insert(0, t("noise_start", first=t.about(first.scale.examples), steps=t.count(first.step)))
+        if noise.tokens_per_example > 1:
+            more.append(t("noise_tokens", tokens=t.about(last.scale.examples * noise.tokens_per_example)))
+        return Answer(headline, (t("noise_lead", **at),), tuple(more))
+
+    def parts(self, noise: Noise, t: Translator, /) -> Parts:
+        return _noise_tiles(noise, t), None, [noise_section(noise, t)]
+
+    def cautions(self, noise: Noise) -> list[str]:
+        scales = [scale for p in noise.points for scale in (p.scale, p.in_metric, p.by_curvature) if scale is not None]
+        return [scale.reason for scale in scales] + (["noise_not_best_size"] if scales else [])
+
+    def figure(self, noise: Noise, t: Translator, /) -> Picture | None:
+        return noise_along_run(noise.points, noise.unit, noise.batch_size, t)

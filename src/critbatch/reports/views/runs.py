@@ -5,20 +5,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.records.core import Advice, Law, Run, TimePoint
+import plotly.graph_objects as go
+
+from critbatch.records.core import Advice, Law, Outcome, Quantity, Run, Target, TimePoint
 from critbatch.reports.charts.advice import best_rate, steps_to_target
-from critbatch.reports.charts.runs import accuracy, learning_curves, loss_curve, metric_curve
+from critbatch.reports.charts.runs import accuracy, both_curves, learning_curves, loss_curve, metric_curve
 from critbatch.reports.derived.runs import (
     MOST_MARKS,
     MOST_POINTS,
+    closest,
     curves_worth_drawing,
     metric_name,
     runs_worth_listing,
     runs_worth_marking,
     scores_at_equal_epochs,
 )
-from critbatch.reports.model import GOYAL, MCCANDLISH, SHALLUE, Block, Cell, Chart, Charts, Method, Section, Table, Text
+from critbatch.reports.model import (
+    GOYAL,
+    MCCANDLISH,
+    SHALLUE,
+    Answer,
+    Block,
+    Cell,
+    Chart,
+    Charts,
+    Method,
+    Section,
+    Table,
+    Text,
+)
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import Parts, RecordView, view
+from critbatch.reports.views.noise import noise_of_runs
 
 MOST_RUNS_TOLD = 12
 
@@ -176,3 +194,96 @@ def _row(run: Run, t: Translator, *, chosen: bool) -> tuple[Cell, ...]:
         Cell(t.seconds(end.seconds if end else run.seconds)),
         Cell(t.score(run.curve[-1].validation_metric) if run.curve else "–"),
     )
+
+
+def closest_run(runs: Sequence[Run], target: Target | None, t: Translator) -> list[str]:
+    seen = closest(runs, target)
+    if seen is None:
+        return []
+    run, point = seen
+    by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
+    value = Target(
+        quantity=Quantity.VALIDATION_LOSS if by_loss else Quantity.VALIDATION_METRIC,
+        value=point.validation_loss if by_loss else point.validation_metric,
+    )
+    at = {"batch_size": t.count(run.batch_size), "rate": t.rate(run.learning_rate)}
+    return [t("closest_run", value=t.target(value, run.metric_name), **at)]
+
+
+def cautions_of_runs(runs: Sequence[Run]) -> list[str]:
+    found = ["one_seed"] if len({run.seed for run in runs}) == 1 else []
+    outcomes = {run.outcome for run in runs}
+    if outcomes == {Outcome.DIVERGED}:
+        return [*found, "all_diverged"]
+    if any(run.target for run in runs) and Outcome.REACHED not in outcomes:
+        found.append("no_run_reached_target")
+    if Outcome.DIVERGED in outcomes:
+        found.append("some_diverged")
+    return [*found, "out_of_memory"] if Outcome.OUT_OF_MEMORY in outcomes else found
+
+
+def _one_answer(run: Run, t: Translator) -> Answer:
+    end = run.crossing
+    at = {
+        "task": run.task,
+        "batch_size": t.count(run.batch_size),
+        "rate": t.rate(run.learning_rate),
+        "steps": t.about(end.step if end else run.diverged_at or run.steps),
+        "epochs": t.about(end.epoch if end else run.epochs),
+        "seconds": t.seconds(end.seconds if end else run.seconds),
+        "target": t.target(run.target, run.metric_name) if run.target is not None else "",
+    }
+    key = "finished_without_target" if run.outcome is Outcome.FINISHED and run.target is None else str(run.outcome)
+    key = "stopped_early" if run.stopped_early else key
+    missed = [] if run.outcome is Outcome.REACHED else closest_run([run], run.target, t)
+    lead = t("run_setting", recipe=run.recipe, seed=run.seed, **at)
+    return Answer(t(f"run_{key}", **at), (lead, *missed))
+
+
+def _answer(runs: Sequence[Run], t: Translator) -> Answer:
+    reached = [run for run in runs if run.crossing is not None]
+    task = runs[0].task
+    if not reached:
+        target = next((run.target for run in runs if run.target is not None), None)
+        return Answer(t("runs_headline", task=task, n=len(runs)), tuple(closest_run(runs, target, t)))
+    soonest = min(reached, key=lambda run: run.crossing.seconds if run.crossing else math.inf)
+    assert soonest.crossing is not None
+    headline = t("runs_reached", task=task, n=len(runs), reached=len(reached))
+    at = {"batch_size": t.count(soonest.batch_size), "rate": t.rate(soonest.learning_rate)}
+    return Answer(headline, (t("runs_soonest", seconds=t.seconds(soonest.crossing.seconds), **at),))
+
+
+def _sections(runs: Sequence[Run], t: Translator) -> list[Section]:
+    sections = [runs_section(runs, t)]
+    # The unit of an example is no part of a run.
+    unit = t("example")
+    if len({run.batch_size for run in runs}) > 1:
+        sections.insert(0, accuracy_section(runs, unit, t))
+        if any(run.target is not None for run in runs):
+            sections.insert(1, steps_section(runs, (), None, unit, t))
+    if any(run.noise for run in runs):
+        sections.append(noise_of_runs(runs, unit, t))
+    return sections
+
+
+@view(Run)
+class RunView(RecordView[Sequence[Run]]):
+    """The runs of one task: how each ended, and what they show together."""
+
+    def name(self, runs: Sequence[Run], /) -> str:
+        return runs[0].task
+
+    def answer(self, runs: Sequence[Run], t: Translator, /) -> Answer:
+        return _one_answer(runs[0], t) if len(runs) == 1 else _answer(runs, t)
+
+    def parts(self, runs: Sequence[Run], t: Translator, /) -> Parts:
+        return [], None, _sections(runs, t)
+
+    def cautions(self, runs: Sequence[Run], /) -> list[str]:
+        return cautions_of_runs(runs)
+
+    def figure(self, run: Run, t: Translator, /) -> go.Figure | None:
+        return both_curves(run, t)
+
+    def provenance(self, runs: Sequence[Run], /) -> None:
+        return None

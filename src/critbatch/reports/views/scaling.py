@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from critbatch.records.core import Estimate
+from critbatch.records.core import Estimate, Speed
 from critbatch.records.scaling import Algorithm, Link, Scale, ScalePoint
 from critbatch.reports.charts.scaling import efficiencies, parts_of_step, scale_picture, sync_times, time_on_devices
+from critbatch.reports.charts.theme import Picture
 from critbatch.reports.model import (
     GOYAL,
     MCCANDLISH,
@@ -26,6 +27,8 @@ from critbatch.reports.model import (
     Tile,
 )
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import Parts, RecordView, view
+from critbatch.reports.views.speed import speed_cautions
 
 # What `Constants.sources` may hold of these is said in the page's language, all else as it stands.
 SOURCES = (
@@ -180,33 +183,6 @@ def _size(points: Sequence[ScalePoint], t: Translator) -> str:
 # What more devices would bring, in a few sentences and numbers.
 
 
-def scale_answer(scale: Scale, t: Translator) -> Answer:
-    """Up to how many devices it is worth it, what they take, and what the soonest of all would."""
-    here = _worth_point(scale)
-    if here is None or here.seconds is None:
-        return _throughput(scale, t)
-    told = {
-        "seconds": t.estimate(here.seconds, t.seconds),
-        "batch_size": t.count(here.batch_size),
-        "times": t.times(here.speed_up),
-    }
-    first = min(point.devices for point in scale.best)
-    several = "scale_worth" if here.devices > first else "scale_not_worth"
-    key = several if len(scale.best) > 1 else "scale_single"
-    headline = t(key, task=scale.task, n=here.devices, worth=t.percent(scale.worth))
-    lead = t("scale_there", **told) if here.devices > 1 else t("scale_alone", **told)
-    return Answer(headline, (lead,), (*_more(scale, here, t), *_of_law(scale, t)))
-
-
-def scale_parts(scale: Scale, t: Translator) -> tuple[list[Tile], Chart | None, list[Section]]:
-    """Tiles, the picture of time to target, the sections."""
-    picture = time_on_devices(scale, t)
-    hero = Chart(picture, t("hero_note_scale")) if picture is not None else None
-    if hero is None and (other := scale_picture(scale, t)) is not None:
-        hero = Chart(other)
-    return _tiles(scale, t), hero, [scale_section(scale, t), cluster_section(scale, t)]
-
-
 def _throughput(scale: Scale, t: Translator) -> Answer:
     points = sorted(scale.weak, key=lambda point: point.devices)
     if not points:
@@ -278,3 +254,45 @@ def _tiles(scale: Scale, t: Translator) -> list[Tile]:
             t("tile_one_device", value=t.about(alone)),
         ),
     ]
+
+
+@view(Scale)
+class ScaleView(RecordView[Scale]):
+    """Time on more devices."""
+
+    def answer(self, scale: Scale, t: Translator) -> Answer:
+        """Up to how many devices it is worth it, what they take, and what the soonest of all would."""
+        here = _worth_point(scale)
+        if here is None or here.seconds is None:
+            return _throughput(scale, t)
+        told = {
+            "seconds": t.estimate(here.seconds, t.seconds),
+            "batch_size": t.count(here.batch_size),
+            "times": t.times(here.speed_up),
+        }
+        first = min(point.devices for point in scale.best)
+        several = "scale_worth" if here.devices > first else "scale_not_worth"
+        key = several if len(scale.best) > 1 else "scale_single"
+        headline = t(key, task=scale.task, n=here.devices, worth=t.percent(scale.worth))
+        lead = t("scale_there", **told) if here.devices > 1 else t("scale_alone", **told)
+        return Answer(headline, (lead,), (*_more(scale, here, t), *_of_law(scale, t)))
+
+    def parts(self, scale: Scale, t: Translator) -> Parts:
+        """Tiles, the picture of time to target, the sections."""
+        picture = time_on_devices(scale, t)
+        hero = Chart(picture, t("hero_note_scale")) if picture is not None else None
+        if hero is None and (other := scale_picture(scale, t)) is not None:
+            hero = Chart(other)
+        return _tiles(scale, t), hero, [scale_section(scale, t), cluster_section(scale, t)]
+
+    def cautions(self, scale: Scale, /) -> list[str]:
+        return [*scale.cautions, *speed_cautions(scale.speed), "generalization_not_measured", "one_machine"]
+
+    def figure(self, scale: Scale, t: Translator, /) -> Picture | None:
+        return scale_picture(scale, t)
+
+    def own_cautions(self, scale: Scale, /) -> Sequence[str]:
+        return scale.cautions
+
+    def speeds(self, scale: Scale, /) -> list[Speed]:
+        return [scale.speed]

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from critbatch.records.loss_surface import (
-    CriticalPoint,
-    Curvature,
-    Escape,
-    EscapeCount,
     Landscape,
-    Matrix,
     Setup,
     Sharpness,
     Shift,
     ShiftRise,
     SolutionSharpness,
-    Standing,
 )
-from critbatch.reports.charts.loss_surface import sharpness_and_rise
-from critbatch.reports.charts.noise import has_signal
-from critbatch.reports.derived.loss_surface import LossRecord, measure_name, name_of, name_of_measure, shift_name
+from critbatch.reports.charts.landscape import landscape_picture
+from critbatch.reports.charts.loss_surface import can_be_drawn, sharpness_and_rise, sharpness_picture, shift_picture
+from critbatch.reports.charts.theme import Picture
+from critbatch.reports.derived.loss_surface import (
+    drawable,
+    measure_name,
+    name_of,
+    name_of_measure,
+    shift_name,
+    told_shift,
+)
 from critbatch.reports.model import (
     DINH,
     GOODFELLOW,
@@ -37,9 +39,21 @@ from critbatch.reports.model import (
     Section,
     Table,
     Text,
+    Tile,
 )
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.common import cell, notes, setup_lines
+from critbatch.reports.views.common import (
+    MOST_TILES,
+    Parts,
+    RecordView,
+    cell,
+    chart,
+    notes,
+    open_eigenvalues,
+    open_reasons_of,
+    setup_lines,
+    view,
+)
 
 # The answers of the records around the loss.
 
@@ -47,76 +61,10 @@ from critbatch.reports.views.common import cell, notes, setup_lines
 MOST_NAMED = 8
 
 
-def loss_answer(record: LossRecord, t: Translator) -> Answer:
-    return ANSWERS[type(record)](record, t)
-
-
-def _curvature(curvature: Curvature, t: Translator) -> Answer:
-    task = curvature.setup.task
-    at = {"task": task, "label": name_of(curvature.solution, task, t)}
-    point = t(
-        "curvature_point",
-        loss=t.score(curvature.loss),
-        norm=t.about(curvature.gradient_norm),
-        examples=t.count(curvature.setup.examples),
-    )
-    if not curvature.largest:
-        return Answer(t("curvature_none", **at), (point,))
-    largest = curvature.largest[0]
-    lead = []
-    if curvature.matrix is Matrix.GAUSS_NEWTON:
-        lead.append(t("curvature_gauss_newton"))
-    elif curvature.smallest:
-        smallest = curvature.smallest[0]
-        told = t.eigenvalue(smallest)
-        up, down = smallest.value > smallest.residual, -smallest.value > smallest.residual
-        lead.append(t("curvature_down" if down else "curvature_up" if up else "curvature_open", smallest=told))
-    more = [point]
-    if curvature.trace is not None:
-        trace = t.estimate(curvature.trace, t.score)
-        more.append(t("curvature_trace", parameters=t.count(curvature.setup.parameters), trace=trace))
-    if largest.value > largest.residual:
-        more.append(t("curvature_rate", rate=t.rate(2 / largest.value)))
-    headline = t("curvature_headline", largest=t.eigenvalue(largest), **at)
-    return Answer(headline, tuple(lead), tuple(more))
-
-
 def ranked(solutions: Sequence[SolutionSharpness]) -> list[tuple[float, SolutionSharpness]]:
     """The solutions that have a sharpness, the sharpest first, by the first box."""
     told = [(each.values[0].value.value, each) for each in solutions if each.values]
     return sorted((pair for pair in told if not math.isnan(pair[0])), key=lambda pair: -pair[0])
-
-
-def _sharpness(sharpness: Sharpness, t: Translator) -> Answer:
-    task, order = sharpness.setup.task, ranked(sharpness.solutions)
-    if not order:
-        return Answer(t("sharpness_none", task=task), ())
-
-    def named(solution: SolutionSharpness) -> dict[str, str]:
-        value = solution.values[0].value
-        return {"label": name_of(solution.solution, task, t), "value": t.estimate(value, t.about)}
-
-    sharpest = order[0][1]
-    measure = t("sharpness_measure", measure=measure_name(sharpest.values[0].box, sharpest.values[0].epsilon, t))
-    metric = t.metric(sharpness.metric_name)
-    scores = tuple(
-        t(
-            "sharpness_scores",
-            label=name_of(each.solution, task, t),
-            metric=metric,
-            validation=t.score(each.validation_metric),
-            train=t.score(each.metric),
-        )
-        for each in sharpness.solutions[:MOST_NAMED]
-    )
-    if len(order) == 1:
-        return Answer(t("sharpness_one", task=task, **named(sharpest)), (measure,), scores)
-    headline = t("sharpness_headline", task=task, n=len(order), **named(sharpest))
-    lead = (t("sharpness_flattest", **named(order[-1][1])), measure)
-    measures = _measures(sharpness.solutions)
-    other = sum(max(values, key=lambda pair: pair[0])[1] != sharpest.solution.label for values in measures)
-    key = "sharpness_disagree" if other else "sharpness_agree"
-    return Answer(headline, lead, (t(key, n=len(measures), other=other), *scores))
 
 
 def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, str]]]:
@@ -131,145 +79,6 @@ def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, 
         readings.append(lambda each: each.trace.value if each.trace is not None else math.nan)
     found = [[(reading(each), each.solution.label) for each in solutions] for reading in readings]
     return [values for values in found if not any(math.isnan(value) for value, _ in values)]
-
-
-def _landscape(landscape: Landscape, t: Translator) -> Answer:
-    task = landscape.setup.task
-    told = [point for point in landscape.points if math.isfinite(point.train_loss)]
-    if not told:
-        return Answer(t("landscape_none", task=task), ())
-    names = [name_of(solution, task, t) for solution in landscape.solutions]
-    low, high = min(p.train_loss for p in told), max(p.train_loss for p in told)
-    span = {"low": t.score(low), "high": t.score(high)}
-    if landscape.kind != "line":
-        headline = t("landscape_plane", task=task, label=names[0], **span)
-        middle = next((p for p in told if p.alpha == p.beta == 0), None)
-        if middle is None:
-            return Answer(headline, ())
-        lowest = min(told, key=lambda point: point.train_loss)
-        place = {"alpha": t.about(lowest.alpha), "beta": t.about(lowest.beta), "loss": t.score(low)}
-        lower = lowest.train_loss < middle.train_loss
-        return Answer(headline, (t("landscape_lower", **place) if lower else t("landscape_lowest"),))
-    ends = [next((p.train_loss for p in told if p.alpha == alpha), None) for alpha in (0.0, 1.0)]
-    seen = [p for p in landscape.points if math.isfinite(p.validation_loss)]
-    best = min(seen, key=lambda point: point.validation_loss, default=None)
-    lead = []
-    if best is not None:
-        at_best = {"alpha": t.about(best.alpha), "loss": t.score(best.validation_loss)}
-        lead.append(t("landscape_best", **at_best))
-    at: dict[str, Any] = {"task": task, "first": names[0], "second": names[-1]}
-    if ends[0] is None or ends[1] is None:
-        return Answer(t("landscape_partial", **at, **span), tuple(lead))
-    lead.insert(0, t("landscape_ends", low=t.score(ends[0]), high=t.score(ends[1])))
-    between = [p.train_loss for p in landscape.points if 0 < p.alpha < 1]
-    highest = max((math.inf if math.isnan(loss) else loss for loss in between), default=-math.inf)
-    if highest > max(ends[0], ends[1]):
-        return Answer(t("landscape_barrier", highest=t.score(highest), **at), tuple(lead))
-    return Answer(t("landscape_no_barrier", **at), tuple(lead))
-
-
-def _shift(shift: Shift, t: Translator) -> Answer:
-    task = shift.setup.task
-    told = [rise for rise in shift.rises if rise.shift != "resampled" and math.isfinite(rise.rise.value)]
-    if not told:
-        return Answer(t("shift_none", task=task), ())
-    names = {each.solution.label: name_of(each.solution, task, t) for each in shift.sharpness}
-
-    def named(rise: ShiftRise) -> dict[str, str]:
-        return {"label": names.get(rise.label, rise.label), "rise": t.estimate(rise.rise, t.about)}
-
-    most = max(told, key=lambda rise: rise.rise.value)
-    key = "shift_headline" if most.rise.value > 0 else "shift_fall"
-    headline = t(key, task=task, shift=shift_name(most.shift, most.strength, t), **named(most))
-    same = [rise for rise in told if (rise.shift, rise.strength) == (most.shift, most.strength)]
-    lead = []
-    if len(same) > 1:
-        least = min(same, key=lambda rise: rise.rise.value)
-        lead.append(t("shift_least", **named(least)))
-        if least.rise.high is not None and most.rise.low is not None and least.rise.high >= most.rise.low:
-            lead.append(t("shift_overlap"))
-    if len(shift.sharpness) < 2 or not shift.predictions:
-        return Answer(headline, (*lead, t("shift_unranked")))
-    ends = [prediction.correlation for prediction in shift.predictions]
-    up = sum(each.low is not None and each.low > 0 for each in ends)
-    down = sum(each.high is not None and each.high < 0 for each in ends)
-    return Answer(headline, tuple(lead), (t("shift_ranks", n=len(ends), up=up, down=down),))
-
-
-def _critical_point(point: CriticalPoint, t: Translator) -> Answer:
-    headline = t(f"critical_{point.standing}", task=point.setup.task)
-    lead = [t.reason(point.reason)] if point.reason else []
-    ends = {"smallest": t.eigenvalue(point.smallest), "largest": t.eigenvalue(point.largest)}
-    lead.append(t("critical_eigenvalues", **ends))
-    lead.append(
-        t(
-            "critical_gradient",
-            norm=t.about(point.gradient_norm),
-            drop=t.about(point.expected_drop),
-            loss=t.score(point.loss),
-        )
-    )
-    more = [
-        t(
-            "critical_batches",
-            n=each.n,
-            batch_size=t.count(each.batch_size),
-            share=t.percent(each.descending),
-        )
-        for each in point.batches
-    ]
-    if has_signal(point.noise):
-        more.append(t("critical_noise", noise=t.noise(point.noise)))
-    else:
-        more.append(t("critical_no_signal", pairs=point.noise.pairs))
-    return Answer(headline, tuple(lead), (*more, *(t("critical_try", hint=t.reason(key)) for key in point.tries)))
-
-
-def _escape(escape: Escape, t: Translator) -> Answer:
-    counts = sorted(escape.counts, key=lambda count: count.batch_size)
-    if not counts or not escape.starts:
-        return Answer(t("escape_none", task=escape.task), ())
-    shares = [
-        t(
-            "escape_share",
-            batch_size=t.count(count.batch_size),
-            share=t.estimate(count.share, t.percent),
-        )
-        for count in counts
-    ]
-    standings = (t("comma")).join(
-        t("standing_count", standing=t(f"standing_{name}"), n=number)
-        for name, number in escape.standings.items()
-        if name in set(Standing)
-    )
-    more = [
-        t("escape_started", n=escape.starts, standings=standings),
-        t("escape_equal_steps", steps=t.count(escape.steps), rate=t.rate(escape.learning_rate)),
-    ]
-    if len(counts) == 1:
-        size = t.count(counts[0].batch_size)
-        return Answer(t("escape_single", task=escape.task, batch_size=size), tuple(shares), tuple(more))
-    whole = counts[-1]
-    above = [count for count in counts[:-1] if _apart(count, whole)]
-    below = [count for count in counts[:-1] if _apart(whole, count)]
-    key = "escape_mixed" if above and below else "escape_more" if above else "escape_less" if below else "escape_open"
-    sizes = t("comma").join(t.count(count.batch_size) for count in above or below)
-    headline = t(key, task=escape.task, sizes=sizes, whole=t.count(whole.batch_size))
-    return Answer(headline, tuple(shares[:1] + shares[-1:]), (*shares[1:-1], *more))
-
-
-def _apart(higher: EscapeCount, lower: EscapeCount) -> bool:
-    return higher.share.low is not None and lower.share.high is not None and higher.share.low > lower.share.high
-
-
-ANSWERS: dict[type, Callable[[Any, Translator], Answer]] = {
-    Curvature: _curvature,
-    Sharpness: _sharpness,
-    Landscape: _landscape,
-    Shift: _shift,
-    CriticalPoint: _critical_point,
-    Escape: _escape,
-}
 
 
 # The landscape of the loss: its points in numbers, and how they were found.
@@ -426,3 +235,202 @@ def _rises(shift: Shift, t: Translator) -> Table:
         t.metric(shift.metric_name),
     )
     return Table(t("shift_caption"), header, rows, notes([rise.rise for rise in shift.rises], t), folded=True)
+
+
+def _of_solutions(solutions: Iterable[SolutionSharpness]) -> list[str]:
+    told = list(solutions)
+    values = [value.value for each in told for value in each.values]
+    found = ["not_finite"] if not all(math.isfinite(value.value) for value in values) else []
+    found += open_reasons_of(values) + open_reasons_of(each.trace for each in told)
+    return found + open_eigenvalues(each.largest for each in told if each.largest is not None)
+
+
+@view(Sharpness)
+class SharpnessView(RecordView[Sharpness]):
+    """The sharpness of solutions."""
+
+    of_loss_surface = True
+
+    def name(self, sharpness: Sharpness, /) -> str:
+        return sharpness.setup.task
+
+    def answer(self, sharpness: Sharpness, t: Translator) -> Answer:
+        task, order = sharpness.setup.task, ranked(sharpness.solutions)
+        if not order:
+            return Answer(t("sharpness_none", task=task), ())
+
+        def named(solution: SolutionSharpness) -> dict[str, str]:
+            value = solution.values[0].value
+            return {"label": name_of(solution.solution, task, t), "value": t.estimate(value, t.about)}
+
+        sharpest = order[0][1]
+        measure = t("sharpness_measure", measure=measure_name(sharpest.values[0].box, sharpest.values[0].epsilon, t))
+        metric = t.metric(sharpness.metric_name)
+        scores = tuple(
+            t(
+                "sharpness_scores",
+                label=name_of(each.solution, task, t),
+                metric=metric,
+                validation=t.score(each.validation_metric),
+                train=t.score(each.metric),
+            )
+            for each in sharpness.solutions[:MOST_NAMED]
+        )
+        if len(order) == 1:
+            return Answer(t("sharpness_one", task=task, **named(sharpest)), (measure,), scores)
+        headline = t("sharpness_headline", task=task, n=len(order), **named(sharpest))
+        lead = (t("sharpness_flattest", **named(order[-1][1])), measure)
+        measures = _measures(sharpness.solutions)
+        other = sum(max(values, key=lambda pair: pair[0])[1] != sharpest.solution.label for values in measures)
+        key = "sharpness_disagree" if other else "sharpness_agree"
+        return Answer(headline, lead, (t(key, n=len(measures), other=other), *scores))
+
+    def parts(self, sharpness: Sharpness, t: Translator) -> Parts:
+        order = [each for _, each in ranked(sharpness.solutions)]
+        chosen = order if len(order) <= MOST_TILES else [*order[:2], *order[-2:]]
+        metric = t.metric(sharpness.metric_name)
+        tiles = [
+            Tile(
+                name_of(each.solution, sharpness.setup.task, t),
+                t.about(each.values[0].value.value),
+                t("tile_validation", metric=metric, value=t.score(each.validation_metric)),
+            )
+            for each in chosen
+        ]
+        lost = sum(not can_be_drawn(value) for each in sharpness.solutions for value in each.values)
+        note = t("hero_note_sharpness") if not lost else t("sharpness_zero", n=lost)
+        return tiles, chart(sharpness_picture(sharpness, t), note), [sharpness_section(sharpness, t)]
+
+    def cautions(self, sharpness: Sharpness, /) -> list[str]:
+        return [*_of_solutions(sharpness.solutions), "found_by_climbing", "scale_of_weights", "one_task"]
+
+    def figure(self, sharpness: Sharpness, t: Translator, /) -> Picture | None:
+        return sharpness_picture(sharpness, t)
+
+
+@view(Landscape)
+class LandscapeView(RecordView[Landscape]):
+    """The loss along a line or over a plane."""
+
+    of_loss_surface = True
+
+    def name(self, landscape: Landscape, /) -> str:
+        return landscape.setup.task
+
+    def answer(self, landscape: Landscape, t: Translator) -> Answer:
+        task = landscape.setup.task
+        told = [point for point in landscape.points if math.isfinite(point.train_loss)]
+        if not told:
+            return Answer(t("landscape_none", task=task), ())
+        names = [name_of(solution, task, t) for solution in landscape.solutions]
+        low, high = min(p.train_loss for p in told), max(p.train_loss for p in told)
+        span = {"low": t.score(low), "high": t.score(high)}
+        if landscape.kind != "line":
+            headline = t("landscape_plane", task=task, label=names[0], **span)
+            middle = next((p for p in told if p.alpha == p.beta == 0), None)
+            if middle is None:
+                return Answer(headline, ())
+            lowest = min(told, key=lambda point: point.train_loss)
+            place = {"alpha": t.about(lowest.alpha), "beta": t.about(lowest.beta), "loss": t.score(low)}
+            lower = lowest.train_loss < middle.train_loss
+            return Answer(headline, (t("landscape_lower", **place) if lower else t("landscape_lowest"),))
+        ends = [next((p.train_loss for p in told if p.alpha == alpha), None) for alpha in (0.0, 1.0)]
+        seen = [p for p in landscape.points if math.isfinite(p.validation_loss)]
+        best = min(seen, key=lambda point: point.validation_loss, default=None)
+        lead = []
+        if best is not None:
+            at_best = {"alpha": t.about(best.alpha), "loss": t.score(best.validation_loss)}
+            lead.append(t("landscape_best", **at_best))
+        at: dict[str, Any] = {"task": task, "first": names[0], "second": names[-1]}
+        if ends[0] is None or ends[1] is None:
+            return Answer(t("landscape_partial", **at, **span), tuple(lead))
+        lead.insert(0, t("landscape_ends", low=t.score(ends[0]), high=t.score(ends[1])))
+        between = [p.train_loss for p in landscape.points if 0 < p.alpha < 1]
+        highest = max((math.inf if math.isnan(loss) else loss for loss in between), default=-math.inf)
+        if highest > max(ends[0], ends[1]):
+            return Answer(t("landscape_barrier", highest=t.score(highest), **at), tuple(lead))
+        return Answer(t("landscape_no_barrier", **at), tuple(lead))
+
+    def parts(self, landscape: Landscape, t: Translator) -> Parts:
+        told = [point for point in landscape.points if math.isfinite(point.train_loss)]
+        tiles = []
+        line = landscape.kind == "line"
+        names = [name_of(solution, landscape.setup.task, t) for solution in landscape.solutions]
+        for alpha, name in zip((0.0, 1.0), names, strict=False):
+            at = next((point for point in told if (point.alpha, point.beta) == (alpha, 0.0)), None)
+            if at is not None:
+                tiles.append(Tile(t("tile_loss_at", label=name), t.score(at.train_loss), ""))
+        between = [point for point in told if 0 < point.alpha < 1] if line else told
+        if between:
+            highest = max(between, key=lambda point: point.train_loss)
+            key = "tile_highest" if line else "tile_highest_seen"
+            where = t("tile_alpha", alpha=t.about(highest.alpha)) if line else ""
+            tiles.append(Tile(t(key), t.score(highest.train_loss), where))
+        lost = len(landscape.points) - len(drawable(landscape))
+        note = t("landscape_left_out", n=lost) if lost else t(f"hero_note_{'line' if line else 'plane'}")
+        return tiles, chart(landscape_picture(landscape, t), note), [landscape_section(landscape, t)]
+
+    def cautions(self, landscape: Landscape, /) -> list[str]:
+        losses = [loss for point in landscape.points for loss in (point.train_loss, point.validation_loss)]
+        return [*([] if all(map(math.isfinite, losses)) else ["not_finite"]), "one_direction", "one_task"]
+
+    def figure(self, landscape: Landscape, t: Translator, /) -> Picture | None:
+        return landscape_picture(landscape, t)
+
+
+@view(Shift)
+class ShiftView(RecordView[Shift]):
+    """What a shift of the data does to solutions."""
+
+    of_loss_surface = True
+
+    def name(self, shift: Shift, /) -> str:
+        return shift.setup.task
+
+    def answer(self, shift: Shift, t: Translator) -> Answer:
+        task = shift.setup.task
+        told = [rise for rise in shift.rises if rise.shift != "resampled" and math.isfinite(rise.rise.value)]
+        if not told:
+            return Answer(t("shift_none", task=task), ())
+        names = {each.solution.label: name_of(each.solution, task, t) for each in shift.sharpness}
+
+        def named(rise: ShiftRise) -> dict[str, str]:
+            return {"label": names.get(rise.label, rise.label), "rise": t.estimate(rise.rise, t.about)}
+
+        most = max(told, key=lambda rise: rise.rise.value)
+        key = "shift_headline" if most.rise.value > 0 else "shift_fall"
+        headline = t(key, task=task, shift=shift_name(most.shift, most.strength, t), **named(most))
+        same = [rise for rise in told if (rise.shift, rise.strength) == (most.shift, most.strength)]
+        lead = []
+        if len(same) > 1:
+            least = min(same, key=lambda rise: rise.rise.value)
+            lead.append(t("shift_least", **named(least)))
+            if least.rise.high is not None and most.rise.low is not None and least.rise.high >= most.rise.low:
+                lead.append(t("shift_overlap"))
+        if len(shift.sharpness) < 2 or not shift.predictions:
+            return Answer(headline, (*lead, t("shift_unranked")))
+        ends = [prediction.correlation for prediction in shift.predictions]
+        up = sum(each.low is not None and each.low > 0 for each in ends)
+        down = sum(each.high is not None and each.high < 0 for each in ends)
+        return Answer(headline, tuple(lead), (t("shift_ranks", n=len(ends), up=up, down=down),))
+
+    def parts(self, shift: Shift, t: Translator) -> Parts:
+        same = told_shift(shift)
+        names = {each.solution.label: name_of(each.solution, shift.setup.task, t) for each in shift.sharpness}
+        tiles = [
+            Tile(
+                t("tile_rise", label=names.get(rise.label, rise.label)),
+                t.about(rise.rise.value),
+                t("tile_with", shift=shift_name(rise.shift, rise.strength, t)),
+            )
+            for rise in same[:MOST_TILES]
+        ]
+        return tiles, chart(shift_picture(shift, t), t("hero_note_shift")), [shift_section(shift, t)]
+
+    def cautions(self, shift: Shift, /) -> list[str]:
+        keys = [*_of_solutions(shift.sharpness), *open_reasons_of(each.rise for each in shift.rises)]
+        keys += open_reasons_of(each.correlation for each in shift.predictions)
+        return [*keys, *(["many_intervals"] if len(shift.predictions) > 1 else []), "one_task"]
+
+    def figure(self, shift: Shift, t: Translator, /) -> Picture | None:
+        return shift_picture(shift, t)

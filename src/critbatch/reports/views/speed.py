@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from critbatch.law.clock_check import WAITED, is_usable
-from critbatch.records.claims import Lecture
-from critbatch.records.core import Advice, ClockCheck, Speed, SpeedPoint
-from critbatch.records.scaling import Scale
-from critbatch.records.study import Study
-from critbatch.reports.charts.speed import epoch_time, peak_memory, step_time, time_split
-from critbatch.reports.derived.loss_surface import Subject
-from critbatch.reports.model import Block, Cell, Chart, Charts, Method, Section, Table, Text
+import math
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from critbatch.law.clock_check import WAITED
+from critbatch.records.core import ClockCheck, Speed, SpeedPoint
+from critbatch.reports.charts.speed import both_panels, epoch_time, peak_memory, step_time, time_split
+from critbatch.reports.derived.runs import timed
+from critbatch.reports.model import Answer, Block, Cell, Chart, Charts, Method, Section, Table, Text, Tile
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.common import Parts, RecordView, tile, view, without_interval
 
 
 def hardware(speed: Speed | None, t: Translator) -> Section:
@@ -75,19 +78,7 @@ def _method(speed: Speed, t: Translator) -> Method:
 # The warning under a headline whose numbers rest on a clock that swings: what was seen, and what would help.
 
 
-def speeds_of(record: Subject) -> list[Speed]:
-    """The clocks that a record's numbers rest on. None of an advice that its clock left without an answer: it says so
-    itself."""
-    if isinstance(record, Speed):
-        return [record]
-    if isinstance(record, (Advice, Scale)):
-        return [record.speed] if not isinstance(record, Advice) or is_usable(record.speed) else []
-    if isinstance(record, Study):
-        return [record.speed] if record.speed is not None else []
-    return [*record.speeds] if isinstance(record, Lecture) else []
-
-
-def clock_warning(speeds: list[Speed], t: Translator) -> str:
+def clock_warning(speeds: Sequence[Speed], t: Translator) -> str:
     """One for the clock that swings most; empty where none does."""
     checks = [speed.check for speed in speeds if speed.check is not None and speed.check.is_busy]
     if not checks:
@@ -105,3 +96,69 @@ def _waited(check: ClockCheck, t: Translator) -> list[str]:
     known = check.waited is not None and check.waited > WAITED
     share = [t("clock_share", share=t.percent(check.waited or 0.0))] if known else []
     return [*share, t("clock_again")]
+
+
+# A straight line that misses a step's seconds by more is no picture of them.
+AFFINE_MISS = 0.25
+
+
+def speed_cautions(speed: Speed) -> list[str]:
+    found = [*speed.check.signs] if speed.check is not None else []
+    found += ["out_of_memory"] if any(not point.fits for point in speed.points) else []
+    if speed.fit is not None and speed.fit.worst_miss > AFFINE_MISS:
+        found.append("time_not_affine")
+    return found + without_interval(point.step_seconds for point in speed.fitting)
+
+
+def _speed_tiles(speed: Speed, t: Translator) -> list[Tile]:
+    tiles = [Tile(t("tile_largest"), t.count(speed.largest_that_fits), "")]
+    if speed.fit is not None:
+        tiles.insert(0, tile(t("tile_knee"), speed.fit.knee, t.about, t))
+    if points := timed(speed):
+        fastest = min(points, key=speed.epoch_seconds)
+        size = t("tile_at_batch_size", batch_size=t.count(fastest.batch_size))
+        tiles.append(Tile(t("tile_epoch"), t.seconds(speed.epoch_seconds(fastest)), size))
+    return tiles
+
+
+@view(Speed)
+class SpeedView(RecordView[Speed]):
+    """Seconds and memory of a step."""
+
+    def answer(self, speed: Speed, t: Translator) -> Answer:
+        points = timed(speed)
+        lost = [point.batch_size for point in speed.points if not point.fits]
+        if not points:
+            return Answer(t("speed_nothing", task=speed.task), (t("speed_nothing_help"),))
+        first, last = points[0], points[-1]
+        knee = speed.fit.knee.value if speed.fit is not None else math.nan
+        if math.isnan(knee) or len(points) < 2:
+            headline = t("speed_headline", task=speed.task, n=len(points))
+        elif knee <= first.batch_size:
+            headline = t("speed_grows", task=speed.task, batch_size=t.count(first.batch_size))
+        elif knee >= last.batch_size:
+            headline = t("speed_flat", task=speed.task, batch_size=t.count(last.batch_size))
+        else:
+            headline = t("speed_knee", task=speed.task, knee=t.about(knee))
+        lead = t(
+            "speed_epoch",
+            low=t.count(first.batch_size),
+            first=t.seconds(speed.epoch_seconds(first)),
+            high=t.count(last.batch_size),
+            last=t.seconds(speed.epoch_seconds(last)),
+        )
+        largest = t.count(speed.largest_that_fits)
+        fits = [t("speed_fits", lost=t.count(min(lost)), largest=largest)] if lost else []
+        return Answer(headline, (lead,), tuple(fits))
+
+    def parts(self, speed: Speed, t: Translator, /) -> Parts:
+        return _speed_tiles(speed, t), None, [hardware(speed, t)]
+
+    def cautions(self, speed: Speed, /) -> list[str]:
+        return [*speed_cautions(speed), "one_machine"]
+
+    def figure(self, speed: Speed, t: Translator, /) -> go.Figure | None:
+        return both_panels(speed, t)
+
+    def speeds(self, speed: Speed, /) -> list[Speed]:
+        return [speed]

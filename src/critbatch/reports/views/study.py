@@ -6,15 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from critbatch.records.core import Estimate, Outcome, Run, Target
-from critbatch.records.study import Fit, GoalPoint, Question, Regime, Search, SizeResult, Study
+from critbatch.errors import UserError
+from critbatch.records.core import Estimate, Outcome, Record, Run, Speed, Target
+from critbatch.records.study import Question, Regime, Search, SizeResult, Study
 from critbatch.reports.charts.advice import measured_time_to_target
+from critbatch.reports.charts.runs import accuracy
 from critbatch.reports.charts.study import steps_against_size, three_budgets
 from critbatch.reports.charts.theme import Picture
-from critbatch.reports.derived.runs import MOST_ROWS, metric_name, runs_worth_marking
+from critbatch.reports.derived.runs import metric_name, runs_worth_marking
 from critbatch.reports.derived.study import Findings, claim, compared, findings
 from critbatch.reports.model import (
-    MCCANDLISH,
     SHALLUE,
     Answer,
     Block,
@@ -27,14 +28,15 @@ from critbatch.reports.model import (
     Table,
     Text,
     Tile,
+    plain,
 )
 from critbatch.reports.translator import SURE, Translator, Write
-from critbatch.reports.views.common import notes
-from critbatch.reports.views.curvature import Parts
+from critbatch.reports.views.common import Parts, RecordView, notes, view, without_interval
 from critbatch.reports.views.noise import noise_of_runs
-from critbatch.reports.views.runs import marks_note, runs_section
+from critbatch.reports.views.runs import cautions_of_runs, marks_note, runs_section
 from critbatch.reports.views.speed import hardware
 from critbatch.reports.views.study_law import budgets_section, law_section, rate_law_said, rate_law_section
+from critbatch.reports.views.study_raw import unanalysed_answer, unanalysed_cautions, unanalysed_parts
 
 # What a study tried, and how its runs ended.
 
@@ -117,68 +119,6 @@ def listed(told: Sequence[str], t: Translator) -> str:
 # The points that a fit was made from, and what its law predicts.
 
 # Columns that only some files have: the field, the head, how its numbers are written.
-COLUMNS = (
-    ("steps", "column_steps_made", "about"),
-    ("epochs", "column_epochs", "about"),
-    ("examples", "column_examples", "about"),
-    ("learning_rate", "learning_rate", "rate"),
-    ("seed", "column_seed", "count"),
-    ("devices", "column_devices", "count"),
-    ("step_seconds", "column_step", "seconds"),
-)
-
-
-def points_section(fit: Fit, t: Translator) -> Section:
-    """How many points there are, and the table of them."""
-    missed = sum(point.censored for point in fit.points)
-    counts = {"n": len(fit.points), "reached": len(fit.points) - missed, "missed": missed}
-    blocks: list[Block] = [Text(t("points_text" if missed else "points_text_all", **counts))]
-    if fit.examples is not None:
-        blocks.append(Text(t("points_examples", examples=t.count(fit.examples))))
-    else:
-        blocks.append(Text(t("points_no_examples")))
-    told = [column for column in COLUMNS if any(getattr(point, column[0]) is not None for point in fit.points)]
-    shown = sorted(fit.points, key=lambda point: point.batch_size)[:MOST_ROWS]
-    header = (t("batch_size"), *(t(key) for _, key, _ in told), t("column_state"))
-    rows = tuple(_row(point, told, t) for point in shown)
-    blocks.append(Table(t("points_caption", n=len(fit.points)), header, rows, folded=True))
-    left = len(fit.points) - len(shown)
-    if left:
-        blocks.append(Text(t("points_left_out", shown=len(shown), left=left)))
-    return Section("points", t("section_points"), tuple(blocks))
-
-
-def _row(point: GoalPoint, told: list[tuple[str, str, str]], t: Translator) -> tuple[Cell, ...]:
-    cells = [
-        Cell(getattr(t, write)(value) if (value := getattr(point, name)) is not None else "–")
-        for name, _, write in told
-    ]
-    state = t("state_missed" if point.censored else "state_reached")
-    return Cell(t.count(point.batch_size)), *cells, Cell(state)
-
-
-def predictions_section(fit: Fit, findings: Findings, t: Translator) -> Section:
-    """What one tuned run at other sizes would take."""
-    blocks: list[Block] = [Text(t("predictions_text"))]
-    if not findings.law_holds:
-        blocks.append(Text(t("predictions_caution")))
-    method = Method((t("method_prediction"),), (MCCANDLISH,))
-    return Section("predictions", t("section_predictions"), (*blocks, predictions_table(fit, t), method))
-
-
-def predictions_table(fit: Fit, t: Translator) -> Table:
-    """A row for each size that was asked for."""
-    header = ("batch_size", "column_predicted_steps", "column_epochs", "column_interval")
-    rows = tuple(
-        (
-            Cell(t.count(each.batch_size)),
-            Cell(t.about(each.steps) if each.steps is not None else "–"),
-            Cell(t.about(each.epochs) if each.epochs is not None else "–"),
-            Cell(t("interval", level=t.percent(each.level), span=t.span(each.low, each.high, t.about))),
-        )
-        for each in fit.predictions
-    )
-    return Table(t("predictions_caption"), tuple(t(key) for key in header), rows)
 
 
 def sizes_section(findings: Findings, picture: Picture | None, note: str, t: Translator) -> Section:
@@ -291,51 +231,6 @@ def _number(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
 # The answer of a study that was analysed, and that of runs made elsewhere.
 
 
-def study_answer(study: Study, found: Findings, t: Translator) -> Answer | None:
-    """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
-    asked, runs, best = study.question, study.runs, found.soonest
-    done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.left))
-    claims = [t(f"claim_{claim(found.analysis.budgets)}")] if compared(found.analysis.budgets) else []
-    if asked.target is None:
-        sizes = len({run.batch_size for run in runs})
-        headline = t("study_claims_headline", task=asked.task, n=len(runs), sizes=sizes)
-        return Answer(headline, tuple(claims), (*_rates(found, t), done))
-    if best is None or best.learning_rate is None:
-        return None
-    headline = t(
-        "study_headline",
-        task=asked.task,
-        batch_size=t.count(best.batch_size),
-        rate=t.rate(best.learning_rate),
-        recipe=asked.recipe,
-    )
-    target = t.target(asked.target, metric_name(runs))
-    time = best.seconds
-    lead = [t("study_time_at_best", target=target, seconds=t.estimate(time, t.seconds))] if time else []
-    more = [*law_said(found, t), *_rates(found, t), *claims, done]
-    return Answer(headline, (*lead, *regimes_said(found, t)), tuple(more))
-
-
-def fit_answer(fit: Fit, t: Translator) -> Answer:
-    """Whether the points follow the law, and with which critical batch size."""
-    found = findings(fit)
-    assert found is not None
-    critical = t.about(found.critical_size) if found.critical_size is not None else _bound(found, t)
-    key = found.law_state if found.trade_off is not None else "none"
-    if not critical and key != "fails":
-        key = "none" if found.trade_off is None and found.law_reason != "constant_budget" else "unread"
-    at = {"name": fit.name, "critical": critical}
-    reached = len(found.reached) + found.left_out_reached
-    told = t("fit_points", n=len(fit.points), sizes=len(found.sizes) + found.left_out, reached=reached)
-    best = found.soonest
-    time = best.seconds if best is not None else None
-    more = [told, *([] if key == "none" else law_said(found, t)), *_rates(found, t)]
-    if best is not None and time is not None:
-        seconds = t.estimate(time, t.seconds)
-        more.append(t("fit_soonest", batch_size=t.count(best.batch_size), seconds=seconds))
-    return Answer(t(f"fit_headline_{key}", **at), tuple(regimes_said(found, t)), tuple(more))
-
-
 def law_said(found: Findings, t: Translator) -> list[str]:
     """Whether the law holds, with the critical batch size; nothing where that is not known at all."""
     if found.trade_off is None:
@@ -362,12 +257,12 @@ def regimes_said(found: Findings, t: Translator) -> list[str]:
     return [t(f"regimes_three{late}", useful=t.count(useful), **sizes)]
 
 
-def _rates(found: Findings, t: Translator) -> list[str]:
+def rates_sentences(found: Findings, t: Translator) -> list[str]:
     law = found.analysis.rate_law
     return rate_law_said(law, t) if law is not None else []
 
 
-def _bound(found: Findings, t: Translator) -> str:
+def critical_bound(found: Findings, t: Translator) -> str:
     return t.bounded(found.critical, t.about) if found.critical is not None else ""
 
 
@@ -377,40 +272,7 @@ def _bound(found: Findings, t: Translator) -> str:
 ROW_OF_TILES = 5
 
 
-def study_parts(study: Study, found: Findings, t: Translator) -> Parts:
-    """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
-    runs, targeted = study.runs, study.question.target is not None
-    picture = steps_against_size(found, t) if targeted else None
-    hero = _hero(found, t)
-    sections: list[Section] = [asked_section(study, t)]
-    if targeted:
-        time = measured_time_to_target(runs, study.unit, t)
-        note = " ".join(filter(None, (t("hero_note_study"), marks_note(runs, runs_worth_marking(runs), t))))
-        sections += [sizes_section(found, time, note, t), law_section(found, t), rate_law_section(found, t)]
-    sections.append(budgets_section(found, t, drawn=picture is None and hero is not None))
-    sections += [hardware(study.speed, t)] if study.speed is not None else []
-    sections.append(runs_section(runs, t))
-    sections += [noise_of_runs(runs, study.unit, t)] if any(run.noise for run in runs) else []
-    tiles = _tiles(found, t)
-    if 0 < len(tiles) < ROW_OF_TILES:
-        left = t("tile_left", left=t.count(study.left)) if study.left else ""
-        tiles.append(Tile(t("tile_runs"), t.count(len(runs)), left))
-    return tiles, hero, sections
-
-
-def fit_parts(fit: Fit, t: Translator) -> Parts:
-    """The points, each size, the law, the rates where they are known, and the predictions."""
-    found = findings(fit)
-    assert found is not None
-    sections = [points_section(fit, t), sizes_section(found, None, "", t), law_section(found, t)]
-    if any(size.learning_rate is not None for size in found.sizes):
-        sections.append(rate_law_section(found, t))
-    if fit.predictions:
-        sections.append(predictions_section(fit, found, t))
-    return _tiles(found, t), _hero(found, t), sections
-
-
-def _hero(found: Findings, t: Translator) -> Chart | None:
+def study_hero(found: Findings, t: Translator) -> Chart | None:
     """Steps against batch size, or without a target the three budgets."""
     picture = steps_against_size(found, t)
     if picture is not None:
@@ -419,7 +281,7 @@ def _hero(found: Findings, t: Translator) -> Chart | None:
     return Chart(picture, t("hero_note_budgets")) if picture is not None else None
 
 
-def _tiles(found: Findings, t: Translator) -> list[Tile]:
+def study_tiles(found: Findings, t: Translator) -> list[Tile]:
     tiles, best, law = [], found.soonest, found.trade_off
     if best is not None:
         tiles.append(Tile(t("tile_soonest"), t.count(best.batch_size), _rate(best.learning_rate, t)))
@@ -449,3 +311,133 @@ def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
         return Tile(t(key), write(estimate.value), t.interval(estimate, write))
     sure = f"tile_{estimate.reason}" if estimate.reason in SURE else "no_interval"
     return Tile(t(key), write(estimate.value), bounds or t(sure))
+
+
+# What says nothing of runs that had no target.
+ABOUT_TARGET = {"no_run_reached_target", "few_sizes", "censored_sizes", "coarse_evaluations", "target_met_at_start"}
+
+
+def _study_answer(study: Study, found: Findings, t: Translator) -> Answer | None:
+    """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
+    asked, runs, best = study.question, study.runs, found.soonest
+    done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.left))
+    claims = [t(f"claim_{claim(found.analysis.budgets)}")] if compared(found.analysis.budgets) else []
+    if asked.target is None:
+        sizes = len({run.batch_size for run in runs})
+        headline = t("study_claims_headline", task=asked.task, n=len(runs), sizes=sizes)
+        return Answer(headline, tuple(claims), (*rates_sentences(found, t), done))
+    if best is None or best.learning_rate is None:
+        return None
+    headline = t(
+        "study_headline",
+        task=asked.task,
+        batch_size=t.count(best.batch_size),
+        rate=t.rate(best.learning_rate),
+        recipe=asked.recipe,
+    )
+    target = t.target(asked.target, metric_name(runs))
+    time = best.seconds
+    lead = [t("study_time_at_best", target=target, seconds=t.estimate(time, t.seconds))] if time else []
+    more = [*law_said(found, t), *rates_sentences(found, t), *claims, done]
+    return Answer(headline, (*lead, *regimes_said(found, t)), tuple(more))
+
+
+def _study_parts(study: Study, found: Findings, t: Translator) -> Parts:
+    """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
+    runs, targeted = study.runs, study.question.target is not None
+    picture = steps_against_size(found, t) if targeted else None
+    hero = study_hero(found, t)
+    sections: list[Section] = [asked_section(study, t)]
+    if targeted:
+        time = measured_time_to_target(runs, study.unit, t)
+        note = " ".join(filter(None, (t("hero_note_study"), marks_note(runs, runs_worth_marking(runs), t))))
+        sections += [sizes_section(found, time, note, t), law_section(found, t), rate_law_section(found, t)]
+    sections.append(budgets_section(found, t, drawn=picture is None and hero is not None))
+    sections += [hardware(study.speed, t)] if study.speed is not None else []
+    sections.append(runs_section(runs, t))
+    sections += [noise_of_runs(runs, study.unit, t)] if any(run.noise for run in runs) else []
+    tiles = study_tiles(found, t)
+    if 0 < len(tiles) < ROW_OF_TILES:
+        left = t("tile_left", left=t.count(study.left)) if study.left else ""
+        tiles.append(Tile(t("tile_runs"), t.count(len(runs)), left))
+    return tiles, hero, sections
+
+
+def _study_cautions(study: Study, found: Findings) -> list[str]:
+    keys = ["runs_left"] if study.left else []
+    told = cautions_of_findings(found)
+    keys += [
+        *(told if study.question.target is not None else (key for key in told if key not in ABOUT_TARGET)),
+        *cautions_of_runs(study.runs),
+    ]
+    best = found.soonest
+    if best is not None and study.question.target is not None:
+        sizes = [size.batch_size for size in found.sizes]
+        if best.batch_size in (min(sizes), max(sizes)):
+            keys.append("best_at_edge")
+        if best.at_edge:
+            keys.append("rate_at_edge")
+    if not compared(found.analysis.budgets):
+        keys.append("generalization_not_measured")
+    return [*keys, "one_machine"]
+
+
+def cautions_of_findings(found: Findings) -> list[str]:
+    keys = [*found.analysis.cautions]
+    if not found.law_holds or found.law_reason:
+        keys.append(found.law_reason)
+    best = found.soonest
+    return [*keys, *without_interval((best.steps, best.seconds))] if best is not None else keys
+
+
+def size_lines(found: Findings | None, t: Translator) -> list[str]:
+    """The batch sizes as a table of plain text; nothing where nothing was analysed."""
+    if found is None or not any(size.steps or size.epochs or size.bound for size in found.sizes):
+        return []
+    return ["", *plain(brief_table(found, t))]
+
+
+@view(Study)
+class StudyView(RecordView[Study]):
+    """A sweep over batch sizes and learning rates."""
+
+    def name(self, study: Study, /) -> str:
+        return study.question.task
+
+    def check(self, study: Study, /) -> None:
+        if not study.runs:
+            task = study.question.task
+            raise UserError(
+                f"The study of task {task!r} has no run yet: make some with `critbatch sweep {task}`, then ask again."
+            )
+
+    def answer(self, study: Study, t: Translator, /) -> Answer:
+        found = findings(study)
+        analysed = _study_answer(study, found, t) if found is not None else None
+        return analysed or unanalysed_answer(study, t)
+
+    def parts(self, study: Study, t: Translator, /) -> Parts:
+        found = findings(study)
+        return unanalysed_parts(study, t) if found is None else _study_parts(study, found, t)
+
+    def cautions(self, study: Study, /) -> list[str]:
+        found = findings(study)
+        return unanalysed_cautions(study) if found is None else _study_cautions(study, found)
+
+    def figure(self, study: Study, t: Translator) -> Picture | None:
+        found = findings(study)
+        if found is not None:
+            return steps_against_size(found, t) or three_budgets(found, t)
+        return measured_time_to_target(study.runs, study.unit, t) or accuracy(study.runs, study.unit, t)
+
+    def speeds(self, study: Study, /) -> list[Speed]:
+        return [study.speed] if study.speed is not None else []
+
+    def runs(self, study: Study, /) -> Sequence[Run]:
+        return study.runs
+
+    def parts_told(self, study: Study, /) -> Sequence[Record | None]:
+        return [study.speed]
+
+    def lines(self, study: Study, t: Translator, /) -> list[str]:
+        return size_lines(findings(study), t)
