@@ -18,9 +18,9 @@ from .measure.noise_scale import noise
 from .measure.sharpness import sharpness
 from .measure.step_time import speed
 from .optim.adascale import AdaScale
+from .optim.epoch_scheduler import EpochScheduler
 from .optim.lamb import LAMB
 from .optim.lars import LARS
-from .optim.lr_schedule import EpochScheduler
 from .records.claims import Lecture
 from .records.core import Advice, Estimate, Noise, Objective, Quantity, Record, Run, Speed, Target
 from .records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift

@@ -202,7 +202,7 @@ def normalized_task() -> Task:
 
 LONG = """
 import time
-import critbatch.training
+import critbatch.training.trainer
 from critbatch.recipes import sgd
 from tiny import tiny_task
 

@@ -124,7 +124,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import critbatch.training
+import critbatch.training.trainer
 from integration.test_sweep import Watcher, small
 from tiny import tiny_task
 

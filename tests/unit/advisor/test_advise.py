@@ -198,7 +198,7 @@ def ended_after(evaluations: int, folder: Path) -> Advice:
     """The advice for the hard target with a budget of so many evaluations."""
     glass = Hourglass(evaluations)
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("interruption", "campaigns.advice_campaign"):
+        for module in ("runtime.process", "advisor.advise"):
             patch.setattr(f"critbatch.{module}.time", glass)
         return campaign(folder, target=HARD, deadline=1.0, show=glass).run()
 

@@ -185,8 +185,8 @@ def test_a_cycle_that_cannot_be_is_refused() -> None:
         one_cycle(0.4, epochs=24, warm_up_share=0.3, shape="cos")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("module", ["learning_rate", "scaling", "adascale"])
+@pytest.mark.parametrize("module", ["lr_schedule", "scaling_rules", "adascale"])
 def test_the_arithmetic_of_rates_needs_no_torch(module: str) -> None:
-    code = f"import sys, critbatch.{module}; print([name for name in ('torch', 'numpy') if name in sys.modules])"
+    code = f"import sys, critbatch.optim.{module}; print([name for name in ('torch', 'numpy') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

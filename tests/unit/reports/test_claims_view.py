@@ -22,11 +22,12 @@ from critbatch.reports.charts.claims import recipes_picture, update_and_epoch
 from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.gd_paths import batches_of, partition_picture, paths_picture
 from critbatch.reports.charts.theme import Picture
-from critbatch.reports.derived.claims import STATEMENTS, deciding, effect_text, finding, lecture_lines, stated
+from critbatch.reports.derived.claims import STATEMENTS, deciding, effect_text, finding, stated
 from critbatch.reports.model import Block, Cell, Table, Verdict
 from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator, catalog
 from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.common import view_of
 from critbatch.reports.write import report as write_report
 from html_page import written
 
@@ -84,7 +85,7 @@ def test_the_terminal_has_a_line_for_each_claim_with_sign_number_and_finding(lan
     told = summary(record, language).splitlines()
     assert told[0].startswith(t("lecture_headline", n=10, task="digits-mlp", held=6, not_held=2, undecided=2))
     rows = [line for line in told if re.match(r"[✓✗?] \d+\. ", line)]
-    assert rows == lecture_lines(record, t)
+    assert rows == [row for row in view_of(record).lines(record, t) if row]
     assert [int(row.split()[1][:-1]) for row in rows] == list(range(1, 11))
     signs = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
     for row, claim in zip(rows, record.claims, strict=True):

@@ -27,16 +27,17 @@ import sample_records as sample
 import sample_studies
 from critbatch.errors import UserError
 from critbatch.records.core import Record
+from critbatch.reporting import paper_fonts
 from critbatch.reporting.paper_figures import paper_figure
 from critbatch.reporting.paper_fonts import Fonts, fonts_for
 from critbatch.reporting.paper_strokes import NotDrawableError, colour
 from critbatch.reporting.paper_text import inches, wrapped
-from critbatch.reports.charts.figure import FIGURES, figure
+from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.theme import BLUE, INK, LOOK, PAPER, RED
 from critbatch.reports.model import Chapter, Chart
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter, subjects
-from critbatch.reports.write import paper_fonts
+from critbatch.reports.views.common import VIEWS
 from sample_gaps import MISSING, RECORDS, hostile
 
 LANGUAGES = ["en"] + (["zh"] if any(name in paper_fonts._installed() for name in paper_fonts.CHINESE) else [])
@@ -95,7 +96,7 @@ def drawn_of(drawn: Figure) -> dict[str, int]:
 
 
 def test_the_samples_hold_every_kind_of_record_that_has_a_figure():
-    missing = set(FIGURES) - {type(record) for record in RECORDS.values()}
+    missing = set(VIEWS) - {type(record) for record in RECORDS.values()}
     assert not missing, "give sample_gaps.RECORDS one of each"
 
 

@@ -107,7 +107,7 @@ def test_a_run_that_is_killed_ends_where_the_unbroken_one_ends(
     settings: dict[str, Any] = {"seed": 3, "workers": workers, "evaluation": Evaluation(growth=2.0)}
     unbroken, run = ended(Training(task, plan, **settings))
     # Checkpoints that a run writes on its way, as a process leaves them that is killed after that.
-    monkeypatch.setattr(critbatch.training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(critbatch.training.trainer, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     written, left = tmp_path / "written.pt", []
 
     def copy(_: object) -> None:

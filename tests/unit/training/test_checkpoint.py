@@ -121,7 +121,7 @@ def test_where_files_have_no_second_names_the_one_before_is_a_copy(
 def test_a_run_goes_on_from_the_checkpoint_before_and_ends_where_the_unbroken_one_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(critbatch.training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(critbatch.training.trainer, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     task, path = tiny_task(dropout=0.2), tmp_path / "run.pt"
     unbroken = Training(task, PLAN)
     unbroken.advance()

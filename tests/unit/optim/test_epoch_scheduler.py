@@ -10,7 +10,8 @@ from torch.optim import SGD, Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, ExponentialLR, LinearLR, SequentialLR
 
 from critbatch.errors import UserError
-from critbatch.optim.lr_schedule import EpochScheduler, Rate, batch_size_of, begin_with, constant, cosine, ramp, stairs
+from critbatch.optim.epoch_scheduler import EpochScheduler, batch_size_of
+from critbatch.optim.lr_schedule import Rate, begin_with, constant, cosine, ramp, stairs
 from critbatch.runtime.distributed import Shard
 
 IMAGENET = 1_281_167
@@ -218,7 +219,7 @@ def test_two_processes_have_the_rates_that_one_has_alone(monkeypatch: pytest.Mon
     seen = []
     for world_size, per_process in ((1, 8), (2, 4)):
         for rank in range(world_size):
-            monkeypatch.setattr("critbatch.optim.lr_schedule.this_shard", lambda r=rank, w=world_size: Shard(r, w))
+            monkeypatch.setattr("critbatch.optim.epoch_scheduler.this_shard", lambda r=rank, w=world_size: Shard(r, w))
             optimizer = optimizer_of(1.0)
             size = batch_size_of(per_process)
             run(optimizer, EpochScheduler(optimizer, ramp(0.0, 1.0, epochs=1), examples=64, batch_size=size), 3)
