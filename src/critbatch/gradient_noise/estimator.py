@@ -40,19 +40,19 @@ def noise_scale(
 ) -> NoiseScale:
     """Separate the gradient's signal from its noise, given its squared norm at two batch sizes.
 
-    ``E|g_B|^2 = |G|^2 + tr(Sigma) (1/B - 1/N)`` holds at both sizes: two equations, two unknowns. Each answer is
-    unbiased, their ratio is not: average the norms over steps before you call this.
-    McCandlish et al. 2018, arXiv:1812.06162, appendix A.1; 1/N for batches drawn without replacement.
+    ``E|g_B|^2 = |G|^2 + tr(Sigma) (1/B - 1/N)`` holds at both batch sizes: two equations for two unknowns. Each result
+    is unbiased, but their ratio is not: average the norms over steps before you call this. McCandlish et al. 2018,
+    arXiv:1812.06162, appendix A.1; 1/N for batches drawn without replacement.
 
     Args:
-        small_norm2: mean of ``|g|^2`` over batches of `small` examples. Shape ().
-        big_norm2: the same over batches of `big` examples. Shape (), same device.
-        small: examples in a small batch; of batches of several sizes, the harmonic mean.
-        big: examples in a big batch.
-        examples: N, what the batches are drawn from; infinite where they are drawn anew.
+        small_norm2: Mean of ``|g|^2`` over batches of `small` examples. Shape ().
+        big_norm2: The same over batches of `big` examples. Shape (), same device.
+        small: Examples in a small batch; for batches of several sizes, the harmonic mean.
+        big: Examples in a big batch.
+        examples: N, the number of examples that batches are drawn from; infinite if they are drawn with replacement.
 
     Raises:
-        ValueError: if `small` is not below `big`: the two equations would be one.
+        ValueError: If `small` is not below `big`, because the two equations would be one.
 
     >>> from torch import tensor
     >>> scale = noise_scale(tensor(3.0), tensor(1.5), small=1, big=4)

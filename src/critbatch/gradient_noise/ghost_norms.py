@@ -1,4 +1,4 @@
-"""The norm of every example's gradient from one ordinary backward pass."""
+"""The norm of the gradient of every example, from one ordinary backward pass."""
 
 from __future__ import annotations
 
@@ -50,34 +50,34 @@ MOST_STUDIES = 16  # of a model beside its training
 
 
 class GhostNorms:
-    """The squared norm of each example's gradient, of every weight, though only their sum is ever computed.
+    """The squared norm of every example's gradient, for every weight, although only their sum is computed.
 
-    For a linear layer the gradient of an example is a sum of outer products of its inputs and its outputs' slopes, so
-    its norm follows from those (Goodfellow 2015, arXiv:1510.01799; for sequences the Gram matrices of both, Li et al.
-    2021, arXiv:2110.05679, section 4, or the gradients themselves where that is less work). Convolutions, embeddings
-    and normalizations have rules of their own. A weight that is added to the activations of all examples, or multiplies
-    them, and a layer whose output all examples share, such as an embedding of positions, has the gradients that come
-    into that addition. Any other module with weights is run again by `torch.func`, example by example. What cannot be
-    told apart is refused by name: nothing is left out. A weight that several layers share has the norm of its whole
-    gradient.
+    For a linear layer, the gradient of an example is a sum of outer products of its inputs and its output gradients. So
+    its norm follows from these (Goodfellow 2015, arXiv:1510.01799). For sequences it follows from the Gram matrices of
+    both (Li et al. 2021, arXiv:2110.05679, section 4), or from the gradients themselves if that is less work.
+    Convolutions, embeddings and normalization layers have their own rules. A weight that is added to the activations of
+    all examples, or multiplies them, has the gradients that arrive at that operation. So does a layer whose output all
+    examples share, such as an embedding of positions. Any other module with weights runs again by `torch.func`, example
+    by example. If the examples of a layer cannot be separated, the layer is refused by name; nothing is left out
+    silently. A weight that several layers share has the norm of its whole gradient.
 
-    What is an example is not guessed. Before the first forward pass the model is run beside the training, without
-    dropout, on two and on three of the batch's examples: the axis that grows is that of the examples, in each layer.
-    Then it is run on three examples together and on each alone, and the norms must be the same for every weight: a
-    model that mixes examples is found. At the first backward pass the examples' gradients are added up and compared
-    with the gradient itself, so that a weight that is also used in another way is found. A loss outside of the model
-    is not seen: an example's gradient is that of the slopes in its own rows of the model's outputs.
+    The axis of the examples is not guessed. Before the first forward pass, the model runs beside the training, without
+    dropout, on two and on three examples of the batch. In each layer, the axis that grows is that of the examples. Then
+    it runs on three examples together and on each alone. The norms must be the same for every weight; this finds a
+    model that mixes examples. At the first backward pass, the gradients of the examples are added up and compared with
+    the gradient itself; this finds a weight that is also used in another way. A loss outside of the model is not
+    visible: the gradient of an example is that of its own rows of the model's outputs.
 
-    Memory: the inputs and slopes of the layers of one forward and backward pass, and 2^26 numbers at most for gradients
-    of examples.
+    Memory: the inputs and output gradients of the layers for one forward and backward pass, and at most 2^26 numbers
+    for gradients of examples.
 
     Args:
-        model: examples are on the first dimension of the tensors that it is called with. It may be a
+        model: The examples are on the first dimension of the tensors with which it is called. It may be a
             DistributedDataParallel model: then the examples are those of this process.
 
     Raises:
-        UserError: if the model has a layer that mixes examples. What is found out later never ends a forward or a
-            backward pass: `take` raises it, then and at every later call.
+        UserError: If a layer of the model mixes examples. If this is found out later, it never ends a forward or a
+            backward pass: `take` raises the error, then and at every later call.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -124,17 +124,18 @@ class GhostNorms:
             ]
 
     def take(self, examples: int | Sequence[int] | None = None) -> dict[str, Tensor]:
-        """For each weight the squared norms of the examples since the last call, shape (examples,).
+        """Return, for each weight, the squared norms of the examples since the last call, shape (examples,).
 
-        They are those of what `backward` was called on: of a mean over B losses they are 1 / B^2 of an example's own.
+        They belong to the loss on which `backward` was called: for a mean over B losses they are 1 / B^2 of an
+        example's own.
 
         Args:
-            examples: how many there were since the last call, where the caller knows: in all, or in each backward pass.
+            examples: The number of examples since the last call, if you know it: in total, or for each backward pass.
                 None: not known.
 
         Raises:
-            UserError: if the model mixes examples, if a weight's gradient is not the sum of what its layers' examples
-                give, or if the layers had another number of examples than `examples`.
+            UserError: If the model mixes examples, if the gradient of a weight is not the sum over its layers'
+                examples, or if the layers had another number of examples than `examples`.
         """
         self.end_pass()
         if self.failure:
@@ -151,25 +152,25 @@ class GhostNorms:
 
     @property
     def sizes(self) -> list[int]:
-        """How many examples there were in each backward pass since the last `take`, up to the last `end_pass`."""
+        """Return the number of examples in each backward pass since the last `take`, up to the last `end_pass`."""
         return [len(next(iter(norms2.values()))) for norms2 in self._done]
 
     def discard(self) -> None:
-        """Forget what the backward passes since the last `take` showed."""
+        """Forget the backward passes since the last `take`."""
         self._calls, self._shared, self._done = [], [], []
         self._by_example, self._products, self._not_followed = {}, {}, set()
         if self._first is not None:
             self._first = {}
 
     def end_pass(self) -> None:
-        """Say that a backward pass is over, where the model itself is not called for the next, but parts of it."""
+        """Say that a backward pass is over, if the next one calls only parts of the model."""
         try:
             self._reduce()
         except Exception as error:
             self._fail(error)
 
     def close(self) -> None:
-        """Take all hooks off."""
+        """Remove all hooks."""
         for handle in (*self._handles, *self._checks):
             handle.remove()
         self._handles, self._checks, self._depth = [], [], 0

@@ -32,7 +32,9 @@ class Traffic(NamedTuple):
 
 
 def ring(payload_bytes: float, processes: int) -> Traffic:
-    """Each process passes a part of 1/n on to the next, n - 1 times to add up and n - 1 times to share the sums.
+    """The traffic of a ring.
+
+    Each process passes a part of 1/n to the next one, n - 1 times to add up and n - 1 times to share the sums.
 
     >>> ring(1000, 4)
     Traffic(messages=6, bytes=1500.0)
@@ -42,21 +44,23 @@ def ring(payload_bytes: float, processes: int) -> Traffic:
 
 
 def halving_doubling(payload_bytes: float, processes: int) -> tuple[Traffic, ...]:
-    """Each process exchanges half of what it has with one that is ever closer, then doubles it on the way back.
+    """The traffic of recursive halving and doubling.
 
-    The bytes are those of the ring, the messages ``2 log2 n``. That is for powers of two; other numbers have two ways.
+    Each process exchanges half of its data with another one, each time a nearer one, and doubles it on the way back.
+    The bytes are those of the ring, the messages ``2 log2 n``. This holds for powers of two. Other numbers of processes
+    have two ways:
 
-    *Folding*: those above the power of two P below n send all to a partner first and get all back at last: two messages
-    more, and twice the bytes of the vector. Thakur et al., as above.
+    *Folding*: the processes above P, the largest power of two below n, first send all their data to a partner, and
+    receive everything back at the end: two more messages, and twice the bytes of the vector. Thakur et al., as above.
 
-    *Binary blocks*: processes form blocks of powers of two, 44 = 32 + 8 + 4. Each block adds up within itself, then
-    hands its sums to the next larger one: each process in a block of s sends its 1/s in S/s messages to a block of S.
-    Sharing goes the same way back. The longest path leads from the smallest block through all others. Goyal et al.
-    2017, section 4; Rabenseifner and Träff 2004, "More efficient reduction algorithms for non-power-of-two number of
-    processors in message-passing parallel systems".
+    *Binary blocks*: the processes form blocks of powers of two, 44 = 32 + 8 + 4. Each block adds up its own data and
+    then passes its sums to the next larger block: each process in a block of s sends its 1/s in S/s messages to a block
+    of S. The results return in the same way. The longest path leads from the smallest block through all others. Goyal
+    et al. 2017, section 4; Rabenseifner and Träff 2004, "More efficient reduction algorithms for non-power-of-two
+    number of processors in message-passing parallel systems".
 
     Returns:
-        One way for a power of two, else folding and binary blocks: which is sooner depends on the link.
+        One way for a power of two, else folding and binary blocks: the link decides which is faster.
 
     >>> halving_doubling(1024, 8)
     (Traffic(messages=6, bytes=1792.0),)
@@ -106,17 +110,17 @@ def _ways(algorithm: Algorithm, payload_bytes: float, processes: int) -> list[Tr
 
 
 def sync_seconds(constants: Constants, devices: int, algorithm: Algorithm | None = None) -> float:
-    """Seconds to sum the gradients of a step over the devices, if nothing else goes on.
+    """Return the seconds to sum the gradients of a step over the devices, if nothing else is going on.
 
-    With several devices a node it has two levels: a ring within the node, as NCCL has it, adds up there and shares the
-    sums at last; in between the nodes sum over the link that a node's devices share. These are the three phases of
-    Goyal et al. 2017, arXiv:1706.02677, section 4. Full nodes come first. Of a bandwidth that is not `achieved` a
-    program gets the share `constants.link_efficiency`.
+    With several devices per node there are two levels: a ring within the node, as in NCCL, adds up there and shares the
+    sums at the end. In between, the nodes sum over the link that the devices of a node share. These are the three
+    phases of Goyal et al. 2017, arXiv:1706.02677, section 4. Nodes are filled one after the other. Of a bandwidth that
+    is not `achieved`, a program gets the share `constants.link_efficiency`.
 
     Args:
-        constants: gradient, nodes and links.
-        devices: in all.
-        algorithm: between nodes; that of the constants unless given.
+        constants: Gradient, nodes and links.
+        devices: Number of devices.
+        algorithm: The algorithm between nodes; by default that of the constants.
     """
     return float(sync_seconds_at(constants, devices, np.array(constants.link_efficiency), algorithm))
 

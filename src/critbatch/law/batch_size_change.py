@@ -1,4 +1,4 @@
-"""What another batch size would cost from here on, told from the noise scale alone."""
+"""What another batch size would cost from here on, by the noise scale alone."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ def advise_from_noise(
     learning_rate: float | None = None,
     step_seconds: Curve = lambda _: None,
 ) -> MonitorAdvice:
-    """The advice of a monitor that saw this noise scale.
+    """Return the advice of a Monitor that measured this noise scale.
 
-    With B_n the critical batch size (`critical_batch_size`), ``S(B') / S(B) = (1 + B_n / B') / (1 + B_n / B)``, and
+    With the critical batch size B_n (`critical_batch_size`), ``S(B') / S(B) = (1 + B_n / B') / (1 + B_n / B)``, and
     examples are batch size times steps: McCandlish et al. 2018, arXiv:1812.06162, equations 2.7 and 2.11. The learning
-    rate goes along ``1 / (1 + B_n / B)^a``, with the exponent that this project measured for SGD and for Adam, and a
-    wide one for others. It takes today's rate to be the best one of today's batch size. The intervals of these ratios
-    are those of B_n, and of the exponent, put through them.
+    rate follows ``1 / (1 + B_n / B)^a``, with the exponent that this project measured for SGD and for Adam, and a wide
+    one for other optimizers. This assumes that today's learning rate is the best one for today's batch size. The
+    intervals of these ratios follow from those of B_n and of the exponent.
 
     Args:
-        noise: over the last steps.
-        batch_size: B, the size in use; None where no step was seen.
-        others: B'; an eighth of B to eight times B by doublings, unless given.
-        steps: seen so far.
-        by: whose gradients were compared.
-        optimizer: "sgd", "adam", the name of another one's class, or "".
-        learning_rate: now.
-        step_seconds: of a batch size, where they are known.
+        noise: The noise scale over the last steps.
+        batch_size: B, the size in use; None if no step was measured.
+        others: B', the other sizes. Default: doublings from an eighth of B to eight times B.
+        steps: Number of steps so far.
+        by: What was compared with the batch.
+        optimizer: "sgd", "adam", the name of another class, or "".
+        learning_rate: The learning rate now.
+        step_seconds: Seconds per step as a function of the batch size, if known.
 
     Raises:
-        UserError: if a size is not possible.
+        UserError: If a size is not possible.
 
     >>> noise = NoiseScale(gradient_norm2=1.0, covariance_trace=100 / 1.7, pairs=100, low=50.0, high=70.0)
     >>> half, double = advise_from_noise(noise, batch_size=100, others=(50, 200), steps=100).sizes
@@ -81,13 +81,14 @@ def advise_from_noise(
 
 
 def critical_batch_size(noise: NoiseScale) -> Estimate:
-    """The B_n of the law of steps for the rest of a run, given the noise scale now.
+    """Return B_n in the law of steps for the rest of a run, given the noise scale now.
 
-    It belongs to what is left of the run, along which the noise scale grows, so it is larger: by 1.7 where fitted laws
-    were compared with smoothed noise scales on 17 pairs of small tasks and optimizers, x/: e^0.6 from one to another.
-    In a quadratic bowl with steps of the best size it is ``(r - 1) / log(r)`` times larger, where the loss above its
-    minimum still falls by the factor r: 1.7 for r = 2.7, and within the interval up to r = 16. The interval holds that
-    spread and the noise scale's own interval, as independent. It is open where the noise scale's is.
+    B_n belongs to the rest of the run. The noise scale grows along it, so B_n is larger than the noise scale now: by a
+    factor of 1.7 where fitted laws were compared with smoothed noise scales on 17 pairs of small tasks and optimizers,
+    with a spread of a factor of e^0.6 from one pair to another. In a quadratic bowl with steps of the best size it is
+    ``(r - 1) / log(r)`` times larger, if the loss above its minimum still falls by a factor of r: 1.7 for r = 2.7, and
+    within the interval up to r = 16. The interval contains that spread and the noise scale's own interval, as
+    independent. It is open where the interval of the noise scale is open.
     """
     level, found = noise.level, max(0.0, noise.examples)
     if noise.low is None:

@@ -162,7 +162,7 @@ def levels(constants: Constants, devices: int) -> int:
 
 
 def step_seconds_on(constants: Constants, compute: Compute, devices: int) -> float:
-    """Seconds of a step, the gradients summed in the last of its passes."""
+    """Return the seconds of a step. The gradients are summed in the last of its passes."""
     return float(step_seconds_over(Draws.of(constants), constants, compute, devices)[0])
 
 

@@ -130,25 +130,25 @@ class FittedTradeOff:
 
 
 def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -> FittedTradeOff | None:
-    """Fit the law to points of one target, by likelihood with log-normal scatter.
+    """Fit the law to points of one target, by maximum likelihood with log-normal scatter.
 
     A point that missed the target counts as a bound. Without such points this is least squares in logarithms. The
-    values are those of the law; the intervals are those of the wider law of `wider_law.py`, since points seldom tell
-    another exponent from another critical batch size. `critical_if_exact` is the interval of the law taken as exact:
-    that of the profile likelihood at the F-test's threshold. An interval is open, with a reason, where the points
-    cannot tell the law from its limit: steps in proportion to 1 / B (`all_perfect_scaling`), or the same at every size
-    (`no_perfect_scaling`). In a limit the value is 0 or infinite.
+    values are those of the law. The intervals are those of the wider law of `wider_law.py`, because points can seldom
+    distinguish another exponent from another critical batch size. `critical_if_exact` has the interval if the law were
+    exact: that of the profile likelihood at the threshold of the F-test. An interval is open, with a reason, where the
+    points cannot distinguish the law from its limit: steps in proportion to 1 / B (`all_perfect_scaling`), or the same
+    at every size (`no_perfect_scaling`). In a limit the value is 0 or infinite.
 
-    Repeats that are equal at most sizes tell no scatter: results were rounded. Then each size is one point, which the
-    rounding scatters at the least (`rounded`). Where all sizes took the same number of epochs, the table tells a budget
-    and not a need: then nothing is bounded (`constant_budget`).
+    If repeats are equal at most sizes, they show no scatter, because the results were rounded. Then each size is one
+    point, whose scatter is at least that of rounding (`rounded`). If all sizes took the same number of epochs, the
+    table shows a budget and not what was needed; then nothing is bounded (`constant_budget`).
 
     Args:
-        points: after `completed`, all in steps, or all in epochs alone.
-        examples: in the training set.
+        points: The points after `completed`, all in steps, or all in epochs only.
+        examples: Number of examples in the training set.
 
     Returns:
-        None where fewer than three batch sizes came to the target.
+        The fit, or None if fewer than three batch sizes reached the target.
     """
     if len({point.batch_size for point in points if not point.censored}) < FEWEST_SIZES:
         return None

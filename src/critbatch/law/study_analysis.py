@@ -109,17 +109,18 @@ def analyse(
     amounts: Mapping[Spent, float] | None = None,
     seed: int = 0,
 ) -> Analysis:
-    """What the runs of one task and recipe say together. The answer is the same each time, in any order of the runs.
+    """Return what the runs of one task and recipe say together. The result does not depend on the order of the runs.
 
-    A run that did not come to the target is a bound on its steps, whether it finished, was stopped early or was
-    interrupted. One that diverged or ran out of memory is a failure of its learning rate.
+    A run that did not reach the target is a bound on its steps, whether it finished, was stopped early or was
+    interrupted. A run that diverged or ran out of memory is a failure of its learning rate.
 
     Args:
-        runs: of one task and recipe.
-        target: may be another than that of the runs: it is looked for on their curves. None for no target at all.
-        examples: in the training set.
-        amounts: what batch sizes are compared at, as `read_budgets` takes it.
-        seed: of the bootstrap.
+        runs: Runs of one task and recipe.
+        target: The target; it may differ from that of the runs, because it is searched for on their curves. None for no
+            target.
+        examples: Number of examples in the training set.
+        amounts: The budgets at which batch sizes are compared, as `read_budgets` takes them.
+        seed: Seed of the bootstrap.
     """
     by_size = tried_by_runs(runs, target, examples)
     fitted = fit_trade_off(points_for_law(by_size), examples=examples)
@@ -238,14 +239,15 @@ LEVEL = 0.8
 
 
 def predict_runs(fitted: FittedTradeOff, batch_sizes: Iterable[int], *, level: float = LEVEL) -> tuple[Prediction, ...]:
-    """Steps and epochs to the target at each batch size, with the interval that one more tuned run falls into.
+    """Return steps and epochs to the target at each batch size, with the interval of one more tuned run.
 
-    It joins, as squares of logarithms, the interval of the wider law at that size and Student's t times the scatter of
-    a run: for a straight line that is the usual prediction interval. The wider law has an exponent and a drift, so that
-    the interval grows with the distance from the sizes that were run. None where the points tell a budget alone.
+    It adds, as squares of logarithms, the interval of the wider law at that size, and Student's t times the scatter of
+    a run. For a straight line this is the usual prediction interval. The wider law has an exponent and a drift, so the
+    interval grows with the distance from the measured batch sizes. There is no prediction if the points show only a
+    budget.
 
     Raises:
-        UserError: if a size is not possible.
+        UserError: If a size is not possible.
     """
     sizes = tuple(batch_sizes)
     for size in sizes:
