@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sample_records
-from critbatch.cli.main import app
 from critbatch.records import Record
 from critbatch.reports.text import summary
 from sample_gaps import MISSING, RECORDS
 from sample_monitor import ADVICE
 
-__all__ = ["ADVICE", "MISSING", "PAGES", "RECORDS", "Record", "app", "summary"]
+__all__ = ["ADVICE", "MISSING", "PAGES", "RECORDS", "Record", "summary"]
 
 # What a page is made of: a chapter for each record, one for all the runs of a task.
 PAGES: dict[str, tuple[Record, ...]] = {name: (record,) for name, record in RECORDS.items()}

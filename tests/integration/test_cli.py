@@ -6,17 +6,21 @@ import errno
 import json
 import os
 import re
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any
 
 import pytest
 
-from critbatch.cli.main import app, main
-from critbatch.cli.options import whole_numbers
+import critbatch as critbatch_package
+from critbatch.cli.main import main
+from critbatch.cli.options import COMMANDS, add_old_name, parse_ints
 from critbatch.errors import UserError
 from critbatch.records.core import Noise, Outcome, Run, Speed
 from critbatch.records.study import Study
+from tiny import tiny_task
 
 TASK_FILE = """
 import torch
@@ -52,15 +56,13 @@ def critbatch(*words: str, monkeypatch: pytest.MonkeyPatch) -> int:
     return 0
 
 
-@pytest.mark.parametrize(
-    "command", [command.callback.__name__.replace("_", "-") for command in app.registered_commands if command.callback]
-)
+@pytest.mark.parametrize("command", [name for name, spec in COMMANDS.items() if not spec.hidden])
 def test_help_begins_with_what_the_command_is_for_and_an_example(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert critbatch(command, "--help", monkeypatch=monkeypatch) == 0
-    text = capsys.readouterr().out
-    assert f"        critbatch {command}" in text.split("Options:")[0].replace("      critbatch", "        critbatch")
+    before = capsys.readouterr().out.partition("General options:")[0].partition("\nOptions:")[0]
+    assert f"  {COMMANDS[command].summary}\n" in before and f"    critbatch {command}" in before
 
 
 def test_speed_leaves_a_record_and_a_report(
@@ -96,7 +98,7 @@ def test_train_stops_at_its_budget_and_goes_on_with_the_same_command(
         "8",
         "--learning-rate",
         "0.01",
-        "--to-the-end",
+        "--no-stop-at-target",
         "--json",
         "--out",
         "out",
@@ -117,7 +119,7 @@ def test_recipes_are_listed_with_their_papers_and_a_run_by_one_starts_from_anoth
     assert told["swap2020"]["options"]["copies"] == "8"
     assert critbatch("recipes", "swap2020", monkeypatch=monkeypatch) == 0
     assert "Each copy sees all the data in an order of its own" in capsys.readouterr().out
-    words = ["train", "mine.py:task", "--batch-size", "20", "--to-the-end", "--out", "out", "--json"]
+    words = ["train", "mine.py:task", "--batch-size", "20", "--no-stop-at-target", "--out", "out", "--json"]
     first = [*words, "--recipe", "swap2020", "--set", "copies=2", "--epochs", "3", "--learning-rate", "0.1"]
     assert critbatch(*first, monkeypatch=monkeypatch) == 0
     run = Run.from_json(capsys.readouterr().out)
@@ -142,7 +144,7 @@ def test_a_sweep_and_its_report(
 def test_advise_answers_and_says_where_the_report_is(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["advise", "mine.py:task", "--current", "4", "--budget", "60", "--out", "out"]
+    words = ["advise", "mine.py:task", "--current-batch-size", "4", "--budget", "60", "--out", "out"]
     assert critbatch(*words, monkeypatch=monkeypatch) == 0
     text = capsys.readouterr().out
     advice = json.loads((here / "out" / "advice.json").read_text())
@@ -166,24 +168,24 @@ def test_advise_answers_and_says_where_the_report_is(
         (["train", "mine.py:task", "--batch-size", "8", "--learning-rate", "-1"], "learning_rate=-1.0 is not possible"),
         (["train", "mine.py:task", "--batch-size", "8", "--recipe", "adamax"], "Recipe 'adamax' is not known"),
         (["train", "mine.py:task", "--batch-size", "8", "--order", "odd"], "--order 'odd' is not known"),
-        (["train", "mine.py:task", "--batch-size", "8", "--decay", "odd"], "lr_decay='odd' is not known"),
+        (["train", "mine.py:task", "--batch-size", "8", "--lr-decay", "odd"], "--lr-decay 'odd' is not known"),
         (["train", "mine.py:task", "--batch-size", "8", "--set", "momentum=x"], "momentum='x' is not possible"),
         (["train", "mine.py:task", "--batch-size", "8", "--set", "batch_size=3"], "use --batch-size"),
         (["train", "mine.py:task", "--batch-size", "8", "--start-from", "gone.json"], "There is no gone.weights.pt"),
         (["train", "mine.py:task", "--batch-size", "8", "--shard-weights"], "start them with torchrun"),
         (["recipes", "magic"], "Recipe 'magic' is not known"),
         (["noise", "mine.py:task", "--batch-size", "500"], "batch_size=500 is above"),
-        (["advise", "mine.py:task", "--current", "0"], "current_batch_size=0 is not possible"),
+        (["advise", "mine.py:task", "--current-batch-size", "0"], "current_batch_size=0 is not possible"),
         (["advise", "mine.py:task", "--budget", "-5"], "budget=-5.0 allows nothing"),
         (["advise", "mine.py:task", "--language", "fr"], "fr"),
-        (["advise", "mine.py:task", "--objective", "fastest"], "The objective 'fastest' is not known: use time"),
+        (["advise", "mine.py:task", "--objective", "fastest"], "--objective 'fastest' is not known: use time"),
         (["advise", "mine.py:task", "--objective", "examples"], "needs a limit"),
-        (["advise", "mine.py:task", "--within", "3"], "belongs to the objective cost"),
+        (["advise", "mine.py:task", "--max-time", "3"], "belongs to the objective cost"),
         (["advise", "mine.py:task", "--devices", "0,1"], "Numbers of devices and a price belong"),
         (["advise", "mine.py:task", "--tokens-limit", "9", "--examples-limit", "9"], "say the same twice"),
         (["advise", "mine.py:task", "--recipe", "swap2020"], "trains copies"),
         (["advise", "mine.py:task", "--recipe", "adaptive"], "changes its batch size"),
-        (["advise", "mine.py:task", "--decay", "odd"], "lr_decay='odd' is not known"),
+        (["advise", "mine.py:task", "--lr-decay", "odd"], "--lr-decay 'odd' is not known"),
         (["advise", "mine.py:task", "--set", "epochs=3"], "epochs follows here"),
         (["advise", "mine.py:task", "--set", "momentum"], "--set 'momentum' is not understood"),
         (["sweep", "mine.py:task", "--learning-rates", "0"], "learning_rate=0"),
@@ -202,10 +204,10 @@ def test_wrong_input_is_answered_in_one_sentence(
 
 
 NUMBERS = [
-    (command.name or command.callback.__name__.replace("_", "-"), name)
-    for command in app.registered_commands
-    for name, hint in get_type_hints(command.callback).items()
-    if hint in (float, float | None)
+    (command, name)
+    for command, spec in COMMANDS.items()
+    for name, argument in spec.arguments().items()
+    if argument.kind is float and not argument.several and not spec.hidden
 ]
 
 
@@ -215,12 +217,11 @@ def test_no_option_takes_a_number_that_is_not_finite(
     command: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     batch_size = ["--batch-size", "8"] if command == "train" else []
-    options = {"delay": "--delay", "joining": "--joining"}
-    words = [command, "digits-mlp", *batch_size, f"{options.get(name, '--' + name.replace('_', '-'))}={value}"]
+    words = [command, "digits-mlp", *batch_size, f"{COMMANDS[command].flag(name)}={value}"]
     assert critbatch(*words, monkeypatch=monkeypatch) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     shown = value.replace("1e400", "inf")
-    assert re.match(rf"critbatch: --\S+ {shown} is not possible: use a finite number\.|Error: Invalid value", last)
+    assert re.match(rf"critbatch: (--\S+ {shown} is not possible: use a finite number\.|Invalid value for)", last)
 
 
 @pytest.mark.parametrize(
@@ -244,13 +245,13 @@ def test_a_shortage_anywhere_is_one_sentence(
         except Exception as cause:
             raise RuntimeError("of a library") from cause
 
-    monkeypatch.setattr("critbatch.cli.doing.list_tasks", fail)
+    monkeypatch.setattr("critbatch.cli.explain.list_tasks", fail)
     assert critbatch("tasks", monkeypatch=monkeypatch) == 2
     assert re.search(rf"^critbatch: .*{sentence}", capsys.readouterr().err)
 
 
 def test_another_error_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("critbatch.cli.doing.list_tasks", lambda as_json: 1 / 0)
+    monkeypatch.setattr("critbatch.cli.explain.list_tasks", lambda as_json: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         critbatch("tasks", monkeypatch=monkeypatch)
 
@@ -261,7 +262,7 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(
     def interrupted(name: str) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("critbatch.cli.doing.find_task", interrupted)
+    monkeypatch.setattr("critbatch.tasks.registry.find_task", interrupted)
     assert critbatch("speed", "mine.py:task", monkeypatch=monkeypatch) == 130
     assert capsys.readouterr().err.startswith("critbatch: stopped.")
 
@@ -296,13 +297,13 @@ def test_a_folder_that_is_a_file_is_one_sentence(
     ("text", "numbers"), [("1,10,100", [1, 10, 100]), ("16..128", [16, 32, 64, 128]), ("5..5", [5])]
 )
 def test_batch_sizes_are_lists_or_doublings(text: str, numbers: list[int]) -> None:
-    assert whole_numbers(text, "--batch-sizes") == numbers
+    assert parse_ints(text, "--batch-sizes") == numbers
 
 
 @pytest.mark.parametrize("text", ["", "8..4", "0..4", "a..b", "1,,2", "1.5"])
 def test_anything_else_is_no_batch_sizes(text: str) -> None:
     with pytest.raises(UserError, match="use a list, 1,10,100, or doublings"):
-        whole_numbers(text, "--batch-sizes")
+        parse_ints(text, "--batch-sizes")
 
 
 def test_a_sweep_of_several_recipes_is_one_folder_with_a_study_of_each(
@@ -324,3 +325,168 @@ def test_a_sweep_of_several_recipes_is_one_folder_with_a_study_of_each(
     assert {path.name for path in (here / "both").glob("study-*.json")} == {"study-adam.json", "study-sgd.json"}
     page = (here / "both" / "report.html").read_text()
     assert "adam" in page and "sgd" in page
+
+
+def test_the_list_of_commands_is_in_groups_and_each_line_fits_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert critbatch("--help", monkeypatch=monkeypatch) == 0
+    text = capsys.readouterr().out
+    groups = re.findall(r"^(Ask|Measure|Study|Explain):$", text, re.MULTILINE)
+    assert groups == ["Ask", "Measure", "Study", "Explain"]
+    assert max(map(len, text.splitlines())) <= 80
+    for name, spec in COMMANDS.items():
+        assert (re.search(rf"^  {name} +\S.*\.$", text, re.MULTILINE) is None) == spec.hidden
+    assert critbatch(monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_help_and_completion_import_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from critbatch.cli.app import run\n"
+        "from critbatch.cli.options import COMMANDS\n"
+        "[run([name, '--help']) for name in COMMANDS]\n"
+        "print([name for name in ('torch', 'numpy', 'scipy', 'pydantic', 'rich') if name in sys.modules])\n"
+    )
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, encoding="utf-8")
+    assert text.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["trian"], "There is no command 'trian'. Did you mean train?"),
+        (["train", "x", "--batch-size", "8", "--learning-rates", "1"], "--learning-rate"),
+        (["speed", "x", "--seed", "many"], "'many' is not a valid integer"),
+        (["train", "x"], "Missing option '--batch-size'"),
+        (["fit"], "Missing argument 'POINTS.csv'"),
+        (["speed", "x", "--quiet", "--verbose"], "exclude each other"),
+        (["watch", ".", "--every", "0"], "--every 0 is not possible"),
+        (["sweep", "x", "--vary", "momentum"], "--vary 'momentum' is not understood"),
+        (["report", ".", "--format", "doc"], "--format 'doc' is not known: use html, md, pdf, json"),
+    ],
+)
+def test_words_that_are_not_understood_are_one_sentence_with_what_is_near(
+    words: list[str], near: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("critbatch.tasks.registry.find_task", lambda name: tiny_task())
+    assert critbatch(*words, monkeypatch=monkeypatch) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("critbatch: ") and near in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (["advise", "x", "--within", "3"], {"max_time": 3.0}),
+        (["advise", "x", "--within=3"], {"max_time": 3.0}),
+        (["advise", "x", "--price", "2"], {"price_per_device_hour": 2.0}),
+        (["advise", "x", "--margin", "0.1"], {"accuracy_margin": 0.1}),
+        (["advise", "x", "--current", "64"], {"current_batch_size": 64}),
+        (["advise", "x", "--objective", "soonest"], {"goal": "time"}),
+        (["advise", "x", "--objective=cheapest"], {"goal": "cost"}),
+        (["advise", "x", "--warm-up-epochs", "2"], {"warmup_epochs": 2.0}),
+        (["advise", "x", "--lr-decay", "stairs"], {"lr_decay": "step"}),
+        (["advise", "x", "--set", "decay=linear"], {"options": {"lr_decay": "linear"}}),
+        (["sweep", "x", "--to-the-end"], {"stop_at_target": False}),
+        (["sweep", "x", "--early-stopping"], {"prune": True}),
+        (["sweep", "x", "--compiled"], {"compile": True}),
+        (["sweep", "x", "--not-compiled"], {"compile": False}),
+        (["sweep", "x", "--vary", "warm_up_epochs=1,2"], {"option_grid": {"warmup_epochs": (1, 2)}}),
+        (["scale", "x", "--delay", "0.1"], {"delay_seconds": 0.1}),
+        (["scale", "x", "--joining", "0.1"], {"joining_seconds": 0.1}),
+        (["scale", "x", "--price", "2"], {"price_per_device_hour": 2.0}),
+        (["lecture", "x", "--seeds", "3"], {"seeds": 3}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_old_name_works_with_one_notice(
+    old: list[str], new: dict[str, Any], here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: dict[str, Any] = {}
+    name = "claims" if old[0] == "lecture" else old[0]
+
+    def function(context: object, **options: object) -> None:
+        given.update(options)
+
+    monkeypatch.setattr("critbatch.tasks.registry.find_task", lambda name: tiny_task())
+    spec = COMMANDS[name]
+    function.__module__, function.__name__ = spec.function.__module__, spec.function.__name__
+    monkeypatch.setitem(COMMANDS, name, replace(spec, function=function))
+    if name != old[0]:
+        add_old_name(old[0], name)
+    assert critbatch(*old, monkeypatch=monkeypatch) == 0
+    assert given == new
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"critbatch: .+ is now called .+\. The old name stops working in the next release\.", line)
+    monkeypatch.undo()
+    add_old_name("lecture", "claims")
+
+
+def test_quiet_prints_the_answer_alone_and_verbose_each_step_of_the_progress(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["speed", "mine.py:task", "--batch-sizes", "8,16", "--budget", "1", "--out", "out"]
+    assert critbatch(*words, "-q", monkeypatch=monkeypatch) == 0
+    quiet = capsys.readouterr()
+    assert quiet.err == "" and quiet.out.strip() and "report.html" not in quiet.out
+    assert critbatch(*words, "--verbose", monkeypatch=monkeypatch) == 0
+    verbose = capsys.readouterr()
+    assert verbose.out.strip().endswith("out/report.html")
+    assert len([line for line in verbose.err.splitlines() if "trying batch size" in line]) > 2
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert critbatch("--version", monkeypatch=monkeypatch) == 0
+    assert capsys.readouterr().out == f"critbatch {critbatch_package.__version__}\n"
+
+
+def completions(words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a shell shows after these words, by the protocol of bash."""
+    monkeypatch.setenv("_CRITBATCH_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split(" ")) - 1))
+    critbatch(monkeypatch=monkeypatch)
+    return [line.partition(",")[2] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_shell_completes_commands_options_and_choices(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert completions("critbatch s", monkeypatch, capsys) == ["scale", "speed", "sharpness", "shift", "sweep"]
+    assert completions("critbatch speed --se", monkeypatch, capsys) == ["--seed", "--seconds-per-point"]
+    assert completions("critbatch advise x --objective ", monkeypatch, capsys) == [
+        "time",
+        "cost",
+        "accuracy",
+        "examples",
+    ]
+    assert completions("critbatch advise x --language ", monkeypatch, capsys) == ["en", "zh"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_shown_and_installed_once(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", f"/bin/{shell}")
+    assert critbatch("--show-completion", monkeypatch=monkeypatch) == 0
+    script = capsys.readouterr().out.strip()
+    assert "_CRITBATCH_COMPLETE" in script
+    for _ in range(2):
+        assert critbatch("--install-completion", monkeypatch=monkeypatch) == 0
+        assert "is installed in" in capsys.readouterr().out
+    scripts = [path for path in tmp_path.rglob("*") if path.is_file() and script in path.read_text()]
+    assert len(scripts) == 1
+    if shell != "fish":
+        assert (tmp_path / f".{shell}rc").read_text().count(str(scripts[0])) == 1
+
+
+def test_a_shell_without_completion_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert critbatch("--show-completion", "csh", monkeypatch=monkeypatch) == 2
+    assert "use bash, zsh, fish" in capsys.readouterr().err

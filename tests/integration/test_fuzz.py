@@ -32,8 +32,8 @@ import sample_loss_surface
 import sample_records
 import sample_scaling as sample_scale
 import sample_studies
-from critbatch.cli import main, showing
-from critbatch.cli.app import app
+from critbatch.cli import main
+from critbatch.cli.options import COMMANDS, Command
 from critbatch.errors import UserError
 from critbatch.recipes import plan_of
 from critbatch.records.core import Advice, Record, Speed
@@ -404,8 +404,8 @@ task = tiny_task(examples=24, target=0.1)
 SMALL = {
     "speed": ["--batch-sizes", "8,16", "--budget", "0.2"],
     "noise": ["--batch-size", "8", "--epochs", "1"],
-    "train": ["--batch-size", "8", "--epochs", "1", "--not-compiled"],
-    "sweep": ["--batch-sizes", "12", "--learning-rates", "0.1", "--seeds", "0", "--epochs", "1", "--not-compiled"],
+    "train": ["--batch-size", "8", "--epochs", "1", "--no-compile"],
+    "sweep": ["--batch-sizes", "12", "--learning-rates", "0.1", "--seeds", "0", "--epochs", "1", "--no-compile"],
     "escape": ["--starts", "2", "--descent-steps", "2", "--steps", "2"],
     "scale": [],
     "report": [],
@@ -422,17 +422,14 @@ SMALL = {
 }
 # They would start processes, wait, or write where they should not.
 LEFT_OUT = {"--workers", "--ray", "--storage", "--shard-weights", "--report", "--every", "--help", "--out"}
-LEFT_OUT |= {"--gpus-per-worker", "--compiled"}
+LEFT_OUT |= {"--gpus-per-worker", "--compile"}
 
 
 def options_of(command: str) -> list[tuple[str, bool]]:
     """The options of a command, and whether each takes a value."""
-    import typer
-
-    group = typer.main.get_command(app)
     return [
         (name, not getattr(one, "is_flag", False))
-        for one in group.commands[command].params
+        for one in Command(COMMANDS[command]).params
         for name in (*one.opts, *one.secondary_opts)
         if name.startswith("--") and name not in LEFT_OUT
     ]
@@ -473,7 +470,7 @@ def test_options(arguments: dict[str, list[str]], random: Random) -> None:
         words[1:2] = [random.choice(ODD_TEXTS)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["critbatch", *words])
-        patch.setattr(showing, "write_report", lambda records, path, **more: path)
+        patch.setattr("critbatch.reports.write.report", lambda records, path, **more: path)
         threads = torch.get_num_threads()
         try:
             code = main._run()

@@ -5,104 +5,123 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable
+import re
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import click
 import pytest
 import torch
 from torch import nn
 
 import critbatch
 from critbatch.arguments import as_path, checked_call
-from critbatch.cli import main
-from critbatch.cli import options as o
-from critbatch.cli.app import app
+from critbatch.cli.app import app  # noqa: F401 - it registers the commands
+from critbatch.cli.options import COMMANDS, Command
+from critbatch.cli.signatures import EMPTY, find_call
 from critbatch.errors import UserError
 from critbatch.recipes import RECIPES, plan_of
 from critbatch.records.loss_surface import Mode
 from critbatch.studies.watch import Watch
-from critbatch.training.trainer import Training
 from tiny import tiny_task
 
-COMMANDS = {command.name or command.callback.__name__: command.callback for command in app.registered_commands}
 CALLS = {
     name: getattr(critbatch, name) for name in critbatch.__all__ if inspect.isfunction(getattr(critbatch, name, None))
 }
+SPECS = {name: spec for name, spec in COMMANDS.items() if not spec.hidden}
 # Calls that are no command, and what a loss or a metric is given: tensors, which the task's own functions check.
 WITHOUT_COMMAND = {"find_task", "flips_and_crops", "load_model"}
 ON_TENSORS = {"accuracy", "cross_entropy"}
 WITHOUT_CALL = {"tasks", "recipes", "watch"}
 
-# What the command line calls otherwise, or a call needs that words cannot give, and so has no default to compare.
-SPOKEN = {"language", "as_json", "threads", "settings"}  # of the command alone: how it speaks, words to options
-UNSPOKEN = {"progress", "command", "title"}  # of the call alone
-NAMES: dict[str, dict[str, str | None]] = {
-    "advise": {"within": None, "devices": None, "price": None, "examples_limit": None, "tokens_limit": None}
-    | {"margin": None, "decay": None, "warmup_epochs": None},  # parts of `objective` and of `options`
-    "curvature": {"run": "model", "task": None},
-    "critical_point": {"run": "model", "task": None},
-    "landscape": {"runs": "models", "task": None},
-    "sharpness": {"runs": "models", "task": None},
-    "shift": {"runs": "models", "task": None},
-    "report": {"study": "records", "out": "path"},
-    "scale": {"device": None, "delay": "delay_seconds", "joining": "joining_seconds", "measured": "measurements"}
-    | {"steps_law": "steps", "steps_from": "steps"},
-    "sweep": {"to_the_end": None, "early_stopping": "stops_early", "vary": "varied"},
-    "train": {"batch_size": "plan", "budget": None}  # of the command: seconds of wall clock, `pause_at`
-    | dict.fromkeys(["learning_rate", "recipe", "epochs", "decay", "warmup_epochs", "weight_decay"])  # of the plan
-    | dict.fromkeys(["zero_gamma", "ghost_batch", "sam_rho", "norm_statistics", "micro_batch_size"])
-    | dict.fromkeys(["order", "drop_last", "steps", "to_the_end", "start_from"]),
+# Arguments that words cannot give.
+IN_PYTHON_ONLY = {"progress", "command", "evaluation"}
+HIDDEN: dict[str, set[str]] = {
+    "advise": {"objective"},  # its fields are options
+    "curvature": {"model", "solution"},
+    "critical-point": {"model", "solution"},
+    "landscape": {"models", "solutions"},
+    "sharpness": {"models", "solutions", "boxes"},
+    "shift": {"models", "solutions", "boxes", "shifts"},
+    "scale": {"known", "steps", "measurements", "communication"},
+    "fit": {"seed"},
+    "speed": {"plan_of"},
+    "train": {"plan", "budget", "pause_at", "settings", "phases", "peak", "recipe", "target", "start"}
+    | {"noise_every", "noise_by", "checkpoint", "keeps_checkpoint", "zero_gamma"},
 }
-# Records go to a folder of the command, where the call returns them.
-RETURNS = {"speed", "noise", "scale", "curvature", "sharpness", "landscape", "shift", "critical_point", "escape"}
-RETURNS |= {"fit", "train"}
-READ: dict[str, Callable[[str], Any]] = {
-    "batch_sizes": lambda text: o.whole_numbers(text, ""),
-    "devices": lambda text: o.whole_numbers(text, ""),
-    "seeds": lambda text: o.whole_numbers(text, ""),
-    "epsilons": lambda text: o.numbers(text, ""),
-    "networks": lambda text: text,
+# Options that the command describes itself, since words say it in another way.
+OWN: dict[str, set[str]] = {
+    "advise": {"target", "options"},
+    "claims": {"networks", "task", "out"},
+    "fit": {"points"},
+    "sweep": {"target", "recipe"},
 }
-# Of equal meaning: the call says it in its own words.
-EQUAL = [("objective", "soonest", None), ("target", None, "task"), ("measurements", None, ()), ("at", None, ())]
+OF_RUNS = {"curvature", "critical-point", "landscape", "sharpness", "shift"}
 NO_DEFAULT = inspect.Parameter.empty
 
 
-def parameters_of(name: str) -> dict[str, Any]:
-    found = {key: value.default for key, value in inspect.signature(CALLS[name]).parameters.items()}
-    if name == "train":
-        found |= {key: value.default for key, value in inspect.signature(Training).parameters.items()}
-    return found
+def entries_of(call: Any) -> dict[str, str]:
+    """What a docstring says of each argument, read line by line."""
+    entries: dict[str, str] = {}
+    name = ""
+    for line in (inspect.getdoc(call) or "").partition("Args:\n")[2].splitlines():
+        if not line.startswith("    "):
+            break
+        if found := re.match(r"    (\w+): (.*)", line):
+            name, entries[found[1]] = found[1], found[2]
+        else:
+            entries[name] += f" {line.strip()}"
+    return entries
 
 
 def test_every_command_has_a_call_and_every_call_a_command_or_a_reason() -> None:
-    assert main.app is app
-    assert set(COMMANDS) - set(CALLS) == WITHOUT_CALL
-    assert set(CALLS) - set(COMMANDS) == WITHOUT_COMMAND | ON_TENSORS
+    commands = {spec.call or name for name, spec in SPECS.items()}
+    assert commands - set(CALLS) == WITHOUT_CALL
+    assert set(CALLS) - commands == WITHOUT_COMMAND | ON_TENSORS
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) & set(CALLS)))
-def test_a_call_has_the_defaults_of_its_command(name: str) -> None:
-    call, names = parameters_of(name), NAMES.get(name, {})
-    compared = 0
-    for option, parameter in inspect.signature(COMMANDS[name]).parameters.items():
-        own = names.get(option, option)
-        if option in SPOKEN or own is None or (option == "out" and name in RETURNS):
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.call])
+def test_each_argument_of_a_call_is_an_option_with_its_default_and_its_first_sentence(name: str) -> None:
+    spec, call = SPECS[name], CALLS[SPECS[name].call]
+    assert spec.summary == (inspect.getdoc(call) or "").splitlines()[0]
+    options, compared = {param.name: param for param in Command(spec).params}, 0
+    calls = [call, *(getattr(import_module(find_call(place)[0]), find_call(place)[1]) for place in spec.also)]
+    parameters = [
+        (parameter, entries_of(one)) for one in calls for parameter in inspect.signature(one).parameters.values()
+    ]
+    for parameter, entries in parameters:
+        if parameter.name in IN_PYTHON_ONLY | HIDDEN.get(name, set()) or (name in OF_RUNS and parameter.name == "task"):
             continue
-        assert own in call, f"the command has {option}, and the call nothing like it"
-        default, other = parameter.default, call[own]
-        if isinstance(default, str) and option in READ:
-            default = READ[option](default)
-        if isinstance(other, (tuple, list)) and isinstance(default, (tuple, list)):
-            default, other = tuple(default), tuple(other)
-        if isinstance(other, str):
-            other = str(other)
+        argument, default = spec.arguments()[parameter.name], parameter.default
+        assert parameter.name in options, f"critbatch {name} has no option for {parameter.name}"
+        assert entries[parameter.name], f"the docstring says nothing of {parameter.name}"
+        if parameter.name not in OWN.get(name, set()):
+            given = argument.default if argument.default != () else None
+            assert (NO_DEFAULT if given is EMPTY else given) == (default if default != () else None), parameter.name
+        if parameter.name in spec.words or parameter.name in OWN.get(name, set()):
+            continue
+        option = options[parameter.name]
+        assert isinstance(option, click.Option) and option.help is not None
+        assert argument.help and entries[parameter.name].replace("``", "`").startswith(argument.help), parameter.name
+        assert option.help.startswith(argument.help)
+        if default not in (False, ()):
+            text = f"{default:g}" if isinstance(default, float) else str(default).strip("(),").replace(", ", ",")
+            text = f"--{'' if default else 'no-'}{parameter.name.replace('_', '-')}" if default is True else text
+            said = entries[parameter.name].partition("Default: ")[2].rstrip(".").replace("``", "`")
+            assert f"[default: {said if default is None else text}]" in option.help, parameter.name
+            assert default is not None or said, f"the docstring does not say what None is for {parameter.name}"
         compared += 1
-        same = default is other or default == other
-        assert same or (own, default, other) in EQUAL, f"{option}: {default!r} of the command, {other!r} of the call"
     assert compared
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_each_option_of_a_command_says_what_it_is(name: str) -> None:
+    for param in Command(SPECS[name]).params:
+        if isinstance(param, click.Option):
+            assert re.match(r"[A-Z].{5,}[.] ?", param.help or ""), param.name
+            assert param.is_flag or param.multiple or "[default: " in (param.help or "") or param.required, param.name
 
 
 def test_the_folder_of_a_call_is_that_of_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

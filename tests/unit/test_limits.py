@@ -19,7 +19,8 @@ import critbatch
 from critbatch import arguments as limits
 from critbatch.arguments import LIMITS, LISTS, MOST_VALUES, check_counts, process_limit, thread_limit
 from critbatch.claims.pool import Pool
-from critbatch.cli.main import app, main
+from critbatch.cli.main import main
+from critbatch.cli.options import COMMANDS
 from critbatch.errors import UserError
 from critbatch.measure.escape import Herd
 from critbatch.measure.sharpness import Box, sharpness_in
@@ -94,16 +95,11 @@ def test_a_command_refuses_too_many_before_it_starts_anything(
 
 def counts_of_commands() -> list[tuple[str, str]]:
     return [
-        (command.callback.__name__, name)
-        for command in app.registered_commands
-        if command.callback is not None
-        for name, hint in get_type_hints(command.callback).items()
-        if int in options_of(hint)
+        (command, name)
+        for command, spec in COMMANDS.items()
+        for name, argument in spec.arguments().items()
+        if argument.kind is int and not argument.several
     ]
-
-
-def options_of(hint: Any) -> tuple[Any, ...]:
-    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 @pytest.mark.parametrize(("command", "name"), counts_of_commands(), ids=str)
@@ -120,7 +116,7 @@ def counts_of_calls() -> list[tuple[str, str, bool]]:
         if not inspect.isfunction(function) or not hasattr(function, "__wrapped__"):
             continue
         for name, hint in get_type_hints(function.__wrapped__).items():
-            options = options_of(hint)
+            options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
             if int in options:
                 found.append((call, name, False))
             if any(get_origin(one) is collections.abc.Sequence and get_args(one) == (int,) for one in options):

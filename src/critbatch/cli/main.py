@@ -14,14 +14,13 @@ from contextlib import suppress
 from io import TextIOWrapper
 from typing import Any
 
-from critbatch.cli import advise, commands, export, fit, lecture, minima, recipes, scale, stuck, sweep, watch
-from critbatch.cli.app import app
+import click
+
+from critbatch.cli.app import run
 from critbatch.errors import UserError
 
 INTERRUPTED = 130
 SECONDS_TO_TIDY_UP = 0.02
-# Imported so that their commands are known.
-COMMANDS = (advise, commands, recipes, sweep, export, fit, scale, minima, stuck, lecture, watch)
 
 
 def main() -> None:
@@ -45,7 +44,16 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        app()
+        return run(sys.argv[1:])
+    except click.ClickException as error:
+        command = error.ctx.command.name if isinstance(error, click.UsageError) and error.ctx is not None else None
+        help = "critbatch --help" if command in (None, "critbatch") else f"critbatch {command} --help"
+        _say(f"{' '.join(error.format_message().split())} `{help}` shows what is possible.")
+        return 2
+    except BrokenPipeError:  # the reader of the output has ended
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except UserError as error:
         _say(str(error))
         return 2
@@ -54,9 +62,6 @@ def _run() -> int:
             raise
         _say(reason)
         return 2
-    except SystemExit as end:  # Typer makes one of a KeyboardInterrupt, and says nothing
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    return 0
 
 
 def _shortage(error: BaseException) -> str | None:

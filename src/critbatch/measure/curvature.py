@@ -66,7 +66,7 @@ def curvature(
         density: Also measure the spectral density, which takes 320 products.
         tolerance: Relative residual at which an eigenvalue counts as converged.
         most_products: Most Hessian-vector products for the eigenvalues.
-        data: Data set of the loss, or data of your own.
+        data: Data set of the loss. In Python also data of your own.
         examples: Examples to use, always the same ones. Default: all.
         mode: Statistics of batch norm: running averages, or those of each forward pass.
         double: Compute in float64.

@@ -566,7 +566,8 @@ class Objective(Record):
         max_time: Longest acceptable time to target, in seconds; for objective cost. Default: no limit.
         devices: Numbers of devices to choose from, in ascending order; for objective cost.
         price_per_device_hour: Price of one device for one hour, in any currency; for objective cost. Default: no price.
-        examples_limit: Most training examples, repeats counted; for objective examples, which needs it.
+        examples_limit: Most training examples, repeats counted; for objective examples, which needs it. Default:
+            no limit.
         accuracy_margin: Largest acceptable loss of the validation metric; for objective accuracy. Default: 0.005.
     """
 

@@ -144,16 +144,16 @@ class Display:
 class Lines(Display):
     """A plain line when a stage begins, and then now and then: for a file or a log."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, seconds_between: float = SECONDS_BETWEEN_LINES) -> None:
         super().__init__()
-        self.stream = stream
+        self.stream, self.seconds_between = stream, seconds_between
         self._stage, self._shown = "", -float("inf")
 
     def show(self) -> None:
         now = time.monotonic()
         if not self.situation.stage:
             return
-        if self.situation.stage != self._stage or now - self._shown >= SECONDS_BETWEEN_LINES:
+        if self.situation.stage != self._stage or now - self._shown >= self.seconds_between:
             self._stage, self._shown = self.situation.stage, now
             print("; ".join(self.situation.lines(now)), file=self.stream, flush=True)
 
@@ -190,10 +190,17 @@ class Live(Display):
         self._live.stop()
 
 
-def display_on(stream: TextIO | None = None, *, silent: bool = False) -> Display:
-    """The display that suits `stream`, standard error unless given: live on a terminal, plain lines elsewhere."""
+def display_on(stream: TextIO | None = None, *, silent: bool = False, every_line: bool = False) -> Display:
+    """The display that suits `stream`, standard error unless given: live on a terminal, plain lines elsewhere.
+
+    Args:
+        silent: show nothing.
+        every_line: a plain line at each change, on a terminal too.
+    """
     if silent:
         return Display()
+    if every_line:
+        return Lines(stream or sys.stderr, seconds_between=0.0)
     from rich.console import Console
 
     stream = stream or sys.stderr

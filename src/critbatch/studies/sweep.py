@@ -113,8 +113,8 @@ def sweep(
         compile: Compile the model of each run with `torch.compile`, as in `Training`.
         out: Folder for runs, records and report, and for checkpoints of runs that were interrupted. Default:
             critbatch-out/TASK.
-        device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu; with
-            `gpus_per_worker` cuda.
+        device: Device, such as cpu, cuda or cuda:1. With `gpus_per_worker` it is cuda. Default: an accelerator if there
+            is one, else cpu.
         budget: Wall-clock limit in seconds for this call. `Study.left` counts the runs that are left. Default: no
             limit.
         evaluation: When a run is evaluated, and on how many examples. Default: `Evaluation()`.

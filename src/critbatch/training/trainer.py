@@ -51,7 +51,7 @@ NOISE_EVERY = 2
 def train(
     task: Task | str, plan: Plan, *, budget: Budget = NO_BUDGET, pause_at: float | None = None, **settings: Any
 ) -> Run:
-    """Train once, until the target, the end of the epochs or a limit.
+    """Train once, to the target, the end of the epochs or a limit.
 
     A run that diverges, runs out of memory or misses its target is a record, too.
 

@@ -206,7 +206,7 @@ def test_the_law_can_be_that_of_another_record(here: Path, monkeypatch: pytest.M
     [
         (["--devices", "0"], "0 devices are not possible: use 1 to 4096"),
         (["--devices", "8..4"], "use a list, 1,10,100, or doublings"),
-        (["--devices", "5000"], "devices=5000 is not possible: use 4096 at most"),
+        (["--devices", "5000"], "--devices 5000 is not possible: use 4096 at most"),
         (["--link", "token-ring"], "is not known: use nvlink-1"),
         (["--node-link", "cable", "--devices-per-node", "8"], "The link 'cable' is not known"),
         (["--algorithm", "tree"], "use ring, halving_doubling, best"),

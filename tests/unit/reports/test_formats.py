@@ -355,7 +355,7 @@ def test_the_format_is_the_one_given_or_that_of_the_suffix(tmp_path: Path, name:
 
 
 def test_another_format_is_told_in_a_sentence(tmp_path: Path):
-    with pytest.raises(UserError, match="Format 'docx' is not there: use html, md, pdf or json"):
+    with pytest.raises(UserError, match="format='docx' is not known: use 'html' or 'md' or 'pdf' or 'json'"):
         write_report([sample.noise()], tmp_path / "report.docx", format="docx")
 
 
@@ -382,4 +382,4 @@ def test_the_command_writes_beside_the_records_and_says_where(
     assert run("--format", "json") == 0
     capsys.readouterr()
     assert run("--format", "docx") == 2
-    assert "Format 'docx' is not there" in capsys.readouterr().err
+    assert "--format 'docx' is not known: use html, md, pdf, json" in capsys.readouterr().err
