@@ -172,12 +172,12 @@ def test_its_sentences_hold_the_numbers_of_the_record_in_both_languages() -> Non
     double, half = advice.sizes
     assert double.learning_rate is not None and double.seconds is not None
     for words in (
-        "At batch size 64 the gradient noise scale is 400 (95 % interval 350 to 460, n = 100)",
+        "At batch size 64, the gradient noise scale is 400 (95 % interval 350 to 460, n = 100)",
         f"about {t.estimate(advice.critical, t.about)}.",
-        f"batch size 128 would cost {t.percent(double.examples.value - 1)} more examples",
+        f"batch size 128 would need {t.percent(double.examples.value - 1)} more examples",
         f"{t.times(double.steps.value)} times the steps ({t.bounds(double.steps, t.times)})",
         f"learning rate {t.rate(double.learning_rate.value)}",
-        f"{t.times(double.seconds.value)} times the time ({t.bounds(double.seconds, t.times)})",
+        f"{t.times(double.seconds.value)} times as long ({t.bounds(double.seconds, t.times)})",
         f"batch size 32 would save {t.percent(1 - half.examples.value)} of the examples",
         f"a step then takes less than {t.times(half.even)} times as long",
     ):
@@ -196,7 +196,7 @@ def test_of_many_sizes_it_tells_the_next_larger_one() -> None:
         (0, 0.5, "No step has been seen yet: call update()", "还没有看到任何一步"),
         (1, 0.5, "1 step has been compared, too few", "只比较了 1 步"),
         (7, 0.5, "7 steps have been compared, too few", "只比较了 7 步"),
-        (20, 0.0, "a larger `window`, or more micro-batches", "更大的 `window`"),
+        (20, 0.0, "use a larger `window`, or more micro-batches", "更大的 `window`"),
     ],
 )
 def test_where_it_cannot_tell_it_says_what_would_help(steps: int, signal2: float, english: str, chinese: str) -> None:
@@ -212,7 +212,7 @@ def test_where_it_cannot_tell_it_says_what_would_help(steps: int, signal2: float
 def test_batch_norm_is_a_reason_to_say() -> None:
     advice = advise_from_noise(replace(NOISE, reason="batch_norm_in_train_mode"), batch_size=64, steps=9)
     assert advice.sizes and not advice.trusted
-    assert "Batch normalization ties the examples" in str(advice)
+    assert "Batch normalization couples the examples" in str(advice)
 
 
 def test_states_of_before_it_told_times_can_be_loaded() -> None:

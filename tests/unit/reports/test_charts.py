@@ -107,7 +107,7 @@ def test_runs_that_missed_the_target_or_diverged_have_marks_of_their_own():
     assert picture is not None
     assert {trace.name: trace.marker.symbol for trace in picture.figure.data} == {
         "reached the target": "circle",
-        "not reached by then": "triangle-up-open",
+        "target not reached": "triangle-up-open",
         "diverged": "x-thin",
     }
 

@@ -130,7 +130,7 @@ def test_the_claim_on_minima_tells_sharpness_and_what_the_minima_suffer_and_that
     assert by_key["sharper"] in told and by_key["suffers_validation"] in told
     texts = [block.text for block in blocks_of(record, "claim-minima") if block.kind == "literature"]
     assert len(texts) == 1
-    assert texts[0].startswith("Not everyone believes it.")
+    assert texts[0].startswith("Not everyone believes this.")
     (rests,) = [table for c, table in tables_of(record, "claim-minima").items() if c == EN("lecture_statements")]
     assert [row[1].text for row in rests.rows][2] == "0.71 ×"  # the measure that speaks against it
 
@@ -204,7 +204,7 @@ def test_the_paths_begin_at_one_place_and_have_a_point_for_each_update():
     assert contour.type == "contour"
     assert [len(way.x) for way in ways] == [21, 2]
     assert {(way.x[0], way.y[0]) for way in ways} == {(start.x[0], start.y[0])} == {(0.5, 1.5)}
-    assert picture.title == "One epoch with batch size 20 is 1 steady step, with 1 it is 20 unsteady ones"
+    assert picture.title == "One epoch: 1 steady step with batch size 20, 20 unsteady steps with 1"
 
 
 @pytest.mark.parametrize("log", [False, True])

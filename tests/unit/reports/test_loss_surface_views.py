@@ -78,7 +78,7 @@ def test_the_sharpest_and_the_flattest_are_named_and_a_measure_that_disagrees_is
     assert f"{sample.LARGE.label} is the sharpest" in told
     assert f"The flattest is {sample.SMALL.label}" in told
     # The two adaptive boxes of the sample turn the order round.
-    assert "Of 8 measures, 2 name another solution the sharpest." in told
+    assert "Of 8 measures, 2 rank another solution as the sharpest." in told
 
 
 def test_a_line_shows_loss_over_metric_training_solid_and_validation_dashed():
@@ -92,7 +92,7 @@ def test_a_line_shows_loss_over_metric_training_solid_and_validation_dashed():
 def test_a_barrier_is_one_only_above_the_higher_end():
     assert "rises to" in summary(sample.line())
     flat = replace(sample.line(), points=tuple(sample.place(i / 4 - 1, 0.0, 0.03 + i / 50) for i in range(13)))
-    assert "nowhere rises above" in summary(flat)
+    assert "never rises above" in summary(flat)
 
 
 def test_losses_that_are_not_finite_are_gaps_and_are_counted(tmp_path: Path):
@@ -145,13 +145,13 @@ def test_every_reason_of_the_measurements_has_a_sentence(key: str):
 
 
 def test_small_batches_escape_more_only_where_the_intervals_are_apart():
-    assert summary(sample.escape()).startswith("Small batches escape more often on digits-narrow")
-    assert summary(sample.MISSING["intervals that overlap"]).startswith("Whether small batches escape more often")
-    assert summary(sample.MISSING["small batches escape less"]).startswith("Small batches escape less often")
+    assert summary(sample.escape()).startswith("On digits-narrow, small batches escape more often")
+    assert summary(sample.MISSING["intervals that overlap"]).startswith("It is undecided whether small")
+    assert summary(sample.MISSING["small batches escape less"]).startswith("On digits-mlp, small batches escape less")
 
 
 def test_a_number_without_an_interval_says_why_or_that_none_is_needed(tmp_path: Path):
-    assert EN.estimate(Estimate(value=2.0, n=1, reason="not_random"), EN.about) == "2 (nothing drawn at random)"
+    assert EN.estimate(Estimate(value=2.0, n=1, reason="not_random"), EN.about) == "2 (no random sampling)"
     page = written(tmp_path, sample.MISSING["few solutions"])
     assert EN("cost_no_interval", reason=EN.reason("few_solutions")) in page.words
 

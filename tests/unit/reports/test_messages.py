@@ -161,8 +161,8 @@ def test_the_summary_of_an_advice_answers_first_and_then_says_what_to_distrust()
     first, *_ = summary(advice).splitlines()
     assert first == (
         "Train digits-mlp with batch size 128 and learning rate 0.144 (sgd). "
-        f"It then reaches a validation accuracy of 0.97 in {EN.estimate(advice.best.seconds, EN.seconds)}. "
-        "Any batch size from 128 to 256 comes within 10 % of that time."
+        f"Training then reaches a validation accuracy of 0.97 in {EN.estimate(advice.best.seconds, EN.seconds)}. "
+        "Any batch size from 128 to 256 is within 10 % of that time."
     )
     assert "80 % interval" in first
     assert summary(advice).splitlines()[-1].startswith("- ")
@@ -191,7 +191,7 @@ def test_every_record_has_a_summary_without_holes(record: Record, language: str)
 @pytest.mark.parametrize(
     ("knee", "start"),
     [
-        (0.5, "Time per step of digits-mlp grows"),
+        (0.5, "The step time of digits-mlp grows"),
         (200.0, "Up to a batch size of about 200, "),
         (9e9, "Up to batch size 1,437, the largest measured"),
     ],

@@ -133,9 +133,9 @@ def test_a_run_tells_of_its_copies_and_of_a_batch_that_grew(tmp_path: Path):
     grown = tuple(replace(point, batch_size=256) for point in plain.curve[-2:])
     adaptive = replace(plain, recipe="adaptive", seed=1, curve=(*plain.curve[:-2], *grown))
     page = written(tmp_path, swap, adaptive)
-    assert "2 copies ended at a validation accuracy of 0.9111 to 0.9333" in page.words
-    assert "It took 8 s, and would take 5 s with a device for each copy." in page.words
-    assert "adaptive, seed 1: the batch grew from 64 to 256." in page.words
+    assert "2 replicas ended at a validation accuracy of 0.9111 to 0.9333" in page.words
+    assert "This took 8 s; with one device per replica it would take 5 s." in page.words
+    assert "adaptive, seed 1: the batch size grew from 64 to 256." in page.words
     assert "随机种子 1：批次从 64 增长到 256。" in page.words
 
 

@@ -62,8 +62,9 @@ def test_both_languages_hold_the_same_sections_tiles_and_points(record: Study | 
 
 def test_the_answer_of_a_study_names_size_rate_regimes_law_and_what_tuning_does():
     told = summary(studies.study())
-    assert told.startswith("Of all tried, batch size 128 with learning rate 0.144 (sgd) was soonest for digits-mlp.")
-    assert "Up to batch size 32, twice the batch takes about half the steps; above 256, a larger batch saves" in told
+    first = "Of all settings tried, batch size 128 with learning rate 0.144 (sgd) was fastest for digits-mlp."
+    assert told.startswith(first)
+    assert "Up to batch size 32, doubling the batch about halves the steps. Above 256, a larger batch saves" in told
     critical = EN.estimate(studies.TRADE_OFF.critical_batch_size, EN.about)
     assert EN("law_said_holds", critical=critical) in told
     assert EN("claim_epochs_only") in told
@@ -154,7 +155,7 @@ def test_a_law_that_cannot_be_told_is_called_neither_true_nor_refuted(t: Transla
 
 def test_a_fit_that_cannot_be_told_has_it_in_its_first_sentence():
     told = summary(gaps.MISSING["law that cannot be told with a small misfit"])
-    assert "there are not enough points to tell whether it holds" in told.split("\n")[0]
+    assert "There are too few points to tell whether the law holds" in told.split("\n")[0]
     assert EN.reason("little_power") in told
     assert EN.reason("small_misfit") in texts_of(gaps.MISSING["law that cannot be told with a small misfit"], EN)
 
@@ -173,7 +174,7 @@ def test_a_table_of_many_batch_sizes_is_shown_in_part_and_counted_whole():
     record = studies.fit(analysis=replace(studies.analysis(), sizes=sizes))
     told = found(record)
     assert len(told.sizes) < 400 and told.sizes[0] is sizes[0] and told.sizes[-1] is sizes[-1]
-    assert "at 1000 batch sizes; 1000 sizes reached the target" in " ".join(chapter(record, EN).answer.more)
+    assert "at 1000 batch sizes; 1000 of the sizes reached the target" in " ".join(chapter(record, EN).answer.more)
     assert f"show {len(told.sizes)} of 1000 batch sizes" in texts_of(record, EN)
 
 
@@ -192,7 +193,7 @@ def test_where_only_a_bound_is_known_no_number_is_printed(tmp_path: Path, name: 
 def test_a_constant_budget_gives_no_critical_batch_size():
     record = gaps.MISSING["constant budget"]
     told = summary(record)
-    assert told.startswith("The points of published.csv do not tell a critical batch size.")
+    assert told.startswith("The points of published.csv do not determine a critical batch size.")
     assert EN.reason("constant_budget") in told
     assert "130" not in told.split("\n\n")[0]
 
@@ -232,7 +233,7 @@ def test_an_empty_fit_has_no_figure_and_a_run_that_was_ended_early_is_told_so():
     with pytest.raises(TypeError, match="nothing to draw"):
         figure(studies.BARE_FIT)
     run = replace(sample.run(64, outcome=Outcome.FINISHED, steps=90), stopped_early=True)
-    assert "was ended early" in summary(run)
+    assert "was stopped early" in summary(run)
 
 
 numbers = st.one_of(st.floats(1e-3, 1e6), st.sampled_from([0.0, math.inf]))
