@@ -5,13 +5,16 @@ TASK ?= digits-mlp
 OUT ?= critbatch-out/$(TASK)
 export CRITBATCH_DATA ?= $(CURDIR)/data
 
-.PHONY: advise test lint docs data fuzz torture bench browser clean
+.PHONY: advise test test-unit lint docs data fuzz torture bench browser clean
 
 advise: .venv/installed  ## The main job: which batch size, with which learning rate? TASK=mnist-mlp for another task.
 	$(BIN)/critbatch advise $(TASK) --out $(OUT)
 
 test: .venv/test browser  ## All tests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+test-unit: .venv/test  ## The unit tests alone: no browser, no other processes.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 tests/unit -m "not slow"
 
 lint: .venv/lint  ## Style, types and docs.
 	$(BIN)/ruff check

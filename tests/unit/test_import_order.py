@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,16 @@ def test_each_public_name_is_loaded_and_typed_by_the_same_list(package: str) -> 
     assert sorted(ast.literal_eval(listed.value)) == sorted(module.__all__)
     for name in module.__all__:
         assert getattr(module, name) is not None
+
+
+def test_the_page_on_the_architecture_names_what_is_there() -> None:
+    docs = SOURCE.parents[1] / "docs"
+    page, picture = (
+        (docs / name).read_text(encoding="utf-8") for name in ("architecture.md", "pictures/architecture.svg")
+    )
+    packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert not [name for name in packages if f"`{name}`" not in page or f">{name}<" not in picture]
+    files = re.findall(r"`((?:\w+/)+\w+\.\w+)`", page + (docs / "contributing.md").read_text(encoding="utf-8"))
+    assert not [
+        file for file in files if not any((root / file).exists() for root in (SOURCE, SOURCE.parent, SOURCE.parents[1]))
+    ]
