@@ -20,8 +20,8 @@ from advisor_tasks import CPU, case_of, task_of
 from critbatch.advisor import run_cache as known_runs
 from critbatch.advisor.advise import AdviceCampaign
 from critbatch.advisor.race import FEWEST_STEPS
-from critbatch.law.model import Prior
 from critbatch.law.posterior import Posterior, fit
+from critbatch.law.prior import LawPrior
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
 from critbatch.studies.run_key import Key
@@ -163,11 +163,10 @@ def advise(
     """
     task = task_of(name, target=target)
 
-    def fitted(runs: Any, *, prior: Prior | None = None, **rest: Any) -> Posterior:
+    def fitted(runs: Any, *, prior: LawPrior, **rest: Any) -> Posterior:
         if noise is not None:
-            from critbatch.law.model import prior_for
-
-            prior = replace(prior or prior_for(task.recipe, None), log_noise=(math.log(noise), 1e-3))
+            prior = replace(prior, log_noise=(math.log(noise), 1e-3))
+            rest["use_measured_noise"] = False
         return fit(runs, prior=prior, **rest)
 
     with (

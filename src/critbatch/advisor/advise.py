@@ -20,7 +20,7 @@ from critbatch.arguments import checked_call, current_options, output_folder, re
 from critbatch.errors import UserError
 from critbatch.law.objective import checked_objective
 from critbatch.measure.step_timer import Clock
-from critbatch.recipes import options_of
+from critbatch.recipes import options_of, recipe_info
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
 from critbatch.runtime.device import as_device, pick_device
@@ -215,7 +215,7 @@ class AdviceCampaign:
             known,
             race,
             task=self.task,
-            recipe=self._recipe,
+            recipe=recipe_info(self._recipe),
             seed=self.seed,
             checks=() if self._decays else self.checks,
             objective=self.objective,

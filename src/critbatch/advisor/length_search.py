@@ -73,15 +73,15 @@ class PlannedSearch:
                 break
             raced.append(size)
             self._race(size, posterior)
-            posterior = fit(told_by(self.made), prior=prior)
+            posterior = fit(told_by(self.made), prior=prior, use_measured_noise=False)
             for more in self.checks:
                 if posterior.reached and not self.interrupted:
                     self._check(size, posterior, self.seed + more)
-                    posterior = fit(told_by(self.made), prior=prior)
+                    posterior = fit(told_by(self.made), prior=prior, use_measured_noise=False)
         for size in self._asked_for:
             if posterior.reached and not self.interrupted and size not in raced:
                 self._race(size, posterior)
-                posterior = fit(told_by(self.made), prior=prior)
+                posterior = fit(told_by(self.made), prior=prior, use_measured_noise=False)
         runs = tuple(run for lengths in self.made.values() for run in lengths.values())
         if not runs:
             return replace(found, runs=(), interrupted=True, posterior=replace(posterior, reached=0))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from critbatch.advisor.race import Race, last_steps
 from critbatch.advisor.run_cache import KnownRuns
-from critbatch.law.acquisition import FACTORS, Proposal, first_rates, first_size, next_races
+from critbatch.law.acquisition import FACTORS, Proposal, first_size, next_races
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
+from critbatch.recipes import RecipeInfo
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run, Speed
 from critbatch.runtime.progress import Display
 from critbatch.tasks.task import Task
@@ -52,7 +53,7 @@ class RateSearch:
     Args:
         known: the runs of the folder, judged by the target.
         race: makes more.
-        task, recipe, seed: of the runs.
+        task, recipe, seed: of the runs; the recipe has the prior of the law and the rates of the first race.
         checks: added to the seed for the runs that check the recommendation.
         objective: which batch sizes may be recommended.
         time_again: times the sizes around one anew; None to leave the clock as it is.
@@ -66,7 +67,7 @@ class RateSearch:
         race: Race,
         *,
         task: Task,
-        recipe: str,
+        recipe: RecipeInfo,
         seed: int,
         checks: Sequence[int],
         objective: Objective,
@@ -87,7 +88,7 @@ class RateSearch:
         compared = 0
         while True:
             runs = self._runs()
-            posterior = fit(runs)
+            posterior = fit(runs, prior=self.recipe.law_prior)
             if race.interrupted or not posterior.reached:
                 break
             clock = allowed(speed, self.objective, posterior, accuracy)
@@ -130,7 +131,7 @@ class RateSearch:
         if not self._is(OVER, 0):
             self._agree(BEGUN, 0)
             self.show.update(stage=f"{self.task.name}: race over learning rates", total=None)
-            rates = first_rates(self.recipe)
+            rates = self.recipe.first_learning_rates
             self.race.run(self._first_size(speed), rates, seed=self.seed, noise_every=NOISE_EVERY)
             if not self.race.interrupted:
                 self._agree(OVER, 0)

@@ -23,7 +23,20 @@ from critbatch.law.objective import (
 from critbatch.law.step_time import step_seconds_at
 from critbatch.law.target_progress import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
 from critbatch.measure.device_scaling import scale
-from critbatch.records.core import AccuracyCheck, Advice, AdviceCost, Estimate, Goal, Objective, Run, Setting, Target
+from critbatch.recipes import options_of, plan_of
+from critbatch.recipes.plan import plain_torch_optimizer
+from critbatch.records.core import (
+    AccuracyCheck,
+    Advice,
+    AdviceCost,
+    Estimate,
+    Goal,
+    Objective,
+    RecipeCode,
+    Run,
+    Setting,
+    Target,
+)
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.tasks.data import count
 from critbatch.tasks.task import Task
@@ -109,10 +122,34 @@ def answered(
         device_hours=advice.best.seconds.value / 3600 if advice.best is not None else None,
         accuracy=accuracy,
         options=dict(asked.options),
+        recipe_code=recipe_code(asked.recipe, asked.options) if advice.best is not None else None,
         planned_epochs=planned_epochs,
         cost=cost,
         asked=asked.targets,
         needed_seconds=_needed_seconds(found, asked, cost) if found.interrupted and chosen is None else None,
+    )
+
+
+# Options of plans that are more than an optimizer, a schedule and batches.
+TRAIN_OPTIONS = ("order", "ghost_batch", "sam_rho", "norm_statistics", "zero_gamma")
+
+
+def recipe_code(recipe: str, options: Mapping[str, Setting]) -> RecipeCode:
+    """What the code that uses an advice needs of its recipe with these options.
+
+    Args:
+        recipe: its name.
+        options: of the recipe and of plans.
+    """
+    known = options_of(recipe)
+    own = {name: value for name, value in options.items() if name in known}
+    plan = plan_of(recipe, batch_size=1, learning_rate=0.01, epochs=1000.0, **own)
+    plain = plain_torch_optimizer(plan)
+    return RecipeCode(
+        torch_optimizer=plain[0].__name__ if plain is not None else "",
+        torch_settings=plain[1] if plain is not None else {},
+        train_options=tuple(name for name in options if name in TRAIN_OPTIONS and name not in known),
+        needs_train=plan.is_more_than_steps,
     )
 
 

@@ -61,16 +61,20 @@ def recipes(name: str | None = None, *, json: bool = False) -> None:
     """
     from json import dumps
 
-    from critbatch.recipes import RECIPES, options_of, told_of
+    from critbatch.recipes import RECIPES, options_of, recipe_info
 
     names = list(RECIPES) if name is None else [name]
-    rows: dict[str, dict[str, Any]] = {one: {"options": options_of(one), **told_of(one)} for one in names}
+    infos = {one: recipe_info(one) for one in names}
+    rows: dict[str, dict[str, Any]] = {
+        one: {"options": options_of(one), "paper": info.paper, "changes": info.changes, "needs": info.needs}
+        for one, info in infos.items()
+    }
     if json:
         print(dumps(rows, indent=1))
     elif name is not None:
         row = rows[name]
         print(f"{name}: {row['paper']}\n  changes  {row['changes']}\n  needs    {row['needs']}\n")
-        print(inspect.getdoc(RECIPES[name]))
+        print(inspect.getdoc(infos[name].make_plan))
         print(f"\nOptions: {', '.join(f'{key}={value}' for key, value in options_of(name).items())}")
     else:
         width = max(map(len, names))

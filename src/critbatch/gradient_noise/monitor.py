@@ -42,7 +42,10 @@ from critbatch.gradient_noise.hooks import (
 from critbatch.gradient_noise.noise_meter import layers, preconditioner
 from critbatch.gradient_noise.window import BatchSize, Waiting, Weights, Window
 from critbatch.law.batch_size_change import advise_from_noise
+from critbatch.law.prior import WIDE_PRIOR
 from critbatch.law.step_time import StepSeconds, step_curve
+from critbatch.recipes.base import RecipeInfo
+from critbatch.recipes.registry import recipe_of_optimizer
 from critbatch.records.core import LayerNoise, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 
@@ -443,13 +446,15 @@ class Monitor:
         """
         self._window.settle()
         optimizer = optimizer or self.optimizer
+        recipe = recipe_of_optimizer(optimizer)
         return advise_from_noise(
             self.noise_scale(),
             batch_size=self._window.batch_size,
             others=batch_sizes,
             steps=self.steps,
             by=self.by,
-            optimizer=_kind(optimizer),
+            optimizer=_name_of(optimizer, recipe),
+            prior=WIDE_PRIOR if recipe is None else recipe.law_prior,
             learning_rate=None if optimizer is None else float(optimizer.param_groups[0]["lr"]),
             step_seconds=step_curve(step_seconds, self._window.timed),
         )
@@ -596,10 +601,8 @@ def _summed(
     return Sums(small, big, entries.sum(0), hooks.entries.of_grads(small), tally)
 
 
-def _kind(optimizer: Optimizer | None) -> str:
+def _name_of(optimizer: Optimizer | None, recipe: RecipeInfo | None) -> str:
     """Whose exponent its learning rate follows."""
-    if isinstance(optimizer, torch.optim.SGD):
-        return "sgd"
-    if isinstance(optimizer, (torch.optim.Adam, torch.optim.AdamW)):
-        return "adam"
+    if recipe is not None:
+        return recipe.name
     return type(optimizer).__name__ if optimizer is not None else ""

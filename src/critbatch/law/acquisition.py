@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from critbatch.errors import UserError
 from critbatch.law.clock_check import is_usable, leeway
-from critbatch.law.model import Prior, log_saturation
+from critbatch.law.model import log_saturation
 from critbatch.law.objective import (
     best_size,
     candidate_sizes,
@@ -23,16 +23,9 @@ from critbatch.law.objective import (
     within,
 )
 from critbatch.law.posterior import Posterior
+from critbatch.law.prior import WIDE_PRIOR
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Provenance, Run, Speed, Target
-
-FIRST_RATES = {
-    "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-    "adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-}
-"""Each about a third of the next: the law finds the best one in between."""
-
-ANY_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 FIRST_SIZES = (16, 256)
 """Below, a gradient is nearly all noise; above, fewer rates work, and what is not known yet costs more to find out."""
@@ -62,11 +55,6 @@ class Proposal:
     learning_rates: tuple[float, ...]
 
 
-def first_rates(recipe: str) -> tuple[float, ...]:
-    """The learning rates of the first race, widely spaced: nothing is known yet."""
-    return FIRST_RATES.get(recipe, ANY_RATES)
-
-
 def first_size(speed: Speed, examples: int) -> int:
     """The batch size of the first race: with the lowest expected log(time) before anything but the clock is known.
 
@@ -77,7 +65,7 @@ def first_size(speed: Speed, examples: int) -> int:
         UserError: if no size fits.
     """
     sizes = _sizes(speed)
-    mean, spread = Prior().log_noise
+    mean, spread = WIDE_PRIOR.log_noise
     log_noise = mean + spread * ndtri((np.arange(64) + 0.5) / 64)
 
     def cost(size: int) -> float:

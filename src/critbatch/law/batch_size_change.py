@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from scipy.special import ndtri
 
 from critbatch.errors import UserError
-from critbatch.law.model import NOISE_SPREAD, NOISE_TO_LAW, PRIORS, Prior
+from critbatch.law.prior import NOISE_SPREAD, NOISE_TO_LAW, WIDE_PRIOR, LawPrior
 from critbatch.law.step_time import Curve
 from critbatch.records.core import Estimate, NoiseScale
 from critbatch.records.monitor import MonitorAdvice, OtherSize
@@ -24,6 +24,7 @@ def advise_from_noise(
     steps: int,
     by: str = "examples",
     optimizer: str = "",
+    prior: LawPrior = WIDE_PRIOR,
     learning_rate: float | None = None,
     step_seconds: Curve = lambda _: None,
 ) -> MonitorAdvice:
@@ -31,8 +32,8 @@ def advise_from_noise(
 
     With the critical batch size B_n (`critical_batch_size`), ``S(B') / S(B) = (1 + B_n / B') / (1 + B_n / B)``, and
     examples are batch size times steps: McCandlish et al. 2018, arXiv:1812.06162, equations 2.7 and 2.11. The learning
-    rate follows ``1 / (1 + B_n / B)^a``, with the exponent that this project measured for SGD and for Adam, and a wide
-    one for other optimizers. This assumes that today's learning rate is the best one for today's batch size. The
+    rate follows ``1 / (1 + B_n / B)^a`` with the exponent of the prior, which was measured for SGD and for Adam and is wide
+    for other optimizers. This assumes that today's learning rate is the best one for today's batch size. The
     intervals of these ratios follow from those of B_n and of the exponent.
 
     Args:
@@ -41,7 +42,8 @@ def advise_from_noise(
         others: B', the other sizes. Default: doublings from an eighth of B to eight times B.
         steps: Number of steps so far.
         by: What was compared with the batch.
-        optimizer: "sgd", "adam", the name of another class, or "".
+        optimizer: The recipe of the optimizer, or the name of its class, or "".
+        prior: The prior of that recipe, whose exponent the learning rate follows.
         learning_rate: The learning rate now.
         step_seconds: Seconds per step as a function of the batch size, if known.
 
@@ -63,7 +65,7 @@ def advise_from_noise(
     if batch_size is not None and critical.low is not None:
         usual = {max(1, batch_size * 2**power // 2**DOUBLINGS) for power in range(2 * DOUBLINGS + 1)} - {batch_size}
         sizes = tuple(
-            _size(other, batch_size, critical, optimizer, learning_rate, now, step_seconds(other))
+            _size(other, batch_size, critical, prior, learning_rate, now, step_seconds(other))
             for other in (sorted(usual) if others is None else others)
         )
     return MonitorAdvice(
@@ -116,7 +118,7 @@ def _size(
     other: int,
     batch_size: int,
     critical: Estimate,
-    optimizer: str,
+    prior: LawPrior,
     learning_rate: float | None,
     now: Estimate | None,
     then: Estimate | None,
@@ -125,7 +127,7 @@ def _size(
     examples = _through(critical, lambda noise: _steps(noise, other, batch_size) * other / batch_size)
     rate = None
     if learning_rate is not None:
-        rate = _rate(critical, other, batch_size, optimizer, learning_rate)
+        rate = _rate(critical, other, batch_size, prior, learning_rate)
     seconds = _product(steps, then, now) if now is not None and then is not None else None
     return OtherSize(
         batch_size=other, steps=steps, examples=examples, learning_rate=rate, step_seconds=then, seconds=seconds
@@ -145,8 +147,8 @@ def _through(critical: Estimate, ratio: Callable[[float], float]) -> Estimate:
     return Estimate(value=ratio(critical.value), n=critical.n, low=ends[0], high=ends[1], level=critical.level)
 
 
-def _rate(critical: Estimate, other: int, batch_size: int, optimizer: str, learning_rate: float) -> Estimate:
-    exponent, spread = PRIORS.get(optimizer, Prior()).exponent
+def _rate(critical: Estimate, other: int, batch_size: int, prior: LawPrior, learning_rate: float) -> Estimate:
+    exponent, spread = prior.exponent
 
     def growth(noise: float) -> float:
         return math.pow(_steps(noise, other, batch_size), -exponent)

@@ -12,15 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import chdtrc, ndtr
 
 from critbatch.errors import UserError
-from critbatch.law.model import (
-    Array,
-    Prior,
-    failure_probability,
-    log_saturation,
-    log_slowdown,
-    measured_noise,
-    prior_for,
-)
+from critbatch.law.model import Array, failure_probability, log_saturation, log_slowdown
+from critbatch.law.prior import WIDE_PRIOR, LawPrior, measured_noise, with_measured_noise
 from critbatch.records.core import Estimate, Law, Outcome, Run
 
 # Draws from a posterior whose prior is a standard normal: sequential Monte Carlo, vectorized over the draws.
@@ -184,7 +177,14 @@ class Posterior:
         )
 
 
-def fit(runs: Sequence[Run], *, prior: Prior | None = None, draws: int = 1024, seed: int = 0) -> Posterior:
+def fit(
+    runs: Sequence[Run],
+    *,
+    prior: LawPrior = WIDE_PRIOR,
+    use_measured_noise: bool = True,
+    draws: int = 1024,
+    seed: int = 0,
+) -> Posterior:
     """Fit the law of steps to target to all runs of one task, recipe and target.
 
     A run that came to the target says how many steps it took, with log-normal scatter. One that stopped short says that
@@ -196,7 +196,8 @@ def fit(runs: Sequence[Run], *, prior: Prior | None = None, draws: int = 1024, s
 
     Args:
         runs: at least one.
-        prior: what is known before; by default that of the recipe and of the noise scale measured along the runs.
+        prior: what is known of the recipe before any run; little unless given.
+        use_measured_noise: replace the prior's noise scale by the one measured along the runs, where there is one.
         draws: how many.
         seed: of the draws.
 
@@ -207,7 +208,8 @@ def fit(runs: Sequence[Run], *, prior: Prior | None = None, draws: int = 1024, s
     different = {_place(run): run for run in runs}
     ordered = [different[place] for place in sorted(different)]
     noise = measured_noise(ordered)
-    prior = prior if prior is not None else prior_for(ordered[0].recipe, noise)
+    if use_measured_noise:
+        prior = with_measured_noise(prior, noise)
     generator = np.random.default_rng(seed)
     seen = _Seen(ordered)
     z = sample_posterior(lambda z: seen.log_likelihood(prior.theta(z)), dimensions=5, draws=draws, generator=generator)

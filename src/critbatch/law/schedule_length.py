@@ -14,8 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.law.model import Array, Prior
+from critbatch.law.model import Array
 from critbatch.law.posterior import Posterior
+from critbatch.law.prior import LawPrior
 from critbatch.records.core import Outcome, Run
 
 NOISE_FACTOR, NOISE_SPREAD = 0.5, 0.4
@@ -49,13 +50,13 @@ def with_decay(posterior: Posterior, *, seed: int = 0) -> Posterior:
     )
 
 
-def prior_from(posterior: Posterior) -> Prior:
+def prior_from(posterior: Posterior) -> LawPrior:
     """Independent normal distributions with the posterior's means and standard deviations."""
 
     def normal(draws: Array) -> tuple[float, float]:
         return float(draws.mean()), float(draws.std())
 
-    return Prior(
+    return LawPrior(
         log_min_steps=normal(posterior.log_min_steps),
         log_noise=normal(posterior.log_noise),
         log_rate=normal(posterior.log_rate),

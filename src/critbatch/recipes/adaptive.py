@@ -8,9 +8,10 @@ from torch.optim import SGD, AdamW
 
 from critbatch.arguments import renamed_arguments
 from critbatch.errors import UserError
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lr_schedule import warmed_up
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.recipes.base import About
+from critbatch.recipes.base import recipe
 from critbatch.recipes.plan import Growth, Phase, Plan
 
 
@@ -19,6 +20,15 @@ def usual_rate(batch_size: int) -> float:
     return min(0.1, scale_linearly(0.1, from_batch=256, to_batch=batch_size))
 
 
+@recipe(
+    "adaptive",
+    paper="McCandlish et al. 2018, arXiv:1812.06162",
+    changes="the batch doubles as the gradient noise scale grows",
+    needs="batches cut into micro-batches, to see the noise",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+)
 @renamed_arguments(decay="lr_decay", warm_up_epochs="warmup_epochs")
 def adaptive(
     *,
@@ -69,11 +79,3 @@ def adaptive(
         growth=Growth(share=share, factor=factor, largest=largest_batch, exponent=1.0 if optimizer == "sgd" else 0.5),
     )
     return Plan(recipe="adaptive", peak=rate, phases=(phase,))
-
-
-ABOUT = About(
-    paper="McCandlish et al. 2018, arXiv:1812.06162",
-    changes="the batch doubles as the gradient noise scale grows",
-    needs="batches cut into micro-batches, to see the noise",
-    usual_rate=usual_rate,
-)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lr_schedule import slow_start
 from critbatch.optim.rmsprop_warmup import RMSpropWarmUp
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.recipes.base import About
+from critbatch.recipes.base import recipe
 from critbatch.recipes.plan import NormStatistics, Phase, Plan
 
 EPOCHS, CENTRE, PERIOD = 90, 10, 5
@@ -18,6 +19,15 @@ def usual_rate(batch_size: int) -> float:
     return 0.5 * scale_linearly(0.1, from_batch=256, to_batch=batch_size)
 
 
+@recipe(
+    "akiba2017",
+    paper="Akiba et al. 2017, arXiv:1711.04325",
+    changes="RMSprop at first and SGD later, slow start, batch norm without moving averages",
+    needs="two more tensors a weight",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+)
 def akiba2017(
     *,
     batch_size: int,
@@ -49,11 +59,3 @@ def akiba2017(
     rate = slow_start(2 * peak, epochs=epochs)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="akiba2017", peak=peak, phases=(phase,), norm_statistics=NormStatistics.LAST_BATCH)
-
-
-ABOUT = About(
-    paper="Akiba et al. 2017, arXiv:1711.04325",
-    changes="RMSprop at first and SGD later, slow start, batch norm without moving averages",
-    needs="two more tensors a weight",
-    usual_rate=usual_rate,
-)

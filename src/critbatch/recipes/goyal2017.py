@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch.optim import SGD
 
 from critbatch.arguments import renamed_arguments
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lr_schedule import begin_with, ramp, stairs
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.recipes.base import About, SparingVectors
+from critbatch.recipes.base import DecayWithoutVectors, recipe
 from critbatch.recipes.plan import Phase, Plan
 
 BASE_BATCH, BASE_RATE = 256, 0.1  # section 2.1
@@ -19,6 +20,15 @@ def usual_rate(batch_size: int) -> float:
     return scale_linearly(BASE_RATE, from_batch=BASE_BATCH, to_batch=batch_size)
 
 
+@recipe(
+    "goyal2017",
+    paper="Goyal et al. 2017, arXiv:1706.02677",
+    changes="linear scaling, gradual warm-up, stairs, no decay on vectors, zero gamma",
+    needs="nothing more than SGD",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+)
 @renamed_arguments(warm_up_epochs="warmup_epochs")
 def goyal2017(
     *,
@@ -50,14 +60,6 @@ def goyal2017(
     up = WARM_UP_EPOCHS * epochs / EPOCHS if warmup_epochs is None else warmup_epochs
     down = stairs(peak, factor=0.1, at=[epochs * stair / EPOCHS for stair in STAIRS])
     rate = begin_with(ramp(start, peak, epochs=up), up, down)
-    optimizer = SparingVectors(SGD, lr=peak, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
+    optimizer = DecayWithoutVectors(SGD, lr=peak, momentum=0.9, nesterov=True, weight_decay=weight_decay, fused=True)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="goyal2017", peak=peak, phases=(phase,), zero_gamma=zero_gamma)
-
-
-ABOUT = About(
-    paper="Goyal et al. 2017, arXiv:1706.02677",
-    changes="linear scaling, gradual warm-up, stairs, no decay on vectors, zero gamma",
-    needs="nothing more than SGD",
-    usual_rate=usual_rate,
-)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lamb import LAMB
 from critbatch.optim.lr_schedule import join, linear_decay, ramp
 from critbatch.optim.scaling_rules import scale_by_root
-from critbatch.recipes.base import About
+from critbatch.recipes.base import recipe
 from critbatch.recipes.plan import Phase, Plan
 
 # Table 4, BERT: the rate at 32,768 examples, and the part of the run that is warm-up there, both untuned.
@@ -20,6 +21,16 @@ def usual_rate(batch_size: int) -> float:
     return scale_by_root(RATE, from_batch=LARGEST, to_batch=batch_size)
 
 
+@recipe(
+    "lamb2020",
+    paper="You et al. 2020, arXiv:1904.00962",
+    changes="Adam's steps scaled to the layers' norms (LAMB), square-root scaling, warm-up of constant steps",
+    needs="Adam's two tensors a weight, two norms a tensor and step",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+    later_batches="second_batch_size",
+)
 def lamb2020(
     *,
     batch_size: int,
@@ -79,12 +90,3 @@ def lamb2020(
         stage(second_batch_size, second if second_learning_rate is None else second_learning_rate, last),
     )
     return Plan(recipe="lamb2020", peak=peak, phases=phases)
-
-
-ABOUT = About(
-    paper="You et al. 2020, arXiv:1904.00962",
-    changes="Adam's steps scaled to the layers' norms (LAMB), square-root scaling, warm-up of constant steps",
-    needs="Adam's two tensors a weight, two norms a tensor and step",
-    usual_rate=usual_rate,
-    later_batches="second_batch_size",
-)

@@ -7,9 +7,10 @@ from functools import partial
 from itertools import pairwise
 
 from critbatch.arguments import renamed_arguments
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lars import LARS
 from critbatch.optim.lr_schedule import join, polynomial, ramp
-from critbatch.recipes.base import About
+from critbatch.recipes.base import recipe
 from critbatch.recipes.plan import Phase, Plan
 
 # Table 4, ResNet-50: batch size, peak, epochs of warm-up out of 100.
@@ -29,6 +30,15 @@ def usual_rate(batch_size: int) -> float:
     return float(first[1] * (second[1] / first[1]) ** part)
 
 
+@recipe(
+    "lars2017",
+    paper="You et al. 2017, arXiv:1708.03888",
+    changes="layers move in proportion to their norms (LARS), warm-up, polynomial decay",
+    needs="two norms a tensor and step",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+)
 @renamed_arguments(warm_up_epochs="warmup_epochs")
 def lars2017(
     *,
@@ -79,11 +89,3 @@ def lars2017(
         learning_rate=join(ramp(0.0, peak, epochs=warmup_epochs), warmup_epochs, decay),
     )
     return Plan(recipe="lars2017", peak=peak, phases=(phase,))
-
-
-ABOUT = About(
-    paper="You et al. 2017, arXiv:1708.03888",
-    changes="layers move in proportion to their norms (LARS), warm-up, polynomial decay",
-    needs="two norms a tensor and step",
-    usual_rate=usual_rate,
-)

@@ -6,7 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
+from inspect import signature
+from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -182,3 +186,35 @@ class Plan:
     def needs_noise(self) -> bool:
         """Whether a phase needs the noise of the gradient."""
         return any(phase.growth is not None for phase in self.phases)
+
+    @property
+    def is_more_than_steps(self) -> bool:
+        """Whether it is not only gradients of batches and updates by them."""
+        copies = any(phase.copies > 1 for phase in self.phases)
+        return copies or self.sam_rho is not None or self.ghost_batch is not None
+
+
+# Of torch's optimizers: how fast a step is, not what it does.
+SPEED_SETTINGS = ("fused", "foreach", "capturable")
+
+
+def plain_torch_optimizer(plan: Plan) -> tuple[type[Optimizer], dict[str, Any]] | None:
+    """Torch's optimizer and its settings, where it does all that the plan says, at a constant learning rate.
+
+    Returns:
+        A class of `torch.optim` and what differs from its defaults, without the learning rate; None where the plan has
+        a schedule, several phases, parameter groups or an optimizer of its own.
+    """
+    phase = plan.phases[0]
+    make = phase.optimizer
+    if len(plan.phases) > 1 or phase.growth is not None or phase.copies > 1 or plan.is_more_than_steps:
+        return None
+    if not isinstance(make, partial) or make.args or not isinstance(make.func, type):
+        return None
+    if getattr(torch.optim, make.func.__name__, None) is not make.func or plan.zero_gamma or plan.drop_last:
+        return None
+    if any(phase.learning_rate(phase.epochs * part / 1000) != plan.peak for part in range(1000)):
+        return None
+    defaults = {name: one.default for name, one in signature(make.func).parameters.items()}
+    settings = {name: value for name, value in make.keywords.items() if name not in ("lr", *SPEED_SETTINGS)}
+    return make.func, {name: value for name, value in settings.items() if value != defaults.get(name)}

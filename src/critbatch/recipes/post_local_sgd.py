@@ -8,9 +8,10 @@ from torch.optim import SGD
 
 from critbatch.arguments import renamed_arguments
 from critbatch.errors import UserError
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lr_schedule import constant, join, ramp, stairs
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.recipes.base import About
+from critbatch.recipes.base import recipe
 from critbatch.recipes.plan import Phase, Plan
 
 
@@ -19,6 +20,15 @@ def usual_rate(batch_size: int) -> float:
     return scale_linearly(0.1, from_batch=128, to_batch=batch_size)
 
 
+@recipe(
+    "post-local-sgd",
+    paper="Lin et al. 2018, arXiv:1808.07217",
+    changes="in the second half workers step alone and average their weights now and then",
+    needs="weights and optimizer of each worker; less communication than SGD",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+)
 @renamed_arguments(warm_up_epochs="warmup_epochs")
 def post_local_sgd(
     *,
@@ -77,11 +87,3 @@ def post_local_sgd(
             ),
         ),
     )
-
-
-ABOUT = About(
-    paper="Lin et al. 2018, arXiv:1808.07217",
-    changes="in the second half workers step alone and average their weights now and then",
-    needs="weights and optimizer of each worker; less communication than SGD",
-    usual_rate=usual_rate,
-)

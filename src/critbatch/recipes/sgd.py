@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 from torch.optim import SGD
 
 from critbatch.arguments import renamed_arguments
+from critbatch.law.prior import LawPrior
 from critbatch.optim.lr_schedule import warmed_up
-from critbatch.recipes.base import About, with_decay
+from critbatch.recipes.base import recipe, with_decay
 from critbatch.recipes.plan import Phase, Plan
 
 
+def usual_rate(batch_size: int) -> float:
+    """0.1 for 256 examples, and in proportion below that: Goyal et al. 2017, arXiv:1706.02677, section 5.1."""
+    return 0.1 * min(1.0, batch_size / 256)
+
+
+@recipe(
+    "sgd",
+    paper="Sutskever et al. 2013, section 2",
+    changes="nothing",
+    needs="nothing",
+    usual_rate=usual_rate,
+    # Exponents of 0.98 to 1.29 were measured.
+    law_prior=LawPrior(log_rate=(math.log(0.5), 2.0), exponent=(1.1, 0.12)),
+    first_learning_rates=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
+    optimizers=(SGD,),
+)
 @renamed_arguments(decay="lr_decay", warm_up_epochs="warmup_epochs")
 def sgd(
     *,
@@ -36,12 +55,3 @@ def sgd(
     rate = warmed_up(learning_rate, epochs=epochs, warmup_epochs=warmup_epochs, lr_decay=lr_decay)
     phase = Phase(epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=rate)
     return Plan(recipe="sgd", peak=learning_rate, phases=(phase,))
-
-
-ABOUT = About(
-    paper="Sutskever et al. 2013, section 2",
-    changes="nothing",
-    needs="nothing",
-    # 0.1 at a batch of 256, and in proportion below it: Goyal et al. 2017, arXiv:1706.02677, section 5.1.
-    usual_rate=lambda batch_size: 0.1 * min(1.0, batch_size / 256),
-)

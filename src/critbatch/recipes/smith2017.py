@@ -8,9 +8,10 @@ from itertools import pairwise
 from torch.optim import SGD
 
 from critbatch.errors import UserError
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lr_schedule import constant
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.recipes.base import About
+from critbatch.recipes.base import recipe
 from critbatch.recipes.plan import Phase, Plan
 
 
@@ -19,6 +20,16 @@ def usual_rate(batch_size: int) -> float:
     return min(0.1, scale_linearly(0.1, from_batch=256, to_batch=batch_size))
 
 
+@recipe(
+    "smith2017",
+    paper="Smith et al. 2017, arXiv:1711.00489",
+    changes="the batch grows where the learning rate would fall",
+    needs="data for the largest batch",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+    later_batches="largest_batch",
+)
 def smith2017(
     *,
     batch_size: int,
@@ -67,12 +78,3 @@ def smith2017(
             )
         )
     return Plan(recipe="smith2017", peak=peak, phases=tuple(phases))
-
-
-ABOUT = About(
-    paper="Smith et al. 2017, arXiv:1711.00489",
-    changes="the batch grows where the learning rate would fall",
-    needs="data for the largest batch",
-    usual_rate=usual_rate,
-    later_batches="largest_batch",
-)

@@ -7,9 +7,10 @@ from functools import partial
 from torch.optim import SGD
 
 from critbatch.errors import UserError
+from critbatch.law.prior import WIDE_PRIOR, WIDE_RATES
 from critbatch.optim.lr_schedule import linear_decay, one_cycle
 from critbatch.optim.scaling_rules import scale_linearly
-from critbatch.recipes.base import About, SparingVectors
+from critbatch.recipes.base import DecayWithoutVectors, recipe
 from critbatch.recipes.plan import Phase, Plan
 
 # CIFAR-10, from the appendix: at most 150 epochs of the first phase, 5 of them warm-up, and 30 of the second.
@@ -21,6 +22,16 @@ def usual_rate(batch_size: int) -> float:
     return scale_linearly(1.2, from_batch=4096, to_batch=batch_size)
 
 
+@recipe(
+    "swap2020",
+    paper="Gupta et al. 2020, arXiv:2001.02312",
+    changes="large batches, then copies with small ones, each alone, then their mean",
+    needs="weights and optimizer of each copy; a process for each copy to be fast",
+    usual_rate=usual_rate,
+    law_prior=WIDE_PRIOR,
+    first_learning_rates=WIDE_RATES,
+    later_batches="small_batch_size",
+)
 def swap2020(
     *,
     batch_size: int,
@@ -58,7 +69,7 @@ def swap2020(
     low = scale_linearly(peak, from_batch=batch_size, to_batch=small)
     low = low if small_learning_rate is None else small_learning_rate
     optimizer = partial(
-        SparingVectors, SGD, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True
+        DecayWithoutVectors, SGD, momentum=momentum, nesterov=momentum > 0, weight_decay=weight_decay, fused=True
     )
     first, second = (1 - refining_share) * epochs, refining_share * epochs
     return Plan(
@@ -81,12 +92,3 @@ def swap2020(
             ),
         ),
     )
-
-
-ABOUT = About(
-    paper="Gupta et al. 2020, arXiv:2001.02312",
-    changes="large batches, then copies with small ones, each alone, then their mean",
-    needs="weights and optimizer of each copy; a process for each copy to be fast",
-    usual_rate=usual_rate,
-    later_batches="small_batch_size",
-)

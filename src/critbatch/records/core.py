@@ -621,6 +621,16 @@ class AdviceCost(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RecipeCode(Record):
+    """What the code that uses an advice needs of the recipe, so that a report does not have to import it."""
+
+    torch_optimizer: str = ""  # a class of `torch.optim`, where it does all that the recipe says, at a constant rate
+    torch_settings: dict[str, Setting] = field(default_factory=dict)  # its other settings, where not torch's defaults
+    train_options: tuple[str, ...] = ()  # options of the advice that only `critbatch.train` carries out
+    needs_train: bool = False  # whether only `critbatch.train` carries out the recipe
+
+
+@dataclass(frozen=True, kw_only=True)
 class Advice(Record):
     """The recommendation: which batch size, with which learning rate, reaches the target best."""
 
@@ -647,6 +657,7 @@ class Advice(Record):
     device_hours: float | None = None  # to the target, over all devices
     accuracy: tuple[AccuracyCheck, ...] = ()
     options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, if they differ from the defaults
+    recipe_code: RecipeCode | None = None  # None in records of version 0.1
     planned_epochs: float | None = None  # length of a run, if the learning rate decays over it
     cost: AdviceCost | None = None  # what the search cost
     asked: tuple[Target, ...] = ()  # all targets of the runs in this folder

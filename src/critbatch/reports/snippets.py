@@ -6,20 +6,28 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from critbatch.records.core import Advice, Setting
+from critbatch.records.core import Advice, RecipeCode, Setting
 
-OF_PLANS = ("order", "ghost_batch", "sam_rho", "norm_statistics", "zero_gamma")
-"""Options that are more than an optimizer, a schedule and batches: only `critbatch.train` does what they say."""
+# Advice of version 0.1 does not hold the code of its recipe: plain ones were these, each setting with its default in
+# the recipe and in torch.
+_VERSION_0_1: dict[str, tuple[str, dict[str, tuple[Setting, Setting]]]] = {
+    "sgd": ("SGD", {"momentum": (0.9, 0.0), "nesterov": (False, False), "weight_decay": (0.0, 0.0)}),
+    "adam": ("AdamW", {"betas": ((0.9, 0.999), (0.9, 0.999)), "eps": (1e-8, 1e-8), "weight_decay": (0.0, 0.01)}),
+}
+_TRAIN_OPTIONS_0_1 = ("order", "ghost_batch", "sam_rho", "norm_statistics", "zero_gamma")
 
-# What the recipes say unless told otherwise, and what torch does.
-RECIPES: dict[str, dict[str, Setting]] = {
-    "sgd": {"momentum": 0.9, "nesterov": False, "weight_decay": 0.0},
-    "adam": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
-}
-TORCH: dict[str, dict[str, Setting]] = {
-    "SGD": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
-    "AdamW": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
-}
+
+def _code_of_version_0_1(advice: Advice) -> RecipeCode:
+    options, own = advice.options, {"zero_gamma"} if advice.recipe == "goyal2017" else set()
+    train_options = tuple(name for name in options if name in _TRAIN_OPTIONS_0_1 and name not in own)
+    constant = options.get("lr_decay", "constant") == "constant" and not options.get("warmup_epochs")
+    no_groups = options.get("decay_vectors", True) or not options.get("weight_decay")
+    if advice.recipe not in _VERSION_0_1 or not constant or not no_groups:
+        return RecipeCode(train_options=train_options)
+    optimizer, defaults = _VERSION_0_1[advice.recipe]
+    settings = {name: options.get(name, usual) for name, (usual, _) in defaults.items()}
+    settings = {name: value for name, value in settings.items() if value != defaults[name][1]}
+    return RecipeCode(torch_optimizer=optimizer, torch_settings=settings, train_options=train_options)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Use:
     epochs: float | None  # that its schedule is made for; None where the rate is constant from the first step on
     made_for: float  # epochs that a plan of it is made for
     options: Mapping[str, Setting]
+    code: RecipeCode
 
     @classmethod
     def of(cls, advice: Advice) -> Use:
@@ -57,13 +66,7 @@ class Use:
         passes = max(advice.accumulation, math.ceil(size / (devices * micro)) if micro else 1)
         ran = max((run.epochs for run in advice.runs), default=1.0)
         epochs = advice.planned_epochs or math.ceil(ran)
-        options = dict(advice.options)
-        constant = (
-            advice.recipe in RECIPES
-            and options.pop("lr_decay", "constant") == "constant"
-            and not options.get("warmup_epochs")
-        )
-        plain = constant and (options.get("decay_vectors", True) or not options.get("weight_decay"))
+        code = advice.recipe_code or _code_of_version_0_1(advice)
         return cls(
             recipe=advice.recipe,
             batch_size=size,
@@ -71,9 +74,10 @@ class Use:
             per_device=math.ceil(size / (devices * passes)),
             passes=passes,
             devices=devices,
-            epochs=None if plain else epochs,
+            epochs=None if code.torch_optimizer else epochs,
             made_for=epochs,
             options=advice.options,
+            code=code,
         )
 
     @property
@@ -82,8 +86,7 @@ class Use:
 
     @property
     def of_plans(self) -> dict[str, Setting]:
-        own = {"zero_gamma"} if self.recipe == "goyal2017" else set()
-        return {name: value for name, value in self.options.items() if name in OF_PLANS and name not in own}
+        return {name: value for name, value in self.options.items() if name in self.code.train_options}
 
     @property
     def of_recipe(self) -> dict[str, Setting]:
@@ -104,7 +107,7 @@ def snippets(advice: Advice) -> tuple[Snippet, ...]:
     if not advice.answered or advice.best is None:
         return ()
     use = Use.of(advice)
-    if use.of_plans:
+    if use.of_plans or use.code.needs_train:
         return (Snippet("critbatch", _train(use)),)
     return (
         Snippet("torch", _torch(use)),
@@ -206,10 +209,8 @@ def _loader(use: Use) -> str:
 def _optimizer(use: Use, owner: str) -> str:
     if use.epochs is not None:
         return f"plan.phases[0].optimizer({owner}.parameters())"
-    kind = {"sgd": "SGD", "adam": "AdamW"}[use.recipe]
-    settings = {name: use.options.get(name, value) for name, value in RECIPES[use.recipe].items()}
-    kept = {name: value for name, value in settings.items() if value != TORCH[kind][name]}
-    return f"torch.optim.{kind}({owner}.parameters(), {_arguments({'lr': use.learning_rate, **kept})})"
+    settings = _arguments({"lr": use.learning_rate, **use.code.torch_settings})
+    return f"torch.optim.{use.code.torch_optimizer}({owner}.parameters(), {settings})"
 
 
 def _scheduler(steps_per_epoch: str) -> str:

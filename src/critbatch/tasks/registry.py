@@ -46,14 +46,32 @@ def find_task(name: str) -> Task:
     place, colon, attribute = name.rpartition(":")
     if not colon:
         raise UserError(_unknown(name))
+    with load_user_module(name, what="Task") as module:
+        return _task_of(module, attribute, place)
+
+
+@contextmanager
+def load_user_module(name: str, *, what: str) -> Iterator[ModuleType]:
+    """Load the module of `path/to/file.py:NAME` or `package.module:NAME`; NAME itself is looked up by the caller.
+
+    Within the block, what the person's code raises becomes one sentence with the line where it happened.
+
+    Args:
+        name: as the person typed it.
+        what: "Task" or "Recipe", for the sentences.
+
+    Raises:
+        UserError: if a part of the name is missing, or the code cannot be loaded.
+    """
+    place, _, attribute = name.rpartition(":")
     if not place or not attribute:
-        raise UserError(f"Task {name!r} lacks a part: write path/to/file.py:task or package.module:task.")
+        word = what.lower()
+        raise UserError(f"{what} {name!r} lacks a part: write path/to/file.py:{word} or package.module:{word}.")
     file = as_path(place).expanduser()
     is_file = file.suffix == ".py" or file.is_file() or len(file.parts) > 1
     folder = file.resolve().parent if is_file else Path.cwd()
-    with _importable(folder), _blamed_on(name, folder):
-        module = _load_file(file) if is_file else _load_module(place)
-        return _task_of(module, attribute, place)
+    with _importable(folder), _blamed_on(name, folder, what):
+        yield _load_file(file, what) if is_file else _load_module(place, what)
 
 
 def _unknown(name: str) -> str:
@@ -76,14 +94,14 @@ def _importable(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _blamed_on(name: str, folder: Path) -> Iterator[None]:
+def _blamed_on(name: str, folder: Path, what: str) -> Iterator[None]:
     """Turn what the person's code raises into one sentence with the line where it happened."""
     try:
         yield
     except UserError:
         raise
     except (Exception, SystemExit) as error:
-        raise UserError(f"Task {name!r} could not be loaded: {first_line(error)}{_where(error, folder)}.") from error
+        raise UserError(f"{what} {name!r} could not be loaded: {first_line(error)}{_where(error, folder)}.") from error
 
 
 def _where(error: BaseException, folder: Path) -> str:
@@ -100,9 +118,10 @@ def _is_own(filename: str, folder: Path) -> bool:
     return path.is_relative_to(folder) and not path.is_relative_to(ours) and "site-packages" not in path.parts
 
 
-def _load_file(file: Path) -> ModuleType:
+def _load_file(file: Path, what: str) -> ModuleType:
     if not file.is_file():
-        raise UserError(f"There is no file {file}: give the path of a Python file, as in path/to/file.py:task.")
+        word = what.lower()
+        raise UserError(f"There is no file {file}: give the path of a Python file, as in path/to/file.py:{word}.")
     path = file.resolve()
     # A name of its own, so that the file hides no other module; registered, since dataclasses and pickle look there.
     name = f"critbatch_task_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
@@ -119,7 +138,7 @@ def _load_file(file: Path) -> ModuleType:
     return module
 
 
-def _load_module(name: str) -> ModuleType:
+def _load_module(name: str, what: str) -> ModuleType:
     importlib.invalidate_caches()  # the file may be younger than the last look into its folder
     try:
         return importlib.import_module(name)
@@ -128,7 +147,7 @@ def _load_module(name: str) -> ModuleType:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
         raise UserError(
-            f"There is no module {name}: give one that can be imported from here, or path/to/file.py:task."
+            f"There is no module {name}: give one that can be imported from here, or path/to/file.py:{what.lower()}."
         ) from error
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from critbatch.errors import UserError
-from critbatch.recipes import ABOUT
+from critbatch.recipes import RECIPES
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task, accuracy
@@ -60,7 +60,7 @@ def _too_large(plan: Plan, largest: int, examples: int) -> str:
     """A sentence about the largest batch of the plan."""
     if largest == plan.batch_size:
         return f"batch_size={largest} is above the {examples} training examples: use {examples} or less."
-    option = ABOUT[plan.recipe].later_batches if plan.recipe in ABOUT else ""
+    option = RECIPES[plan.recipe].later_batches if plan.recipe in RECIPES else ""
     choices = [f"the option {option}={examples} or less"] if option else []
     # Later batches that are only bounded are multiples of the first.
     fits = plan.batch_size * examples // largest

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from critbatch.errors import UserError
-from critbatch.law.acquisition import advise_record, first_rates, first_size, next_races
+from critbatch.law.acquisition import advise_record, first_size, next_races
 from critbatch.law.objective import best_size, candidate_sizes, recommended_rate, time_points, within
-from critbatch.law.posterior import fit
+from critbatch.recipes import RECIPES
 from critbatch.records.core import Advice, Estimate, Outcome, Run, SpeedPoint, TimePoint
-from simulated_training import PROVENANCE, TARGET, World, affine, made
+from simulated_training import PROVENANCE, TARGET, World, affine, fit, made
 
 
 def advise(runs: list[Run], *, world: World | None = None, **settings: int) -> Advice:
@@ -177,9 +177,9 @@ def test_the_first_size_follows_the_clock_between_its_bounds():
     assert first_size(World(largest=8).speed(), 60_000) == 8
 
 
-@pytest.mark.parametrize("recipe", ["sgd", "adam", "a recipe of one's own"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_the_first_rates_are_evenly_spaced_and_wide(recipe: str):
-    rates = np.array(first_rates(recipe))
+    rates = np.array(RECIPES[recipe].first_learning_rates)
     ratios = rates[1:] / rates[:-1]
     assert (ratios > 2.9).all() and (ratios < 3.5).all()
     assert rates[-1] / rates[0] > 100

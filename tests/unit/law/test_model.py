@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from critbatch.law.model import PRIORS, Prior, average_noise, failure_probability, measured_noise, prior_for
-from critbatch.law.posterior import fit
+from critbatch.law.model import failure_probability
+from critbatch.law.prior import average_noise, measured_noise, with_measured_noise
+from critbatch.recipes import recipe_info
 from critbatch.records.core import NoisePoint, NoiseScale, Run
-from simulated_training import made
+from simulated_training import fit, made
 
 
 def test_failures_pass_through_the_shares_that_were_measured():
@@ -48,9 +49,10 @@ def test_only_runs_at_the_target_tell_its_noise_scale():
 
 
 def test_measured_noise_centres_the_prior():
-    assert prior_for("sgd", 100.0).log_noise == (pytest.approx(math.log(170)), 0.6)
-    assert prior_for("adam", None) == PRIORS["adam"]
-    assert prior_for("a recipe of one's own", None) == Prior()
+    prior = recipe_info("adam").law_prior
+    assert with_measured_noise(prior, 100.0).log_noise == (pytest.approx(math.log(170)), 0.6)
+    assert with_measured_noise(prior, 100.0).exponent == prior.exponent
+    assert with_measured_noise(prior, None) == prior
     quiet, loud = (fit([noisy(made(64, 0.1, took=500), (500, 1.0, noise))]) for noise in (20.0, 2000.0))
     # The rate that worked at 64 examples has a say too, as no best rate of a very large batch is likely to be near 10.
     assert np.median(loud.log_noise - quiet.log_noise) == pytest.approx(math.log(100), abs=0.5)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from critbatch.errors import UserError
-from critbatch.law.model import PRIORS, failure_probability, log_saturation, log_slowdown
-from critbatch.law.posterior import SLOW_SIDE, Posterior, fit
+from critbatch.law.model import failure_probability, log_saturation, log_slowdown
+from critbatch.law.posterior import SLOW_SIDE, Posterior
+from critbatch.recipes import recipe_info
 from critbatch.records.core import Law, Outcome, Run
-from simulated_training import TARGET, World, made
+from simulated_training import TARGET, World, fit, made
 
 
 def by_the_law(theta: np.ndarray, size: int, log_rho: float, chance: np.random.Generator, *, ran: float = 1e9) -> Run:
@@ -31,7 +32,7 @@ def center(draws: np.ndarray) -> float:
 
 
 def test_eighty_per_cent_intervals_hold_the_truth_in_about_eighty_per_cent():
-    prior, cases = PRIORS["sgd"], 200
+    prior, cases = recipe_info("sgd").law_prior, 200
     chance = np.random.default_rng(5)
     held = np.zeros(7)
     for case in range(cases):

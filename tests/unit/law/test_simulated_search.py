@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 import simulated_search as simulated_campaign
-from critbatch.law import model as prior
+from critbatch.law import prior
 from critbatch.law.acquisition import advise_record
-from critbatch.law.posterior import fit
 from critbatch.law.step_time import throughput_knee
 from critbatch.records.core import Advice, Run
 from simulated_search import Campaign, campaign
-from simulated_training import PROVENANCE, TARGET, any_world
+from simulated_training import PROVENANCE, TARGET, any_world, fit
 
 WORLDS = 100
 

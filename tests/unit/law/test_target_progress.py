@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from critbatch.law.posterior import fit
 from critbatch.law.schedule_length import prior_from, rung_near, told_by, with_decay
 from critbatch.law.target_progress import (
     fits_training_set,
@@ -17,7 +16,7 @@ from critbatch.law.target_progress import (
     steps_to_go,
 )
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
-from simulated_training import TARGET, World, made
+from simulated_training import TARGET, World, fit, made
 
 EASIER = Target(quantity=Quantity.VALIDATION_LOSS, value=0.6)
 HARDER = Target(quantity=Quantity.VALIDATION_LOSS, value=0.1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.recipes import ABOUT, RECIPES, goyal2017, lamb2020, lars2017, plan_of, settings_from, sgd, smith2017
+from critbatch.recipes import RECIPES, goyal2017, lamb2020, lars2017, plan_of, sgd, smith2017
 from critbatch.recipes.plan import Growth, NormStatistics, Plan
 from critbatch.records.core import NoisePoint, NoiseScale
 from critbatch.training.checkpoint import fresh_model
@@ -30,7 +30,7 @@ def weights(plan: Plan) -> Tensor:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_names_its_paper_and_has_a_usual_rate(recipe: str) -> None:
-    about = ABOUT[recipe]
+    about = RECIPES[recipe]
     assert "arXiv:" in about.paper or recipe == "sgd"
     assert about.changes and about.needs
     rates = [about.usual_rate(size) for size in (1, 64, 256, 8192, 65536)]
@@ -39,7 +39,7 @@ def test_every_recipe_names_its_paper_and_has_a_usual_rate(recipe: str) -> None:
     assert plan.recipe == recipe and plan.epochs == pytest.approx(9.0)
     if recipe not in ("sgd", "adam"):
         assert plan.peak == pytest.approx(about.usual_rate(64))
-        assert about.paper.split()[-1] in (RECIPES[recipe].__doc__ or "") + about.paper
+        assert about.paper.split()[-1] in (RECIPES[recipe].make_plan.__doc__ or "") + about.paper
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -267,7 +267,7 @@ def test_what_a_recipe_does_not_have_is_one_sentence() -> None:
     assert plan_of("smith2017", batch_size=16, at=(0.5, 0.7), factor="3").phases[1].batch_size == 48
     assert plan_of("swap2020", batch_size=16, until_train_metric=None).phases[0].until_train_metric is None
     with pytest.raises(UserError, match="--set 'momentum' is not understood: use NAME=VALUE"):
-        settings_from(["momentum"])
+        parse_options(["momentum"])
     with pytest.raises(UserError, match="ghost_batch=1 is not possible"):
         Plan(recipe="sgd", peak=1, phases=sgd(batch_size=2, learning_rate=1, epochs=1).phases, ghost_batch=1)
     with pytest.raises(UserError, match="norm_statistics='last' is not known: use running, last_batch"):

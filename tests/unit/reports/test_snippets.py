@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.utils.data import TensorDataset
 
 import sample_records as sample
+from critbatch.advisor.result import recipe_code
 from critbatch.recipes import plan_of
 from critbatch.records.core import Advice, Setting, TimePoint
 from critbatch.reports.snippets import snippets
@@ -39,7 +40,16 @@ def advised(
 ) -> Advice:
     plain = sample.advice()
     best: TimePoint = replace(plain.points[1], batch_size=32)
-    return replace(plain, recipe=recipe, best=best, micro_batch_size=micro, options=options, planned_epochs=epochs)
+    code = recipe_code(recipe, options)
+    return replace(
+        plain,
+        recipe=recipe,
+        recipe_code=code,
+        best=best,
+        micro_batch_size=micro,
+        options=options,
+        planned_epochs=epochs,
+    )
 
 
 def code(advice: Advice, name: str) -> str:
@@ -173,3 +183,8 @@ def test_the_report_shows_it(language: str) -> None:
     advice = sample.advice()
     assert shown(advice) == [snippet.code for snippet in snippets(advice)]
     assert shown(sample.unanswered()) == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_advice_of_version_0_1_which_does_not_hold_the_code_gives_the_same(name: str) -> None:
+    assert snippets(replace(CASES[name], recipe_code=None)) == snippets(CASES[name])
