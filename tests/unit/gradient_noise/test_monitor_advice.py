@@ -15,6 +15,7 @@ from critbatch.errors import UserError
 from critbatch.gradient_noise.monitor import Monitor
 from critbatch.law.batch_size_change import advise_from_noise, critical_batch_size
 from critbatch.law.step_time import step_curve
+from critbatch.recipes import RECIPES, WIDE_PRIOR
 from critbatch.records.core import Estimate, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 from critbatch.reports.translator import Translator
@@ -100,7 +101,8 @@ def test_a_signal_without_noise_wants_no_larger_batch() -> None:
 
 @pytest.mark.parametrize(("kind", "exponent"), [("sgd", 1.1), ("adam", 0.46), ("LAMB", 0.8)])
 def test_the_learning_rate_follows_the_optimizer(kind: str, exponent: float) -> None:
-    advice = advise_from_noise(NOISE, batch_size=64, others=(128,), steps=9, optimizer=kind, learning_rate=0.1)
+    prior = RECIPES[kind].law_prior if kind in RECIPES else WIDE_PRIOR
+    advice = advise_from_noise(NOISE, batch_size=64, others=(128,), steps=9, prior=prior, learning_rate=0.1)
     (double,) = advice.sizes
     assert double.learning_rate is not None
     assert double.learning_rate.value == pytest.approx(0.1 * ((1 + 680 / 64) / (1 + 680 / 128)) ** exponent)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from critbatch.reporting.text import summary
 from torch import nn
 from torch.optim import SGD, Adagrad, Adam, AdamW
 
@@ -17,9 +16,11 @@ import critbatch
 from critbatch.advisor.result import recipe_code
 from critbatch.errors import UserError
 from critbatch.gradient_noise.monitor import Monitor
-from critbatch.recipes import RECIPES, WIDE_PRIOR, WIDE_RATES, LawPrior, Plan, plan_of, recipe, recipe_info, sgd
+from critbatch.recipes import RECIPES, WIDE_PRIOR, WIDE_RATES, LawPrior, plan_of, recipe, recipe_info, sgd
+from critbatch.recipes.plan import Plan
 from critbatch.recipes.registry import recipe_of_optimizer
 from critbatch.reports.snippets import snippets
+from critbatch.reports.text import summary
 from unit.advisor.test_advise import campaign
 
 FILE = '''
