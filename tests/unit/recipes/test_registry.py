@@ -190,7 +190,7 @@ def test_a_monitor_follows_a_user_s_recipe(name: str) -> None:
         ("sgd", {"momentum": 0.0, "drop_last": True}, "SGD", {}),
         ("adam", {}, "AdamW", {"weight_decay": 0.0}),
         ("adam", {"weight_decay": 0.01}, "AdamW", {}),
-        ("sgd", {"decay": "cosine"}, "", {}),
+        ("sgd", {"lr_decay": "cosine"}, "", {}),
         ("sgd", {"weight_decay": 0.1, "decay_vectors": False}, "", {}),
         ("lars2017", {}, "", {}),
     ],
