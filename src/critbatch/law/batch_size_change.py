@@ -32,8 +32,8 @@ def advise_from_noise(
 
     With the critical batch size B_n (`critical_batch_size`), ``S(B') / S(B) = (1 + B_n / B') / (1 + B_n / B)``, and
     examples are batch size times steps: McCandlish et al. 2018, arXiv:1812.06162, equations 2.7 and 2.11. The learning
-    rate follows ``1 / (1 + B_n / B)^a`` with the exponent of the prior, which was measured for SGD and for Adam and is wide
-    for other optimizers. This assumes that today's learning rate is the best one for today's batch size. The
+    rate follows ``1 / (1 + B_n / B)^a`` with the exponent of the prior, which was measured for SGD and for Adam and is
+    wide for other optimizers. This assumes that today's learning rate is the best one for today's batch size. The
     intervals of these ratios follow from those of B_n and of the exponent.
 
     Args:

@@ -266,8 +266,6 @@ def test_what_a_recipe_does_not_have_is_one_sentence() -> None:
         plan_of("swap2020", batch_size=16, copies="two")
     assert plan_of("smith2017", batch_size=16, at=(0.5, 0.7), factor="3").phases[1].batch_size == 48
     assert plan_of("swap2020", batch_size=16, until_train_metric=None).phases[0].until_train_metric is None
-    with pytest.raises(UserError, match="--set 'momentum' is not understood: use NAME=VALUE"):
-        parse_options(["momentum"])
     with pytest.raises(UserError, match="ghost_batch=1 is not possible"):
         Plan(recipe="sgd", peak=1, phases=sgd(batch_size=2, learning_rate=1, epochs=1).phases, ghost_batch=1)
     with pytest.raises(UserError, match="norm_statistics='last' is not known: use running, last_batch"):

@@ -27,7 +27,6 @@ import sample_records as sample
 import sample_studies
 from critbatch.errors import UserError
 from critbatch.records.core import Record
-from critbatch.reporting import paper_fonts
 from critbatch.reporting.paper_figures import paper_figure
 from critbatch.reporting.paper_fonts import Fonts, fonts_for
 from critbatch.reporting.paper_strokes import NotDrawableError, colour
@@ -38,6 +37,7 @@ from critbatch.reports.model import Chapter, Chart
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter, subjects
 from critbatch.reports.views.common import VIEWS
+from critbatch.reports.write import paper_fonts
 from sample_gaps import MISSING, RECORDS, hostile
 
 LANGUAGES = ["en"] + (["zh"] if any(name in paper_fonts._installed() for name in paper_fonts.CHINESE) else [])
