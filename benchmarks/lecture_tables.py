@@ -72,7 +72,7 @@ def summary_table(told: Lecture) -> str:
     t = Translator("en")
     small, large = t.count(told.small_batch_size), t.count(told.large_batch_size)
     rows = [
-        f"| | batch size {small} | batch size {large} | better | the lecture's |",
+        f"| | batch size {small} | batch size {large} | better | claimed |",
         "|---|---|---|---|---|",
     ]
     for row in told.summary:
