@@ -48,6 +48,7 @@ from critbatch.recipes.base import RecipeInfo
 from critbatch.recipes.registry import recipe_of_optimizer
 from critbatch.records.core import LayerNoise, NoiseScale
 from critbatch.records.monitor import MonitorAdvice
+from critbatch.runtime.device import sum_dtype
 
 By = Literal["auto", "examples", "micro_batches", "processes"]
 NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's."
@@ -362,7 +363,7 @@ class Monitor:
         rows = 1 if self.by == "examples" or self._metric() is None else 2
         nothing = torch.zeros(rows, len(self.parameters), device=device)
         entries = self._gradients.entries.of_pass(Pass(), nothing)
-        tally = torch.tensor(Tally(problems=1.0), dtype=torch.float64, device=device)
+        tally = torch.tensor(Tally(problems=1.0), dtype=sum_dtype(device), device=device)
         return Sums(nothing, nothing, entries, entries, tally)
 
     def _failed(self, error: Exception) -> None:
@@ -578,7 +579,7 @@ def _summed(
 ) -> Sums:
     """The sums of one process."""
     entries = torch.stack([hooks.entries.of_pass(one, small) for one in passes])
-    device, double = small.device, torch.float64
+    device, double = small.device, sum_dtype(small.device)
     known = Tally(passes=len(passes), unknown=float(len(passes)))
     trend = trend_logs = torch.zeros((), dtype=double, device=device)
     if sizes is not None:

@@ -17,6 +17,7 @@ from critbatch.gradient_noise.ghost_norms import GhostNorms
 from critbatch.gradient_noise.reruns import nothing_changes
 from critbatch.optim.norms import squares
 from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
+from critbatch.runtime.device import sum_dtype
 from critbatch.runtime.distributed import Shard, sum_over_processes
 from critbatch.tasks.data import fetch, map_tree
 from critbatch.tasks.task import Task, apply
@@ -164,7 +165,7 @@ class NoiseMeter:
             sums += norms2
         count, inverse = sum(n for _, n, _ in self._small), sum(over for _, _, over in self._small)
         if self.shard.world_size > 1:
-            tally = torch.tensor([count, inverse], dtype=torch.float64, device=sums.device)
+            tally = torch.tensor([count, inverse], dtype=sum_dtype(sums.device), device=sums.device)
             sum_over_processes(sums)
             sum_over_processes(tally)
             count, inverse = tally.tolist()

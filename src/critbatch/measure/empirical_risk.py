@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from critbatch.errors import UserError
 from critbatch.records.loss_surface import Mode, Setup
-from critbatch.runtime.device import pick_device
+from critbatch.runtime.device import pick_device, require_float64
 from critbatch.tasks.data import Data, GivenData, Tree, as_data, count, map_tree
 from critbatch.tasks.sampler import Source
 from critbatch.tasks.task import Task, apply
@@ -65,6 +65,7 @@ class Surface:
             raise UserError(f"chunk={chunk} is not possible: use 1 or more.")
         self.task, self.mode, self.chunk, self.change = task, Mode(mode), chunk, change
         self.device = device or pick_device()
+        require_float64(self.device, "A measurement of the loss surface")
         self.name = data if isinstance(data, str) else "own"
         self._source = Source(_data_of(task, data), self.device)
         self.indices = sample(count(self._source.data), examples)

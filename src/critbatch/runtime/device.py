@@ -17,16 +17,43 @@ from critbatch.errors import UserError, first_line
 from critbatch.records.core import Machine
 from critbatch.runtime.host import describe_host, host_memory_bytes
 
+# Devices that are used only when the user names them.
+ONLY_BY_NAME = ("mps",)
+# Devices that refuse float64.
+WITHOUT_FLOAT64 = ("mps",)
+
+
+def sum_dtype(device: torch.device) -> torch.dtype:
+    """The type in which sums over many examples are kept on this device: float64, or float32 where there is none.
+
+    >>> sum_dtype(torch.device("cpu")), sum_dtype(torch.device("mps"))
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
+
+
+def require_float64(device: torch.device, what: str) -> None:
+    """Refuse a measurement that needs float64 on a device without it.
+
+    Raises:
+        UserError: if the device has no float64.
+    """
+    if device.type in WITHOUT_FLOAT64:
+        raise UserError(f"{what} needs float64, which the device {device.type} does not have: use the device cpu.")
+
 
 def pick_device(name: str | None = None) -> torch.device:
-    """The device called `name`, or the accelerator where there is one, or the CPU.
+    """The device called `name`, or the accelerator if there is one, or the CPU.
+
+    Apple's MPS is used only when its name is given: critbatch was not measured on it.
 
     Raises:
         UserError: if this machine has no such device.
     """
     if name is None or name == "auto":
-        found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return _own(found or torch.device("cpu"))
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        usable = accelerator is not None and accelerator.type not in ONLY_BY_NAME
+        return _own(accelerator) if accelerator is not None and usable else torch.device("cpu")
     try:
         device = _own(torch.device(name))
         torch.empty(0, device=device)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
+from critbatch.runtime.device import sum_dtype
 
 STATISTICS = ("running_mean", "running_var")
 
@@ -77,7 +78,7 @@ def sum_over_processes(tensor: Tensor) -> None:
 
 def largest_over_processes(numbers: list[float], device: torch.device) -> list[float]:
     """Of each number the largest that any process has."""
-    tensor = torch.tensor(numbers, dtype=torch.float64, device=device)
+    tensor = torch.tensor(numbers, dtype=sum_dtype(device), device=device)
     torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
     return list(tensor.tolist())
 

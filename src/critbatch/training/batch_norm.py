@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from critbatch.errors import UserError
+from critbatch.runtime.device import sum_dtype
 
 # Batch norm over a part of the batch at a time, so that a large batch is normalized as a small one would be.
 
@@ -124,7 +125,7 @@ def taken_anew(model: nn.Module, layers: Sequence[_BatchNorm] | None = None) -> 
     def add(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
         assert isinstance(layer, _BatchNorm)
         inputs = args[0] if args else kwargs["input"]
-        values = inputs.double().transpose(0, 1).flatten(1)
+        values = inputs.to(sum_dtype(inputs.device)).transpose(0, 1).flatten(1)
         new = [torch.tensor(float(values.shape[1])), values.sum(1), values.square().sum(1)]
         sums[layer] = [old + more for old, more in zip(sums[layer], new, strict=True)] if layer in sums else new
 

@@ -19,6 +19,7 @@ from critbatch.gradient_noise.estimator import FEWEST_PAIRS
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.optim.scaling_rules import scale_saturating
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Target
+from critbatch.runtime.device import sum_dtype
 from critbatch.runtime.distributed import Shard, averaged_statistics, sum_over_processes
 from critbatch.runtime.process import seeded
 from critbatch.tasks.data import Tree, count
@@ -98,7 +99,8 @@ def evaluate(
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        sums = torch.zeros(2, dtype=torch.float64, device=source.device)
+        dtype = sum_dtype(source.device)
+        sums = torch.zeros(2, dtype=dtype, device=source.device)
         # As many chunks in all processes: with sharded weights each forward pass is made by all of them.
         share = -(-len(indices) // shard.world_size)
         chunks = [rows for rows in torch.tensor_split(shard.of(indices), -(-share // CHUNK)) if len(rows)]
@@ -107,8 +109,8 @@ def evaluate(
                 if stops is not None and shard.world_size == 1 and stops():
                     raise EvaluationStoppedError
                 outputs = task.forward(model, inputs)
-                sums[0] += task.loss(outputs, targets).double().sum()
-                sums[1] += task.metric(outputs, targets).double().sum()
+                sums[0] += task.loss(outputs, targets).to(dtype).sum()
+                sums[1] += task.metric(outputs, targets).to(dtype).sum()
     finally:
         # One by one: `model.train()` would also put layers in train mode that training holds in eval mode.
         for module, was_training in modes:

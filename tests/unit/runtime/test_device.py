@@ -1,4 +1,4 @@
-"""Running out of memory, in the words of each library."""
+"""Which device is picked, the type of its sums, and running out of memory in the words of each library."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
+from critbatch.measure.empirical_risk import Surface
 from critbatch.measure.step_time import speed
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
-from critbatch.runtime.device import is_out_of_memory
+from critbatch.runtime.device import is_out_of_memory, pick_device
+from critbatch.tasks.sampler import training_source
 from critbatch.tasks.task import Task
+from critbatch.training.evaluation import evaluate
 from critbatch.training.trainer import train
 from tiny import tiny_task
 
@@ -126,3 +129,26 @@ def test_a_model_that_does_not_fit_on_the_device_is_a_sentence() -> None:
     task: Task = replace(tiny_task(), model=lambda: TooLarge(4, 3))
     with pytest.raises(UserError, match=r"The model does not fit into the memory of cpu \(RuntimeError: CUDA error"):
         train(task, sgd(batch_size=8, learning_rate=0.1, epochs=1), device=torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("accelerator", "picked"), [("mps", "cpu"), ("cuda", "cuda"), (None, "cpu")])
+def test_mps_is_picked_only_by_its_name(accelerator: str | None, picked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator is not None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: accelerator and torch.device(accelerator))
+    assert pick_device().type == pick_device("auto").type == picked
+
+
+def test_evaluations_differ_only_by_rounding_where_sums_are_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = tiny_task()
+    source, model = training_source(task, torch.device("cpu")), task.new_model(0)
+    indices = torch.arange(task.examples)
+    exact = evaluate(task, model, source, indices)
+    monkeypatch.setattr("critbatch.training.evaluation.sum_dtype", lambda device: torch.float32)
+    rounded = evaluate(task, model, source, indices)
+    assert rounded == pytest.approx(exact, rel=1e-6)
+
+
+def test_a_measurement_of_the_loss_surface_is_refused_where_there_is_no_float64() -> None:
+    task = tiny_task()
+    with pytest.raises(UserError, match="needs float64, which the device mps does not have: use the device cpu"):
+        Surface(task, task.new_model(0), device=torch.device("mps"))
