@@ -62,7 +62,7 @@ def claims_table(told: Lecture) -> str:
         said = [found(told, statement, t) for statement in main if statement.key != "table_row"]
         by = " ".join([*said, *(open_reasons(claim, t) if said and claim.holds is Holds.UNDECIDED else ())])
         rows.append(
-            f"| {number_of(claim.name)} | {t(f'lecture_short_{claim.name}')} "
+            f"| {number_of(claim.name)} | {t(f'claims_short_{claim.name}')} "
             f"| {verdict(claim.holds, t)} | {by or 'the table below'} |"
         )
     return "\n".join(rows)
@@ -76,7 +76,7 @@ def summary_table(told: Lecture) -> str:
         "|---|---|---|---|---|",
     ]
     for row in told.summary:
-        cells = (t(f"lecture_row_{row.key}"), _number(row.small, row.unit), _number(row.large, row.unit))
+        cells = (t(f"claims_row_{row.key}"), _number(row.small, row.unit), _number(row.large, row.unit))
         rows.append(f"| {' | '.join(cells)} | {row.better} | {row.expected} |")
     return "\n".join(rows)
 

@@ -83,7 +83,7 @@ def test_the_terminal_has_a_line_for_each_claim_with_sign_number_and_finding(lan
     t = Translator(language)
     record = lectures.lecture()
     told = summary(record, language).splitlines()
-    assert told[0].startswith(t("lecture_headline", n=10, task="digits-mlp", held=6, not_held=2, undecided=2))
+    assert told[0].startswith(t("claims_headline", n=10, task="digits-mlp", held=6, not_held=2, undecided=2))
     rows = [line for line in told if re.match(r"[✓✗?] \d+\. ", line)]
     assert rows == [row for row in view_of(record).lines(record, t) if row]
     assert [int(row.split()[1][:-1]) for row in rows] == list(range(1, 11))
@@ -131,7 +131,7 @@ def test_the_claim_on_minima_tells_sharpness_and_what_the_minima_suffer_and_that
     texts = [block.text for block in blocks_of(record, "claim-minima") if block.kind == "literature"]
     assert len(texts) == 1
     assert texts[0].startswith("Not everyone believes this.")
-    (rests,) = [table for c, table in tables_of(record, "claim-minima").items() if c == EN("lecture_statements")]
+    (rests,) = [table for c, table in tables_of(record, "claim-minima").items() if c == EN("claims_statements")]
     assert [row[1].text for row in rests.rows][2] == "0.71 ×"  # the measure that speaks against it
 
 
@@ -233,7 +233,7 @@ def test_the_linear_axis_begins_at_zero_and_its_ticks_wear_units():
 
 def test_keskars_table_holds_both_rows_of_a_network_ours_and_the_papers():
     tables = tables_of(lectures.lecture(), "claim-generalization")
-    rows = {row[0].text: row for row in tables[EN("lecture_networks_caption")].rows}
+    rows = {row[0].text: row for row in tables[EN("claims_networks_caption")].rows}
     assert list(rows) == ["F1", "F1 in the paper", "C1", "C1 in the paper"]
     assert [cell.text for cell in rows["C1 in the paper"][1:5]] == [
         "0.9989 ± 0.0002",
@@ -245,7 +245,7 @@ def test_keskars_table_holds_both_rows_of_a_network_ours_and_the_papers():
 
 
 def test_keskars_sharpness_is_told_for_each_epsilon_beside_the_papers():
-    rows = tables_of(lectures.lecture(), "claim-minima")[EN("lecture_sharpness_caption")].rows
+    rows = tables_of(lectures.lecture(), "claim-minima")[EN("claims_sharpness_caption")].rows
     told = [[cell.text for cell in row] for row in rows]
     assert told[1] == ["F1 in the paper", "0.001", "1.23 ± 0.83", "205.1 ± 70", "170 ×"]
     assert [row[1] for row in told] == ["0.001", "0.001", "0.0005", "0.0005"]
@@ -264,20 +264,20 @@ def test_the_published_numbers_are_those_of_the_paper():
 
 def test_the_summary_table_marks_winners_says_ties_and_tells_the_lectures_entry():
     record = lectures.lecture()
-    rows = {row[0].text: row for row in tables_of(record, "claim-summary")[EN("lecture_summary_caption")].rows}
-    epoch = rows[EN("lecture_row_epoch")]
+    rows = {row[0].text: row for row in tables_of(record, "claim-summary")[EN("claims_summary_caption")].rows}
+    epoch = rows[EN("claims_row_epoch")]
     assert (epoch[1].marks, epoch[2].marks) == ((), (EN("mark_wins"),))
     assert epoch[1].text == "7.7 ms" and "n = 40" in epoch[1].note
-    tie = rows[EN("lecture_row_optimization")]
+    tie = rows[EN("claims_row_optimization")]
     assert tie[1].marks == tie[2].marks == (EN("mark_even"),)
-    assert (tie[3].text, tie[4].badge) == (EN("lecture_entry_optimization"), "not_held")
+    assert (tie[3].text, tie[4].badge) == (EN("claims_entry_optimization"), "not_held")
     assert finding(record, claim_of(record, ClaimName.SUMMARY), EN).startswith("In 4 of 6 rows")
 
 
 def test_a_row_of_the_summary_that_was_not_measured_stays_and_is_open():
     first, second, *_ = lectures.summary_rows()
     record = lectures.lecture(summary=(first, replace(second, large=None, better=Better.OPEN)))
-    rows = tables_of(record, "claim-summary")[EN("lecture_summary_caption")].rows
+    rows = tables_of(record, "claim-summary")[EN("claims_summary_caption")].rows
     assert len(rows) == 6
     assert [row[4].badge for row in rows] == ["held", *["undecided"] * 5]
     assert rows[1][2] == rows[5][1] == Cell("–")
@@ -292,7 +292,7 @@ def test_recipes_stand_beside_the_small_batch_which_is_the_star():
     assert marks["lars2017, batch size 1,437"] == ("circle", 182, 0.9716)
     assert marks["sgd, batch size 1,437, rate of the small batch"][0] == "circle-open"
     assert not any("swap2020" in name for name in marks)  # it never came to the target
-    rows = tables_of(record, "claim-both")[EN("lecture_recipes_caption")].rows
+    rows = tables_of(record, "claim-both")[EN("claims_recipes_caption")].rows
     assert (rows[-1][2].text, rows[-1][3].text) == ("0 of 3", "–")
     assert [bool(row[0].marks) for row in rows] == [True, False, False, False, False]
 

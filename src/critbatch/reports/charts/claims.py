@@ -54,7 +54,7 @@ STACKED_GAP = 0.14
 def claims_overview(lecture: Lecture, t: Translator) -> Picture | None:
     """A row for each claim with the effects that decide it: ratios on the left, differences on the right."""
     told = [(row, s) for row, claim in enumerate(lecture.claims) for s in _marks(claim)]
-    names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'lecture_short_{c.name}')}" for c in lecture.claims]
+    names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'claims_short_{c.name}')}" for c in lecture.claims]
     if not told or not names:
         return None
     places = [_place([s for other, s in told if other == row], statement, row) for row, statement in told]
@@ -71,7 +71,7 @@ def claims_overview(lecture: Lecture, t: Translator) -> Picture | None:
         meta={"narrow": _stacked(len(panels)), "taller": 1.5, "narrow_taller": 1.1 + 0.8 * len(panels)}
     )
     at = {str(holds): sum(claim.holds is holds for claim in lecture.claims) for holds in Holds}
-    return Picture(t("title_lecture", n=len(names), **at), t("alt_lecture", n=len(names), **at), figure)
+    return Picture(t("title_claims", n=len(names), **at), t("alt_claims", n=len(names), **at), figure)
 
 
 def effects_picture(lecture: Lecture, statements: Sequence[Statement], title: str, t: Translator) -> Picture | None:

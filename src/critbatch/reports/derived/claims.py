@@ -87,10 +87,10 @@ def finding(lecture: Lecture, claim: Claim, t: Translator) -> str:
     """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
     statement = deciding(claim)
     if statement is None:
-        return t.reason(claim.reason) if claim.reason else t("lecture_unmeasured")
+        return t.reason(claim.reason) if claim.reason else t("claims_unmeasured")
     if claim.name is ClaimName.SUMMARY:
         won = sum(each.holds is Holds.HELD for each in claim.statements)
-        return t("lecture_finding_summary", n=t.count(won), rows=t.count(len(claim.statements)))
+        return t("claims_finding_summary", n=t.count(won), rows=t.count(len(claim.statements)))
     told = [found(lecture, each, t) for each in _told(claim, statement)]
     if statement.holds is Holds.UNDECIDED and statement.reason and statement.effect is not None:
         told.append(t.reason(statement.reason))
@@ -108,7 +108,7 @@ def _told(claim: Claim, statement: Statement) -> list[Statement]:
 def found(lecture: Lecture, statement: Statement, t: Translator) -> str:
     """The statement as a sentence with its number; why there is none where there is none."""
     if statement.effect is None:
-        return t.reason(statement.reason) if statement.reason else t("lecture_unmeasured")
+        return t.reason(statement.reason) if statement.reason else t("claims_unmeasured")
     number = effect_text(lecture, statement, t)
     if statement.key not in STATEMENTS:
         return t("hover_value", name=statement.key, value=number)
@@ -147,17 +147,17 @@ def subject_name(statement: Statement, t: Translator) -> str:
 
 def data_name(name: str, t: Translator) -> str:
     """A data set in words, where there are some for it."""
-    return t(f"lecture_data_{name}") if name in DATA else name
+    return t(f"claims_data_{name}") if name in DATA else name
 
 
 def weight_name(name: str, t: Translator) -> str:
     """A weight likewise."""
-    return t(f"lecture_weight_{name}") if name in WEIGHTS else name
+    return t(f"claims_weight_{name}") if name in WEIGHTS else name
 
 
 def row_name(key: str, t: Translator) -> str:
     """What a row of the lecture's last table is called."""
-    return t(f"lecture_row_{key}") if key in ROWS else key
+    return t(f"claims_row_{key}") if key in ROWS else key
 
 
 def effect_write(lecture: Lecture, statement: Statement, t: Translator) -> Write:
@@ -199,7 +199,7 @@ def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:
 def hardware_name(speed: Speed, t: Translator) -> str:
     """What a speed was measured on: the accelerator, or so many threads."""
     machine = speed.provenance.machine
-    return machine.accelerator or t("lecture_threads", n=machine.threads)
+    return machine.accelerator or t("claims_threads", n=machine.threads)
 
 
 def reduced(lecture: Lecture) -> bool:
@@ -214,5 +214,5 @@ def network_name(pair: NetworkPair) -> str:
 
 def recipe_name(row: RecipeRow, t: Translator) -> str:
     """A recipe with its batch size; one whose rate is that of the small batch says so."""
-    key = "lecture_recipe" if row.tuned else "lecture_recipe_untuned"
+    key = "claims_recipe" if row.tuned else "claims_recipe_untuned"
     return t(key, recipe=row.recipe, batch_size=t.count(row.batch_size))

@@ -113,7 +113,7 @@ def both_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
         return [_missing(t)]
     metric, small = t.metric(lecture.metric_name), lecture.small_batch_size
     picture = recipes_picture(lecture.recipes, small, metric, t)
-    blocks: list[Block] = [Chart(picture, t("lecture_recipes_note"))] if picture is not None else [_missing(t)]
+    blocks: list[Block] = [Chart(picture, t("claims_recipes_note"))] if picture is not None else [_missing(t)]
     keys = (
         "column_recipe",
         "learning_rate",
@@ -131,7 +131,7 @@ def both_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
         for estimate in (row.steps, row.epochs, row.seconds, row.train_metric, row.validation_metric)
     ]
     header = tuple(t(key, metric=metric) for key in keys)
-    return [*blocks, Table(t("lecture_recipes_caption"), header, rows, notes(told, t), wraps=True)]
+    return [*blocks, Table(t("claims_recipes_caption"), header, rows, notes(told, t), wraps=True)]
 
 
 def _recipe_row(row: RecipeRow, small: int, t: Translator) -> tuple[Cell, ...]:
@@ -150,7 +150,7 @@ def _recipe_row(row: RecipeRow, small: int, t: Translator) -> tuple[Cell, ...]:
 
 
 def _missing(t: Translator) -> Text:
-    return Text(t("lecture_no_picture"))
+    return Text(t("claims_no_picture"))
 
 
 PARTS: dict[ClaimName, Callable[[Lecture, Claim, Translator], list[Block]]] = {
@@ -183,17 +183,17 @@ PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
 
 def lecture_section(lecture: Lecture, t: Translator) -> Section:
     """Every claim with its verdict and its finding, then all effects in one picture."""
-    header = tuple(t(key) for key in ("column_lecture_claim", "column_verdict", "column_finding"))
+    header = tuple(t(key) for key in ("column_claim", "column_verdict", "column_finding"))
     rows = tuple(_claim_row(lecture, claim, t) for claim in lecture.claims)
-    blocks: list[Block] = [Table(t("lecture_caption"), header, rows, wraps=True)]
+    blocks: list[Block] = [Table(t("claims_caption"), header, rows, wraps=True)]
     picture = claims_overview(lecture, t)
-    blocks += [Chart(picture, t("lecture_overview_note"))] if picture is not None else []
-    blocks.append(Method((t("lecture_text"), t("method_interval"))))
-    return Section("lecture", t("section_lecture"), tuple(blocks))
+    blocks += [Chart(picture, t("claims_overview_note"))] if picture is not None else []
+    blocks.append(Method((t("claims_text"), t("method_interval"))))
+    return Section("lecture", t("section_claims"), tuple(blocks))
 
 
 def _claim_row(lecture: Lecture, claim: Claim, t: Translator) -> tuple[Cell, ...]:
-    name = t("lecture_number", number=number_of(claim.name), claim=t(f"lecture_claim_{claim.name}"))
+    name = t("claims_number", number=number_of(claim.name), claim=t(f"claims_full_{claim.name}"))
     return (
         Cell(name, target=section_of(claim.name)),
         Cell(verdict(claim.holds, t), badge=str(claim.holds)),
@@ -205,7 +205,7 @@ def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
     """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
     parts = PARTS[claim.name](lecture, claim, t)
     blocks: list[Block] = [
-        Text(t(f"lecture_claim_{claim.name}")),
+        Text(t(f"claims_full_{claim.name}")),
         Verdict(str(claim.holds), verdict(claim.holds, t), finding(lecture, claim, t)),
         *(part for part in parts if not isinstance(part, Method)),
     ]
@@ -214,14 +214,14 @@ def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
         blocks.append(_statements(lecture, claim, t))
     reasons = open_reasons(claim, t)
     if reasons and claim.statements:
-        blocks.append(Bullets(reasons, t("lecture_why")))
-    later = t(f"lecture_later_{claim.name}")
-    blocks.append(Literature(t("lecture_later"), later, PAPERS[claim.name]))
+        blocks.append(Bullets(reasons, t("claims_why")))
+    later = t(f"claims_later_{claim.name}")
+    blocks.append(Literature(t("claims_later"), later, PAPERS[claim.name]))
     methods = [part for part in parts if isinstance(part, Method)]
-    lines = (t(f"lecture_method_{claim.name}"), *(line for method in methods for line in method.lines))
+    lines = (t(f"claims_method_{claim.name}"), *(line for method in methods for line in method.lines))
     papers = dict.fromkeys(paper for method in methods for paper in method.papers)
     blocks.append(Method(tuple(dict.fromkeys(lines)), tuple(papers)))
-    return Section(section_of(claim.name), t(f"lecture_section_{claim.name}"), tuple(blocks))
+    return Section(section_of(claim.name), t(f"claims_section_{claim.name}"), tuple(blocks))
 
 
 def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
@@ -238,7 +238,7 @@ def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
     told = [statement.effect for statement in claim.statements]
     levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], t))
     folded = len(rows) > MANY_STATEMENTS
-    return Table(t("lecture_statements"), header, rows, levels, folded=folded, wraps=True)
+    return Table(t("claims_statements"), header, rows, levels, folded=folded, wraps=True)
 
 
 def lecture_tiles(lecture: Lecture, t: Translator) -> list[Tile]:
@@ -251,10 +251,10 @@ def _lines(lecture: Lecture, t: Translator) -> list[str]:
     """A line for each claim: sign, number, what it is, verdict, finding."""
     return [
         t(
-            "lecture_line",
+            "claims_line",
             sign=SIGNS[claim.holds],
             number=number_of(claim.name),
-            claim=t(f"lecture_short_{claim.name}"),
+            claim=t(f"claims_short_{claim.name}"),
             verdict=t(f"holds_{claim.holds}"),
             finding=finding(lecture, claim, t),
         )
@@ -269,7 +269,7 @@ class LectureView(RecordView[Lecture]):
     def answer(self, lecture: Lecture, t: Translator) -> Answer:
         """How many claims held, and at which batch sizes."""
         headline = t(
-            "lecture_headline",
+            "claims_headline",
             n=len(lecture.claims),
             task=lecture.task,
             held=counted(lecture, Holds.HELD),
@@ -277,9 +277,9 @@ class LectureView(RecordView[Lecture]):
             undecided=counted(lecture, Holds.UNDECIDED),
         )
         sizes = {"small": t.count(lecture.small_batch_size), "large": t.count(lecture.large_batch_size)}
-        lead = [t("lecture_sizes", n=lecture.seeds, **sizes)]
+        lead = [t("claims_sizes", n=lecture.seeds, **sizes)]
         if reduced(lecture) and not lecture.full:
-            lead.append(t("lecture_reduced"))
+            lead.append(t("claims_reduced"))
         return Answer(headline, tuple(lead))
 
     def parts(self, lecture: Lecture, t: Translator, /) -> Parts:

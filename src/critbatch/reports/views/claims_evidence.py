@@ -38,7 +38,7 @@ def generalization_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list
     networks = lecture.networks
     picture = differences_picture(networks, t)
     if picture is None:
-        return [Text(t("lecture_no_picture"))]
+        return [Text(t("claims_no_picture"))]
     metric = t.metric(networks[0].metric_name)
     keys = (
         "column_network",
@@ -55,15 +55,15 @@ def generalization_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list
         for pair in networks
         for e in (pair.small_train, pair.large_train, pair.small_validation, pair.large_validation, pair.difference)
     ]
-    below = (*notes(told, t), t("lecture_paper_note"))
-    table = Table(t("lecture_networks_caption"), header, rows, below, wraps=True)
-    return [Chart(picture, t("lecture_networks_note")), table]
+    below = (*notes(told, t), t("claims_paper_note"))
+    table = Table(t("claims_networks_caption"), header, rows, below, wraps=True)
+    return [Chart(picture, t("claims_networks_note")), table]
 
 
 def _network(pair: NetworkPair, t: Translator) -> list[tuple[Cell, ...]]:
     """A row for what was found here, and one for the paper."""
     sizes = t(
-        "lecture_network_note",
+        "claims_network_note",
         small=t.count(pair.small_batch_size),
         large=t.count(pair.large_batch_size),
         examples=t.count(pair.examples),
@@ -79,12 +79,12 @@ def _network(pair: NetworkPair, t: Translator) -> list[tuple[Cell, ...]]:
     if paper is None:
         return [ours]
     told = (paper.train_small, paper.train_large, paper.test_small, paper.test_large)
-    name = Cell(t("lecture_in_paper", network=pair.network))
+    name = Cell(t("claims_in_paper", network=pair.network))
     return [ours, (name, *(Cell(_published(each, t)) for each in told), Cell("–"))]
 
 
 def _published(paper: Published, t: Translator) -> str:
-    return t("lecture_published", mean=t.score(paper.mean), deviation=t.about(paper.deviation))
+    return t("claims_published", mean=t.score(paper.mean), deviation=t.about(paper.deviation))
 
 
 def minima_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
@@ -95,7 +95,7 @@ def minima_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
         *_shifts(lecture.shifts, t),
     ]
     if not blocks:
-        return [Text(t("lecture_no_picture"))]
+        return [Text(t("claims_no_picture"))]
     setups = [*(each.setup for each in lecture.sharpness), *(each.setup for each in lecture.shifts)][:1]
     lines = [line for setup in setups for line in setup_lines(setup, t)]
     keys = ("method_sharpness", "method_boxes", "method_rescaling", "method_shift")
@@ -104,13 +104,13 @@ def minima_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
 
 def _of_sharpness(lecture: Lecture, t: Translator) -> list[Block]:
     drawn = [(record, sharpness_picture(record, t)) for record in lecture.sharpness]
-    blocks: list[Block] = [Chart(p, t("lecture_of_task", task=r.setup.task)) for r, p in drawn if p is not None]
+    blocks: list[Block] = [Chart(p, t("claims_of_task", task=r.setup.task)) for r, p in drawn if p is not None]
     rows = [row for record in lecture.sharpness for row in _sharpness_rows(record, lecture.networks, t)]
     if rows:
         keys = ("column_network", "column_epsilon", "column_sharp_small", "column_sharp_large", "column_times_sharper")
         header = tuple(t(key) for key in keys)
-        note = (t("lecture_sharpness_note"), t("lecture_paper_note"))
-        blocks.append(Table(t("lecture_sharpness_caption"), header, tuple(rows), note, wraps=True))
+        note = (t("claims_sharpness_note"), t("claims_paper_note"))
+        blocks.append(Table(t("claims_sharpness_caption"), header, tuple(rows), note, wraps=True))
     tables = [(r.solutions, r.setup, r.metric_name) for r in lecture.sharpness if r.solutions]
     return [*blocks, *(solutions_table(*told, t) for told in tables)]
 
@@ -128,7 +128,7 @@ def _sharpness_rows(record: Sharpness, networks: Sequence[NetworkPair], t: Trans
         if name in PUBLISHED and epsilon in PUBLISHED[name].sharpness:
             paper = PUBLISHED[name].sharpness[epsilon]
             told = [_published(each, t) for each in paper]
-            beside = t("lecture_in_paper", network=name)
+            beside = t("claims_in_paper", network=name)
             rows.append(_sharpness_row(beside, epsilon, told, [each.mean for each in paper], t))
     return rows
 
@@ -154,14 +154,14 @@ def _mean(solutions: Sequence[SolutionSharpness], size: int, epsilon: float) -> 
 
 def _lines(records: Sequence[Landscape], t: Translator) -> list[Block]:
     drawn = [(record, landscape_picture(record, t)) for record in records]
-    charts = [Chart(p, t("lecture_of_task", task=record.setup.task)) for record, p in drawn if p is not None]
+    charts = [Chart(p, t("claims_of_task", task=record.setup.task)) for record, p in drawn if p is not None]
     return [Text(t("landscape_line_text")), *charts] if charts else []
 
 
 def _shifts(records: Sequence[Shift], t: Translator) -> list[Block]:
     blocks: list[Block] = []
     for record in records:
-        note = t("lecture_of_task", task=record.setup.task)
+        note = t("claims_of_task", task=record.setup.task)
         pictures = (shift_picture(record, t), sharpness_and_rise(record, t))
         charts = tuple(Chart(picture, note) for picture in pictures if picture is not None)
         blocks += [Charts(charts)] if charts else []
@@ -175,11 +175,11 @@ def batches_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]
     """Examples in batches, a picture for each way of shuffling, and what those cost."""
     pictures = [partition_picture(partition, t) for partition in lecture.partitions]
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
-    blocks: list[Block] = [Text(t("lecture_batches_text")), Charts(charts)] if charts else [_missing(t)]
+    blocks: list[Block] = [Text(t("claims_batches_text")), Charts(charts)] if charts else [_missing(t)]
     costs = [statement for statement in claim.statements if statement.key == "order_costs"]
     if lecture.orders is not None and costs:
         picture = effects_picture(lecture, costs, t("title_orders"), t)
-        blocks += [Chart(picture, t("lecture_orders_note"))] if picture is not None else []
+        blocks += [Chart(picture, t("claims_orders_note"))] if picture is not None else []
     return blocks
 
 
@@ -191,7 +191,7 @@ def paths_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
     pictures = (paths_picture(paths, t), spread_picture(paths, t))
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
     data, draws = data_name(paths.data, t), t.count(paths.draws)
-    text = t("lecture_paths_text", n=paths.examples, data=data, draws=draws)
+    text = t("claims_paths_text", n=paths.examples, data=data, draws=draws)
     return [Text(text), Charts(charts)] if charts else [_missing(t)]
 
 
@@ -201,14 +201,14 @@ def time_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
     linear = update_and_epoch(speeds, t, log=False)
     if linear is None:
         return [_missing(t)]
-    blocks: list[Block] = [Text(t("lecture_linear")), _pair(*linear)]
+    blocks: list[Block] = [Text(t("claims_linear")), _pair(*linear)]
     if len(speeds) == 1:
         update, epoch = step_time(speeds[0], t), epoch_time(speeds[0], t)
         logarithmic = (update, epoch) if update is not None and epoch is not None else None
     else:
         logarithmic = update_and_epoch(speeds, t, log=True)
     if logarithmic is not None:
-        blocks += [Text(t("lecture_log")), _pair(*logarithmic)]
+        blocks += [Text(t("claims_log")), _pair(*logarithmic)]
     splits = [(speed, time_split(speed, t)) for speed in speeds]
     parts = tuple(Chart(picture, hardware_name(speed, t)) for speed, picture in splits if picture is not None)
     blocks += [Charts(parts)] if parts else []
@@ -234,7 +234,7 @@ def _times(speeds: list[Speed], t: Translator) -> Table:
             row.append(Cell(t.seconds(speed.epoch_seconds(point)) if point is not None else "–"))
         rows.append(tuple(row))
     told = notes([point.step_seconds for speed in speeds for point in timed(speed)], t)
-    return Table(t("lecture_times_caption"), tuple(header), tuple(rows), told, folded=True)
+    return Table(t("claims_times_caption"), tuple(header), tuple(rows), told, folded=True)
 
 
 def summary_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
@@ -248,19 +248,19 @@ def summary_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]
         t("column_row"),
         t("column_small", batch_size=small),
         t("column_large", batch_size=large),
-        t("column_in_lecture"),
+        t("column_claimed"),
         t("column_agrees"),
     )
     rows = tuple(_summary_row(key, found.get(key), t) for key in keys)
     told = [estimate for row in lecture.summary for estimate in (row.small, row.large)]
     return [
-        Text(t("lecture_summary_text")),
-        Table(t("lecture_summary_caption"), header, rows, notes(told, t), wraps=True),
+        Text(t("claims_summary_text")),
+        Table(t("claims_summary_caption"), header, rows, notes(told, t), wraps=True),
     ]
 
 
 def _summary_row(key: str, row: SummaryRow | None, t: Translator) -> tuple[Cell, ...]:
-    entry = Cell(t(f"lecture_entry_{key}") if key in ROWS else "–")
+    entry = Cell(t(f"claims_entry_{key}") if key in ROWS else "–")
     if row is None or row.better is Better.OPEN:
         holds = Holds.UNDECIDED
     else:
@@ -293,4 +293,4 @@ def _write(unit: str, t: Translator) -> Write:
 
 
 def _missing(t: Translator) -> Text:
-    return Text(t("lecture_no_picture"))
+    return Text(t("claims_no_picture"))
