@@ -18,7 +18,7 @@ from critbatch.tasks.builtin import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = ("lightning", "accelerate", "transformers", "matplotlib")  # packages of extras
+OPTIONAL = ("lightning", "accelerate", "transformers")  # packages of extras
 CODE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = [(page, block) for page in PAGES for block in CODE.findall(page.read_text(encoding="utf-8"))]
 

@@ -27,7 +27,7 @@ PACKAGES = [
     ["studies"],
     ["advisor"],
     ["claims"],
-    ["reports", "reporting"],
+    ["reports"],
     ["integrations", "cli", "__init__", "__main__"],
 ]
 LEVEL_OF = {name: level for level, names in enumerate(PACKAGES) for name in names}

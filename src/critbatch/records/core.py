@@ -118,12 +118,13 @@ class Record:
         """The record's figure. Raises TypeError where a picture would not help.
 
         Args:
-            style: "screen" for a plotly `Figure`, "paper" for one of matplotlib's as a paper wants it: 3.4 or 7
-                inches wide, letters of 8 points. "paper" needs `pip install "critbatch[figures]"`.
+            style: "screen" for the figure of the page, "paper" for one as a paper wants it: 3.4 or 7 inches wide,
+                letters of 8 points. Both are plotly figures. `write_image("figure.pdf")` needs
+                `pip install "critbatch[figures]"` and Chromium or Chrome.
             language: of its words, "en" or "zh".
         """
         # The reports lie above the records, and are loaded only where a figure is asked for.
-        return import_module("critbatch.reporting.paper_door").painted(self, style, language)
+        return import_module("critbatch.reports.charts.print_style").render_figure(self, style, language)
 
 
 def _without_surrogates(value: Any) -> Any:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from critbatch.errors import UserError
-from critbatch.reporting.paper_door import for_paper, has_matplotlib
+from critbatch.reports.charts.print_style import (
+    PrintFigure,
+    for_print,
+    has_chinese_font,
+    is_chinese,
+    missing_tool,
+    pictures,
+)
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.runs import remembering
 from critbatch.reports.model import Block, Bullets, Cell, Chapter, Chart, Charts, Facts, Method, Paper, Table, Text
@@ -170,11 +176,9 @@ def _in_html(text: str) -> str:
 
 # The pictures of a Markdown report: PNG and SVG files in a folder beside it, or the reason why there are none.
 
-PIXELS_PER_INCH = 200
-
 
 class PictureFiles:
-    """Draws pictures in paper style as they are asked for, and holds their files until they are written.
+    """Collects the figures of a report, draws all of them with one browser, and holds their files.
 
     Args:
         report: the Markdown file that they belong to.
@@ -183,34 +187,37 @@ class PictureFiles:
     def __init__(self, report: Path) -> None:
         self.folder = report.with_name(f"{report.stem}-figures")
         self.files: dict[Path, bytes] = {}
-        self.drawn = 0
-        # The key of the message that says why a picture is missing.
-        self.obstacle = "" if has_matplotlib() else "format_no_matplotlib"
+        self._figures: list[PrintFigure] = []
+        self.obstacle = missing_tool()  # the key of the message that says why there are no pictures
 
     def __call__(self, picture: Picture) -> tuple[str, str] | None:
-        """The addresses of the PNG and the SVG from the report, or None where the picture cannot be drawn."""
-        if self.obstacle in ("format_no_matplotlib", "format_no_font"):
+        """The addresses of the PNG and the SVG from the report, or None where there are no pictures."""
+        if self.obstacle:
             return None
-        try:
-            figure = for_paper(picture.figure)
-        except UserError:
+        drawn = for_print(picture.figure)
+        if is_chinese(drawn) and not has_chinese_font():
             self.obstacle = "format_no_font"
             return None
-        except TypeError:
-            self.obstacle = "format_not_drawable"
-            return None
-        self.drawn += 1
-        places = [self.folder / f"figure-{self.drawn}.{kind}" for kind in ("png", "svg")]
-        for place in places:
-            file, kind = BytesIO(), place.suffix[1:]
-            # No date in it: the same records give the same files.
-            metadata = {"Date": None} if kind == "svg" else {}
-            figure.savefig(file, format=kind, dpi=PIXELS_PER_INCH, metadata=metadata)
-            self.files[place] = file.getvalue()
-        png, svg = (quote(f"{self.folder.name}/{place.name}") for place in places)
+        self._figures.append(drawn)
+        png, svg = (quote(f"{self.folder.name}/{place.name}") for place in self._places(len(self._figures)))
         return png, svg
+
+    def draw(self) -> bool:
+        """Draw all figures that were asked for. Returns whether their files are there."""
+        if self.obstacle:
+            return False
+        jobs = [(drawn, kind) for drawn in self._figures for kind in ("png", "svg")]
+        places = [place for number in range(1, len(self._figures) + 1) for place in self._places(number)]
+        try:
+            self.files = dict(zip(places, pictures(jobs), strict=True))
+        except UserError:
+            self.obstacle = "format_not_drawn"
+        return not self.obstacle
 
     def stale(self) -> list[Path]:
         """Pictures of an earlier report in that place."""
         there = [*self.folder.glob("figure-*.png"), *self.folder.glob("figure-*.svg")]
         return sorted(path for path in there if path not in self.files)
+
+    def _places(self, number: int) -> tuple[Path, Path]:
+        return self.folder / f"figure-{number}.png", self.folder / f"figure-{number}.svg"

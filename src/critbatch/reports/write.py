@@ -59,7 +59,9 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
     if form == "md":
         gallery = PictureFiles(path)
         text = markdown(told, t, gallery, title)
-        if gallery.obstacle:
+        if not gallery.draw():
+            # Once more, with descriptions in the place of pictures.
+            text = markdown(told, t, gallery, title)
             text = f"> {t(gallery.obstacle)}\n\n{text}"
         return Written({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
     page = render(told, language=language, title=title)

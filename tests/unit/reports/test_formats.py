@@ -40,14 +40,24 @@ from sample_gaps import MISSING, RECORDS, hostile
 
 EN, ZH = Translator("en"), Translator("zh")
 ALL = {**RECORDS, "hostile": hostile(), **{f"missing: {name}": record for name, record in MISSING.items()}}
-HAS_MATPLOTLIB = find_spec("matplotlib") is not None
+
+
+def _can_draw() -> bool:
+    try:
+        find_browser()
+    except UserError:
+        return False
+    return find_spec("kaleido") is not None
+
+
+needs_pictures = pytest.mark.skipif(not _can_draw(), reason="kaleido, or Chromium or Chrome, is not installed")
 READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 
 
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where matplotlib is not installed, which is also much faster."""
-    monkeypatch.setattr("critbatch.reporting.paper_door.find_spec", lambda name: None)
+    """As where kaleido is not installed, which is also much faster."""
+    monkeypatch.setattr("critbatch.reports.charts.print_style.find_spec", lambda name: None)
 
 
 def read(text: str) -> list[Token]:
@@ -145,7 +155,7 @@ def test_what_github_would_read_is_escaped_and_plain_sentences_are_not(text: str
     assert escaped(text) == written
 
 
-@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="matplotlib is not installed: `pip install 'critbatch[figures]'`")
+@needs_pictures
 def test_each_figure_is_a_png_and_an_svg_beside_the_markdown(tmp_path: Path):
     path = write_report([sample.speed()], tmp_path / "my report.md")
     text = path.read_text(encoding="utf-8")
@@ -168,7 +178,7 @@ def test_each_figure_is_a_png_and_an_svg_beside_the_markdown(tmp_path: Path):
         assert f"(my%20report-figures/{name}.svg)" in text
 
 
-@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="matplotlib is not installed: `pip install 'critbatch[figures]'`")
+@needs_pictures
 def test_the_same_records_give_the_same_files_and_pictures_of_an_earlier_report_go(tmp_path: Path):
     path = tmp_path / "report.md"
     write_report([sample.speed()], path)
@@ -183,22 +193,35 @@ def test_the_same_records_give_the_same_files_and_pictures_of_an_earlier_report_
 
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("t", [EN, ZH], ids=["en", "zh"])
-def test_without_matplotlib_descriptions_stand_for_figures_and_one_sentence_says_how_to_get_them(
+def test_without_kaleido_descriptions_stand_for_figures_and_one_sentence_says_how_to_get_them(
     tmp_path: Path, t: Translator
 ):
     text = write_report([sample.advice()], tmp_path / "report.md", language=t.language).read_text(encoding="utf-8")
-    assert text.count(t("format_no_matplotlib")) == 1
+    assert text.count(t("format_no_kaleido")) == 1
     hero = chapter(sample.advice(), t).hero
     assert hero is not None
     assert f"> **{escaped(hero.picture.title)}**\n>\n> {escaped(hero.picture.alt)}\n" in text
     assert [file.name for file in tmp_path.iterdir()] == ["report.md"]
 
 
-@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="matplotlib is not installed: `pip install 'critbatch[figures]'`")
 def test_without_a_font_for_chinese_the_markdown_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("critbatch.reporting.paper_fonts._installed", lambda: {"DejaVu Sans"})
+    monkeypatch.setattr("critbatch.reports.markdown.missing_tool", lambda: "")
+    monkeypatch.setattr("critbatch.reports.markdown.has_chinese_font", lambda: False)
     text = write_report([sample.noise()], tmp_path / "report.md", language="zh").read_text(encoding="utf-8")
     assert text.count(ZH("format_no_font")) == 1
+    assert not (tmp_path / "report-figures").exists()
+
+
+def test_where_the_browser_does_not_draw_descriptions_stand_for_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(jobs: object) -> list[bytes]:
+        raise UserError("no")
+
+    monkeypatch.setattr("critbatch.reports.markdown.missing_tool", lambda: "")
+    monkeypatch.setattr("critbatch.reports.markdown.pictures", fail)
+    text = write_report([sample.noise()], tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.count(EN("format_not_drawn")) == 1 and "![" not in text
     assert not (tmp_path / "report-figures").exists()
 
 

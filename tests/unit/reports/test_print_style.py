@@ -1,13 +1,13 @@
-"""Figures in paper style: all that plotly draws, in matplotlib, and nothing of the user's settings changed."""
+"""Figures for print: the data of the page at the size of a column, written by the browser that prints reports."""
 
 from __future__ import annotations
 
-import math
 import re
-import subprocess
-import sys
+import struct
+import xml.etree.ElementTree as ElementTree
 import zlib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -16,35 +16,40 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-pytest.importorskip("matplotlib", reason="matplotlib is not installed: `pip install 'critbatch[figures]'`")
-
-import matplotlib
-from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
-
 import sample_loss_surface as sample_loss
 import sample_records as sample
 import sample_studies
 from critbatch.errors import UserError
 from critbatch.records.core import Record
-from critbatch.reporting.paper_figures import paper_figure
-from critbatch.reporting.paper_fonts import Fonts, fonts_for
-from critbatch.reporting.paper_strokes import NotDrawableError, colour
-from critbatch.reporting.paper_text import inches, wrapped
+from critbatch.reports.charts import print_style
 from critbatch.reports.charts.figure import figure
-from critbatch.reports.charts.theme import BLUE, INK, LOOK, PAPER, RED
+from critbatch.reports.charts.print_style import (
+    LETTERS,
+    SMALL_LETTERS,
+    for_print,
+    has_chinese_font,
+    pictures,
+    text_width,
+    wrapped,
+)
+from critbatch.reports.charts.theme import BLUE, LOOK, RED
 from critbatch.reports.model import Chapter, Chart
+from critbatch.reports.pdf import find_browser
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter, subjects
 from critbatch.reports.views.common import VIEWS
-from critbatch.reports.write import paper_fonts
 from sample_gaps import MISSING, RECORDS, hostile
 
-LANGUAGES = ["en"] + (["zh"] if any(name in paper_fonts._installed() for name in paper_fonts.CHINESE) else [])
+
+def _has_browser() -> bool:
+    try:
+        find_browser()
+    except UserError:
+        return False
+    return find_spec("kaleido") is not None
 
 
-def parts(drawn: Figure, gid: str) -> list[Any]:
-    return [each for axes in drawn.axes for each in axes.findobj() if each.get_gid() == gid]
+needs_browser = pytest.mark.skipif(not _has_browser(), reason="kaleido, or Chromium or Chrome, is not installed")
 
 
 def charts(told: Chapter) -> Iterator[Chart]:
@@ -58,290 +63,199 @@ def charts(told: Chapter) -> Iterator[Chart]:
                 yield from block.charts
 
 
-def seen(values: Any) -> list[bool]:
-    return [isinstance(value, str) or (value is not None and math.isfinite(value)) for value in values]
-
-
-def counted(described: dict[str, Any]) -> dict[str, int]:
-    """What plotly draws of a figure: marks, points of lines, bars, bands, shapes, intervals."""
-    found = dict.fromkeys(("marks", "line", "bar", "band", "shape", "intervals"), 0)
-    for trace in described["data"]:
-        kind, mode = trace.get("type", "scatter"), trace.get("mode") or "lines"
-        if kind not in ("scatter", "bar"):
-            continue
-        shown = [x and y for x, y in zip(seen(trace["x"]), seen(trace["y"]), strict=True)]
-        found["bar"] += sum(shown) if kind == "bar" else 0
-        found["marks"] += sum(shown) if kind == "scatter" and "markers" in mode else 0
-        lines = kind == "scatter" and "lines" in mode and (trace.get("line") or {}).get("width", 2) > 0
-        found["line"] += sum(shown) if lines else 0
-        found["band"] += trace.get("fill", "none") != "none"
-        for error in (trace.get("error_x") or {}, trace.get("error_y") or {}):
-            if error and error.get("visible") is not False:
-                ends = [a or b for a, b in zip(seen(error["array"]), seen(error["arrayminus"]), strict=True)]
-                found["intervals"] += sum(end and here for end, here in zip(ends, shown, strict=True))
-    found["shape"] = len(described["layout"].get("shapes") or ())
-    return found
-
-
-def drawn_of(drawn: Figure) -> dict[str, int]:
-    finite = [[x == x and y == y for x, y in line.get_xydata()] for line in parts(drawn, "line")]
-    return {
-        "marks": sum(len(marks.get_offsets()) for marks in parts(drawn, "marks")),
-        "line": sum(map(sum, finite)),
-        "bar": sum(math.isfinite(bar.get_height() * bar.get_width()) for bar in parts(drawn, "bar")),
-        "band": len(parts(drawn, "band")),
-        "shape": len(parts(drawn, "shape")),
-        "intervals": sum(len(stems.get_segments()) for stems in parts(drawn, "intervals")),
-    }
-
-
-def test_the_samples_hold_every_kind_of_record_that_has_a_figure():
-    missing = set(VIEWS) - {type(record) for record in RECORDS.values()}
-    assert not missing, "give sample_gaps.RECORDS one of each"
-
-
-# What is drawn is the same in each language; where words stand is tested in all of them below.
-@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-def test_every_mark_line_bar_band_and_interval_of_every_figure_is_drawn(record: Record):
-    (subject,) = subjects([record])
-    pictures = [figure(record, "en"), *(c.picture.figure for c in charts(chapter(subject, Translator("en"))))]
-    for shown in pictures:
-        drawn = paper_figure(shown)
-        described = shown.to_plotly_json()
-        assert drawn_of(drawn) == counted(described)
-        names = [trace["name"] for trace in described["data"] if trace.get("name") and trace.get("showlegend", True)]
-        assert sum(len(legend.get_texts()) for legend in drawn.legends) == len(names)
-
-
-@pytest.mark.parametrize("record", MISSING.values(), ids=MISSING)
-def test_figures_with_something_missing_are_drawn_too(record: Record):
-    (subject,) = subjects([record])
-    for chart in charts(chapter(subject, Translator("en"))):
-        drawn = paper_figure(chart.picture.figure)
-        assert drawn_of(drawn) == counted(chart.picture.figure.to_plotly_json())
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    "record", [sample.speed(), sample_studies.study(), sample_studies.fit(), sample_loss.plane(), sample.study(seeds=1)]
-)
-def test_nothing_sticks_out_of_the_figure_and_the_legend_covers_no_panel(record: Record, language: str):
-    for shown in (figure(record, language), *_pictures(record, language)):
-        drawn = paper_figure(shown)
-        drawn.draw_without_rendering()
-        box, whole = drawn.get_tightbbox(), drawn.bbox.size / drawn.dpi
-        assert min(box.x0, box.y0) >= -0.01
-        assert box.x1 <= whole[0] + 0.01 and box.y1 <= whole[1] + 0.01
-        for legend in drawn.legends:
-            assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in drawn.axes)
-        for axes in drawn.axes:
-            boxes = sorted((label.get_window_extent() for label in axes.get_xticklabels()), key=lambda b: b.x0)
-            assert all(a.x1 <= b.x0 for a, b in pairwise(boxes) if a.width and b.width)
-
-
-def _pictures(record: Record, language: str) -> list[go.Figure]:
+def screen_figures(record: Record, language: str = "en") -> list[go.Figure]:
     (subject,) = subjects([record])
     return [chart.picture.figure for chart in charts(chapter(subject, Translator(language)))]
 
 
-def test_axes_have_the_scale_the_range_the_ticks_and_the_titles_of_the_page():
-    shown = figure(sample.advice())
-    (axes,) = paper_figure(shown).axes
-    across = shown.layout.xaxis
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
-    assert axes.get_xlim() == pytest.approx([10**end for end in across.range])
-    assert axes.get_xlabel() == across.title.text
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(across.ticktext)
-    assert axes.get_xticks() == pytest.approx(list(across.tickvals))
+def values(described: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What a figure shows, but for how it looks."""
+    names = ("type", "mode", "x", "y", "z", "text", "fill")
+    intervals = [
+        [(trace.get(axis) or {}).get(end) for axis in ("error_x", "error_y") for end in ("array", "arrayminus")]
+        for trace in described["data"]
+    ]
+    traces = [tuple(trace.get(name) for name in names) for trace in described["data"]]
+    return [(*trace, ends) for trace, ends in zip(traces, intervals, strict=True)]
 
 
-def test_intervals_go_from_the_low_to_the_high_end():
-    advice = sample.advice()
-    (stems,) = parts(paper_figure(figure(advice)), "intervals")
-    ends = {round(low[0]): (low[1], high[1]) for low, high in stems.get_segments()}
-    assert advice.best is not None
-    assert ends[advice.best.batch_size] == pytest.approx((advice.best.seconds.low, advice.best.seconds.high))
+def test_the_samples_hold_every_kind_of_record_that_has_a_figure() -> None:
+    missing = set(VIEWS) - {type(record) for record in RECORDS.values()}
+    assert not missing, "give sample_gaps.RECORDS one of each"
 
 
-def test_an_interval_that_does_not_hold_its_value_is_drawn_where_it_lies():
+@pytest.mark.parametrize("record", {**RECORDS, **MISSING}.values(), ids={**RECORDS, **MISSING})
+def test_a_figure_for_print_holds_the_values_ranges_and_shapes_of_the_page(record: Record) -> None:
+    for shown in screen_figures(record):
+        before, after = shown.to_plotly_json(), for_print(shown).to_plotly_json()
+        assert values(after) == values(before)
+        assert len(after["layout"].get("shapes") or ()) == len(before["layout"].get("shapes") or ())
+        for name, axis in before["layout"].items():
+            if re.fullmatch("[xy]axis[0-9]*", name):
+                drawn = after["layout"][name]
+                for key in ("type", "range", "tickvals", "domain", "autorange", "matches"):
+                    assert drawn.get(key) == axis.get(key)
+
+
+def test_the_figure_of_the_page_is_not_changed() -> None:
+    shown = figure(sample.speed())
+    before = shown.to_json()
+    for_print(shown)
+    assert shown.to_json() == before
+
+
+def test_one_panel_is_a_column_wide_and_several_side_by_side_a_page() -> None:
+    assert for_print(figure(sample.advice())).layout.width == pytest.approx(3.4 * 96)
+    assert for_print(figure(sample_loss.line())).layout.width == pytest.approx(3.4 * 96)
+    for record in (sample.speed(), sample_studies.without_target()):
+        assert for_print(figure(record)).layout.width == pytest.approx(7 * 96)
+
+
+def test_letters_are_8_points_and_those_of_ticks_and_legend_7() -> None:
+    layout = for_print(figure(sample.advice())).layout.template.layout
+    assert layout.font.size * 72 / 96 == pytest.approx(8)
+    assert layout.xaxis.title.font.size == layout.yaxis.title.font.size == LETTERS
+    for part in (layout.xaxis.tickfont, layout.yaxis.tickfont, layout.legend.font):
+        assert part.size * 72 / 96 == pytest.approx(7)
+
+
+def test_the_title_is_left_to_the_caption() -> None:
+    shown = figure(sample.noise())
+    drawn = for_print(shown)
+    assert drawn.layout.title.text is None
+    assert drawn.layout.meta["caption"] == shown.layout.title.text
+
+
+def test_series_that_differ_in_colour_differ_in_symbol_or_dash_too() -> None:
     shown = go.Figure(layout={"template": LOOK})
-    shown.add_scatter(
-        x=[1, 2, 3], y=[5, 5, 5], mode="markers",
-        error_y={"type": "data", "symmetric": False, "array": [2, -1, None], "arrayminus": [-1, 3, None]},
-    )  # fmt: skip
-    (stems,) = parts(paper_figure(shown), "intervals")
-    assert [(low[1], high[1]) for low, high in stems.get_segments()] == [(6, 7), (2, 4)]
+    for name, colour in (("one", BLUE), ("two", RED)):
+        shown.add_scatter(x=[1], y=[1], mode="markers", marker={"color": colour}, name=name)
+        shown.add_scatter(x=[1, 2], y=[1, 2], mode="lines", line={"color": colour}, name=name)
+    marks_one, line_one, marks_two, line_two = for_print(shown).data
+    assert marks_one.marker.symbol != marks_two.marker.symbol
+    assert line_one.line.dash != line_two.line.dash
 
 
-def test_marks_have_their_own_colours_and_open_ones_are_open():
-    advice = sample.advice()
-    shown = figure(advice)
-    drawn = paper_figure(shown)
-    curve = next(marks for marks in parts(drawn, "marks") if len(marks.get_facecolors()) == len(advice.points) + 1)
-    trace = next(trace for trace in shown.data if trace.name == "time to target")
-    assert [to_hex(each) for each in curve.get_facecolors()] == list(trace.marker.color)
-    assert PAPER in trace.marker.color and BLUE in trace.marker.color
-    others = parts(paper_figure(figure(sample_studies.study())), "marks")
-    (diamond,) = [marks for marks in others if to_hex(marks.get_edgecolors()[0]) == INK]
-    assert diamond.get_facecolors()[0][3] == 0
-
-
-def test_a_dashed_law_is_dashed_and_a_solid_one_solid():
-    shown = go.Figure(layout={"template": LOOK})
-    for dash in ("solid", "dash", "dot", "dashdot", "longdash"):
-        shown.add_scatter(x=[1, 2], y=[1, 2], mode="lines", line={"dash": dash, "color": RED})
-    first, *others = (line.get_linestyle() for line in parts(paper_figure(shown), "line"))
-    assert (first, others) == ("-", ["--"] * 4)
-    assert len({str(line._unscaled_dash_pattern) for line in parts(paper_figure(shown), "line")}) == 5
-
-
-def test_one_panel_is_a_column_wide_and_several_are_a_page_wide_side_by_side():
-    assert paper_figure(figure(sample.advice())).get_size_inches()[0] == 3.4
-    assert paper_figure(figure(sample_loss.line())).get_size_inches()[0] == 3.4
-    for record, count in ((sample.speed(), 2), (sample_studies.without_target(), 3)):
-        drawn = paper_figure(figure(record))
-        boxes = [axes.get_position() for axes in drawn.axes]
-        assert drawn.get_size_inches()[0] == 7.0
-        assert len({round(box.x0, 3) for box in boxes}) == len(boxes) == count
-        assert len({round(box.y0, 3) for box in boxes}) == 1
-
-
-def test_contours_have_the_levels_of_the_page_and_a_bar_of_colours():
-    shown = figure(sample_loss.plane())
-    trace = shown.data[0]
-    axes, bar = paper_figure(shown).axes
-    filled = next(each for each in axes.collections if hasattr(each, "levels"))
-    assert filled.levels[:2] == pytest.approx([trace.contours.start, trace.contours.start + trace.contours.size])
-    assert filled.levels[-1] == pytest.approx(trace.contours.end)
-    assert [label.get_text() for label in bar.get_yticklabels()] == list(trace.colorbar.ticktext)
-    assert axes.get_aspect() == 1.0
-
-
-def test_cells_of_a_heat_map_lie_where_they_are_said_to_with_their_words():
-    shown = go.Figure(layout={"template": LOOK, "yaxis": {"autorange": "reversed"}})
-    cells = {"x": [1, 2, 1], "y": [1, 1, 2], "z": [1, 2, 3], "text": ["a", "b", "c"], "texttemplate": "%{text}"}
-    shown.add_heatmap(**cells, colorscale=[[0, BLUE], [1, RED]], showscale=False, zmin=1, zmax=3)
-    (axes,) = paper_figure(shown).axes
-    (mesh,) = parts(axes.get_figure(), "cells")
-    assert mesh.get_array().tolist() == [[1, 2], [3, None]]
-    assert axes.yaxis_inverted()
-    assert {text.get_text(): text.get_position() for text in axes.texts} == {"a": (1, 1), "b": (2, 1), "c": (1, 2)}
-
-
-def test_stacked_bars_stand_on_each_other_and_grouped_ones_beside():
-    def heights(mode: str) -> list[tuple[float, float, float]]:
-        shown = go.Figure(layout={"template": LOOK, "barmode": mode, "bargap": 0.2})
-        for value in (1.0, 2.0):
-            shown.add_bar(x=["a"], y=[value], marker={"color": BLUE})
-        return [(bar.get_x(), bar.get_y(), bar.get_height()) for bar in parts(paper_figure(shown), "bar")]
-
-    assert heights("stack") == [pytest.approx((-0.4, 0, 1)), pytest.approx((-0.4, 1, 2))]
-    assert heights("group") == [pytest.approx((-0.4, 0, 1)), pytest.approx((0, 0, 2))]
-
-
-@pytest.mark.parametrize(
-    "trace",
-    [
-        {"type": "pie", "values": [1, 2]},
-        {"type": "scatter3d", "x": [1], "y": [1], "z": [1]},
-        {"x": [1], "y": [1], "mode": "markers", "marker": {"symbol": "bowtie"}},
-        {"x": [1], "y": [1], "line": {"dash": "5px 2px"}},
-        {"x": [1], "y": [1], "fill": "tonexty"},
-        {"x": [1], "y": [1], "stackgroup": "one"},
-        {"x": [1], "y": [1], "error_y": {"type": "percent", "value": 5}},
-        {"type": "heatmap", "z": [[1.0, 2.0]]},
-    ],
-)
-def test_what_has_no_form_in_paper_style_is_an_error_and_not_left_out(trace: dict[str, Any]):
-    with pytest.raises(NotDrawableError, match="cannot be drawn in paper style"):
-        paper_figure(go.Figure(data=[trace]))
-
-
-def test_text_from_names_is_shown_letter_for_letter():
-    drawn = paper_figure(figure(hostile()))
-    words = " ".join(text.get_text() for axes in drawn.axes for text in axes.findobj(matplotlib.text.Text))
-    assert "<script>alert(1)</script>" in words.replace("\n", " ")
-    assert "&lt;" not in words
-    dollars = go.Figure(layout={"template": LOOK, "xaxis": {"title": {"text": "cost $a_1$ in $b^2$"}}})
-    dollars.add_scatter(x=[1], y=[1], mode="markers", name="$x$")
-    axes = paper_figure(dollars).axes[0]
-    assert axes.get_xlabel() == "cost $a_1$ in $b^2$"
-    assert axes.xaxis.label.get_parse_math() is False
-
-
-def test_the_settings_of_matplotlib_stay_as_they_were_and_pyplot_is_not_loaded(tmp_path: Path):
-    code = (
-        "import matplotlib, sys, sample_records, critbatch\n"
-        "matplotlib.rcParams['lines.linewidth'] = 7.5\n"
-        "before = matplotlib.rcParams.copy()\n"
-        "drawn = sample_records.speed().plot(style='paper')\n"
-        "drawn.savefig(sys.argv[1])\n"
-        "assert matplotlib.rcParams.copy() == before\n"
-        "assert 'matplotlib.pyplot' not in sys.modules\n"
-        "print(max(line.get_linewidth() for line in drawn.axes[0].lines if line.get_gid()))"
-    )
-    words = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "speed.png")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=Path(sample.__file__).parent)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert float(done.stdout) <= 1.0
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_letters_in_a_pdf_stay_letters(language: str):
-    file = BytesIO()
-    figure_ = sample.speed().plot(style="paper", language=language)
-    figure_.savefig(file, format="pdf")
-    text = file.getvalue()
-    for packed in re.findall(rb"stream\r?\n(.*?)endstream", text, re.DOTALL):
-        try:
-            text += zlib.decompress(packed)
-        except zlib.error:
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_labels_of_ticks_do_not_run_into_each_other_and_titles_are_no_longer_than_their_axis(language: str) -> None:
+    for record in (sample_studies.fit(), sample.speed(), sample.advice(), sample_loss.line()):
+        drawn = for_print(figure(record, language))
+        layout = drawn.layout
+        for name in ("xaxis", "yaxis"):
+            axis = layout[name]
+            for row in (axis.title.text or "").split("<br>"):
+                assert text_width(row, LETTERS) <= (layout.width if name == "xaxis" else layout.height)
+        axis = layout.xaxis
+        if axis.type != "log":
             continue
-    assert b"/Type3" not in text
-    assert b"/FontFile2" in text or b"/FontFile3" in text
+        low, high = axis.range
+        across = (layout.width - layout.margin.l - layout.margin.r) * (
+            axis.domain[1] - axis.domain[0] if axis.domain else 1
+        )
+        shown = [
+            (across * (print_style.math.log10(value) - low) / (high - low), text_width(text, SMALL_LETTERS))
+            for value, text in zip(axis.tickvals or (), axis.ticktext or (), strict=True)
+            if text and axis.type == "log"
+        ]
+        for (place, width), (following, other) in pairwise(shown):
+            assert place + width / 2 < following - other / 2
 
 
-def test_a_figure_for_the_screen_stays_the_default():
-    assert isinstance(sample.noise().plot(), go.Figure)
-    drawn = sample.noise().plot(style="paper")
-    assert isinstance(drawn, Figure)
-    assert drawn.get_label() == figure(sample.noise()).layout.title.text
-    assert drawn._repr_png_().startswith(b"\x89PNG")
+def test_long_texts_are_broken_into_rows_that_fit() -> None:
+    rows = wrapped("how far apart the directions of steps lie", 96.0, LETTERS).split("<br>")
+    assert len(rows) > 2 and all(text_width(row, LETTERS) <= 96 for row in rows)
+    assert " ".join(rows) == "how far apart the directions of steps lie"
+    chinese = wrapped("这次训练的批次大小与学习率", 60.0, LETTERS).split("<br>")
+    assert all(text_width(row, LETTERS) <= 60 for row in chinese) and "".join(chinese) == "这次训练的批次大小与学习率"
 
 
-def test_another_style_is_told_in_a_sentence():
+def test_text_from_names_stays_as_it_is() -> None:
+    before, after = figure(hostile()), for_print(figure(hostile()))
+    assert [trace.hovertext for trace in after.data] == [trace.hovertext for trace in before.data]
+    assert "<script>" not in after.to_json()
+
+
+@needs_browser
+def test_pictures_have_their_size_in_every_format() -> None:
+    drawn = for_print(figure(sample.advice()))
+    pdf, svg, png = pictures([(drawn, kind) for kind in ("pdf", "svg", "png")])
+    box = re.search(rb"/MediaBox ?\[0 0 ([0-9.]+) ([0-9.]+)\]", pdf)
+    assert box is not None and float(box[1]) == pytest.approx(3.4 * 72, abs=0.5)
+    assert float(box[2]) == pytest.approx(drawn.layout.height * 72 / 96, abs=1)
+    root = ElementTree.fromstring(svg)
+    assert float(root.get("width", "0")) == pytest.approx(3.4 * 96)
+    assert struct.unpack(">I", png[16:20])[0] == pytest.approx(3.4 * 300, abs=2)
+    assert b"<image" not in svg and b"/Subtype /Image" not in pdf  # lines and letters, no pixels
+
+
+@needs_browser
+def test_the_same_figure_gives_the_same_svg() -> None:
+    drawn = for_print(figure(sample.noise()))
+    first, second = pictures([(drawn, "svg")]) + pictures([(drawn, "svg")])
+    assert first == second
+
+
+@needs_browser
+@pytest.mark.skipif(not has_chinese_font(), reason="no font with Chinese letters is installed")
+def test_words_in_a_picture_are_those_of_the_language() -> None:
+    english, chinese = (for_print(figure(sample.noise(), language)) for language in ("en", "zh"))
+    svg, chinese_svg = pictures([(english, "svg"), (chinese, "svg")])
+    assert "Gradient noise scale" in svg.decode() and "梯度噪声尺度" in chinese_svg.decode()
+
+
+@needs_browser
+def test_letters_in_a_pdf_are_letters() -> None:
+    (pdf,) = pictures([(for_print(figure(sample.speed())), "pdf")])
+    packed = re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.DOTALL)
+    text = pdf + b"".join(zlib.decompress(each) for each in packed if each[:1] == b"x")
+    assert b"/Font" in text and b"/ToUnicode" in text
+
+
+@needs_browser
+def test_a_picture_is_written_to_a_path_or_an_open_file(tmp_path: Path) -> None:
+    drawn, file = sample.noise().plot(style="paper"), BytesIO()
+    drawn.write_image(tmp_path / "noise.svg")
+    drawn.write_image(file, format="svg")
+    assert (tmp_path / "noise.svg").read_bytes() == file.getvalue()
+
+
+def test_a_figure_for_the_screen_stays_the_default() -> None:
+    assert sample.noise().plot().layout.width is None
+    assert sample.noise().plot(style="paper").layout.width == pytest.approx(3.4 * 96)
+
+
+def test_another_style_is_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="Style 'poster' is not there: use screen or paper"):
         sample.noise().plot(style="poster")
 
 
-def test_without_matplotlib_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("critbatch.reporting.paper_door.find_spec", lambda name: None)
+def test_without_kaleido_a_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(print_style, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=re.escape('pip install "critbatch[figures]"')):
-        sample.noise().plot(style="paper")
+        sample.noise().plot(style="paper").write_image("noise.pdf")
 
 
-def test_without_a_font_for_chinese_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(paper_fonts, "_installed", lambda: {"DejaVu Sans"})
-    assert fonts_for(["batch size"]).families == ("DejaVu Sans",)
+def test_without_a_browser_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(print_style, "find_spec", lambda name: name)
+    monkeypatch.setenv("CRITBATCH_BROWSER", "")
+    monkeypatch.setattr("critbatch.reports.pdf.shutil.which", lambda name: None)
+    with pytest.raises(UserError, match="Chromium or Chrome"):
+        sample.noise().plot(style="paper").to_image()
+
+
+@needs_browser
+def test_a_browser_that_fails_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CRITBATCH_BROWSER", str(broken))
+    with pytest.raises(UserError, match="did not draw the figure"):
+        sample.noise().plot(style="paper").to_image()
+
+
+def test_without_a_font_for_chinese_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(print_style, "find_spec", lambda name: name)
+    monkeypatch.setattr(print_style, "find_browser", lambda: "chromium")
+    monkeypatch.setattr(print_style, "has_chinese_font", lambda: False)
     with pytest.raises(UserError, match="No font with Chinese letters was found"):
-        sample.noise().plot(style="paper", language="zh")
-
-
-def test_a_letter_that_no_font_has_is_a_square_and_no_warning():
-    fonts = Fonts(("DejaVu Sans",))
-    assert fonts.shown("a\U0001f9ff\x00b\nc") == "a\u25a1\u25a1b\nc"
-
-
-def test_long_texts_are_broken_into_rows_that_fit():
-    fonts = Fonts(("DejaVu Sans",))
-    rows = wrapped("how far apart the directions of steps lie", 1.0, 8, fonts).split("\n")
-    assert len(rows) == 3
-    assert all(inches(row, 8, fonts) <= 1.0 for row in rows)
-    (first, last) = wrapped("x" * 200, 1.0, 8, fonts, most=2).split("\n")
-    assert set(first) == {"x"} and last.endswith("…")
-    assert inches(last, 8, fonts) <= 1.0
-
-
-def test_colours_of_plotly_are_read():
-    assert colour("#0a6fb0") == pytest.approx((10 / 255, 111 / 255, 176 / 255, 1))
-    assert colour("rgba(10, 111, 176, 0.5)") == pytest.approx((10 / 255, 111 / 255, 176 / 255, 0.5))
+        sample.noise().plot(style="paper", language="zh").to_image("svg")
