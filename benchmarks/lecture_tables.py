@@ -1,6 +1,6 @@
 """Keeps what lectures say in `results/`, without their runs, and prints the tables of `docs/claims.md`.
 
-python benchmarks/lecture_tables.py FOLDER ...     # of `critbatch lecture`: keeps lecture-TASK.json, prints the tables
+python benchmarks/lecture_tables.py FOLDER ...     # of `critbatch claims`: keeps lecture-TASK.json, prints the tables
 python benchmarks/lecture_tables.py                # prints them from what is kept
 """
 

@@ -37,8 +37,8 @@ from sweep_kill_shots import OF_JOURNAL, OF_SQL
 
 HERE = Path(__file__).parent
 QUESTION = (
-    *("digits-mlp", "--batch-sizes", "16,64,1437", "--seeds", "0,1,2", "--epochs", "30", "--to-the-end"),
-    *("--not-compiled", "--json"),
+    *("digits-mlp", "--batch-sizes", "16,64,1437", "--seeds", "0,1,2", "--epochs", "30", "--no-stop-at-target"),
+    *("--no-compile", "--json"),
 )
 LONGEST_WAIT = 8.0  # from one kill to the next
 SECONDS_FOR_A_SHOT = 60.0

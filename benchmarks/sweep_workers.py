@@ -51,7 +51,16 @@ print(time.perf_counter() - began, flush=True)
 def sweep_seconds(folder: Path, workers: int, epochs: float) -> dict[str, float]:
     """Of the whole command, and from the first run to the last."""
     words = ["digits-mlp", "--batch-sizes", ",".join(map(str, SIZES)), "--seeds", ",".join(map(str, SEEDS))]
-    words += ["--learning-rates", "0.05", "--epochs", str(epochs), "--to-the-end", "--not-compiled", "--threads", "1"]
+    words += [
+        "--learning-rates",
+        "0.05",
+        "--epochs",
+        str(epochs),
+        "--no-stop-at-target",
+        "--no-compile",
+        "--threads",
+        "1",
+    ]
     command = [sys.executable, "-m", "critbatch", "sweep", *words, "--workers", str(workers), "--out", str(folder)]
     began, used = time.perf_counter(), _processor()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD)

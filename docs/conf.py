@@ -18,6 +18,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 from critbatch import records
+from critbatch.cli.app import command_help
+from critbatch.cli.options import COMMANDS
 from critbatch.version import __version__
 
 project = "critbatch"
@@ -79,7 +81,25 @@ class Records(SphinxDirective):
         return self.parse_text_to_nodes(text)
 
 
+class Commands(SphinxDirective):
+    """`.. commands:: Ask`: the help of each command of a group, as the terminal shows it."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        listed = []
+        for name, spec in COMMANDS.items():
+            if spec.panel == self.arguments[0] and not spec.hidden:
+                section = nodes.section(ids=[f"critbatch-{name}"], names=[f"critbatch {name}"])
+                section += nodes.title("", f"critbatch {name}")
+                text = command_help(name)
+                section += nodes.literal_block(text, text, language="text")
+                listed.append(section)
+        return listed
+
+
 def setup(app: Sphinx) -> None:
+    app.add_directive("commands", Commands)
     app.add_directive("records", Records)
     app.connect("autodoc-process-docstring", describe_fields, priority=400)  # before napoleon takes "Args:" away
     app.connect("autodoc-process-signature", hide_signature)

@@ -147,6 +147,14 @@ app = App(
 )
 
 
+def command_help(name: str) -> str:
+    """The help of a command as a terminal of 80 columns shows it."""
+    command = build(name)
+    assert command is not None, name
+    context = click.Context(command, info_name=name, terminal_width=78)
+    return command.get_help(context)
+
+
 def run(words: list[str]) -> int:
     """Run the command line once, and return its exit code.
 
