@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, NetworkPair, RecipeRow, Statement
 from critbatch.records.core import Speed
-from critbatch.reports.model import Cell
 from critbatch.reports.translator import Translator, Write
-from critbatch.reports.views.common import cell
 
 SIGNS = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
 ORDERS = ("reshuffle", "shuffle_once", "sequential", "with_replacement")
@@ -181,13 +179,6 @@ def effect_text(lecture: Lecture, statement: Statement, t: Translator) -> str:
     if statement.measure is Measure.EXACT:
         return t("yes" if effect.value else "no")
     return t.estimate(effect, effect_write(lecture, statement, t))
-
-
-def effect_cell(lecture: Lecture, statement: Statement, t: Translator) -> Cell:
-    """The number with its interval and n beneath."""
-    if statement.measure is Measure.EXACT and statement.effect is not None:
-        return Cell(effect_text(lecture, statement, t))
-    return cell(statement.effect, effect_write(lecture, statement, t), t)
 
 
 def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, RecipeRow
+from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, RecipeRow, Statement
 from critbatch.records.core import Record, Speed
 from critbatch.reports.charts.advice import time_to_target
 from critbatch.reports.charts.claims import claims_overview, is_base, recipes_picture
@@ -15,7 +15,8 @@ from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.claims import (
     SIGNS,
     counted,
-    effect_cell,
+    effect_text,
+    effect_write,
     finding,
     number_of,
     open_reasons,
@@ -229,7 +230,7 @@ def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
     rows = tuple(
         (
             Cell(stated(lecture, statement, t)),
-            effect_cell(lecture, statement, t),
+            _effect_cell(lecture, statement, t),
             Cell(verdict(statement.holds, t), badge=str(statement.holds)),
             Cell(t("yes" if statement.main else "no")),
         )
@@ -311,3 +312,10 @@ class LectureView(RecordView[Lecture]):
 
     def lines(self, lecture: Lecture, t: Translator, /) -> list[str]:
         return ["", *_lines(lecture, t)]
+
+
+def _effect_cell(lecture: Lecture, statement: Statement, t: Translator) -> Cell:
+    """The number with its interval and n beneath."""
+    if statement.measure is Measure.EXACT and statement.effect is not None:
+        return Cell(effect_text(lecture, statement, t))
+    return cell(statement.effect, effect_write(lecture, statement, t), t)
