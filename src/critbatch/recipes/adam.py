@@ -42,7 +42,15 @@ def adam(
     Weight decay is decoupled from the gradient: Loshchilov and Hutter 2019, arXiv:1711.05101, algorithm 2.
 
     Args:
-        decay_vectors: for biases and the gains of normalizations too.
+        batch_size: Examples per step.
+        learning_rate: The peak of the schedule.
+        epochs: Length of the run.
+        betas: Decay of the first and of the second moment.
+        eps: Added to the root of the second moment.
+        weight_decay: Decoupled weight decay.
+        decay_vectors: Whether biases and the gains of normalization layers decay too.
+        warmup_epochs: Epochs of linear warm-up from 0 to the peak.
+        lr_decay: "constant", "linear", "cosine", "step" or "polynomial".
     """
     settings = {"lr": learning_rate, "betas": betas, "eps": eps, "fused": True}
     optimizer = with_decay(AdamW, weight_decay=weight_decay, vectors=decay_vectors, **settings)

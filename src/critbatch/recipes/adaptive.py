@@ -44,24 +44,24 @@ def adaptive(
     warmup_epochs: float = 0.0,
     lr_decay: str = "constant",
 ) -> Plan:
-    """Begin with a small batch, and double it when the gradient noise scale has come to be twice as large.
+    """Start with a small batch, and double it when the gradient noise scale has become as large as the doubled batch.
 
-    The noise is measured along the run, by micro-batches. The learning rate grows with the batch along
-    ``1 / (1 + B_noise / B)^a``, a = 1 for SGD and 1/2 for Adam: linearly far below the noise scale.
+    The noise is measured during the run, by micro-batches. The learning rate grows with the batch along ``1 / (1 +
+    B_noise / B)^a``, a = 1 for SGD and 1/2 for Adam: linearly far below the noise scale.
 
     Args:
-        batch_size: at the start.
-        learning_rate: of that batch; that of SGD unless given, 0.001 for Adam.
-        epochs: of the run.
+        batch_size: Examples per step at the start.
+        learning_rate: For that batch size. Default: that of SGD; 0.001 for Adam.
+        epochs: Length of the run.
         optimizer: "sgd" or "adam".
-        largest_batch: it never grows beyond.
-        share: of the noise scale, that the batch shall have: 1 costs twice the examples and twice the steps of the
-            extremes (the paper, equation 2.11).
-        factor: by which it grows at once.
-        momentum: of SGD.
-        weight_decay: of all weights.
-        warmup_epochs: from 0 to the rate.
-        lr_decay: as for `sgd`.
+        largest_batch: Upper limit of the batch size.
+        share: The batch size as a share of the noise scale. 1 costs twice the fewest examples and twice the fewest
+            steps (the paper, equation 2.11).
+        factor: Factor by which the batch grows at once.
+        momentum: Momentum of SGD.
+        weight_decay: For all weights.
+        warmup_epochs: Epochs of linear warm-up from 0.
+        lr_decay: As for `sgd`.
     """
     if optimizer not in ("sgd", "adam"):
         raise UserError(f"optimizer={optimizer!r} is not known: use sgd or adam.")

@@ -15,7 +15,7 @@ EPOCHS, CENTRE, PERIOD = 90, 10, 5
 
 
 def usual_rate(batch_size: int) -> float:
-    """Half of 0.1 for 256 examples, and in proportion: the first and largest rate of the slow start."""
+    """Half of 0.1 for 256 examples, scaled linearly: the first and largest learning rate of the slow start."""
     return 0.5 * scale_linearly(0.1, from_batch=256, to_batch=batch_size)
 
 
@@ -36,16 +36,16 @@ def akiba2017(
     weight_decay: float = 1e-4,
     rmsprop_lr: float = 3e-4,
 ) -> Plan:
-    """Begin with RMSprop and go over to SGD; a slow start instead of a warm-up; batch norm without moving averages.
+    """Start with RMSprop and move to SGD; a slow start instead of a warm-up; batch norm without moving averages.
 
     The share of SGD follows the continuous transition. The printed one jumps (`critbatch.optim.rmsprop_warmup`).
 
     Args:
-        batch_size: examples per step.
-        learning_rate: the largest of the slow start; half of 0.1 for 256 examples, and in proportion, unless given.
-        epochs: of the run; centre (10) and period (5) of the transition and the slow start are in proportion to 90.
-        weight_decay: of all weights.
-        rmsprop_lr: of the RMSprop part.
+        batch_size: Examples per step.
+        learning_rate: The largest rate of the slow start. Default: half of 0.1 for 256 examples, scaled linearly.
+        epochs: Length of the run. The slow start, and centre (10) and period (5) of the transition, are scaled from 90.
+        weight_decay: For all weights.
+        rmsprop_lr: Learning rate of the RMSprop part.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
     optimizer = partial(

@@ -16,7 +16,7 @@ STAIRS, EPOCHS, WARM_UP_EPOCHS = (30, 60, 80), 90, 5  # section 5.1
 
 
 def usual_rate(batch_size: int) -> float:
-    """0.1 for 256 examples, and in proportion: section 2.1."""
+    """0.1 for 256 examples, scaled linearly: section 2.1."""
     return scale_linearly(BASE_RATE, from_batch=BASE_BATCH, to_batch=batch_size)
 
 
@@ -40,20 +40,20 @@ def goyal2017(
     weight_decay: float = 1e-4,
     zero_gamma: bool = True,
 ) -> Plan:
-    """Scale the learning rate linearly with the batch, and warm up to it from that of the base batch.
+    """Scale the learning rate linearly with the batch size, and warm up to it from the rate of the base batch size.
 
-    At `base_batch` it is plain SGD with Nesterov momentum and stairs. The model keeps its own initialization; section
-    5.1's is that of the task `resnet50-folder`. Batch norm's statistics are those of each process, and with
-    `micro_batch_size` those of each micro-batch: section 2.3 has 32 examples there.
+    At `base_batch` this is plain SGD with Nesterov momentum and step decay. The model keeps its own initialization;
+    that of section 5.1 is in the task `resnet50-folder`. Batch norm computes its statistics in each process, and with
+    `micro_batch_size` over each micro-batch: section 2.3 uses 32 examples.
 
     Args:
-        batch_size: examples per step.
-        learning_rate: the peak; 0.1 for 256 examples, and in proportion, unless given.
-        epochs: stairs and warm-up are in proportion to the paper's 90.
-        base_batch: where the scaling begins.
-        warmup_epochs: 5 of 90 unless given; section 2.2.
-        weight_decay: of all but one-dimensional weights; section 5.1.
-        zero_gamma: residual blocks begin as their shortcut, in models that mark their last batch norm; section 5.1.
+        batch_size: Examples per step.
+        learning_rate: The peak. Default: 0.1 for 256 examples, scaled linearly.
+        epochs: Length of the run. Decay and warm-up are scaled from the paper's 90 epochs.
+        base_batch: Batch size at which the scaling starts.
+        warmup_epochs: Default: 5 of 90; section 2.2.
+        weight_decay: For all weights but one-dimensional ones; section 5.1.
+        zero_gamma: Start residual blocks as the identity, in models that mark their last batch norm; section 5.1.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
     start = peak * min(1.0, base_batch / batch_size)

@@ -17,7 +17,7 @@ SECOND_STAGE = 1 / 10  # section 4.1: of the epochs, at sequences of 512
 
 
 def usual_rate(batch_size: int) -> float:
-    """0.005 for 32,768 examples, and by the square root: table 4."""
+    """0.005 for 32,768 examples, scaled by the square root: table 4."""
     return scale_by_root(RATE, from_batch=LARGEST, to_batch=batch_size)
 
 
@@ -45,25 +45,25 @@ def lamb2020(
     max_gradient_norm: float | None = 1.0,
     bias_correction: bool = True,
 ) -> Plan:
-    """Adam whose steps are scaled, layer by layer, to the weights' norm; square-root scaling; a longer warm-up.
+    """Adam whose steps are scaled to the norm of each layer's weights; square-root scaling; a longer warm-up.
 
-    With `second_batch_size` it is the mixed-batch plan: the last tenth of the epochs at another batch size, with a rate
-    that rises from 0 again, and a new optimizer. For BERT sequences get longer there, which is another task: train the
-    second stage by itself, `--start-from` the first.
+    With `second_batch_size` this is the mixed-batch plan: the last tenth of the epochs has another batch size, a
+    learning rate that rises from 0 again, and a new optimizer. For BERT the sequences become longer there, which is
+    another task: train the second stage separately, with `--start-from` the first.
 
     Args:
-        batch_size: examples per step.
-        learning_rate: the peak; 0.005 for 32,768 examples, and by the square root, unless given.
-        epochs: of the run.
-        warm_up_share: the part of the steps that leads up to the peak; 1/5 for 32,768 examples, and in proportion,
-            which is a constant number of steps, unless given.
-        second_batch_size: of the second stage; none unless given.
-        second_learning_rate: its peak; by the square root of its batch size unless given.
-        betas: section 4.
-        eps: as in the authors' code.
-        weight_decay: of all but one-dimensional weights, in the norm that the ratio is of; section 4.
-        max_gradient_norm: the gradient of all weights is cut to this norm first, as in the authors' BERT code.
-        bias_correction: as in algorithm 2; the third version of the paper leaves it out.
+        batch_size: Examples per step.
+        learning_rate: The peak. Default: 0.005 for 32,768 examples, scaled by the square root.
+        epochs: Length of the run.
+        warm_up_share: Share of the steps before the peak. Default: 1/5 for 32,768 examples, in proportion, which is a
+            constant number of steps.
+        second_batch_size: Batch size of the second stage. Default: no second stage.
+        second_learning_rate: Its peak. Default: scaled by the square root of its batch size.
+        betas: Section 4.
+        eps: As in the authors' code.
+        weight_decay: For all weights but one-dimensional ones, as part of the norm in the ratio; section 4.
+        max_gradient_norm: Clip the gradient of all weights to this norm first, as in the authors' BERT code.
+        bias_correction: Correct the moments, as in algorithm 2; the third version of the paper does not.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
     optimizer = partial(

@@ -19,7 +19,7 @@ EPOCHS = 100
 
 
 def usual_rate(batch_size: int) -> float:
-    """That of table 4, in between by powers of the batch size; outside by the square root."""
+    """The learning rates of table 4, interpolated by powers of the batch size; outside of it by the square root."""
     (least, low, _), (most, high, _) = TABLE[0], TABLE[-1]
     if batch_size <= least:
         return low * math.sqrt(batch_size / least)
@@ -52,22 +52,23 @@ def lars2017(
     variant: str = "paper",
     adapt_one_dimensional: bool = False,
 ) -> Plan:
-    """Let every layer move in proportion to its length, with a warm-up and a polynomial decay of power 2.
+    """LARS, which scales the step of every layer to the norm of its weights, with a warm-up and a polynomial decay.
 
-    Biases and gains take plain steps at the full rate, which is as large as 4 to 40 here. Batch norm bears that; a
-    model without it wants a smaller rate with a larger trust coefficient, or `adapt_one_dimensional`.
+    The decay has the power 2. Biases and gains take plain steps at the full learning rate, which is as large as 4 to 40
+    here. Models with batch norm tolerate this. A model without it needs a smaller rate with a larger trust coefficient,
+    or `adapt_one_dimensional`.
 
     Args:
-        batch_size: examples per step.
-        learning_rate: the peak; that of table 4 (ResNet-50) unless given. Only its product with the trust coefficient
-            counts.
-        epochs: of the run; 100 in table 4.
-        warmup_epochs: from 0 to the peak; those of table 4, in proportion, unless given.
-        weight_decay: section 5.
-        momentum: section 5.
-        trust_coefficient: section 5.
-        variant: "paper", or "mlperf" with the rate outside of the momentum: `critbatch.optim.lars.LARS`.
-        adapt_one_dimensional: biases and gains too, as the paper has it; later practice leaves them out.
+        batch_size: Examples per step.
+        learning_rate: The peak. Default: that of table 4 (ResNet-50). Only its product with the trust coefficient
+            matters.
+        epochs: Length of the run; 100 in table 4.
+        warmup_epochs: From 0 to the peak. Default: those of table 4, in proportion.
+        weight_decay: Section 5.
+        momentum: Section 5.
+        trust_coefficient: Section 5.
+        variant: "paper", or "mlperf" with the learning rate outside of the velocity: `critbatch.LARS`.
+        adapt_one_dimensional: Adapt biases and gains too, as in the paper; later practice leaves them out.
     """
     peak = usual_rate(batch_size) if learning_rate is None else learning_rate
     if warmup_epochs is None:

@@ -16,7 +16,7 @@ from critbatch.recipes.plan import Phase, Plan
 
 
 def usual_rate(batch_size: int) -> float:
-    """0.1 for 128 examples, and in proportion."""
+    """0.1 for 128 examples, scaled linearly."""
     return scale_linearly(0.1, from_batch=128, to_batch=batch_size)
 
 
@@ -42,21 +42,21 @@ def post_local_sgd(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
 ) -> Plan:
-    """Plain SGD for the first half; then workers that share each batch, and average their weights now and then.
+    """Plain SGD in the first half; then workers that share each batch and average their weights every few steps.
 
-    The switch comes where the learning rate first falls, as in section 4; workers keep their momentum. With 1 local
-    step and no momentum it is plain SGD.
+    The switch comes where the learning rate first falls, as in section 4. Workers keep their momentum. With 1 local
+    step and no momentum this is plain SGD.
 
     Args:
-        batch_size: of all workers together.
-        learning_rate: the peak; 0.1 for 128 examples, and in proportion, unless given.
-        epochs: of the run; the rate falls to a tenth at a half and at three quarters.
-        copies: the workers.
-        local_steps: between two averages; 16 in section 4.
-        local_share: the last part of the run, in which steps are local.
-        warmup_epochs: from the rate of 128 examples to the peak; 5 of 300 unless given.
-        momentum: Nesterov's, as in appendix A.
-        weight_decay: of all weights.
+        batch_size: Examples per step, over all workers.
+        learning_rate: The peak. Default: 0.1 for 128 examples, scaled linearly.
+        epochs: Length of the run. The learning rate falls to a tenth after a half and after three quarters.
+        copies: Number of workers.
+        local_steps: Steps between two averages; 16 in section 4.
+        local_share: The last share of the run, in which steps are local.
+        warmup_epochs: From the rate of 128 examples to the peak. Default: 5 of 300.
+        momentum: Nesterov momentum, as in appendix A.
+        weight_decay: For all weights.
     """
     if not 0 < local_share < 1:
         raise UserError(f"local_share={local_share} is not possible: use a number between 0 and 1.")

@@ -42,13 +42,23 @@ def sgd(
     warmup_epochs: float = 0.0,
     lr_decay: str = "constant",
 ) -> Plan:
-    """SGD in PyTorch's form, v <- m v + g and w <- w - lr v, which needs no momentum correction when the rate changes.
+    """SGD with momentum in PyTorch's form, which needs no momentum correction when the learning rate changes.
 
-    Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning", section 2; the form is
-    that of Goyal et al. 2017, arXiv:1706.02677, equation 9 with the rate outside.
+    ``v <- m v + g`` and ``w <- w - lr v``. Sutskever et al. 2013, "On the importance of initialization and momentum in
+    deep learning", section 2. The form is that of Goyal et al. 2017, arXiv:1706.02677, equation 9, with the learning
+    rate outside.
 
     Args:
-        decay_vectors: weight decay for biases and the gains of batch norm too; section 5.1 there has none.
+        batch_size: Examples per step.
+        learning_rate: The peak of the schedule.
+        epochs: Length of the run.
+        momentum: Factor of the velocity.
+        nesterov: Whether to use Nesterov momentum.
+        weight_decay: Weight decay, part of the gradient.
+        decay_vectors: Whether biases and the gains of batch norm decay too. In section 5.1 of Goyal et al. batch norm
+            does not.
+        warmup_epochs: Epochs of linear warm-up from 0 to the peak.
+        lr_decay: "constant", "linear", "cosine", "step" or "polynomial".
     """
     settings = {"lr": learning_rate, "momentum": momentum, "nesterov": nesterov, "fused": True}
     optimizer = with_decay(SGD, weight_decay=weight_decay, vectors=decay_vectors, **settings)

@@ -43,18 +43,18 @@ def smith2017(
 ) -> Plan:
     """Where the learning rate would be divided by a factor, multiply the batch size by it instead.
 
-    The noise of a step, rate / batch size, falls the same way, in fewer steps. Where the batch would pass its bound,
-    the rate is divided after all. Momentum goes on from phase to phase.
+    The noise of a step, learning rate / batch size, falls in the same way, with fewer steps. If the batch would exceed
+    its limit, the learning rate is divided after all. The momentum continues from phase to phase.
 
     Args:
-        batch_size: of the first phase.
-        learning_rate: of all phases whose batch grew; 0.1 for 256 examples unless given.
-        epochs: of the run.
-        factor: section 5.1 has 5.
-        at: where it happens, as shares of the run. Section 5.1's are 60, 120 and 160 of 200 epochs.
-        largest_batch: the bound; none unless given. A tenth of the data is section 3's advice.
-        momentum: section 5.1.
-        weight_decay: of all weights.
+        batch_size: Examples per step in the first phase.
+        learning_rate: For all phases whose batch grows. Default: 0.1 for 256 examples.
+        epochs: Length of the run.
+        factor: 5 in section 5.1.
+        at: When the batch grows, as shares of the run. In section 5.1: after 60, 120 and 160 of 200 epochs.
+        largest_batch: Upper limit of the batch size. Section 3 recommends a tenth of the data. Default: no limit.
+        momentum: Section 5.1.
+        weight_decay: For all weights.
     """
     if factor < 2:
         raise UserError(f"factor={factor} is not possible: use 2 or more.")

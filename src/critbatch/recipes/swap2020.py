@@ -18,7 +18,7 @@ FIRST, WARM_UP, SECOND = 150, 5, 30
 
 
 def usual_rate(batch_size: int) -> float:
-    """1.2 for 4,096 examples, and in proportion."""
+    """1.2 for 4,096 examples, scaled linearly."""
     return scale_linearly(1.2, from_batch=4096, to_batch=batch_size)
 
 
@@ -45,22 +45,24 @@ def swap2020(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
 ) -> Plan:
-    """Large batches until the training set is nearly fitted; then copies with small ones, each alone; then their mean.
+    """Large batches until the training set is nearly fitted; then separate copies with small batches; then their mean.
 
-    Each copy sees all the data in an order of its own, with a new optimizer. The mean gets batch norm's statistics anew
-    from the training set. In several processes each trains its part of the copies.
+    Each copy sees all the data in its own order, with a new optimizer. The batch-norm statistics of the mean are
+    recomputed from the training set. In several processes, each process trains its part of the copies.
 
     Args:
-        batch_size: of the first phase.
-        learning_rate: its peak, up in a thirtieth of it and down in a line; 1.2 for 4,096 examples, and in proportion.
-        epochs: of both phases at the most; 150 and 30 for CIFAR-10, in proportion.
-        copies: in the second phase.
-        small_batch_size: of each copy; an eighth of `batch_size` unless given.
-        small_learning_rate: at the second phase's begin, then down to 0 in a line; in proportion unless given.
-        until_train_metric: training accuracy that ends the first phase; None for all its epochs.
-        refining_share: the second phase's part of the epochs.
-        momentum: of SGD, with Nesterov's.
-        weight_decay: of all but one-dimensional weights.
+        batch_size: Examples per step in the first phase.
+        learning_rate: Peak of the first phase: up in a thirtieth of it, down in a straight line. Default: 1.2 for 4,096
+            examples, scaled linearly.
+        epochs: Length of both phases at most; 150 and 30 for CIFAR-10, in proportion.
+        copies: Copies of the model in the second phase.
+        small_batch_size: Batch size of each copy. Default: an eighth of `batch_size`.
+        small_learning_rate: At the start of the second phase, then down to 0 in a straight line. Default: scaled
+            linearly.
+        until_train_metric: Training accuracy that ends the first phase; None for all its epochs.
+        refining_share: Share of the epochs for the second phase.
+        momentum: Nesterov momentum of SGD.
+        weight_decay: For all weights but one-dimensional ones.
     """
     if not 0 < refining_share < 1:
         raise UserError(f"refining_share={refining_share} is not possible: use a number between 0 and 1.")
