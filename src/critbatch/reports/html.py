@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.utils import PlotlyJSONEncoder
 
-from critbatch.reports.charts.theme import DARK, Picture
+from critbatch.reports.charts.theme import DARK, Picture, page_colours
 from critbatch.reports.derived.runs import remembering
 from critbatch.reports.translator import Translator, languages
 from critbatch.reports.views.chapters import chapter
@@ -43,13 +43,18 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
     environment.globals.update(figure=FigureWriter())
     return environment.get_template("page.html.j2").render(
         translations=translations,
-        style=Markup((HERE / "page.css").read_text(encoding="utf-8")),
+        style=Markup(page_style()),
         library=Markup(library),
         script=Markup(script),
         policy=_policy(library, script),
         dark=embedded(DARK),
         version=__version__,
     )
+
+
+def page_style() -> str:
+    """The style of the page: its colours, and all that uses them."""
+    return page_colours() + (HERE / "page.css").read_text(encoding="utf-8")
 
 
 def _translation(subjects: Sequence[Subject], t: Translator, title: str | None) -> dict[str, Any]:

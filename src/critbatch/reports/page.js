@@ -15,10 +15,16 @@ let printing = false;
 const shown = (plot) => plot.offsetParent !== null;
 const widthOf = (plot) => (!printing ? plot.clientWidth : plot.closest(".pair") ? PRINT_HALF : PRINT_WIDTH);
 
+// A colour of a figure in the dark, with its transparency. Other texts stay.
+const inTheDark = (_, value) => {
+  const isColour = typeof value === "string" && (value.length === 7 || value.length === 9) && value.slice(0, 7) in dark;
+  return isColour ? dark[value.slice(0, 7)] + value.slice(7) : value;
+};
+
 // What plotly is given, for a width.
 function figureOf(plot, width, night) {
   const source = document.querySelector(`script[data-figure="${plot.id}"]`).textContent;
-  const figure = JSON.parse(night ? source.replace(/#[0-9a-f]{6}/g, (colour) => dark[colour] || colour) : source);
+  const figure = JSON.parse(source, night ? inTheDark : undefined);
   const layout = figure.layout;
   layout.showlegend = false;
   layout.dragmode = coarse.matches ? false : "zoom";

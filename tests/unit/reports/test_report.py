@@ -16,8 +16,9 @@ import pytest
 import sample_records as sample
 from critbatch.errors import UserError
 from critbatch.records.core import MemberEnd, Record
+from critbatch.reports.charts.theme import PAGE
 from critbatch.reports.derived.runs import MOST_CURVES, MOST_POINTS
-from critbatch.reports.html import HERE, embedded
+from critbatch.reports.html import HERE, embedded, page_style
 from critbatch.reports.translator import Translator
 from critbatch.reports.write import report as write_report
 from html_page import Page, written
@@ -38,8 +39,19 @@ def test_the_page_needs_nothing_but_itself(advice_page: Page):
     assert {link for link in links if not link.startswith("https://arxiv.org/abs/")} == {"data:,"}
     assert {tag for tag, attributes in advice_page.elements if attributes.get("href", "").startswith("http")} == {"a"}
     assert sum("* plotly.js (cartesian - minified) v" in text for _, text in advice_page.scripts) == 1
-    style = (HERE / "page.css").read_text(encoding="utf-8")
+    style = page_style()
     assert "url(" not in style and "@import" not in style
+
+
+def test_no_colour_is_written_twice_and_every_variable_has_one():
+    source = (HERE / "charts" / "theme.py").read_text(encoding="utf-8")
+    codes = re.findall(r"#[0-9a-f]{6}", source)
+    assert len(codes) == len(set(codes))
+    for file in HERE.glob("page*"):
+        assert not re.findall(r"#[0-9a-f]{6}\b", file.read_text(encoding="utf-8")), file.name
+    style = page_style()
+    assert set(re.findall(r"var\(--([a-z-]+)\)", style)) == set(PAGE)
+    assert style.index("prefers-color-scheme: dark") < style.index("@media print")
 
 
 def test_the_page_allows_its_own_scripts_and_no_others(advice_page: Page):

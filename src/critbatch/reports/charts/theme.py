@@ -33,6 +33,19 @@ DARK = {
         )
     ),
 }
+# The page's own colours as variables of its style: in the light, in the dark and in print. Small letters want more
+# contrast than marks, so some are not those of the figures.
+PAGE = {
+    "ink": (INK, DARK[INK], "#000000"),
+    "muted": (MUTED, DARK[MUTED], "#444444"),
+    "line": (GRID, DARK[GRID], "#cccccc"),
+    "paper": (PAPER, DARK[PAPER], PAPER),
+    "ground": ("#f4f6f8", "#0e141a", PAPER),
+    "accent": (BLUE, DARK[BLUE], "#0a4f80"),
+    "best": ("#b8470a", DARK[RED], "#9c3c08"),
+    "best-ground": ("#fdf1e9", "#2b2019", PAPER),
+    "held": ("#086b51", DARK[GREEN], "#064d3a"),
+}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', 'PingFang SC', sans-serif"
 
 
@@ -128,6 +141,15 @@ def side_by_side(left: Picture, right: Picture) -> go.Figure:
         figure.update_yaxes(drawn.layout.yaxis, row=1, col=column)
     figure.update_layout(template=LOOK, height=460, margin={"t": 72}, legend={"y": -0.2, "yanchor": "top"})
     return figure.update_annotations(font={"size": 13})
+
+
+def page_colours() -> str:
+    """The colours of the page as CSS. Print comes last: it holds on a dark screen, too."""
+    light, dark, printed = (
+        ":root { " + " ".join(f"--{name}: {shades[which]};" for name, shades in PAGE.items()) + " }"
+        for which in range(3)
+    )
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n@media print {{ {printed} }}\n"
 
 
 def pale(colour: str) -> str:
