@@ -16,8 +16,8 @@ from critbatch.recipes.plan import Phase, Plan
 @recipe(
     "adam",
     paper="Kingma and Ba 2015, arXiv:1412.6980",
-    changes="steps divided by the gradients' root mean square",
-    needs="two more tensors a weight",
+    changes="steps are divided by the root mean square of the gradients",
+    needs="two more tensors per weight",
     usual_rate=lambda batch_size: 0.001,
     # Exponents of 0.29 to 0.57 were measured.
     law_prior=LawPrior(log_rate=(math.log(0.005), 2.0), exponent=(0.46, 0.12)),

@@ -23,8 +23,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "adaptive",
     paper="McCandlish et al. 2018, arXiv:1812.06162",
-    changes="the batch doubles as the gradient noise scale grows",
-    needs="batches cut into micro-batches, to see the noise",
+    changes="the batch doubles when the gradient noise scale has grown",
+    needs="batches that can be cut into micro-batches, to measure the noise",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

@@ -22,8 +22,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "akiba2017",
     paper="Akiba et al. 2017, arXiv:1711.04325",
-    changes="RMSprop at first and SGD later, slow start, batch norm without moving averages",
-    needs="two more tensors a weight",
+    changes="RMSprop first and SGD later, slow start, batch norm without moving averages",
+    needs="two more tensors per weight",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

@@ -23,8 +23,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "goyal2017",
     paper="Goyal et al. 2017, arXiv:1706.02677",
-    changes="linear scaling, gradual warm-up, stairs, no decay on vectors, zero gamma",
-    needs="nothing more than SGD",
+    changes="linear scaling, gradual warm-up, step decay, no weight decay on vectors, zero gamma",
+    needs="no more than SGD",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

@@ -24,8 +24,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "lamb2020",
     paper="You et al. 2020, arXiv:1904.00962",
-    changes="Adam's steps scaled to the layers' norms (LAMB), square-root scaling, warm-up of constant steps",
-    needs="Adam's two tensors a weight, two norms a tensor and step",
+    changes="Adam steps scaled to each layer's weights (LAMB), square-root scaling, constant number of warm-up steps",
+    needs="two more tensors per weight, as Adam; two norms per tensor and step",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

@@ -33,8 +33,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "lars2017",
     paper="You et al. 2017, arXiv:1708.03888",
-    changes="layers move in proportion to their norms (LARS), warm-up, polynomial decay",
-    needs="two norms a tensor and step",
+    changes="steps scaled to the norm of each layer's weights (LARS), warm-up, polynomial decay",
+    needs="two norms per tensor and step",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

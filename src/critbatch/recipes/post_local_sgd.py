@@ -23,8 +23,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "post-local-sgd",
     paper="Lin et al. 2018, arXiv:1808.07217",
-    changes="in the second half workers step alone and average their weights now and then",
-    needs="weights and optimizer of each worker; less communication than SGD",
+    changes="in the second half, workers train separately and average their weights every few steps",
+    needs="memory for weights and optimizer of each worker; less communication than SGD",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

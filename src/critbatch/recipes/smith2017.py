@@ -24,7 +24,7 @@ def usual_rate(batch_size: int) -> float:
     "smith2017",
     paper="Smith et al. 2017, arXiv:1711.00489",
     changes="the batch grows where the learning rate would fall",
-    needs="data for the largest batch",
+    needs="enough data for the largest batch",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,

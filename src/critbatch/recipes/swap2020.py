@@ -25,8 +25,8 @@ def usual_rate(batch_size: int) -> float:
 @recipe(
     "swap2020",
     paper="Gupta et al. 2020, arXiv:2001.02312",
-    changes="large batches, then copies with small ones, each alone, then their mean",
-    needs="weights and optimizer of each copy; a process for each copy to be fast",
+    changes="large batches, then separate copies with small batches, then their mean",
+    needs="memory for weights and optimizer of each copy; to be fast, one process per copy",
     usual_rate=usual_rate,
     law_prior=WIDE_PRIOR,
     first_learning_rates=WIDE_RATES,
