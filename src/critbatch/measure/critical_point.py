@@ -152,6 +152,8 @@ def critical_point(
     sizes = tuple(batch_sizes) if batch_sizes else tuple(sorted({1, min(16, count), max(1, count // 4)}))
     if wrong := [size for size in sizes if not 1 <= size <= count]:
         raise UserError(f"batch_sizes={wrong} are not possible with {count} examples: use 1 to {count}.")
+    if not tolerance >= 0:
+        raise UserError(f"tolerance={tolerance} is not possible: use 0 or more.")
     if batches < 2 * BATCHES_IN_PAIR:
         raise UserError(f"batches={batches} is too few: use {2 * BATCHES_IN_PAIR} or more.")
     loss, metric = surface.measure()

@@ -82,6 +82,8 @@ def curvature(
     task = as_task(task)
     if largest < 1 or smallest < 0:
         raise UserError(f"largest={largest} with smallest={smallest} is not possible: use 1 or more, and 0 or more.")
+    if not tolerance > 0:
+        raise UserError(f"tolerance={tolerance} is not possible: use a number above 0, such as 1e-3.")
     watch, device = Stopwatch(), as_device(device)
     surface = Surface(task, model, data=data, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
     loss, gradient = surface.gradient()

@@ -180,6 +180,8 @@ def escape(
             f"starts={starts}, batch_sizes={tuple(sizes)}, descent_steps={descent_steps}, steps={steps}, drop={drop} "
             "are not possible: use 1 or more, and a drop between 0 and 1."
         )
+    if learning_rate is not None and not learning_rate > 0:
+        raise UserError(f"learning_rate={learning_rate} is not possible: use a number above 0.")
     rate = learning_rate if learning_rate is not None else usual_rate("sgd", 128)
     herd = Herd(task, starts=starts, seed=seed, device=device)
     _descend(herd, rate, descent_steps, progress)

@@ -137,6 +137,8 @@ def test_impossible_batches_are_one_sentence() -> None:
         critbatch.critical_point(task, task.new_model(0), batch_sizes=(500,))
     with pytest.raises(UserError, match="batches=2 is too few"):
         critbatch.critical_point(task, task.new_model(0), batches=2)
+    with pytest.raises(UserError, match=r"tolerance=-1\.0 is not possible: use 0 or more"):
+        critbatch.critical_point(task, task.new_model(0), tolerance=-1.0)
 
 
 def run(name: str, **settings: int) -> Escape:
@@ -196,6 +198,8 @@ def test_the_interval_of_a_share_is_clopper_s_and_pearson_s(hits: int, n: int, l
 
 def test_what_cannot_be_counted_is_one_sentence() -> None:
     task = tiny_task()
+    with pytest.raises(UserError, match=r"learning_rate=-1\.0 is not possible: use a number above 0"):
+        critbatch.escape(task, learning_rate=-1.0)
     with pytest.raises(UserError, match="drop=1"):
         critbatch.escape(task, drop=1.0)
     mixed = Task(

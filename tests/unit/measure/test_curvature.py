@@ -437,6 +437,7 @@ def test_float64_is_an_option_of_a_float32_model() -> None:
         ({"examples": 0}, "examples=0 is not possible"),
         ({"chunk": 0}, "chunk=0 is not possible"),
         ({"largest": 0}, "largest=0"),
+        ({"tolerance": 0.0}, "tolerance=0.0 is not possible: use a number above 0"),
         ({"data": "test"}, "data='test' is not known: use 'train' or 'validation'"),
         ({"matrix": "gauss_newton", "by": "differences"}, "needs autograd"),
     ],
