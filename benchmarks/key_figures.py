@@ -1,8 +1,8 @@
-"""The figures of `docs/evidence.md`, from records that the commands left.
+"""The tables of `docs/evidence.md` on advice, step times and overhead, from records of the commands.
 
     python benchmarks/key_figures.py critbatch-out/mnist-mlp critbatch-out/fashion-cnn critbatch-out/speed-mnist-mlp
 
-Keeps the parts of `advice.json` and `speed.json` that the page tells in `benchmarks/results/`, and prints the tables.
+Saves the parts of `advice.json` and `speed.json` that the page shows in `benchmarks/results/`, and prints the tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def keep(folder: Path) -> None:
-    """Write the key figures of the folder's advice, or else of its speed."""
+    """Save the key figures of the folder's advice, or of its speed if there is no advice."""
     if (folder / "advice.json").is_file():
         advice = Advice.from_json((folder / "advice.json").read_bytes())
         plain = json.loads(advice.to_json())
@@ -34,8 +34,8 @@ def keep(folder: Path) -> None:
 
 
 def read(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+    record: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return record
 
 
 def seconds(estimate: Estimate) -> str:

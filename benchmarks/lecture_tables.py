@@ -1,7 +1,7 @@
-"""Keeps what lectures say in `results/`, without their runs, and prints the tables of `docs/claims.md`.
+"""Saves the verdicts on the ten claims in `results/`, without their runs, and prints the tables of `docs/claims.md`.
 
 python benchmarks/lecture_tables.py FOLDER ...     # of `critbatch claims`: keeps lecture-TASK.json, prints the tables
-python benchmarks/lecture_tables.py                # prints them from what is kept
+python benchmarks/lecture_tables.py                # prints them from the saved records
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def lectures() -> dict[str, Lecture]:
 
 
 def tables() -> dict[str, str]:
-    """By their names."""
+    """All tables by name."""
     made = {}
     for task, told in lectures().items():
         made[f"claims on {task}"] = claims_table(told)

@@ -20,8 +20,8 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def measured() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / "measure.json").read_text(encoding="utf-8"))
-    return found
+    record: dict[str, Any] = json.loads((RESULTS / "measure.json").read_text(encoding="utf-8"))
+    return record
 
 
 def norms_table() -> str:
@@ -30,10 +30,10 @@ def norms_table() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for model, goal in (("mlp", "1.2"), ("transformer", "1.4"), ("cnn", "1.9")):
-        told = measured()["norms"][model]
+        results = measured()["norms"][model]
         names = ("critbatch", "vmap", "opacus-ghost", "opacus", "backpack")
-        cells = ["fails" if "error" in told[name] else f"{told[name]['ratio']:.2f}" for name in names]
-        low, high = told["critbatch"]["quartiles"]
+        cells = ["fails" if "error" in results[name] else f"{results[name]['ratio']:.2f}" for name in names]
+        low, high = results["critbatch"]["quartiles"]
         cells[0] += f" ({low:.2f} to {high:.2f})"
         rows.append(f"| {model} | {goal} | {' | '.join(cells)} |")
     return "\n".join(rows)
@@ -58,8 +58,8 @@ def curvature_table() -> str:
     top, trace = measured()["curvature"]["top"], measured()["curvature"]["trace"]
     for name in ("critbatch", "pyhessian", "curvlinops", "hessian-eigenthings"):
         cells = []
-        for told in (top[name], trace[name]):
-            cells += [f"{told['milliseconds']:,.0f}", f"{told['ratio']:.2f}", f"{told['error_median']:.1e}"]
+        for result in (top[name], trace[name]):
+            cells += [f"{result['milliseconds']:,.0f}", f"{result['ratio']:.2f}", f"{result['error_median']:.1e}"]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -71,23 +71,23 @@ def minima_table() -> str:
     def row(name: str, value: Callable[[SolutionSharpness], float]) -> None:
         cells = []
         for size in (256, 6000):
-            own = [value(found) for found in shift.sharpness if found.solution.batch_size == size]
+            own = [value(result) for result in shift.sharpness if result.solution.batch_size == size]
             cells.append(f"{significant(mean(own), 3)} ± {significant(stdev(own), 2)}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
 
-    row("training accuracy, %", lambda found: 100 * found.metric)
-    row("validation accuracy, %", lambda found: 100 * found.validation_metric)
-    row("training loss", lambda found: found.loss)
+    row("training accuracy, %", lambda result: 100 * result.metric)
+    row("validation accuracy, %", lambda result: 100 * result.validation_metric)
+    row("training loss", lambda result: result.loss)
     for i, value in enumerate(shift.sharpness[0].values):
-        row(f"sharpness, {value.box} box, ε = {value.epsilon:g}", lambda found, i=i: found.values[i].value.value)
-    row("largest eigenvalue", lambda found: found.largest.value if found.largest else math.nan)
-    row("trace", lambda found: found.trace.value if found.trace else math.nan)
+        row(f"sharpness, {value.box} box, ε = {value.epsilon:g}", lambda result, i=i: result.values[i].value.value)
+    row("largest eigenvalue", lambda result: result.largest.value if result.largest else math.nan)
+    row("trace", lambda result: result.trace.value if result.trace else math.nan)
     for kind, strength in dict.fromkeys((rise.shift, rise.strength) for rise in shift.rises):
         if kind == "resampled":
             continue
         cells = []
         for size in (256, 6000):
-            labels = [found.solution.label for found in shift.sharpness if found.solution.batch_size == size]
+            labels = [result.solution.label for result in shift.sharpness if result.solution.batch_size == size]
             own = [r.rise.value for r in shift.rises if r.label in labels and (r.shift, r.strength) == (kind, strength)]
             cells.append(f"{significant(mean(own), 3)} ± {significant(stdev(own), 2)}")
         strong = f" {strength:g}" if strength else ""
@@ -99,13 +99,13 @@ def escape_table() -> str:
     rows = ["| task | starts stand at | batch size: escapes (95 % interval) |", "|---|---|---|"]
     for name in ("surface-saddle", "surface-double-well", "surface-two-weights", "digits-narrow"):
         record = Escape.from_json((RESULTS / f"escape-{name}.json").read_bytes())
-        stood = ", ".join(f"{count} {what}" for what, count in record.standings.items())
-        told = [
+        standings = ", ".join(f"{count} {what}" for what, count in record.standings.items())
+        cells = [
             f"{count.batch_size}: {count.escapes} of {record.starts} "
             f"({100 * (count.share.low or 0):.0f} to {100 * (count.share.high or 0):.0f} %)"
             for count in record.counts
         ]
-        rows.append(f"| `{name}` | {stood} | {'; '.join(told)} |")
+        rows.append(f"| `{name}` | {standings} | {'; '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -116,12 +116,12 @@ def noise_table() -> str:
         points = record.points
         picked = [points[0], points[len(points) // 2], points[-1]] if len(points) > 2 else list(points)
         for point in picked:
-            scales = [told(point.scale), told(point.in_metric), told(point.by_curvature)]
+            scales = [scale_cell(point.scale), scale_cell(point.in_metric), scale_cell(point.by_curvature)]
             rows.append(f"| `{name}`, B = {record.batch_size} | {point.step:,} | {' | '.join(scales)} |")
     return "\n".join(rows)
 
 
-def told(scale: NoiseScale | None) -> str:
+def scale_cell(scale: NoiseScale | None) -> str:
     if scale is None:
         return "–"
     if not math.isfinite(scale.examples) or scale.examples <= 0:

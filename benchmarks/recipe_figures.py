@@ -25,8 +25,8 @@ Arm = dict[str, Any]
 
 @cache
 def record(task: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"recipes-{task}.json").read_text(encoding="utf-8"))
-    return found
+    record: dict[str, Any] = json.loads((RESULTS / f"recipes-{task}.json").read_text(encoding="utf-8"))
+    return record
 
 
 def measured() -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class Interval:
         return self.value + self.half
 
     def lies(self, bar: float) -> str:
-        """Above the bar, below it, or neither."""
+        """Whether the interval lies "above" or "below" the bar, or neither ("")."""
         return "above" if self.low > bar else "below" if self.high < bar else ""
 
 
@@ -66,18 +66,18 @@ def finished(arm: Arm) -> dict[int, Arm]:
 
 
 def percent(arm: Arm, key: str) -> str:
-    found = Interval.of([100 * run[key] for run in finished(arm).values()])
-    return "–" if found is None else f"{found.value:.2f} ± {found.half:.2f}"
+    interval = Interval.of([100 * run[key] for run in finished(arm).values()])
+    return "–" if interval is None else f"{interval.value:.2f} ± {interval.half:.2f}"
 
 
 def paired(arm: Arm, other: Arm, key: str = "test_accuracy") -> Interval | None:
-    """The difference of the same seeds, in percentage points."""
+    """The difference between runs of the same seeds, in percentage points."""
     mine, theirs = finished(arm), finished(other)
     return Interval.of([100 * (mine[seed][key] - theirs[seed][key]) for seed in sorted(mine.keys() & theirs.keys())])
 
 
 def ratio(arm: Arm, other: Arm, key: str) -> Interval | None:
-    """Of the seconds of runs that took turns, those of the same seed."""
+    """The ratio of seconds between runs of the same seed, which took turns."""
     mine, theirs = finished(arm), finished(other)
     both = [seed for seed in sorted(mine.keys() & theirs.keys()) if mine[seed][key] is not None]
     return Interval.of(
@@ -87,19 +87,19 @@ def ratio(arm: Arm, other: Arm, key: str) -> Interval | None:
 
 def verdict(arm: Arm, difference: Interval | None) -> str:
     diverged = len(arm["runs"]) - len(finished(arm))
-    told = f"{diverged} of {len(arm['runs'])} diverged"
+    divergence = f"{diverged} of {len(arm['runs'])} diverged"
     if difference is None:
-        return told
+        return divergence
     words = {"above": "reaches it", "below": "falls short", "": "undecided"}[difference.lies(-MARGIN)]
-    return f"{words}; {told}" if diverged else words
+    return f"{words}; {divergence}" if diverged else words
 
 
-def signed(found: Interval | None) -> str:
-    return "–" if found is None else f"{found.value:+.2f} ({found.low:+.2f} to {found.high:+.2f})"
+def signed(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{interval.value:+.2f} ({interval.low:+.2f} to {interval.high:+.2f})"
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """One number where all are the same, else the least and the largest."""
+    """One number if all are the same, otherwise the smallest and the largest."""
     low, high = min(values), max(values)
     return format(low, form) if low == high else f"{format(low, form)} to {format(high, form)}"
 
@@ -119,7 +119,7 @@ def batch(arm: Arm) -> str:
 
 
 def results_table(task: str) -> str:
-    """What each recipe came to, with all seeds."""
+    """The results of each recipe over all seeds."""
     arms = record(task)["arms"]
     rows = [
         "| recipe | B | learning rate | steps | epochs | time, small batch = 1 | training, % | test, % "
@@ -146,7 +146,7 @@ def results_table(task: str) -> str:
 
 
 def tuning_table(task: str) -> str:
-    """What was tried for each tuned arm, with the one seed for tuning."""
+    """The tuning runs of each tuned arm, with the one seed for tuning."""
     rows = [
         "| recipe | rates tried | best | validation, % | diverged | at the grid's edge | still at the edge |",
         "|---|---|---|---|---|---|---|",
@@ -168,14 +168,14 @@ def tuning_table(task: str) -> str:
     return "\n".join(rows)
 
 
-def held(found: Interval | None, bar: float, wanted: str) -> str:
-    if found is None or not found.lies(bar):
+def held(interval: Interval | None, bar: float, wanted: str) -> str:
+    if interval is None or not interval.lies(bar):
         return "undecided"
-    return "held" if found.lies(bar) == wanted else "not held"
+    return "held" if interval.lies(bar) == wanted else "not held"
 
 
 def over_members(arm: Arm) -> tuple[Interval | None, Interval | None]:
-    """Test accuracy of the average less the mean of its members', and less the best of them, in points."""
+    """Test accuracy of the average minus the mean of its members, and minus the best of them, in points."""
     ends = [run for run in finished(arm).values() if run.get("members_test_accuracy")]
     average = [100 * (run["test_accuracy"] - mean(run["members_test_accuracy"])) for run in ends]
     best = [100 * (run["test_accuracy"] - max(run["members_test_accuracy"])) for run in ends]
@@ -202,7 +202,7 @@ def swap_table() -> str:
             sooner = held(seconds, 1, "below")
             if sooner == "held" and small_run is not None and small_run.lies(-MARGIN) != "above":
                 sooner = "faster, but not to its result" if small_run.lies(-MARGIN) else "faster; its result undecided"
-            told = [
+            cells = [
                 (f"{signed(average)} points over their mean, {signed(best)} over the best", held(average, 0, "above")),
                 (f"{signed(large)} points over Nesterov SGD", held(large, 0, "above")),
                 (
@@ -211,13 +211,13 @@ def swap_table() -> str:
                     sooner,
                 ),
             ]  # fmt: skip
-            for claim, (words, came_out) in zip(claims, told, strict=True):
+            for claim, (words, came_out) in zip(claims, cells, strict=True):
                 claims[claim].append(f"| {claim} | `{task}` | {rate} | {words} | {came_out} |")
     return "\n".join([*rows, *(row for own in claims.values() for row in own)])
 
 
 def peers_table() -> str:
-    """LARS and LAMB less Nesterov SGD and Adam, at the same batch."""
+    """LARS and LAMB minus Nesterov SGD and Adam, at the same batch size."""
     others = {"nesterov-large": "Nesterov", "nesterov-large-search": "Nesterov, 36 trials"}
     others |= {"adam-large": "Adam", "adam-large-search": "Adam, 36 trials"}
     rows = [f"| test, points above | {' | '.join(others.values())} |", "|---" * (len(others) + 1) + "|"]
@@ -230,11 +230,11 @@ def peers_table() -> str:
 
 
 def tables() -> dict[str, str]:
-    """All of them, by their names."""
-    found = {f"results, {task}": results_table(task) for task in measured()}
-    found["SWAP"] = swap_table()
-    found["LARS and LAMB"] = peers_table()
-    return found | {f"tuning, {task}": tuning_table(task) for task in measured()}
+    """All tables by name."""
+    tables_by_name = {f"results, {task}": results_table(task) for task in measured()}
+    tables_by_name["SWAP"] = swap_table()
+    tables_by_name["LARS and LAMB"] = peers_table()
+    return tables_by_name | {f"tuning, {task}": tuning_table(task) for task in measured()}
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Keeps what studies say in `results/`, without their runs, and prints the tables of `docs/sweep-study.md`.
+"""Saves the results of studies in `results/`, without their runs, and prints the tables of `docs/sweep-study.md`.
 
 python benchmarks/sweep_study.py FOLDER ...     # of `critbatch sweep`: keeps study-TASK.json, prints the tables
-python benchmarks/sweep_study.py                # prints them from what is kept
+python benchmarks/sweep_study.py                # prints them from the saved records
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def studies() -> dict[str, Study]:
 
 
 def tables() -> dict[str, str]:
-    """By their names."""
-    found = {}
+    """All tables by name."""
+    tables_by_name = {}
     for task, study in studies().items():
         assert study.analysis is not None
-        found[f"sizes of {task}"] = sizes_table(study)
-        found[f"budgets of {task}"] = budgets_table(study)
-    return found
+        tables_by_name[f"sizes of {task}"] = sizes_table(study)
+        tables_by_name[f"budgets of {task}"] = budgets_table(study)
+    return tables_by_name
 
 
 def sizes_table(study: Study) -> str:
@@ -60,7 +60,7 @@ def sizes_table(study: Study) -> str:
 
 
 def budgets_table(study: Study) -> str:
-    """Accuracy in percent, training over validation; of tuned rates, and of one rate for all in brackets."""
+    """Accuracy in percent, training / validation, with tuned rates; in brackets, with one rate for all sizes."""
     assert study.analysis is not None
     readings = {(reading.spent, reading.tuned): reading for reading in study.analysis.budgets}
     kinds = [spent for spent in Spent if (spent, True) in readings]
@@ -68,18 +68,20 @@ def budgets_table(study: Study) -> str:
     rows = [f"| batch size | {' | '.join(f'{head}: training / validation' for head in heads)} |"]
     rows.append("|---" * (len(kinds) + 1) + "|")
     for size in study.question.batch_sizes:
-        cells = [told(readings[spent, True], readings.get((spent, False)), size) for spent in kinds]
+        cells = [accuracy_cell(readings[spent, True], readings.get((spent, False)), size) for spent in kinds]
         rows.append(f"| {size:,} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def told(tuned: BudgetReading, fixed: BudgetReading | None, size: int) -> str:
-    one = point_of(tuned, size)
-    if one is None:
+def accuracy_cell(tuned: BudgetReading, fixed: BudgetReading | None, size: int) -> str:
+    tuned_point = point_of(tuned, size)
+    if tuned_point is None:
         return "–"
-    other = point_of(fixed, size) if fixed is not None else None
-    beside = f" ({percent(other.train_metric)} / {percent(other.validation_metric)})" if other is not None else ""
-    return f"{percent(one.train_metric)} / {percent(one.validation_metric)}{beside}"
+    fixed_point = point_of(fixed, size) if fixed is not None else None
+    cell = f"{percent(tuned_point.train_metric)} / {percent(tuned_point.validation_metric)}"
+    if fixed_point is None:
+        return cell
+    return f"{cell} ({percent(fixed_point.train_metric)} / {percent(fixed_point.validation_metric)})"
 
 
 def point_of(reading: BudgetReading, size: int) -> BudgetPoint | None:
