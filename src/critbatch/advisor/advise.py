@@ -123,6 +123,7 @@ class AdviceCampaign:
         options: of the recipe or of plans, for all runs: with `lr_decay="cosine"` the answer is for that schedule.
         objective: what is asked beside the target.
         device: the accelerator where there is one, unless given.
+        max_run_time: seconds of training after which a run ends that has not come to the target; None for no limit.
         deadline: a value of `time.monotonic()`, when the campaign stops with what it knows by then.
         time_again: times the sizes around one anew, as `Clock.take_again`; None to leave the clock as it is.
         compare: holds the clock against the steps of runs, as `Clock.compare`; None to leave it as it is.
@@ -148,6 +149,7 @@ class AdviceCampaign:
     objective: Objective = field(default_factory=Objective)
     device: torch.device | None = None
     deadline: float | None = None
+    max_run_time: float | None = None
     time_again: TimeAgain | None = None
     compare: Compare | None = None
     show: Display = field(default_factory=Display)
@@ -262,8 +264,12 @@ class AdviceCampaign:
             target=None,
             judged_by=self._goal,
             epochs=self.epochs,
-            settings={**asdict(self.evaluation), **options, "seed": self.seed},
+            settings={**asdict(self.evaluation), **options, **self._time_limit(), "seed": self.seed},
         )
+
+    def _time_limit(self) -> dict[str, Setting]:
+        """Runs with another limit are other runs."""
+        return {} if self.max_run_time is None else {"max_run_time": self.max_run_time}
 
     def _start(self, options: Mapping[str, Setting], key: Key, checkpoint: Path, noise_every: int) -> Training:
         """Begin a run, or go on with it."""
@@ -286,6 +292,7 @@ class AdviceCampaign:
             checkpoint=checkpoint,
             compile=False,
             progress=self.show.watch,
+            max_seconds=None if key.stage == TO_THE_END else self.max_run_time,
         )
 
 
@@ -306,6 +313,7 @@ def advise(
     seed: int = 0,
     device: torch.device | str | None = None,
     budget: float = BUDGET,
+    max_run_time: float | None = None,
     progress: Display | None = None,
     command: str = "",
 ) -> Advice:
@@ -338,6 +346,8 @@ def advise(
         seed: Seed of weights and example order of the first runs. The checks use other seeds.
         device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
         budget: Wall-clock limit in seconds. When it ends, the answer uses what is known by then, and says so.
+        max_run_time: Limit of one run, in seconds of training. A run that has not reached the target by then ends, and
+            counts as one that needs more steps. Default: no limit.
         progress: Where progress is shown.
         command: Command that the user gave, kept in the record.
 
@@ -354,6 +364,8 @@ def advise(
     name, given = recipe or task.recipe, current_options(options or {}, notice=True)
     if not budget > 0:
         raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
+    if max_run_time is not None and not max_run_time > 0:
+        raise UserError(f"max_run_time={max_run_time} allows nothing: use a number of seconds above 0.")
     today = current_batch_size
     if today is not None and not 1 <= today <= task.examples:
         raise UserError(f"current_batch_size={today} is not possible: use a batch size from 1 to {task.examples}.")
@@ -385,6 +397,7 @@ def advise(
         objective=asked,
         device=device,
         deadline=deadline,
+        max_run_time=max_run_time,
         time_again=clock.take_again,
         compare=clock.compare,
         show=show,

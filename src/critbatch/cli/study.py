@@ -31,7 +31,17 @@ TASK = "critbatch.cli.context:TaskContext"
     context=TASK,
     also=("critbatch.recipes.plan:Plan", "critbatch.training.trainer:Training"),
     words={"task": "TASK"},
-    hide=["pause_at", "peak", "noise_every", "noise_by", "checkpoint", "keeps_checkpoint", "start"],
+    hide=[
+        "pause_at",
+        "peak",
+        "noise_every",
+        "noise_by",
+        "checkpoint",
+        "keeps_checkpoint",
+        "start",
+        "callbacks",
+        "max_seconds",
+    ],
     flags={"options": "--set"},
 )
 def train(
@@ -55,6 +65,7 @@ def train(
     workers: int = 0,
     shard_weights: bool = False,
     zero_gamma: bool | None = None,
+    log: Sequence[str] | None = None,
     **plan: Any,
 ) -> Run:
     """
@@ -80,7 +91,9 @@ def train(
         start_from: Start with the weights of this run. Default: freshly drawn weights.
         budget: Wall-clock limit in seconds. The same command again continues. Default: no limit.
         zero_gamma: Start the last batch norm of each residual block at 0. Default: the recipe's own.
+        log: Loggers of the run: csv, jsonl, tensorboard, wandb. Default: none.
     """
+    from critbatch.integrations.loggers import LOGGERS
     from critbatch.recipes import plan_of, usual_rate
     from critbatch.records.io import file_stem
     from critbatch.runtime.distributed import joined_processes
@@ -92,6 +105,8 @@ def train(
 
     if budget is not None and budget <= 0:
         raise UserError(f"--budget {budget} allows nothing: use a number of seconds above 0.")
+    if unknown := [name for name in log or () if name not in LOGGERS]:
+        raise UserError(f"--log {unknown[0]} is not known: use {', '.join(LOGGERS)}.")
     own = dict(options or {})
     if taken := [option for option in ("batch_size", "learning_rate") if option in own]:
         raise UserError(f"--set {taken[0]}=… is not how it is given: use --{taken[0].replace('_', '-')}.")
@@ -129,6 +144,7 @@ def train(
             shard_weights=shard_weights,
             start=start,
             progress=display.watch,
+            callbacks=[LOGGERS[name](context.out) for name in log or ()],
         )
         trainer.advance(Budget(steps=steps), pause_at=None if budget is None else time.monotonic() + budget)
         run = trainer.record()

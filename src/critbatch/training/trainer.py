@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from critbatch.tasks.registry import as_task
 from critbatch.tasks.sampler import Cursor, training_source, validation_source
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import has_batch_norm
+from critbatch.training.callbacks import Callback, CallbackList, StepInfo
 from critbatch.training.checkpoint import (
     fresh_model,
     load_checkpoint,
@@ -99,6 +100,8 @@ class Training:
             weights, gradients and optimizer state.
         start: Initial weights, a state of the task's model. Default: freshly drawn.
         progress: Function to call at each evaluation.
+        callbacks: Loggers and other followers of the run; see `critbatch.training.callbacks.Callback`.
+        max_seconds: End the run, as finished, after so many seconds of training. Default: no limit.
 
     Raises:
         UserError: if plan and task do not fit together, or the checkpoint belongs to another run.
@@ -122,6 +125,8 @@ class Training:
         shard_weights: bool = False,
         start: dict[str, Any] | None = None,
         progress: Callable[[Progress], None] | None = None,
+        callbacks: Sequence[Callback] = (),
+        max_seconds: float | None = None,
     ) -> None:
         refuse_misfits(task, plan, seed=seed, processes=this_shard().world_size)
         if target is not None:
@@ -130,8 +135,12 @@ class Training:
         self.device = device or pick_device()
         noise_every = self.noise_every = noise_every or (NOISE_EVERY if plan.needs_noise else 0)
         self.checkpoint, self.progress = checkpoint, progress
+        if max_seconds is not None and not max_seconds > 0:
+            raise UserError(f"max_seconds={max_seconds} allows nothing: use a number above 0.")
+        self.max_seconds = max_seconds
         self.evaluation = evaluation or Evaluation()
         self.shard = this_shard()
+        self.callbacks = CallbackList(callbacks, is_main_process=self.shard.rank == 0, device=self.device)
         self._removes_checkpoint = not keeps_checkpoint and self.shard.rank == 0
         self.source = training_source(task, self.device, workers=workers)
         validation = validation_source(task, self.device, workers=workers)
@@ -199,6 +208,7 @@ class Training:
             pause_at: a value of `time.monotonic()` at which it stops as it does at Ctrl-C: to go on later.
         """
         ledger = self.ledger
+        self.callbacks.start(self.record)
         with Interruption(pause_at) as stop:
             try:
                 while ledger.outcome is None and not self._stops(until, stop, always=True):
@@ -214,6 +224,8 @@ class Training:
             self.save()
         elif ledger.outcome is not None and self.checkpoint is not None and self._removes_checkpoint:
             remove_checkpoint(self.checkpoint)
+        if self.interrupted or ledger.outcome is not None:
+            self.callbacks.end(self.record)
         return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
 
     def save(self) -> None:
@@ -235,6 +247,9 @@ class Training:
         ledger = self.ledger
         if not ledger.curve or self._evaluation_was_left_out():
             return self._examine(stop)
+        if self._is_out_of_time():
+            ledger.outcome = Outcome.FINISHED
+            return None
         if self._phase_is_over():
             if self.walk.is_last_phase:
                 ledger.outcome = Outcome.FINISHED
@@ -286,8 +301,11 @@ class Training:
         last = min(self.evaluation.step_after(ledger.curve[-1].step), until.steps or math.inf)
         while ledger.step < last and not self.walk.phase_is_over:
             self._single_step()
-            if self._stops(until, stop):
+            if self._stops(until, stop) or self._is_out_of_time():
                 break
+
+    def _is_out_of_time(self) -> bool:
+        return self.max_seconds is not None and self.ledger.seconds >= self.max_seconds
 
     def _stops(self, until: Budget, stop: Interruption, *, step: int | None = None, always: bool = False) -> bool:
         """Read the clock, look at the losses now and then: whether no further step is to be made, in any process."""
@@ -330,10 +348,20 @@ class Training:
         rate, epoch = self.walk.learning_rate, self.walk.epoch
         meter = self.meter if self.walk.is_noise_step(self.ledger.step) else None
         size, pieces = next(self.walk.feed)
-        self._losses.add([self._step.gradient(pieces, size, meter=meter)])
+        loss = self._step.gradient(pieces, size, meter=meter)
+        self._losses.add([loss])
         self._step.update(rate, epoch=epoch)
         self.ledger.step += 1
         self.ledger.examples += size
+        self.callbacks.step(
+            lambda: StepInfo(
+                step=self.ledger.step,
+                epoch=self.cursor.position,
+                batch_size=size,
+                learning_rate=rate,
+                loss=loss,
+            )
+        )
         self.ledger.compiled_steps += meter is None and self.compiled.is_on and size == self.walk.batch_size
 
     def _check_losses(self) -> None:
@@ -347,6 +375,7 @@ class Training:
             point = self.inspection.look(self.model, ledger, self.walk, lambda: stop.asked)
         except EvaluationStoppedError:
             return
+        self.callbacks.evaluation(point)
         if self.progress is not None:
             self.progress(
                 Progress(

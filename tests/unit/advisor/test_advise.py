@@ -22,6 +22,7 @@ from critbatch.reports.text import summary
 from critbatch.runtime.progress import Display
 from critbatch.studies.store import Store
 from critbatch.tasks.task import Task, accuracy
+from critbatch.training.state import RunClock
 from critbatch.training.trainer import Training
 from simulated_training import World, affine, made
 
@@ -384,3 +385,18 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(UserError, match=sentence):
         campaign(tmp_path, **settings)
+
+
+def test_no_run_takes_longer_than_its_time_and_another_limit_is_another_question(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(self: RunClock, *, step: int, asked: bool, always: bool = False) -> float:
+        self.seconds, self.stop = float(step), asked  # each step takes one second
+        return self.seconds
+
+    monkeypatch.setattr(RunClock, "look", look)
+    short = campaign(tmp_path, target=HARD, max_run_time=12.0).run()
+    assert max(run.steps for run in short.runs) == 12
+    late = [run for run in short.runs if run.steps == 12 and run.outcome is not Outcome.REACHED]
+    assert late and {run.outcome for run in late} == {Outcome.FINISHED}
+    assert max(run.steps for run in campaign(tmp_path, target=HARD).run().runs) > 12
