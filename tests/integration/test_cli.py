@@ -16,7 +16,8 @@ import pytest
 
 import critbatch as critbatch_package
 from critbatch.cli.main import main
-from critbatch.cli.options import COMMANDS, add_old_name, parse_ints
+from critbatch.cli.options import COMMANDS, add_old_name
+from critbatch.cli.values import parse_ints
 from critbatch.errors import UserError
 from critbatch.records.core import Noise, Outcome, Run, Speed
 from critbatch.records.study import Study

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from critbatch.cli.options import command, parse_numbers
+from critbatch.cli.options import command
+from critbatch.cli.values import parse_numbers
 from critbatch.errors import UserError
 
 if TYPE_CHECKING:

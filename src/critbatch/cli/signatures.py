@@ -3,7 +3,7 @@
 `critbatch train --help` and a shell's completion answer at once, but `critbatch.training` imports torch, which takes
 seconds. So the signature and the docstring are parsed, not imported: annotations, defaults and constants are followed
 through `from critbatch... import` lines as far as they are literals, enumerations or `Literal[...]`. The package's own
-loader reads the sources, so this works in a wheel and in a zip file, too.
+loader reads the sources, so this works in a wheel, too.
 
 The format of a docstring is that of Google: a summary of one line, details, and `Args:` with one entry an argument. The
 first sentence of an entry is the help of the option. The part from "Default:" on says what None stands for.
