@@ -41,6 +41,18 @@ training.examiner.validation_indices = training.examiner.validation_indices[:1]
 training.advance()
 torch.save({"seen": seen, "model": training.model.state_dict()}, out / f"{rank}.pt")
 """
+COMPILED = """
+from critbatch.training import compiled
+from critbatch.training.trainer import Training
+from tiny import tiny_plan, tiny_task
+
+compiled.BACKEND = "aot_eager"  # compiles in no time
+plan = tiny_plan("sgd", batch_size=10, epochs=2)
+training = Training(tiny_task(dtype=torch.float64, examples=50), plan, compile=True)
+training.advance()
+assert training.record().compiled_steps == 10
+torch.save(training.model.state_dict(), out / f"{rank}.pt")
+"""
 PLANS = """
 from integration.test_distributed import TASK, plans
 from critbatch.training.trainer import Training
@@ -68,6 +80,14 @@ def saved(out: Path, count: int = 2) -> list[dict[str, object]]:
 def hold_equal(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     for name, weight in expected.items():
         torch.testing.assert_close(found[name], weight, rtol=1e-12, atol=1e-14)
+
+
+def test_two_processes_with_a_compiled_model_end_with_the_weights_of_one_without(tmp_path: Path) -> None:
+    processes.run(COMPILED, tmp_path)
+    alone = Training(TASK, tiny_plan("sgd", batch_size=10, epochs=2))
+    alone.advance()
+    for end in saved(tmp_path):
+        hold_equal(end, alone.model.state_dict())  # type: ignore[arg-type]
 
 
 def test_two_processes_see_the_batches_that_one_sees_and_end_with_its_weights(tmp_path: Path) -> None:
