@@ -491,3 +491,25 @@ def test_a_shell_without_completion_is_one_sentence(
 ) -> None:
     assert critbatch("--show-completion", "csh", monkeypatch=monkeypatch) == 2
     assert "use bash, zsh, fish" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ("", "train-4b99efefeabf.pt"),
+        (
+            "--decay cosine --warm-up-epochs 1 --set momentum=0.5 --order sequential --micro-batch-size 4 "
+            "--norm-statistics running --zero-gamma",
+            "train-a8b53604dcdc.pt",
+        ),
+    ],
+    ids=["plain", "with options"],
+)
+def test_the_checkpoint_of_a_run_has_the_name_that_version_0_1_gave_it(
+    more: str, name: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Version 0.1.0 wrote these names for these words, so it can be interrupted and this one resumes the run."""
+    (here / "plain.py").write_text(TASK_FILE.replace("<b>mine</b>", "mine"))
+    words = "train plain.py:task --batch-size 8 --learning-rate 0.01 --to-the-end --budget 0.0001 --out out"
+    assert critbatch(*words.split(), *more.split(), monkeypatch=monkeypatch) == 0
+    assert [path.name for path in (here / "out" / "checkpoints").glob("*.pt")] == [name]

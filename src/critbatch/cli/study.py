@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from critbatch.arguments import first_options
 from critbatch.cli.options import command
 from critbatch.errors import UserError
 
@@ -128,9 +129,14 @@ def train(
         rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
         chosen = replace(plan_of(name, batch_size=batch_size, learning_rate=rate, **own), **plan)
         start = load_solution(Path(start_from), context.device)[2] if start_from is not None else None
-        terms = sorted({**own, **plan, "shard_weights": shard_weights}.items())
-        words = repr((task.name, name, batch_size, rate, seed, terms, start_from))
-        checkpoint = context.out / "checkpoints" / f"train-{hashlib.sha256(words.encode()).hexdigest()[:12]}.pt"
+        # The name of the checkpoint is that of version 0.1, so that a run which it interrupted is found.
+        order, micro = str(plan.get("order", Order.RESHUFFLE)), plan.get("micro_batch_size")
+        changes = {key: value for key, value in plan.items() if key not in ("order", "micro_batch_size", "drop_last")}
+        terms = sorted({**first_options(own), **changes, "shard_weights": shard_weights}.items())
+        place = None if start_from is None else Path(start_from)
+        kept = (task.name, name, batch_size, rate, micro, order, plan.get("drop_last", False), seed, terms, place)
+        digest = hashlib.sha256(repr(kept).encode()).hexdigest()[:12]
+        checkpoint = context.out / "checkpoints" / f"train-{digest}.pt"
         display.update(stage=f"training {task.name}", trying=f"batch size {batch_size}, learning rate {rate:g}")
         trainer = Training(
             task,
