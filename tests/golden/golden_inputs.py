@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sample_records
 from critbatch.records import Record
-from critbatch.reports.text import summary
+from critbatch.reports.views.chapters import summary
 from sample_gaps import MISSING, RECORDS
 from sample_monitor import ADVICE
 

@@ -38,7 +38,7 @@ from critbatch.errors import UserError
 from critbatch.recipes import plan_of
 from critbatch.records.core import Advice, Record, Speed
 from critbatch.records.io import KINDS, NAMES, load_records, save_record
-from critbatch.reports.text import summary
+from critbatch.reports.views.chapters import summary
 from critbatch.reports.write import report as write_report
 from critbatch.tasks.datasets import read_characters, read_cifar10, read_cifar100, read_idx, read_text
 from critbatch.training.checkpoint import load_checkpoint, save_checkpoint, save_solution, solution_of

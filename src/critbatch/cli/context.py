@@ -68,7 +68,7 @@ class OutputContext:
 
     def show(self, record: Record) -> None:
         """Save the record, write the report of all records in the folder, and print the answer."""
-        from critbatch.reports.text import summary
+        from critbatch.reports.views.chapters import summary
         from critbatch.reports.write import report
 
         if not self.is_main_process:

@@ -11,8 +11,7 @@ import torch
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise.monitor import By, log
-from critbatch.integrations.after_backward import AfterBackward
-from critbatch.integrations.watch import Watch
+from critbatch.integrations.base import AfterBackward, Watch
 from critbatch.law.step_time import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.io import atomic_replacement

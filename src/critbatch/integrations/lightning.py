@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise.monitor import By
-from critbatch.integrations.watch import Watch
+from critbatch.integrations.base import Watch
 from critbatch.law.step_time import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.monitor import MonitorAdvice

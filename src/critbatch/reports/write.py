@@ -11,13 +11,11 @@ from critbatch.arguments import as_path, checked_call
 from critbatch.errors import UserError
 from critbatch.records.core import Record
 from critbatch.records.io import NAMES, atomic_replacement, blamed_on_records, load_records
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.html import render
 from critbatch.reports.markdown import PictureFiles, markdown
 from critbatch.reports.pdf import printed
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.chapters import subjects
+from critbatch.reports.views.chapters import figure, subjects, summary
 
 # A report as an HTML page, as Markdown with pictures, as a PDF, or its records as JSON.
 

@@ -18,7 +18,7 @@ from critbatch.advisor.run_cache import ENDS, KnownRuns
 from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
-from critbatch.reports.text import summary
+from critbatch.reports.views.chapters import summary
 from critbatch.runtime.progress import Display
 from critbatch.studies.store import Store
 from critbatch.tasks.task import Task, accuracy

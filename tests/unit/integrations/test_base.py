@@ -12,7 +12,7 @@ from torch import nn
 
 import processes
 from critbatch.errors import UserError
-from critbatch.integrations.after_backward import AfterBackward
+from critbatch.integrations.base import AfterBackward
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_call_after_backward_sees_all_gradients() -> None:
 
 WORKER = """
 from torch.nn.parallel import DistributedDataParallel
-from critbatch.integrations.after_backward import AfterBackward
+from critbatch.integrations.base import AfterBackward
 
 model = torch.nn.Linear(2, 1, bias=False)
 parallel = DistributedDataParallel(model)

@@ -32,9 +32,8 @@ from critbatch.law.clock_check import (
 from critbatch.law.objective import within
 from critbatch.measure.step_time import AGAIN, ROUNDS
 from critbatch.records.core import Advice, CurvePoint, Estimate, Run, Speed, SpeedPoint
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.chapters import answer
+from critbatch.reports.views.chapters import answer, summary
 from simulated_clock import Disturbance, SimulatedSteps, timed
 
 DOUBLINGS = [2**k for k in range(12)]

@@ -19,7 +19,7 @@ from critbatch.errors import UserError
 from critbatch.law.csv_points import in_one_unit, read_points
 from critbatch.records.io import load_records
 from critbatch.records.study import Fit, GoalPoint, Regime
-from critbatch.reports.text import summary
+from critbatch.reports.views.chapters import summary
 
 TABLES = Path(__file__).parents[2] / "fixtures" / "points"
 MIN_STEPS, CRITICAL = 300.0, 200.0

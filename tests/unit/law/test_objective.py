@@ -25,7 +25,7 @@ from critbatch.law.objective import (
 from critbatch.law.posterior import Posterior
 from critbatch.records.core import AccuracyCheck, CurvePoint, Estimate, Goal, Objective, Run
 from critbatch.records.scaling import ScalePoint
-from critbatch.reports.text import summary
+from critbatch.reports.views.chapters import summary
 from sample_records import advice
 from simulated_training import World, affine, made
 

@@ -24,10 +24,9 @@ from critbatch.measure.device_scaling import BUCKET, FIRST_BUCKET, buckets_of, g
 from critbatch.records.core import Advice, Estimate, Speed
 from critbatch.records.io import load_records, save_record
 from critbatch.records.scaling import Communication, Scale, StepMeasurement
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.scaling import efficiencies, parts_of_step, sync_times
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import figure, summary
 from critbatch.reports.views.scaling import SOURCES
 from html_page import written
 from processes import run

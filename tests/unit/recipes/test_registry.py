@@ -20,7 +20,7 @@ from critbatch.recipes import RECIPES, WIDE_PRIOR, WIDE_RATES, LawPrior, plan_of
 from critbatch.recipes.plan import Plan
 from critbatch.recipes.registry import recipe_of_optimizer
 from critbatch.reports.snippets import snippets
-from critbatch.reports.text import summary
+from critbatch.reports.views.chapters import summary
 from unit.advisor.test_advise import campaign
 
 FILE = '''

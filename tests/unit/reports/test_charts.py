@@ -10,10 +10,10 @@ import pytest
 import sample_records as sample
 from critbatch.records.core import Estimate, Outcome, Record
 from critbatch.reports.charts.advice import steps_to_target
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.runs import learning_curves
 from critbatch.reports.derived.runs import at_epoch, scores_at_equal_epochs, soonest_settings, thin
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import figure
 from sample_gaps import RECORDS
 
 EN = Translator("en")

@@ -19,14 +19,12 @@ from critbatch.records.claims import Better, Claim, ClaimName, Holds, Lecture, P
 from critbatch.records.core import Record
 from critbatch.records.io import load_records, save_record
 from critbatch.reports.charts.claims import recipes_picture, update_and_epoch
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.gd_paths import batches_of, partition_picture, paths_picture
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.claims import STATEMENTS, deciding, effect_text, finding, stated
 from critbatch.reports.model import Block, Cell, Table, Verdict
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator, catalog
-from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.chapters import chapter, figure, summary
 from critbatch.reports.views.common import view_of
 from critbatch.reports.write import report as write_report
 from html_page import written

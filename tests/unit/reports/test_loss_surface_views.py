@@ -15,11 +15,10 @@ from critbatch.measure.critical_point import TRIES
 from critbatch.records.core import Estimate, NoiseScale, Record
 from critbatch.records.io import file_part, file_stem, load_records, save_record
 from critbatch.records.loss_surface import Eigenvalue, Standing
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.loss_surface import sharpness_and_rise
 from critbatch.reports.charts.noise import noise_by_layer
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator, catalog
+from critbatch.reports.views.chapters import figure, summary
 from critbatch.reports.write import report as write_report
 from html_page import written
 

@@ -17,8 +17,8 @@ from critbatch.records.core import Estimate, Goal, NoiseScale, Outcome, Record
 from critbatch.records.loss_surface import Box, Mode, Standing
 from critbatch.records.study import Regime, Search, Spent
 from critbatch.reports.derived.study import Trend
-from critbatch.reports.text import summary
 from critbatch.reports.translator import MESSAGES, Translator, catalog, languages, significant
+from critbatch.reports.views.chapters import summary
 from sample_gaps import MISSING, RECORDS, bare_advice, hostile
 
 SOURCE = Path(__file__).parents[3] / "src" / "critbatch"

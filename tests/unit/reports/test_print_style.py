@@ -22,7 +22,6 @@ import sample_studies
 from critbatch.errors import UserError
 from critbatch.records.core import Record
 from critbatch.reports.charts import print_style
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.print_style import (
     LETTERS,
     SMALL_LETTERS,
@@ -36,7 +35,7 @@ from critbatch.reports.charts.theme import BLUE, LOOK, RED
 from critbatch.reports.model import Chapter, Chart
 from critbatch.reports.pdf import find_browser
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.chapters import chapter, subjects
+from critbatch.reports.views.chapters import chapter, figure, subjects
 from critbatch.reports.views.common import VIEWS
 from sample_gaps import MISSING, RECORDS, hostile
 

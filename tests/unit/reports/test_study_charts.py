@@ -11,11 +11,10 @@ import sample_records as sample
 import sample_studies as studies
 from critbatch.records.study import Fit, Regime, Study
 from critbatch.reports.charts.advice import best_rates
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.study import steps_against_examples, three_budgets
 from critbatch.reports.derived.study import Findings, findings
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
+from critbatch.reports.views.chapters import figure, summary
 
 EN = Translator("en")
 

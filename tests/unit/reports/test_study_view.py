@@ -17,12 +17,10 @@ import sample_studies as studies
 import sample_study_gaps as gaps
 from critbatch.records.core import Estimate, Outcome, Record
 from critbatch.records.study import Analysis, Fit, Regime, SizeResult, Spent, Study, TradeOff
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.derived.study import Trend, claim, findings, lag, trend
 from critbatch.reports.model import width
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.chapters import chapter
+from critbatch.reports.views.chapters import chapter, figure, summary
 from critbatch.reports.write import report as write_report
 from html_page import written
 

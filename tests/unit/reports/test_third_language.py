@@ -11,9 +11,8 @@ import sample_records as sample
 from critbatch.records.core import Record
 from critbatch.records.io import save_record
 from critbatch.reports.markdown import markdown
-from critbatch.reports.text import summary
 from critbatch.reports.translator import Translator, languages
-from critbatch.reports.views.chapters import subjects
+from critbatch.reports.views.chapters import subjects, summary
 from critbatch.reports.write import report as write_report
 from html_page import Page
 from integration.test_cli import critbatch

@@ -23,9 +23,9 @@ import plotly.graph_objects as go
 
 from critbatch.errors import UserError, first_line
 from critbatch.records.core import Record
-from critbatch.reports.charts.figure import figure
 from critbatch.reports.charts.theme import GREY, GRID, INK, MUTED, PAPER
 from critbatch.reports.pdf import find_browser
+from critbatch.reports.views.chapters import figure
 
 STYLES = ("screen", "paper")
 PIXELS_PER_INCH = 96  # of plotly's lengths: a pixel of CSS
