@@ -32,11 +32,11 @@ from critbatch.records.study import Question, Study
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.studies.run_key import Key, brief_of
+from critbatch.studies.run_table import BEAT, BRIEF, KEY, OWNER, PIECE, Stock, new_trial, trial_states
 from critbatch.studies.search import choose
 from critbatch.studies.spec import pose
 from critbatch.studies.store import Store
 from critbatch.studies.sweep import terms_of
-from critbatch.studies.trial_table import BEAT, BRIEF, KEY, OWNER, PIECE, Stock, new_trial, trial_states
 from critbatch.tasks.registry import find_task
 from critbatch.training.evaluation import Evaluation
 

@@ -227,14 +227,14 @@ def test_a_run_that_was_made_is_read_and_not_made_again(tmp_path: Path) -> None:
 
 
 def test_a_measurement_that_cannot_be_kept_is_told_in_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "parts").mkdir()
+    (tmp_path / "cache").mkdir()
 
     def make() -> Speed:
-        (tmp_path / "parts").rmdir()
+        (tmp_path / "cache").rmdir()
         return sample_records.speed()
 
     with pytest.raises(UserError, match="cannot be written"):
-        kept(tmp_path / "parts", Speed, {"n": 1}, make)
+        kept(tmp_path / "cache", Speed, {"n": 1}, make)
 
 
 def test_runs_of_a_task_that_has_changed_are_not_taken(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_a_lecture_goes_to_a_file_and_comes_back_and_has_a_report(told: tuple[Le
 def test_the_same_lecture_again_makes_nothing_anew(told: tuple[Lecture, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     record, folder = told
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("run-*.json")}
-    before |= {file: file.stat().st_mtime_ns for file in (folder / "parts").iterdir()}
+    before |= {file: file.stat().st_mtime_ns for file in (folder / "cache").iterdir()}
     again = small_lecture(folder, monkeypatch)
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert again.networks == record.networks and again.paths == record.paths and again.speeds == record.speeds

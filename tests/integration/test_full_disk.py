@@ -66,24 +66,24 @@ def test_a_sweep_ends_with_a_sentence_and_goes_on_when_there_is_room(disk, free,
             ask(progress=watcher)
     else:
         ask(progress=watcher)
-    kept = states_in(out).count("COMPLETE")
+    kept = states_in(out).count("finished")
     assert kept >= 3
     disk.empty()
     rest = Watcher()
     study = ask(progress=rest)
     assert len(rest.tried) == 8 - kept and numbers(study) == numbers(unbroken)
-    assert states_in(out) == ["COMPLETE"] * 8
+    assert states_in(out) == ["finished"] * 8
 
 
 @pytest.mark.parametrize("free", [0, 2_000, 9_000])
-def test_a_journal_does_so_too(disk, free, unbroken):  # noqa: F811
+def test_a_database_at_a_url_does_so_too(disk, free, unbroken):  # noqa: F811
     def fill(trying: str) -> None:
         if watcher.situation.done == 3 and not disk.ballast.exists():
             disk.fill(free)
 
     watcher = Watcher(fill)
-    ask = partial(small, tiny_task(), out=disk.place / "out", storage=f"journal://{disk.place / 'store.log'}")
-    with pytest.raises(UserError, match=r"cannot be (used|written) .*No space left on device"):
+    ask = partial(small, tiny_task(), out=disk.place / "out", storage=f"sqlite:///{disk.place / 'other.sqlite'}")
+    with pytest.raises(UserError, match=r"The store sqlite:.* cannot be used \(database or disk is full\)"):
         ask(progress=watcher)
     disk.empty()
     rest = Watcher()
@@ -111,11 +111,11 @@ def test_several_workers_do_so_too(disk, free, long_unbroken):
     ask = partial(long, workers=2)
     with pytest.raises(UserError, match=r"full|No space left"):
         ask(out=out, progress=watcher)
-    kept = states_in(out).count("COMPLETE")
+    kept = states_in(out).count("finished")
     disk.empty()
     study = ask(out=out)
     assert kept >= 1 and numbers(study) == numbers(long_unbroken)
-    assert states_in(out) == ["COMPLETE"] * 8
+    assert states_in(out) == ["finished"] * 8
 
 
 def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(disk):

@@ -359,7 +359,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A store with two runs."""
     out = tmp_path_factory.mktemp("store")
     critbatch.sweep(tiny_task(), out=out, **QUESTION, compile=False)
-    return (out / "store.sqlite").read_bytes()
+    return (out / "runs.sqlite").read_bytes()
 
 
 def with_odd_cells(path: Path, random: Random) -> None:
@@ -382,7 +382,7 @@ def test_stores(folder: Path, store: bytes, random: Random) -> None:
     place = folder / "stores"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    path = place / "store.sqlite"
+    path = place / "runs.sqlite"
     if random.random() < 0.5:
         path.write_bytes(damaged(store, random))
     else:

@@ -13,14 +13,13 @@ import pytest
 
 from critbatch.records.core import Run
 from critbatch.studies import liveness as presence
-from critbatch.studies.database import open_journal
 from critbatch.studies.liveness import Presence, new_name
 from critbatch.studies.store import Store
 from stored_runs import run_of
 from unit.studies.test_store import KEY, TERMS
 
 OTHER = replace(KEY, seed=1)
-PLACES = ["file", "sqlite", "journal"]
+PLACES = ["file", "sqlite"]
 WORKER = """
 import sys, time
 from pathlib import Path
@@ -39,8 +38,6 @@ time.sleep(600)
 
 
 def url_of(place: str, folder: Path) -> str | None:
-    if place == "journal":
-        return f"journal://{folder / 'store.log'}"
     return f"sqlite:///{folder / 'other.sqlite'}" if place == "sqlite" else None
 
 
@@ -78,7 +75,7 @@ def test_a_process_thought_dead_that_comes_back_does_not_overwrite_what_the_othe
         claim = frozen.claim(lambda stock: [KEY])
         monkeypatch.setattr(store._presence, "is_dead", lambda name, beat: name == frozen._presence.name)
         taken = store.claim(lambda stock: [KEY])
-        assert taken.trial == claim.trial
+        assert taken.id == claim.id
         assert not frozen.keep(claim, late)
         frozen.release(claim)
         assert store.look().running == {KEY}
@@ -108,7 +105,7 @@ def test_the_beats_of_a_run_reach_the_other_machines(tmp_path, monkeypatch):
 
     def slow(checkpoint: Path) -> Run:
         with Store.open(tmp_path, TERMS) as other:
-            while max(row.beat for row in other._rows.look().values()) < 3:
+            while max(row.heartbeat for row in other.rows()) < 3:
                 time.sleep(0.01)
         return run_of(KEY)
 
@@ -162,30 +159,12 @@ def test_three_processes_that_begin_together_make_each_run_once(tmp_path, place)
     made = [int(seed) for out, _ in told for seed in out.split()]
     assert sorted(made) == list(range(20))
     with Store.open(tmp_path, TERMS, url=url) as store:
-        assert len(store._rows.look()) == 20 and len(store.runs()) == 20
+        assert len(store.rows()) == 20 and len(store.runs()) == 20
 
 
 def test_what_the_first_says_is_what_all_go_by(tmp_path):
     with Store.open(tmp_path, TERMS) as one, Store.open(tmp_path, TERMS) as two:
         assert [one.agree("length", "2"), two.agree("length", "3"), one.agree("length", "4")] == ["2", "2", "2"]
-
-
-def test_a_line_of_a_journal_that_a_killed_process_half_wrote_is_taken_off(tmp_path):
-    url, file = url_of("journal", tmp_path), tmp_path / "store.log"
-    with Store.open(tmp_path, TERMS, url=url) as store:
-        store.run(KEY, lambda checkpoint: run_of(KEY))
-    whole = file.read_bytes()
-    file.write_bytes(whole + b'{"op_code": 5, "study')
-    with Store.open(tmp_path, TERMS, url=url) as store:
-        store.run(OTHER, lambda checkpoint: run_of(OTHER))
-    assert file.read_bytes().startswith(whole + b'{"op_code"') and b'"study{' not in file.read_bytes()
-    with Store.open(tmp_path, TERMS, url=url) as store:
-        assert store.runs() == (run_of(KEY), run_of(OTHER))
-
-
-def test_a_journal_is_locked_by_the_system_so_that_no_lock_outlives_its_process(tmp_path):
-    open_journal(tmp_path / "store.log")
-    assert [path.name for path in tmp_path.iterdir()] == ["store.log"]
 
 
 POSTGRES = os.environ.get("CRITBATCH_TEST_POSTGRES", "")

@@ -108,7 +108,7 @@ def test_when_the_master_is_killed_the_workers_end_and_the_next_one_ends_where_t
 ):
     command = [sys.executable, "-c", MASTER, str(tmp_path), str(Path(__file__).parents[1] / "fixtures")]
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) as master:
-        while not (workers := workers_of(master.pid)) or not (tmp_path / "store.sqlite").is_file():
+        while not (workers := workers_of(master.pid)) or not (tmp_path / "runs.sqlite").is_file():
             time.sleep(0.05)
         while "COMPLETE" not in states_in(tmp_path):
             time.sleep(0.05)

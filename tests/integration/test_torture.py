@@ -184,7 +184,7 @@ def locked(commands: Commands, words: list[str], random: Random) -> set[int]:
     out = Path(words[words.index("--out") + 1])
     command = commands.start(*words)
     pause(random)
-    store = next(out.rglob("store.sqlite"), None) if out.is_dir() else None
+    store = next(out.rglob("runs.sqlite"), None) if out.is_dir() else None
     if store is not None:
         with closing(sqlite3.connect(store, timeout=10)) as database, suppress(sqlite3.OperationalError):
             database.execute("BEGIN EXCLUSIVE")
@@ -221,9 +221,9 @@ def moments(random: Random) -> Iterator[str]:
 
 def runs_in(out: Path) -> Counter[str]:
     """The runs that have come to their end, by their keys."""
-    if not (out / "store.sqlite").is_file():
+    if not (out / "runs.sqlite").is_file():
         return Counter()
-    with shelves(out / "store.sqlite") as found:
+    with shelves(out / "runs.sqlite") as found:
         return Counter(f"{shelf.terms.digest} {key}" for shelf in found for key, _ in shelf.keyed_runs())
 
 
@@ -250,7 +250,7 @@ def unbroken(commands: Commands) -> Any:
     out = commands.here / "unbroken"
     command = commands.start("sweep", f"{commands.here / 'easy.py'}:task", *SWEEP, "--out", str(out))
     assert command.end() == 0, command.said()
-    (study,) = stored_studies(out / "store.sqlite")
+    (study,) = stored_studies(out / "runs.sqlite")
     return study
 
 
@@ -272,7 +272,7 @@ def test_a_tortured_sweep_has_each_run_once_and_as_the_unbroken_one(commands: Co
         if FAULTS >= 100 and left % 4 == 0:
             words += ["--workers", "2"]
         print(tortured(commands, words, out, islice(kinds, faults), random))
-        (study,) = stored_studies(out / "store.sqlite")
+        (study,) = stored_studies(out / "runs.sqlite")
         assert numbers(study) == numbers(unbroken)
         assert states_in(out) == ["COMPLETE"] * RUNS
         assert not [path for path in out.rglob("*") if path.suffix == ".pt"]
@@ -328,7 +328,7 @@ def test_a_disk_that_fills_up_at_any_moment_costs_no_run(commands: Commands, unb
         assert (last := commands.start(*words)).end() in (0, 2), last.said()
         for report in out.glob("*.html"):
             report.unlink()
-        (study,) = stored_studies(out / "store.sqlite")
+        (study,) = stored_studies(out / "runs.sqlite")
         assert not kept - runs_in(out) and numbers(study) == numbers(unbroken)
         assert states_in(out) == ["COMPLETE"] * RUNS
         shutil.rmtree(out)

@@ -118,15 +118,13 @@ def test_a_run_whose_maker_was_killed_is_broken_off_and_nobody_is_at_work(tmp_pa
     assert EN("watch_nobody") in shown(look)
 
 
-@pytest.mark.parametrize("place", ["file", "sqlite", "journal"])
+@pytest.mark.parametrize("place", ["file", "sqlite"])
 def test_a_database_is_watched_by_its_url(tmp_path: Path, place: str):
-    url = {"sqlite": f"sqlite:///{tmp_path / 'other.sqlite'}", "journal": f"journal://{tmp_path / 'store.log'}"}.get(
-        place
-    )
+    url = f"sqlite:///{tmp_path / 'other.sqlite'}" if place == "sqlite" else None
     with Store.open(tmp_path, TERMS, url=url) as store:
         store.tell(STUDY, ended=False)
         store.run(BEST, lambda checkpoint: run_of(BEST))
-    (study,) = looked(url or tmp_path / "store.sqlite").studies
+    (study,) = looked(url or tmp_path / "runs.sqlite").studies
     assert (study.done, study.left) == (1, 7)
 
 
@@ -301,7 +299,7 @@ def test_the_report_is_written_when_asked_and_only_then(tmp_path: Path, monkeypa
         ("nowhere", "There is no folder nowhere"),
         ("empty", "empty holds no study"),
         ("sqlite:///none.sqlite", "There is no store at sqlite:///none.sqlite"),
-        ("sqlite:///nowhere/store.sqlite", "sqlite:///nowhere/store.sqlite cannot be used"),
+        ("sqlite:///nowhere/store.sqlite", "There is no store at sqlite:///nowhere/store.sqlite"),
         ("sqlite:///other.sqlite", "sqlite:///other.sqlite cannot be used"),
         ("http://host/name", "http://host/name"),
         ("postgresql+nothing://host/name", "postgresql+nothing"),

@@ -2,7 +2,7 @@
 
 A run that went to an easier target tells when it came to it, and for a harder one goes on where it stopped: beside the
 store the last state of each run is kept, as long as all of them take no more than `KEPT_BYTES`. They are for this
-alone: the folder `ends` can be removed at any time, and runs that would have gone on from there are then begun anew.
+alone: the folder `resume` can be removed at any time, and runs that would have gone on from there are then begun anew.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from pathlib import Path
 
 from critbatch.law.target_progress import judged
 from critbatch.records.core import AdviceCost, Outcome, Run, Setting, Target
+from critbatch.studies.migration import take_over_folder
 from critbatch.studies.run_key import Key
 from critbatch.studies.store import Store
 from critbatch.training.checkpoint import fault_of, remove_checkpoint, save_checkpoint, state_of
 from critbatch.training.trainer import Training
 
-ENDS, TO_THE_END = "ends", "to the end"
+RESUME, TO_THE_END = "resume", "to the end"
+# What the folder was called in version 0.1.
+OLD_RESUME = "ends"
 KEPT_BYTES = 1 << 30
 LOST = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
 
@@ -38,7 +41,8 @@ class KnownRuns:
 
     def __init__(self, store: Store, start: Start, *, target: Target, folder: Path) -> None:
         self.store, self.start, self.target = store, start, target
-        self._ends = folder / ENDS
+        self._ends = folder / RESUME
+        take_over_folder(folder / OLD_RESUME, self._ends)
         # Begun and ended by this process: their seconds are of this machine, and of now.
         self.made_here: list[Run] = []
         self._begun_here: set[Key] = set()

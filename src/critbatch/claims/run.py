@@ -36,6 +36,7 @@ from critbatch.runtime.device import as_device, use_threads
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import Stopwatch
 from critbatch.studies.liveness import FolderLock
+from critbatch.studies.migration import take_over_folder
 from critbatch.studies.spec import LARGE_SET
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.sampler import Order, epoch_order
@@ -164,7 +165,8 @@ class LectureCampaign:
         self.watch, self.show, self.command = Stopwatch(), show, command
         self.here, self.part = here, Part(task, device=str(device))
         self.key = here.fingerprint()
-        self.folder, self.parts = folder, folder / "parts"
+        self.folder, self.parts = folder, folder / "cache"
+        take_over_folder(folder / "parts", self.parts)  # as it was called in version 0.1
         self.asked, self.device, self.workers, self.full = set(asked), device, workers, full
         self.seeds, self.small, self.large = tuple(range(seeds)), small, large
         self.named_networks = networks

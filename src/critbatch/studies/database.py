@@ -1,251 +1,222 @@
-"""The database that a store lies in: opening it, and what to say when it cannot be used."""
+"""The database that a store lies in: SQLite, PostgreSQL or MySQL, through SQLAlchemy Core.
+
+A change is one transaction, so that a process that is killed leaves nothing half written. What must not happen twice
+at a time, such as the choice of the next run, holds a lock of the database until its transaction ends: SQLite's on the
+file, a server's on the row of the study. The locks end with the process that holds them.
+
+SQLite relies on the file locks of the system. On a network file system whose locks do not reach the other machines
+(NFS without a lock daemon, many FUSE mounts) two of them can damage the file: use a server there.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import os
 import sqlite3
-import threading
+import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from critbatch.errors import UserError
+from critbatch.studies import run_table
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+    from sqlalchemy import Connection, Engine
 
-
-# Sections of code that one process at a time is in, on all machines that share a database.
-#
-# The lock is the system's or the database server's, so that a killed process does not hold it.
-
-Exclusive = Callable[[], AbstractContextManager[None]]
-
-NAME = "critbatch"
-LOCK_TIMEOUT_SECONDS = 600
-_NUMBER = int.from_bytes(hashlib.sha256(NAME.encode()).digest()[:7], "big")
-
-# POSIX locks are those of a process: threads of one are kept apart by this.
-_threads: dict[Path, threading.Lock] = {}
-
-
-def by_file(path: Path) -> Exclusive:
-    """Sections kept apart by a lock on the file `path`, which is made if it is not there."""
-    held = _threads.setdefault(path.resolve(), threading.Lock())
-
-    @contextmanager
-    def section() -> Iterator[None]:
-        with held, path.open("ab") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-            yield
-
-    return section
-
-
-def by_server(url: str) -> Exclusive | None:
-    """Sections kept apart by an advisory lock of a PostgreSQL, MySQL or MariaDB server; None for any other.
-
-    The server gives the lock back when the connection ends.
-    """
-    from sqlalchemy import NullPool, create_engine, text
-    from sqlalchemy.engine import make_url
-
-    words: dict[str, tuple[str, str, dict[str, Any]]] = {
-        "postgresql": ("SELECT pg_advisory_lock(:n)", "SELECT pg_advisory_unlock(:n)", {"n": _NUMBER}),
-        "mysql": (f"SELECT GET_LOCK(:n, {LOCK_TIMEOUT_SECONDS})", "SELECT RELEASE_LOCK(:n)", {"n": NAME}),
-    }
-    words["mariadb"] = words["mysql"]
-    kind = make_url(url).get_backend_name()
-    if kind not in words:
-        return None
-    take, give_back, values = words[kind]
-    engine = create_engine(url, poolclass=NullPool)
-
-    @contextmanager
-    def section() -> Iterator[None]:
-        with engine.connect() as connection:
-            connection.execute(text(take), values)
-            try:
-                yield
-            finally:
-                connection.execute(text(give_back), values)
-
-    return section
-
-
-# A log file on a disk that machines share, as Optuna keeps it, made safe against processes killed while they write.
-
-BLOCK = 1 << 16
-
-
-def open_journal(path: Path) -> JournalStorage:
-    """The journal at `path`, made if there is none."""
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-    class Lock(JournalFileOpenLock):
-        """The system's lock, which ends with the process; what a killed one wrote of a line is taken off first."""
-
-        def __init__(self) -> None:
-            super().__init__(str(path))
-            self.file: BinaryIO | None = None
-
-        def acquire(self) -> bool:
-            file = path.open("rb+")
-            fcntl.lockf(file, fcntl.LOCK_EX)
-            whole = length_of_whole_lines(file)
-            if whole < file.seek(0, os.SEEK_END):
-                file.truncate(whole)
-            self.file = file
-            return True
-
-        def release(self) -> None:
-            if self.file is not None:
-                self.file.close()
-                self.file = None
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=Lock()))
-
-
-def length_of_whole_lines(file: BinaryIO) -> int:
-    """Bytes up to and with the last line feed.
-
-    >>> import io
-    >>> length_of_whole_lines(io.BytesIO(b"one\\ntwo\\nthr"))
-    8
-    """
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - BLOCK)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
-# A reader such as optuna-dashboard may hold the file for a moment.
-BUSY_TIMEOUT_SECONDS = 60.0
+# Another process may hold the file for so long, such as a sampler that fits a model before it chooses.
+SECONDS_TO_WAIT = 60.0
+# Two processes may create the tables of a server at the same time: the one that fails tries again.
+TRIES_TO_CREATE, SECONDS_BETWEEN_TRIES = 5, 0.2
 JOURNAL = "journal://"
-LONGEST_SAID = 80
-# Where the attributes of studies and trials are read.
-READERS = ("terms.py", "stock.py", "trials.py", "rows.py", "shelf.py")
-FORMS = "postgresql+psycopg://user@host/name, sqlite:///path/file.sqlite, or journal:///path/file.log on a shared disk"
+LONGEST_REASON = 80
+# Where the texts of rows are read.
+READERS = ("run_key.py", "run_table.py", "store.py", "migration.py")
+FORMS = "postgresql+psycopg://user@host/name, mysql+pymysql://user@host/name, or sqlite:///path/file.sqlite"
 
 
 @dataclass(frozen=True)
 class Database:
-    """An Optuna storage.
+    """An open database.
 
     Args:
-        storage: of Optuna.
-        where: how sentences call it.
-        exclusive: sections that one process at a time is in.
+        engine: of SQLAlchemy.
+        location: how sentences call it.
     """
 
-    storage: BaseStorage
-    where: str
-    exclusive: Exclusive
+    engine: Engine
+    location: str
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Within, what the database holds at one moment."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, study: int | None = None) -> Iterator[Connection]:
+        """Within, a transaction that no other process is in for the same study; without one, for the whole database.
+
+        It is written at the end, all of it or, after an error or a kill, nothing.
+        """
+        with self.engine.execution_options(writes=True).begin() as connection:
+            run_table.lock(connection, study)
+            yield connection
+
+    @contextmanager
+    def change(self) -> Iterator[Connection]:
+        """Within, a transaction of a single statement that needs no lock beyond its own."""
+        with self.engine.execution_options(writes=True).begin() as connection:
+            yield connection
 
     def close(self) -> None:
-        if (engine := getattr(self.storage, "engine", None)) is not None:
-            engine.dispose()
+        self.engine.dispose()
 
 
 def open_database(folder: Path, file: str, url: str | None) -> Database:
     """The database at `url`, or without one the SQLite file in the folder. It is made if it is not there.
 
     Raises:
-        UserError: if it is no such database, does not answer, or its driver is not installed.
+        UserError: if it is no such database, is one of a later version, does not answer, or its driver is not
+            installed.
     """
-    where = str(folder / file) if url is None else shown(url)
-    with explained(where), quiet():
-        if url is None:
-            path = folder / file
-            exclusive = by_file(_beside(path))
-            with exclusive():
-                # Given as a function, since not every path can be written as a URL.
-                connect = partial(sqlite3.connect, path, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
-                return Database(_open("sqlite:///store.sqlite", {"creator": connect}), where, exclusive)
-        if url.startswith(JOURNAL):
-            path = Path(url.removeprefix(JOURNAL))
-            if not path.parent.is_dir():
-                raise UserError(f"The folder of {where} is not there: make it, or give another --storage.")
-            return Database(open_journal(path), where, by_file(_beside(path)))
-        exclusive = by_server(url) or by_file(_beside(_file_of(url) or folder / file))
-        with exclusive():
-            return Database(_open(_plain(url), {}), where, exclusive)
+    path, location = location_of(folder / file if url is None else str(url))
+    with explained(location):
+        engine = _sqlite(path) if path is not None else _server(str(url))
+        try:
+            _create_tables(engine, location)
+        except BaseException:
+            engine.dispose()
+            raise
+    return Database(engine, location)
 
 
 def open_to_read(place: Path | str) -> Database:
-    """The database in the SQLite file `place`, or at a URL. It is not made, nor brought to another version.
+    """The database in the SQLite file `place`, or at a URL, whatever it holds. It is not made.
 
     Raises:
-        UserError: if it is not there, or cannot be read.
+        UserError: if it is not there.
     """
-    where = str(place) if isinstance(place, Path) else shown(place)
-    with explained(where), quiet():
-        if isinstance(place, Path):
-            # What a killed process has left half written is undone by whoever opens the file, if he may write.
-            mode = "rw" if os.access(place, os.W_OK) else "ro"
-            name = f"{place.absolute().as_uri()}?mode={mode}"
-            connect = partial(sqlite3.connect, name, uri=True, timeout=BUSY_TIMEOUT_SECONDS, check_same_thread=False)
-            return Database(_open("sqlite:///store.sqlite", {"creator": connect}, made=True), where, nullcontext)
-        file = Path(place.removeprefix(JOURNAL)) if place.startswith(JOURNAL) else _file_of(place)
-        if file is not None and not file.is_file():
-            raise UserError(f"There is no store at {where}: give the --storage of a sweep.")
-        if place.startswith(JOURNAL):
-            assert file is not None
-            return Database(open_journal(file), where, nullcontext)
-        return Database(_open(_plain(place), {}, made=True), where, nullcontext)
+    path, location = location_of(place)
+    if path is not None and not path.is_file():
+        raise UserError(f"There is no store at {location}: give the --storage of a sweep.")
+    with explained(location):
+        # What a killed process has left half written is undone by whoever opens the file, if he may write.
+        mode = None if path is None else "rw" if os.access(path, os.W_OK) else "ro"
+        return Database(_sqlite(path, mode) if path is not None else _server(str(place)), location)
 
 
-def _plain(url: str) -> str:
-    """As Optuna wants it, which fills in a template: a brace of the URL must stand for itself."""
-    return url.replace("{", "{{").replace("}", "}}")
+def in_memory(location: str) -> Database:
+    """A database that is gone with this process, with the tables of a store in it."""
+    from sqlalchemy import StaticPool, create_engine
+
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    _begin_as_asked(engine)
+    _create_tables(engine, location)
+    return Database(engine, location)
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.lock")
+def location_of(place: Path | str) -> tuple[Path | None, str]:
+    """The file of an SQLite database, or None for a server; and how sentences call the database.
 
-
-def _file_of(url: str) -> Path | None:
-    """The file of an SQLite URL, where it lies in a folder that is there."""
+    Raises:
+        UserError: if it is no address of a database.
+    """
+    if isinstance(place, Path):
+        return place, str(place)
+    if place.startswith(JOURNAL):
+        path = sqlite_beside(journal_of(place))
+        return path, str(path)
+    location = shown(place)
     from sqlalchemy.engine import make_url
 
-    parts = make_url(url)
-    if parts.get_backend_name() != "sqlite" or not parts.database:
-        return None
-    path = Path(parts.database)
-    return path if path.parent.is_dir() else None
+    parts = make_url(place)
+    if parts.get_backend_name() != "sqlite":
+        return None, location
+    if not parts.database or parts.database == ":memory:":
+        raise UserError(f"{location!r} names no file: use a form such as {FORMS}.")
+    return Path(parts.database), location
 
 
-def _open(url: str, settings: dict[str, Any], *, made: bool = False) -> RDBStorage:
-    import optuna
-
-    if url.startswith("postgresql"):
-        settings = {"pool_pre_ping": True, **settings}
-    try:
-        return optuna.storages.RDBStorage(url, engine_kwargs=settings, skip_table_creation=made)
-    except ImportError as error:
-        raise _no_driver(url, error) from error
-    except RuntimeError as error:  # its tables are those of another version of Optuna, whose sentence says what to do
-        raise UserError(str(error)) from error
+def journal_of(url: str) -> Path:
+    return Path(url.removeprefix(JOURNAL))
 
 
-def _no_driver(url: str, error: ImportError) -> UserError:
-    return UserError(
-        f"The driver of {shown(url)} is not installed ({error.__cause__ or error}): install it, such as psycopg "
-        "for postgresql+psycopg://."
+def sqlite_beside(journal: Path) -> Path:
+    """Where the runs of a journal file go on: journals are read, but no longer written."""
+    return journal.with_name(f"{journal.name}.sqlite")
+
+
+def warn_of_journal(url: str) -> None:
+    path = sqlite_beside(journal_of(url))
+    warnings.warn(
+        f"Journal files are no longer written: the runs of {journal_of(url)} are now in {path}. Use --storage "
+        f"sqlite:///{path} from now on.",
+        stacklevel=3,
     )
+
+
+def _sqlite(path: Path, mode: str | None = None) -> Engine:
+    from sqlalchemy import NullPool, create_engine
+
+    # Given as a function, since not every path can be written as a URL.
+    name = f"{path.absolute().as_uri()}?mode={mode}" if mode else path
+    connect = partial(sqlite3.connect, name, uri=mode is not None, timeout=SECONDS_TO_WAIT, check_same_thread=False)
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
+    _begin_as_asked(engine)
+    return engine
+
+
+def _begin_as_asked(engine: Engine) -> None:
+    """Python's sqlite3 begins a transaction too late for a lock: here it begins when SQLAlchemy says so."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "connect")
+    def no_transactions_of_its_own(connection: sqlite3.Connection, record: Any) -> None:
+        connection.isolation_level = None
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get("writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _server(url: str) -> Engine:
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import make_url
+
+    settings: dict[str, Any] = {"pool_pre_ping": True}
+    if make_url(url).get_backend_name() in ("mysql", "mariadb"):
+        settings["isolation_level"] = "READ COMMITTED"  # so that claims do not lock the gaps between rows
+    try:
+        return create_engine(url, **settings)
+    except ImportError as error:
+        raise UserError(
+            f"The driver of {shown(url)} is not installed ({error}): install it, such as psycopg for "
+            "postgresql+psycopg://."
+        ) from error
+
+
+def _create_tables(engine: Engine, location: str) -> None:
+    from sqlalchemy.exc import DBAPIError
+
+    for number in range(TRIES_TO_CREATE):
+        try:
+            with engine.connect() as connection:
+                if run_table.is_there(connection):
+                    run_table.check_version(connection, location)
+                    return
+            with engine.execution_options(writes=True).begin() as connection:
+                run_table.create(connection)
+            return
+        except DBAPIError:
+            if engine.dialect.name == "sqlite" or number == TRIES_TO_CREATE - 1:
+                raise
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def shown(url: str) -> str:
@@ -257,8 +228,6 @@ def shown(url: str) -> str:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    if url.startswith(JOURNAL):
-        return url
     try:
         if "\0" in url:
             raise ArgumentError
@@ -281,29 +250,27 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def explained(where: str) -> Iterator[None]:
+def explained(location: str) -> Iterator[None]:
     """Within, what the database refuses is said in one sentence."""
-    from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UserError(f"The driver of {where} is not installed ({error}): install it.") from error
-    except (SQLAlchemyError, StorageInternalError, OSError) as error:
-        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-        reason = getattr(cause, "orig", None) or getattr(cause, "strerror", None) or cause
+        raise UserError(f"The driver of {location} is not installed ({error}): install it.") from error
+    except (SQLAlchemyError, OSError) as error:
+        reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
         raise UserError(
-            f"The store {where} cannot be used ({str(reason).splitlines()[0]}): put that right, or give another --out. "
-            "The runs that it held are still in it."
+            f"The store {location} cannot be used ({str(reason).splitlines()[0]}): put that right, or give another "
+            "--out. The runs that it held are still in it."
         ) from error
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, UserError) or not _is_of_content(error):
             raise
-        said = " ".join(str(error).split())[:LONGEST_SAID]
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
         raise UserError(
-            f"The store {where} holds what critbatch does not write ({type(error).__name__}: {said}): it was damaged "
-            "or changed, give another --out."
+            f"The store {location} holds what critbatch does not write ({type(error).__name__}: {reason}): it was "
+            "damaged or changed, give another --out."
         ) from error
 
 

@@ -97,7 +97,6 @@ class Brief(Record):
         judged_by: the target that `steps_to_target` and `crossing_seconds` are of, which need not have ended the run.
         steps_to_target: infinite where it was missed, or there is none.
         crossing_seconds: of training, at the target; None likewise.
-        pieces: in which the whole record is kept.
     """
 
     outcome: Outcome
@@ -112,7 +111,6 @@ class Brief(Record):
     steps_to_target: float
     crossing_seconds: float | None
     stopped_early: bool = False
-    pieces: int = 0
 
     @property
     def failed(self) -> bool:
@@ -123,7 +121,7 @@ class Brief(Record):
         return math.isinf(self.steps_to_target)
 
 
-def brief_of(run: Run, *, target: Target | None, pieces: int = 0) -> Brief:
+def brief_of(run: Run, *, target: Target | None) -> Brief:
     """The brief of a run as judged by a target."""
     crossing = run.crossing if target == run.target else target.crossing(run.curve) if target is not None else None
     return Brief(
@@ -139,7 +137,6 @@ def brief_of(run: Run, *, target: Target | None, pieces: int = 0) -> Brief:
         steps_to_target=crossing.step if crossing is not None else math.inf,
         crossing_seconds=crossing.seconds if crossing is not None else None,
         stopped_early=run.stopped_early,
-        pieces=pieces,
     )
 
 

@@ -18,7 +18,7 @@ from critbatch.records.core import Quantity, Setting
 from critbatch.records.study import Question, Search
 from critbatch.studies.database import quiet
 from critbatch.studies.run_key import Brief, Key
-from critbatch.studies.trial_table import Stock
+from critbatch.studies.run_table import Stock
 
 # Which of several settings at one batch size is best, by the ends of their runs, and never by a test set.
 

@@ -1,9 +1,8 @@
-"""Runs kept for good, in Optuna storage: each is made once, by one process, and one broken off goes on from there.
+"""Runs kept for good: each is made once, by one process, and one broken off goes on from there.
 
-A run is one Optuna trial for its whole life: RUNNING while it is made, WAITING when it was broken off, COMPLETE when
-its record is kept (PRUNED where the study ended it early). Every end of a run but an interruption is a result: it
-diverged, it ran out of memory, it missed its target (then its value is infinite). `optuna-dashboard` opens the same
-database.
+A run is one row of a table for its whole life (`run_table`): running while it is made, waiting when it was broken off,
+finished when its record is kept (pruned where the study ended it early). Every end of a run but an interruption is a
+result: it diverged, it ran out of memory, it missed its target.
 """
 
 from __future__ import annotations
@@ -14,73 +13,29 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
-from critbatch.studies.database import Database, explained, open_database, quiet
+from critbatch.studies import run_table
+from critbatch.studies.database import Database, explained, open_database
 from critbatch.studies.liveness import FolderLock, Heart, Presence
+from critbatch.studies.migration import migrate
 from critbatch.studies.run_key import Key, Terms, brief_of
-from critbatch.studies.trial_table import (
-    BEAT,
-    BRIEF,
-    KEY,
-    OWNER,
-    TERMS,
-    Row,
-    Rows,
-    Stock,
-    new_trial,
-    read_records,
-    study_of,
-    trial_states,
-    write_record,
-)
+from critbatch.studies.run_table import AT_THEIR_END, RUNNING, Row, RunTable, Stock
 from critbatch.training.checkpoint import remove_checkpoint
 
-# Refuses runs of another task, or of the task as it was before it changed, and says what has changed.
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
-
-def refuse_other_tasks(storage: Any, terms: Terms, where: str, *, shared: bool) -> None:
-    """Raise a UserError for runs of the task as it was before it changed; and in a folder, which is one task's, for
-    those of another.
-
-    Args:
-        storage: of Optuna.
-        shared: the database may hold other tasks too.
-    """
-    for study in storage.get_all_studies():
-        if TERMS not in study.user_attrs:
-            continue
-        theirs = Terms.from_json(study.user_attrs[TERMS])
-        if theirs.task == terms.task and theirs.fingerprint != terms.fingerprint:
-            raise UserError(
-                f"The runs in {where} are of the task {terms.task!r} as it was before {_what_changed(theirs, terms)} "
-                f"changed (fingerprint {theirs.fingerprint} there, {terms.fingerprint} now): give another --out, or "
-                "the task as it was."
-            )
-        if theirs.task != terms.task and not shared:
-            raise UserError(
-                f"The runs in {where} are of the task {theirs.task!r}, not of {terms.task!r}: give another --out."
-            )
-
-
-def _what_changed(theirs: Terms, ours: Terms) -> str:
-    names = [name for name, part in ours.parts.items() if theirs.parts.get(name) != part]
-    if not theirs.parts or not names:
-        return "its model, data, loss or metric"
-    return "its " + " and its ".join(names)
-
-
-# The runs of the same terms as they lie in a database, to read: also for who does not work on them.
-
-# Attributes of the Optuna study.
+FILE = "runs.sqlite"
+# What all that share the runs of a study go by.
 STUDY, MACHINE = "study", "machine"
 
 
 class Shelf:
-    """The runs of one Optuna study.
+    """The runs of one study.
 
     Args:
         study: its number in the database.
@@ -89,35 +44,32 @@ class Shelf:
 
     def __init__(self, database: Database, study: int, terms: Terms) -> None:
         self._database, self._study, self.terms = database, study, terms
-        self._rows = Rows(database.storage, study)
+        self._table = RunTable(study)
         self._records: dict[Key, Run] = {}
         self.judge = terms.judged_by or terms.target
 
     @property
     def where(self) -> str:
         """How sentences call the database."""
-        return self._database.where
+        return self._database.location
 
     def look(self) -> Stock:
         """What there is by now."""
-        with explained(self.where):
-            rows = self._rows.look()
-        self._judge_again([row for row in rows.values() if row.brief is not None and row.brief.judged_by != self.judge])
-        stock = Stock()
-        for row in rows.values():
-            if row.brief is not None:
-                stock.finished.setdefault(row.key, row.brief)
-            elif self._is_being_made(row):
-                stock.running.add(row.key)
-            else:
-                stock.broken.add(row.key)
-        return stock
+        self._refresh()
+        return self._stock()
+
+    def rows(self) -> list[Row]:
+        """The runs in the order in which they were begun, without their records."""
+        self._refresh()
+        return list(self._table.rows.values())
 
     def find(self, key: Key) -> Run | None:
         """The run of this key, or None if it has not been made to its end."""
         if key not in self._records:
-            row = self._rows.of_key.get(key)
-            row = row if row is not None and row.brief is not None else self._look_for(key)
+            row = self._table.of_key.get(key)
+            if row is None or row.brief is None:
+                self._refresh()
+                row = self._table.of_key.get(key)
             if row is None or row.brief is None:
                 return None
             self._read([row])
@@ -125,21 +77,18 @@ class Shelf:
 
     def find_all(self, keys: Iterable[Key]) -> list[Run]:
         """Those of these runs that have been made to their end, as `look` saw it last."""
-        rows = [row for key in keys if (row := self._rows.of_key.get(key)) is not None and row.brief is not None]
+        rows = [row for key in keys if (row := self._table.of_key.get(key)) is not None and row.brief is not None]
         self._read([row for row in rows if row.key not in self._records])
         return [self._records[row.key] for row in rows]
 
     def runs(self) -> tuple[Run, ...]:
         """All the runs, in the order in which they were begun."""
-        with explained(self.where):
-            keys = [row.key for row in self._rows.look().values()]
-        return tuple(self.find_all(keys))
+        return tuple(run for _, run in self.keyed_runs())
 
     def keyed_runs(self) -> list[tuple[Key, Run]]:
         """As `runs`, each with what it is called by."""
-        runs = self.runs()
-        keys = [row.key for row in self._rows.known.values() if row.brief is not None]
-        return list(zip(keys, runs, strict=True))
+        keys = [row.key for row in self.rows() if row.state in AT_THEIR_END]
+        return list(zip(keys, self.find_all(keys), strict=True))
 
     def told(self) -> Study | None:
         """The study that the last sweep over these runs was to make, without its runs; None if there was no sweep."""
@@ -148,32 +97,39 @@ class Shelf:
 
     def agreed(self, name: str) -> str | None:
         """What all that share the runs go by, where it has been said."""
-        with explained(self.where):
-            found: str | None = self._database.storage.get_study_user_attrs(self._study).get(name)
-        return found
+        with explained(self.where), self._database.read() as connection:
+            return run_table.read_agreement(connection, self._study, name)
+
+    def _refresh(self) -> None:
+        with explained(self.where), self._database.read() as connection:
+            self._table.refresh(connection)
+
+    def _stock(self) -> Stock:
+        rows = self._table.rows.values()
+        self._judge_again([row for row in rows if row.brief is not None and row.brief.judged_by != self.judge])
+        stock = Stock()
+        for row in rows:
+            if row.brief is not None:
+                stock.finished.setdefault(row.key, row.brief)
+            elif self._is_being_made(row):
+                stock.running.add(row.key)
+            else:
+                stock.broken.add(row.key)
+        return stock
 
     def _is_being_made(self, row: Row) -> bool:
-        return row.state == "RUNNING"
+        return row.state == RUNNING
 
     def _judge_again(self, rows: list[Row]) -> None:
         """Runs that were judged by another target than is asked for now have all that is needed in their curves."""
         self._read([row for row in rows if row.key not in self._records])
         for row in rows:
-            assert row.brief is not None
-            row.brief = brief_of(self._records[row.key], target=self.judge, pieces=row.brief.pieces)
-
-    def _look_for(self, key: Key) -> Row | None:
-        with explained(self.where):
-            self._rows.look()
-        return self._rows.of_key.get(key)
+            row.brief = brief_of(self._records[row.key], target=self.judge)
 
     def _read(self, rows: list[Row]) -> None:
         if rows:
-            with explained(self.where):
-                self._records.update(read_records(self._database.storage, rows))
-
-
-FILE = "store.sqlite"
+            with explained(self.where), self._database.read() as connection:
+                self._records.update(run_table.read_records(connection, rows))
 
 
 @dataclass(frozen=True)
@@ -181,7 +137,7 @@ class Claim:
     """A run that this process and no other makes."""
 
     key: Key
-    trial: int
+    id: int
 
 
 class Store(Shelf):
@@ -191,8 +147,8 @@ class Store(Shelf):
         run = store.run(key, make)    # from the store, or made now and kept
     """
 
-    def __init__(self, database: Database, terms: Terms, presence: Presence, folder: Path) -> None:
-        super().__init__(database, study_of(database.storage, terms), terms)
+    def __init__(self, database: Database, study: int, terms: Terms, presence: Presence, folder: Path) -> None:
+        super().__init__(database, study, terms)
         self._presence, self._folder = presence, folder
         self._closing = ExitStack()
         self._mine: set[int] = set()
@@ -203,11 +159,12 @@ class Store(Shelf):
     ) -> Store:
         """Open the runs of `terms`, and make the store if there is none.
 
+        The runs that an earlier version kept there, in `store.sqlite` or in tables of Optuna's, are taken over.
+
         Args:
             folder: for the checkpoints, and for the database unless `url` is given.
             terms: what its runs share.
-            url: of another database, in SQLAlchemy's form: `postgresql+psycopg://user@host/name`, or
-                `journal:///path/file.log`.
+            url: of another database, in SQLAlchemy's form: `postgresql+psycopg://user@host/name`.
             alone: no other process works in the folder as long as this one does.
             name: of this process, as `Presence` takes it.
 
@@ -221,9 +178,11 @@ class Store(Shelf):
             database = open_database(folder, FILE, url)
             closing.callback(database.close)
             presence = closing.enter_context(Presence(folder / "workers", name))
-            with explained(database.where), quiet(), database.exclusive():
-                refuse_other_tasks(database.storage, terms, database.where, shared=url is not None)
-                store = cls(database, terms, presence, folder)
+            migrate(database, folder, url)
+            with explained(database.location), database.write() as connection:
+                refuse_other_tasks(run_table.studies(connection), terms, database.location, shared=url is not None)
+                study = run_table.study_of(connection, terms)
+            store = cls(database, study, terms, presence, folder)
             store._closing = closing.pop_all()
         return store
 
@@ -239,45 +198,41 @@ class Store(Shelf):
         Args:
             choose: the runs to be made, given what there is; those at their end may be among them.
         """
-        with explained(self.where), self._database.exclusive():
-            stock = self.look()
+        with explained(self.where), self._database.write(self._study) as connection:
+            self._table.refresh(connection)
+            stock = self._stock()
             taken = stock.finished.keys() | stock.running
             free = next((key for key in choose(stock) if key not in taken), None)
-            return self._take(free) if free is not None else None
+            if free is None:
+                return None
+            claim = Claim(free, self._take(connection, free))
+        self._mine.add(claim.id)
+        return claim
 
     def keep(self, claim: Claim, run: Run) -> bool:
-        """Write the record, then the state, which is what makes it a result.
+        """Write the record and the state, which make it a result, in one step.
 
         Returns:
             False if another process has taken the run over meanwhile, which had reason to think this one dead.
         """
-        states = trial_states()
-        with explained(self.where), self._database.exclusive():
-            row = self._rows.look()[claim.trial]
-            if row.owner != self._presence.name or row.brief is not None:
-                self._mine.discard(claim.trial)
-                return False
-            storage = self._database.storage
-            brief = brief_of(run, target=self.judge, pieces=write_record(storage, claim.trial, run))
-            storage.set_trial_user_attr(claim.trial, BRIEF, brief.to_json())
-            state = states.PRUNED if run.stopped_early else states.COMPLETE
-            storage.set_trial_state_values(claim.trial, state, [brief.score])
-            self._mine.discard(claim.trial)
-        self._records[claim.key] = run
-        remove_checkpoint(self.checkpoint(claim.key))
-        return True
+        brief = brief_of(run, target=self.judge)
+        with explained(self.where), self._database.change() as connection:
+            is_kept = run_table.finish(connection, claim.id, self._presence.name, run, brief)
+        self._mine.discard(claim.id)
+        if is_kept:
+            self._records[claim.key] = run
+            remove_checkpoint(self.checkpoint(claim.key))
+        return is_kept
 
     def release(self, claim: Claim) -> None:
         """Give a run back that is not at its end: whoever comes next goes on with it."""
-        with explained(self.where), self._database.exclusive():
-            if self._rows.look()[claim.trial].owner == self._presence.name:
-                self._database.storage.set_trial_state_values(claim.trial, trial_states().WAITING)
-            self._mine.discard(claim.trial)
+        with explained(self.where), self._database.change() as connection:
+            run_table.give_back(connection, claim.id, self._presence.name)
+        self._mine.discard(claim.id)
 
     def making(self, name: str) -> Claim | None:
         """The run that the process called `name` is, or was, making."""
-        rows = self._rows.look().values()
-        return next((Claim(row.key, row.trial) for row in rows if row.state == "RUNNING" and row.owner == name), None)
+        return next((Claim(row.key, row.id) for row in self.rows() if row.state == RUNNING and row.owner == name), None)
 
     def run(self, key: Key, make: Callable[[Path], Run]) -> Run:
         """The run of this key: from the store, or made now and kept.
@@ -314,43 +269,39 @@ class Store(Shelf):
 
     def note(self, claim: Claim, part: int, value: float) -> None:
         """Leave with a run how it stands at a part of its way, for others to compare theirs with."""
-        with explained(self.where):
-            self._database.storage.set_trial_intermediate_value(claim.trial, part, value)
+        with explained(self.where), self._database.change() as connection:
+            run_table.write_intermediate(connection, claim.id, part, value)
 
     def notes(self, claims: Iterable[Claim]) -> dict[int, dict[int, float]]:
-        """What was noted with runs, by their trials."""
-        with explained(self.where):
-            storage = self._database.storage
-            return {claim.trial: dict(storage.get_trial(claim.trial).intermediate_values) for claim in claims}
+        """What was noted with runs, by their ids."""
+        with explained(self.where), self._database.read() as connection:
+            return run_table.read_intermediates(connection, [claim.id for claim in claims])
 
     def peers(self, claim: Claim) -> list[Claim]:
         """The other runs of the same batch size and seed."""
-        with explained(self.where):
-            rows = self._rows.look().values()
         mine = (claim.key.batch_size, claim.key.seed, claim.key.stage)
-        alike = [row for row in rows if (row.key.batch_size, row.key.seed, row.key.stage) == mine]
-        return [Claim(row.key, row.trial) for row in alike if row.trial != claim.trial]
+        alike = [row for row in self.rows() if (row.key.batch_size, row.key.seed, row.key.stage) == mine]
+        return [Claim(row.key, row.id) for row in alike if row.id != claim.id]
 
     def agree(self, name: str, value: str) -> str:
         """What all that share the store go by: the value of whoever came first."""
-        with explained(self.where), self._database.exclusive():
-            storage = self._database.storage
-            found: str | None = storage.get_study_user_attrs(self._study).get(name)
-            if found is None:
-                storage.set_study_user_attr(self._study, name, found := value)
-            return found
+        with explained(self.where), self._database.write(self._study) as connection:
+            agreed = run_table.read_agreement(connection, self._study, name)
+            if agreed is None:
+                run_table.write_agreement(connection, self._study, name, value)
+        return value if agreed is None else agreed
 
     def tell(self, study: Study, *, ended: bool) -> None:
         """Keep what the study is to be, for `told`. Where it has not `ended`, nobody knows yet how long it took."""
         seconds = study.provenance.wall_seconds if ended else 0.0
         head = replace(study, runs=(), analysis=None, provenance=replace(study.provenance, wall_seconds=seconds))
-        with explained(self.where):
-            self._database.storage.set_study_user_attr(self._study, STUDY, head.to_json())
+        with explained(self.where), self._database.write(self._study) as connection:
+            run_table.write_agreement(connection, self._study, STUDY, head.to_json())
 
     def beat(self, claim: Claim, number: int) -> None:
         """Leave a sign of life with the run that is being made."""
-        with explained(self.where):
-            self._database.storage.set_trial_user_attr(claim.trial, BEAT, number)
+        with explained(self.where), self._database.change() as connection:
+            run_table.beat(connection, claim.id, self._presence.name, number)
 
     def close(self) -> None:
         """Leave the store. A run that could not be given back, as on a full disk, is found to be free all the same."""
@@ -365,28 +316,47 @@ class Store(Shelf):
     ) -> None:
         self.close()
 
-    # Trials.
-
-    def _take(self, key: Key) -> Claim:
-        """The one trial of this key, RUNNING for this process."""
-        storage, me = self._database.storage, self._presence.name
-        row = self._rows.of_key.get(key)
+    def _take(self, connection: Connection, key: Key) -> int:
+        """The one row of this key, running for this process from now on. Returns its id."""
+        row = self._table.of_key.get(key)
         if row is None:
-            trial = storage.create_new_trial(self._study, new_trial(key, {KEY: key.to_json(), OWNER: me, BEAT: 0}))
-        else:
-            trial = row.trial
-            if row.state == "RUNNING":
-                storage.set_trial_state_values(trial, trial_states().WAITING)
-                self._presence.bury(row.owner)
-            # The name first: who finds the trial RUNNING finds who is making it.
-            storage.set_trial_user_attr(trial, OWNER, me)
-            storage.set_trial_state_values(trial, trial_states().RUNNING)
-        self._mine.add(trial)
-        return Claim(key, trial)
+            return self._table.insert(connection, key, self._presence.name)
+        if row.state == RUNNING:
+            self._presence.bury(row.owner)
+        run_table.take_over(connection, row.id, self._presence.name)
+        return row.id
 
     def _is_being_made(self, row: Row) -> bool:
         """A run that a dead process was making is broken off."""
-        if row.trial in self._mine:
+        if row.id in self._mine:
             return True
         mine = row.owner == self._presence.name
-        return row.state == "RUNNING" and not mine and not self._presence.is_dead(row.owner, row.beat)
+        return row.state == RUNNING and not mine and not self._presence.is_dead(row.owner, row.heartbeat)
+
+
+def refuse_other_tasks(studies: Iterable[tuple[int, Terms]], terms: Terms, where: str, *, shared: bool) -> None:
+    """Raise a UserError for runs of the task as it was before it changed; and in a folder, which is one task's, for
+    those of another.
+
+    Args:
+        studies: of the database, by their numbers.
+        shared: the database may hold other tasks too.
+    """
+    for _, theirs in studies:
+        if theirs.task == terms.task and theirs.fingerprint != terms.fingerprint:
+            raise UserError(
+                f"The runs in {where} are of the task {terms.task!r} as it was before {_what_changed(theirs, terms)} "
+                f"changed (fingerprint {theirs.fingerprint} there, {terms.fingerprint} now): give another --out, or "
+                "the task as it was."
+            )
+        if theirs.task != terms.task and not shared:
+            raise UserError(
+                f"The runs in {where} are of the task {theirs.task!r}, not of {terms.task!r}: give another --out."
+            )
+
+
+def _what_changed(theirs: Terms, ours: Terms) -> str:
+    names = [name for name, part in ours.parts.items() if theirs.parts.get(name) != part]
+    if not theirs.parts or not names:
+        return "its model, data, loss or metric"
+    return "its " + " and its ".join(names)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from critbatch.law.study_analysis import analyse
 from critbatch.records.study import Question, Spent, Study
-from critbatch.studies.database import explained, open_to_read
-from critbatch.studies.run_key import Terms
+from critbatch.studies import run_table
+from critbatch.studies.database import explained
+from critbatch.studies.migration import OLD_FILE, open_store_to_read
 from critbatch.studies.search import choose
 from critbatch.studies.store import FILE, Shelf
-from critbatch.studies.trial_table import TERMS
 
 # From the runs that there are to the record of the study: those that the question needs, and what they say.
 
@@ -52,8 +52,8 @@ def store_of(place: Path | str) -> Path | str | None:
     if is_url(place):
         return str(place)
     path = Path(place)
-    path = path / FILE if path.is_dir() else path
-    return path if path.name == FILE and path.is_file() else None
+    files = [path / FILE, path / OLD_FILE] if path.is_dir() else [path]
+    return next((file for file in files if file.name in (FILE, OLD_FILE) and file.is_file()), None)
 
 
 def is_url(place: Path | str) -> bool:
@@ -70,16 +70,11 @@ def shelves(store: Path | str) -> Iterator[list[Shelf]]:
     Raises:
         UserError: if the database cannot be read.
     """
-    database = open_to_read(store)
+    database = open_store_to_read(store)
     try:
-        with explained(database.where):
-            found = database.storage.get_all_studies()
-            shelves = [
-                Shelf(database, study._study_id, Terms.from_json(study.user_attrs[TERMS]))
-                for study in sorted(found, key=lambda study: -study._study_id)
-                if TERMS in study.user_attrs
-            ]
-        yield shelves
+        with explained(database.location), database.read() as connection:
+            studies = run_table.studies(connection)
+        yield [Shelf(database, study, terms) for study, terms in reversed(studies)]
     finally:
         database.close()
 

@@ -17,15 +17,17 @@ from critbatch.records.core import Quantity, Run
 from critbatch.records.monitor import Look, RunAtWork, SizeSoFar, StudySoFar
 from critbatch.records.study import Study
 from critbatch.runtime.progress import Forecast
-from critbatch.studies.database import Database, explained, open_to_read
+from critbatch.studies import run_table
+from critbatch.studies.database import Database, explained
 from critbatch.studies.forecast import best_of_each_size, forecast
 from critbatch.studies.liveness import SECONDS_BETWEEN_BEATS, Presence, is_held
+from critbatch.studies.migration import open_store_to_read
 from critbatch.studies.run_key import Brief, Key, Terms
+from critbatch.studies.run_table import RUNNING, Row
 from critbatch.studies.search import choose
 from critbatch.studies.spec import lengths_of
-from critbatch.studies.store import FILE, Shelf
+from critbatch.studies.store import Shelf
 from critbatch.studies.stored import store_of
-from critbatch.studies.trial_table import TERMS, Row
 
 
 class Onlooker(Presence):
@@ -44,7 +46,7 @@ class SeenShelf(Shelf):
         self._onlooker = onlooker
 
     def _is_being_made(self, row: Row) -> bool:
-        return row.state == "RUNNING" and not self._onlooker.is_dead(row.owner, row.beat)
+        return row.state == RUNNING and not self._onlooker.is_dead(row.owner, row.heartbeat)
 
     def so_far(self) -> StudySoFar | None:
         """What is known by now; None where no run was begun and none is asked for."""
@@ -106,7 +108,7 @@ class SeenShelf(Shelf):
         for key, brief in made.items():
             if not brief.failed:
                 took[key.batch_size].append(brief.wall_seconds)
-        rows = [row for row in self._rows.known.values() if row.key in running]
+        rows = [row for row in self._table.rows.values() if row.key in running]
         return tuple(
             RunAtWork(
                 batch_size=row.key.batch_size,
@@ -114,7 +116,7 @@ class SeenShelf(Shelf):
                 seed=row.key.seed,
                 options=dict(row.key.options),
                 host=row.owner.rpartition(".")[0],
-                at_least_seconds=row.beat * SECONDS_BETWEEN_BEATS,
+                at_least_seconds=row.heartbeat * SECONDS_BETWEEN_BEATS,
                 expected_seconds=fmean(seconds) if (seconds := took[row.key.batch_size]) else None,
             )
             for row in rows
@@ -173,7 +175,8 @@ def stores_in(place: str) -> list[Path | str]:
         raise UserError(
             f"There is no folder {place}: give the --out of `critbatch sweep` or `advise`, or the URL of a --storage."
         )
-    below = [path for depth in range(1, DEEPEST + 1) for path in sorted(folder.glob(f"{'*/' * depth}{FILE}"))]
+    deep = [folder.glob("*/" * depth) for depth in range(1, DEEPEST + 1)]
+    below = [store for folders in deep for path in sorted(folders) if (store := store_of(path)) is not None]
     if not below:
         raise UserError(
             f"{place} holds no study: give the --out of `critbatch sweep` or `advise`, once it has begun to make runs, "
@@ -207,11 +210,11 @@ class Watch:
         """Also those that were begun since: one command may make several studies."""
         for store in stores_in(self._place):
             if store not in self._stores:
-                database = open_to_read(store)
+                database = open_store_to_read(store)
                 self._closing.callback(database.close)
                 folder = Path() if isinstance(store, str) else store.parent
                 self._stores[store] = database, Onlooker(folder / "workers")
-                self.places[database.where] = store if isinstance(store, str) else str(folder)
+                self.places[database.location] = store if isinstance(store, str) else str(folder)
 
     def look(self) -> Look:
         """What there is by now.
@@ -222,15 +225,12 @@ class Watch:
         self._open_new()
         studies = []
         for database, onlooker in self._stores.values():
-            with explained(database.where):
-                found = database.storage.get_all_studies()
-            for study in sorted(found, key=lambda study: -study._study_id):
-                if TERMS not in study.user_attrs:
-                    continue
-                place = (database.where, study._study_id)
+            with explained(database.location), database.read() as connection:
+                stored = run_table.studies(connection)
+            for study, terms in reversed(stored):
+                place = (database.location, study)
                 if place not in self._shelves:
-                    terms = Terms.from_json(study.user_attrs[TERMS])
-                    self._shelves[place] = SeenShelf(database, study._study_id, terms, onlooker)
+                    self._shelves[place] = SeenShelf(database, study, terms, onlooker)
                 if (told := self._shelves[place].so_far()) is not None:
                     studies.append(told)
         return Look(

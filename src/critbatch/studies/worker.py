@@ -21,10 +21,10 @@ from critbatch.studies.early_stopping import PARTS, WHOLE, Report, hopeless, sta
 from critbatch.studies.forecast import best_of_each_size, forecast
 from critbatch.studies.liveness import host
 from critbatch.studies.run_key import Brief, Key, Terms
+from critbatch.studies.run_table import Stock
 from critbatch.studies.search import choose
 from critbatch.studies.spec import planned
 from critbatch.studies.store import MACHINE, Claim, Store
-from critbatch.studies.trial_table import Stock
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
@@ -201,12 +201,12 @@ def _reporter(claim: Claim, store: Store) -> Report:
     """Notes how a run stands, and compares it with the others of its batch size and seed."""
 
     def report(part: int, standing: float) -> bool:
-        if part in store.notes([claim])[claim.trial]:
+        if part in store.notes([claim])[claim.id]:
             return False  # it went on from here before it was broken off
         store.note(claim, part, standing)
         peers = store.peers(claim)
         notes = store.notes([claim, *peers])
-        return hopeless(notes.pop(claim.trial), {trial: notes[trial] for trial in sorted(notes)})
+        return hopeless(notes.pop(claim.id), {number: notes[number] for number in sorted(notes)})
 
     return report
 

@@ -48,7 +48,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_a_row_has_all_that_a_run_has_beside_its_curve(folder):
     path = critbatch.export(folder)
     assert path == folder / "runs.csv"
-    (study,) = stored_studies(folder / "store.sqlite")
+    (study,) = stored_studies(folder / "runs.sqlite")
     rows = {row["run"]: row for row in table(path)}
     assert len(rows) == len(study.runs) == 16
     inside = {"target", "crossing", "curve", "noise", "members", "options"}
@@ -81,7 +81,7 @@ def test_text_that_a_spreadsheet_would_run_is_text_in_the_csv_and_numbers_stay_n
 
 def test_curves_have_a_row_an_evaluation_that_names_its_run(folder):
     path = critbatch.export(folder, curves=True)
-    (study,) = stored_studies(folder / "store.sqlite")
+    (study,) = stored_studies(folder / "runs.sqlite")
     rows, runs = table(path), {row["run"]: row for row in table(critbatch.export(folder))}
     assert len(rows) == sum(len(run.curve) for run in study.runs)
     for name, run in runs.items():
@@ -97,7 +97,7 @@ def test_the_record_of_a_study_gives_the_rows_that_its_store_gives(folder):
             del row["study"], row["stage"]
         rows.sort(key=lambda row: row["run"])
     assert from_store == from_record
-    (study,) = stored_studies(folder / "store.sqlite")
+    (study,) = stored_studies(folder / "runs.sqlite")
     assert table(critbatch.export(study, out=folder / "again.csv"))[0]["run"] in {row["run"] for row in from_store}
 
 
@@ -146,7 +146,7 @@ def test_two_studies_of_a_folder_are_told_apart_and_runs_of_other_commands_are_t
         store.run(replace(KEY, stage="race"), lambda checkpoint: run_of(KEY))
     rows = table(critbatch.export(str(tmp_path)))
     assert [row["stage"] for row in rows] == ["sweep", "race"] and len({row["study"] for row in rows}) == 2
-    assert stored_studies(tmp_path / "store.sqlite") == []
+    assert stored_studies(tmp_path / "runs.sqlite") == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_place_without_runs_is_said_in_a_sentence(tmp_path, place, sentence):
 
 def test_a_study_read_from_its_store_is_the_study_that_the_sweep_returned(tmp_path):
     study = small(tiny_task(), out=tmp_path, seeds=(0, 1), command="critbatch sweep tiny")
-    assert stored_studies(tmp_path / "store.sqlite") == [study]
+    assert stored_studies(tmp_path / "runs.sqlite") == [study]
 
 
 KILLED = """
@@ -185,7 +185,7 @@ small(tiny_task(), out=Path(sys.argv[1]), seeds=(0, 1), progress=watcher)
 def test_a_study_that_was_killed_half_way_is_reported_from_its_store_alone(tmp_path):
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[2] / "fixtures")]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -9
-    (study,) = stored_studies(tmp_path / "store.sqlite")
+    (study,) = stored_studies(tmp_path / "runs.sqlite")
     assert len(study.runs) == 3 and study.left == 5 and study.analysis is not None
     assert study.provenance.wall_seconds == pytest.approx(
         sum(run.seconds + run.evaluation_seconds for run in study.runs)
@@ -195,12 +195,12 @@ def test_a_study_that_was_killed_half_way_is_reported_from_its_store_alone(tmp_p
     save_record(older, tmp_path)
     page = write_report(str(tmp_path)).read_text()
     assert "3 of 8 runs" in page and "1 of 8 runs" not in page
-    journal = tmp_path / "other.html"
-    assert write_report(f"sqlite:///{tmp_path / 'store.sqlite'}", journal, language="zh") == journal
+    page = tmp_path / "other.html"
+    assert write_report(f"sqlite:///{tmp_path / 'runs.sqlite'}", page, language="zh") == page
 
 
-def test_a_journal_can_be_exported_and_reported_by_its_url(tmp_path, monkeypatch):
-    url = f"journal://{tmp_path / 'store.log'}"
+def test_a_database_can_be_exported_and_reported_by_its_url(tmp_path, monkeypatch):
+    url = f"sqlite:///{tmp_path / 'other.sqlite'}"
     study = small(tiny_task(), out=tmp_path / "out", seeds=(0,), storage=url)
     assert stored_studies(url) == [study]
     monkeypatch.chdir(tmp_path)
@@ -215,7 +215,7 @@ def test_rows_of_nothing_are_nothing_and_a_run_without_a_curve_has_a_row():
     assert list(curve_rows([Source(empty)])) == []
 
 
-def test_a_study_without_its_runs_fits_into_one_attribute_of_any_database(tmp_path):
+def test_a_study_is_kept_without_its_runs(tmp_path):
     study = small(tiny_task(), out=tmp_path, seeds=tuple(range(40)), learning_rates=(0.3,), batch_sizes=(96,), epochs=1)
     with Store.open(tmp_path / "other", TERMS) as store:
         store.tell(study, ended=True)

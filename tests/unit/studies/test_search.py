@@ -13,9 +13,9 @@ from critbatch.records.core import Outcome, Quantity, Target
 from critbatch.records.study import Question
 from critbatch.studies.early_stopping import hopeless
 from critbatch.studies.run_key import Brief, Key
+from critbatch.studies.run_table import Stock
 from critbatch.studies.search import choose, rate_of
 from critbatch.studies.spec import epochs_of_steps, lengths_of, planned, pose
-from critbatch.studies.trial_table import Stock
 from tiny import tiny_task
 
 TASK = tiny_task()

@@ -3,10 +3,11 @@
 import math
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from critbatch.errors import UserError
-from critbatch.records.core import Crossing, Outcome, Run
-from critbatch.studies.run_key import Brief, Key, Terms, score
+from critbatch.records.core import SCHEMA_VERSION, Crossing, Outcome, Run
+from critbatch.studies.run_key import Key, Terms, score
 from critbatch.studies.store import Store
-from critbatch.studies.trial_table import PIECE
 from stored_runs import TARGET, point, run_of, states_in
 
 TERMS = Terms(
@@ -51,14 +51,14 @@ def test_a_run_is_made_once(tmp_path):
 def test_a_record_comes_back_the_same_however_long_its_curve_is(tmp_path):
     long = run_of(KEY, points=400)
     long = replace(long, curve=(*long.curve, point(500, math.inf)))
-    assert len(long.to_json()) > 2 * PIECE
+    assert len(long.to_json()) > 2**16  # more than a column of MySQL's usual type for text holds
     with Store.open(tmp_path, TERMS) as store:
         store.run(KEY, lambda checkpoint: long)
     with Store.open(tmp_path, TERMS) as store:
         assert store.find(KEY) == long
 
 
-def test_every_end_of_a_run_but_an_interruption_is_a_result_that_optuna_can_read(tmp_path):
+def test_every_end_of_a_run_but_an_interruption_is_a_result(tmp_path):
     best, crossing = Key(batch_size=128, learning_rate=0.3, seed=1), Crossing(step=9.0, epoch=1.0, seconds=1.0)
     ends = {
         KEY: replace(run_of(KEY), crossing=crossing),
@@ -71,13 +71,18 @@ def test_every_end_of_a_run_but_an_interruption_is_a_result_that_optuna_can_read
             store.run(key, lambda checkpoint, run=run: run)
     with Store.open(tmp_path, TERMS) as store:
         assert [store.run(key, never) for key in ends] == list(ends.values())
-    storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path / 'store.sqlite'}")
-    study = optuna.load_study(study_name=None, storage=storage)
-    assert [trial.value for trial in study.trials] == [9.0, 2.5, math.inf, math.inf, math.inf]
-    briefs = [Brief.from_json(trial.user_attrs["brief"]) for trial in study.trials]
-    assert [brief.outcome for brief in briefs] == [run.outcome for run in ends.values()]
-    assert study.best_params == {"batch_size": 128, "learning_rate": 0.3, "seed": 1}
-    storage.engine.dispose()
+        briefs = store.look().finished
+    assert [brief.steps_to_target for brief in briefs.values()] == [9.0, 2.5, math.inf, math.inf, math.inf]
+    assert [brief.outcome for brief in briefs.values()] == [run.outcome for run in ends.values()]
+    # With SQL alone, as another program would read them.
+    with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as database:
+        rows = database.execute(
+            "SELECT state, json_extract(key, '$[0]'), json_extract(record, '$.outcome'), started <= ended, "
+            "schema_version FROM critbatch_runs ORDER BY id"
+        ).fetchall()
+    outcomes = ["reached", "reached", "finished", "diverged", "out_of_memory"]
+    sizes = [64, 128, 64, 64, 64]
+    assert rows == [("finished", *row, 1, SCHEMA_VERSION) for row in zip(sizes, outcomes, strict=True)]
 
 
 def test_without_a_target_the_score_is_the_lowest_validation_loss():
@@ -86,7 +91,7 @@ def test_without_a_target_the_score_is_the_lowest_validation_loss():
     assert score(replace(run, curve=(replace(run.curve[0], validation_loss=math.nan),))) == math.inf
 
 
-def test_an_interrupted_run_goes_on_from_its_checkpoint_in_the_same_trial(tmp_path):
+def test_an_interrupted_run_goes_on_from_its_checkpoint_in_the_same_row(tmp_path):
     def interrupted(checkpoint: Path) -> Run:
         checkpoint.parent.mkdir(exist_ok=True)
         checkpoint.write_text("half way")
@@ -99,10 +104,10 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint_in_the_same_trial(tmp_pa
     with Store.open(tmp_path, TERMS) as store:
         assert store.run(KEY, interrupted).outcome is Outcome.INTERRUPTED
         assert store.find(KEY) is None and store.runs() == ()
-    assert states_in(tmp_path) == ["WAITING"]
+    assert states_in(tmp_path) == ["waiting"]
     with Store.open(tmp_path, TERMS) as store:
         assert store.run(KEY, rest).outcome is Outcome.REACHED
-    assert states_in(tmp_path) == ["COMPLETE"]
+    assert states_in(tmp_path) == ["finished"]
 
 
 def test_a_run_that_raises_is_no_result_and_can_be_made_again(tmp_path):
@@ -137,12 +142,12 @@ def test_what_a_killed_process_left_is_finished_by_the_next_one_and_is_there_onc
         [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[2] / "fixtures")], check=False
     )
     assert child.returncode == -signal.SIGKILL
-    assert states_in(tmp_path) == ["RUNNING"]
+    assert states_in(tmp_path) == ["running"]
     seen = []
     with Store.open(tmp_path, TERMS) as store:
         store.run(KEY, lambda checkpoint: seen.append(checkpoint.read_text()) or run_of(KEY))
     assert seen == ["half way"]
-    assert states_in(tmp_path) == ["COMPLETE"]
+    assert states_in(tmp_path) == ["finished"]
 
 
 HOLDER = """
@@ -269,18 +274,18 @@ def test_a_file_in_the_place_of_the_folder_is_said_in_one_sentence(tmp_path):
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
-    (tmp_path / "store.sqlite").write_text("not a database" * 1000)
-    with pytest.raises(UserError, match=r"store.sqlite cannot be used \(file is not a database\)"):
+    (tmp_path / "runs.sqlite").write_text("not a database" * 1000)
+    with pytest.raises(UserError, match=r"runs.sqlite cannot be used \(file is not a database\)"):
         Store.open(tmp_path, TERMS)
-    assert (tmp_path / "store.sqlite").read_text() == "not a database" * 1000
+    assert (tmp_path / "runs.sqlite").read_text() == "not a database" * 1000
 
 
 def test_a_database_that_was_cut_short_is_said_in_one_sentence(tmp_path):
     with Store.open(tmp_path, TERMS) as store:
         store.run(KEY, lambda checkpoint: run_of(KEY, points=300))
-    file = tmp_path / "store.sqlite"
+    file = tmp_path / "runs.sqlite"
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    with pytest.raises(UserError, match=r"store.sqlite cannot be used \(database disk image is malformed\)"):
+    with pytest.raises(UserError, match=r"runs.sqlite cannot be used \(database disk image is malformed\)"):
         Store.open(tmp_path, TERMS)
 
 
@@ -288,7 +293,7 @@ def test_a_folder_may_have_any_name(tmp_path):
     folder = tmp_path / "50%25 {x} 数据 ? #1"
     with Store.open(folder, TERMS) as store:
         store.run(KEY, lambda checkpoint: run_of(KEY))
-    assert {path.name for path in folder.iterdir()} == {"store.sqlite", "store.sqlite.lock", "store.lock", "workers"}
+    assert {path.name for path in folder.iterdir()} == {"runs.sqlite", "store.lock", "workers"}
     assert list((folder / "workers").iterdir()) == []
 
 
@@ -330,6 +335,14 @@ def test_a_database_that_cannot_be_reached_is_said_in_one_sentence_without_its_p
     with pytest.raises(UserError, match=sentence) as caught:
         Store.open(tmp_path, TERMS, url=url)
     assert "secret" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_store_of_a_later_version_is_refused_in_one_sentence(tmp_path):
+    Store.open(tmp_path, TERMS).close()
+    with closing(sqlite3.connect(tmp_path / "runs.sqlite")) as database, database:
+        database.execute("UPDATE critbatch_store SET value = '2' WHERE name = 'version'")
+    with pytest.raises(UserError, match=r"runs.sqlite was written by a later version of critbatch \(format 2, known"):
+        Store.open(tmp_path, TERMS)
 
 
 def test_optuna_says_nothing_and_stays_as_talkative_as_it_was(tmp_path, capfd):
