@@ -16,7 +16,6 @@ CHANCE = 0.2  # at each write that could be the one
 CHECKPOINT_SECONDS = 0.2
 OF_ALL = ("half a checkpoint", "before a checkpoint takes its place")
 OF_SQL = (*OF_ALL, "before a statement", "before a commit")
-OF_JOURNAL = (*OF_ALL, "before a line", "half a line", "after a line")
 
 
 class Gun:
@@ -41,13 +40,12 @@ class Gun:
 
 
 def install(gun: Gun) -> None:
-    from optuna.storages.journal import JournalFileBackend
     from sqlalchemy import Engine, event
 
     import critbatch.training.trainer
 
     critbatch.training.trainer.SECONDS_BETWEEN_CHECKPOINTS = CHECKPOINT_SECONDS
-    append, replace = JournalFileBackend.append_logs, Path.replace
+    replace = Path.replace
 
     def statement_hook(kind: str) -> Any:
         def hook(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
@@ -55,19 +53,6 @@ def install(gun: Gun) -> None:
                 gun.fire(kind, " ".join(statement.split()[:3]))
 
         return hook
-
-    def append_or_die(self: Any, logs: list[dict[str, Any]]) -> None:
-        if gun.aims_at("before a line"):
-            gun.fire("before a line", "")
-        path, half = Path(self._file_path), gun.aims_at("half a line")
-        before = path.stat().st_size
-        append(self, logs)
-        if half:
-            # Nobody else has written meanwhile: the store's own lock is held around every write but a beat.
-            os.truncate(path, before + (path.stat().st_size - before) // 2)
-            gun.fire("half a line", "")
-        if gun.aims_at("after a line"):
-            gun.fire("after a line", "")
 
     def replace_or_die(self: Path, target: Path) -> Path:
         if ".pt." in self.name and self.name.endswith(".part"):
@@ -80,7 +65,6 @@ def install(gun: Gun) -> None:
 
     event.listen(Engine, "before_cursor_execute", statement_hook("before a statement"))
     event.listen(Engine, "after_cursor_execute", statement_hook("before a commit"))
-    JournalFileBackend.append_logs = append_or_die
     Path.replace = replace_or_die  # type: ignore[method-assign, assignment]
 
 

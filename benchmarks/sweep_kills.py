@@ -33,7 +33,7 @@ from critbatch.records.study import Study
 from critbatch.runtime.device import describe_machine
 from critbatch.studies.stored import shelves, stored_studies
 from postgres_server import postgres
-from sweep_kill_shots import OF_JOURNAL, OF_SQL
+from sweep_kill_shots import OF_SQL
 
 HERE = Path(__file__).parent
 QUESTION = (
@@ -52,8 +52,8 @@ class Sweep:
         self.folder, self.shots = folder, shots
         self.command = [sys.executable, "-m", "critbatch", "sweep", *QUESTION, "--workers", "2", "--out", str(folder)]
         self.command += ["--storage", url] if url is not None else []
-        self.store = url or folder / "store.sqlite"
-        self.journal = folder / "store.sqlite-journal"
+        self.store = url or folder / "runs.sqlite"
+        self.journal = folder / "runs.sqlite-journal"
         self.log = folder.with_suffix(".log")
         self.starts = 0
         self.start()
@@ -153,14 +153,14 @@ def finish(sweep: Sweep) -> None:
 def verdict(sweep: Sweep, unbroken: Study) -> dict[str, Any]:
     (study,) = stored_studies(sweep.store)
     with shelves(sweep.store) as (shelf,):
-        trials = list(shelf._rows.look().values())
+        rows = shelf.rows()
     told = still(study)
     return {
         "runs": len(study.runs),
         "left": study.left,
-        "trials": len(trials),
-        "trials_not_ended": sum(row.brief is None for row in trials),
-        "runs_with_two_trials": len(trials) - len({row.key for row in trials}),
+        "rows": len(rows),
+        "rows_not_ended": sum(row.brief is None for row in rows),
+        "runs_with_two_rows": len(rows) - len({row.key for row in rows}),
         "equal_to_unbroken": told == still(unbroken),
         "masters_started": sweep.starts,
         "checkpoints_left": len(list((sweep.folder / "checkpoints").glob("*"))),
@@ -172,7 +172,7 @@ def measure(name: str, make_url: Callable[[int], str | None], kills: int, folder
     shots = folder / "shots"
     shots.mkdir()
     shutil.copy(HERE / "sweep_kill_shots.py", shots / "sitecustomize.py")
-    kinds = ["worker", "master", *(OF_JOURNAL if name == "journal" else OF_SQL), *(["all"] if name == "sqlite" else [])]
+    kinds = ["worker", "master", *OF_SQL, *(["all"] if name == "sqlite" else [])]
     done: list[str] = []
     sweeps: list[dict[str, Any]] = []
     began = time.monotonic()
@@ -190,7 +190,7 @@ def measure(name: str, make_url: Callable[[int], str | None], kills: int, folder
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="on each database")
-    parser.add_argument("--databases", default="sqlite,journal,postgresql")
+    parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     asked = parser.parse_args()
     random.seed(asked.seed)
@@ -199,7 +199,7 @@ def main() -> None:
         command = [sys.executable, "-m", "critbatch", "sweep", *QUESTION, "--out", str(folder / "unbroken")]
         began = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        (unbroken,) = stored_studies(folder / "unbroken" / "store.sqlite")
+        (unbroken,) = stored_studies(folder / "unbroken" / "runs.sqlite")
         print(f"unbroken: {len(unbroken.runs)} runs in {time.monotonic() - began:.0f} s", flush=True)
         result: dict[str, Any] = {
             "command": " ".join(["python", "benchmarks/sweep_kills.py", *sys.argv[1:]]),
@@ -211,7 +211,6 @@ def main() -> None:
             here.mkdir()
             urls: dict[str, Callable[[int], str | None]] = {
                 "sqlite": lambda n: None,
-                "journal": lambda n, here=here: f"journal://{here}/store-{n}.log",
             }
             if name == "postgresql":
                 made = closing.enter_context(postgres())

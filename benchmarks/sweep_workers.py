@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from contextlib import closing
-from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -65,12 +64,11 @@ def sweep_seconds(folder: Path, workers: int, epochs: float) -> dict[str, float]
     began, used = time.perf_counter(), _processor()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD)
     whole, processor = time.perf_counter() - began, _processor() - used
-    with closing(sqlite3.connect(folder / "store.sqlite")) as store:
-        rows = store.execute("SELECT datetime_start, datetime_complete, state FROM trials").fetchall()
-    assert len(rows) == len(SIZES) * len(SEEDS) and {state for *_, state in rows} == {"COMPLETE"}
-    first = min(datetime.fromisoformat(start) for start, *_ in rows)
-    last = max(datetime.fromisoformat(end) for _, end, _ in rows)
-    return {"whole": whole, "runs": (last - first).total_seconds(), "processor": processor}
+    with closing(sqlite3.connect(folder / "runs.sqlite")) as store:
+        rows = store.execute("SELECT started, ended, state FROM critbatch_runs").fetchall()
+    assert len(rows) == len(SIZES) * len(SEEDS) and {state for *_, state in rows} == {"finished"}
+    span = max(ended for _, ended, _ in rows) - min(started for started, *_ in rows)
+    return {"whole": whole, "runs": span, "processor": processor}
 
 
 def _processor() -> float:

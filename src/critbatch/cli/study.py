@@ -294,6 +294,7 @@ def export(study: str, **options: Any) -> None:
     """
     critbatch export critbatch-out/digits-mlp
     critbatch export critbatch-out/digits-mlp --curves --format parquet
+    critbatch export critbatch-out/digits-mlp --format optuna
     critbatch export postgresql+psycopg://user@host/name --out runs.jsonl
     """
     from critbatch.studies.export import export

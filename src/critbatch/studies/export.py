@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +19,9 @@ from critbatch.errors import UserError
 from critbatch.records.core import Advice, CurvePoint, Record, Run
 from critbatch.records.io import atomic_replacement, blamed_on_records, load_records, reason_of
 from critbatch.records.study import Study
+from critbatch.studies.optuna_export import ExportedRun, write_optuna
 from critbatch.studies.run_key import brief_of
+from critbatch.studies.store import Shelf
 from critbatch.studies.stored import is_url, shelves, store_of
 
 # Runs as rows of a table: one a run, or one an evaluation, for other programs to read.
@@ -37,28 +39,14 @@ CLASHES = {"learning_rate": "learning_rate_now", "batch_size": "batch_size_now"}
 KINDS: dict[str, type[Any]] = {"diverged_at": int, "batch_size_now": int, "target_quantity": str}
 
 
-@dataclass(frozen=True)
-class Source:
-    """A run, and what its record does not say.
-
-    Args:
-        study: tells the runs of one length, evaluation and device from others of the same task.
-        stage: what it was made for.
-    """
-
-    run: Run
-    study: str = ""
-    stage: str = ""
-
-
-def run_rows(sources: Iterable[Source]) -> list[Row]:
+def run_rows(sources: Iterable[ExportedRun]) -> list[Row]:
     """One row a run. All have the same columns."""
     rows = [_run_row(source) for source in sources]
     options = sorted({name for row in rows for name in row if name.startswith(OPTION)})
     return [{**{k: v for k, v in row.items() if k not in options}, **{k: row.get(k) for k in options}} for row in rows]
 
 
-def curve_rows(sources: Iterable[Source]) -> Iterator[Row]:
+def curve_rows(sources: Iterable[ExportedRun]) -> Iterator[Row]:
     """One row an evaluation, with the `run` of the other table."""
     for source in sources:
         row = _run_row(source)
@@ -67,7 +55,7 @@ def curve_rows(sources: Iterable[Source]) -> Iterator[Row]:
             yield {**own, **{CLASHES.get(name, name): getattr(point, name) for name in POINT}}
 
 
-def _run_row(source: Source) -> Row:
+def _run_row(source: ExportedRun) -> Row:
     run, brief = source.run, brief_of(source.run, target=source.run.target)
     row: Row = {"study": source.study, "stage": source.stage}
     row |= {field.name: _plain(getattr(run, field.name)) for field in fields(run) if field.name not in LEFT_OUT}
@@ -203,6 +191,8 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
 
 
 SUFFIXES = {f".{kind}": kind for kind in WRITERS}
+OPTUNA, OPTUNA_FILE = "optuna", "optuna.sqlite"
+FORMATS = (*WRITERS, OPTUNA)
 
 
 @checked_call
@@ -213,16 +203,16 @@ def export(
     curves: bool = False,
     out: str | Path | None = None,
 ) -> Path:
-    """Write the runs of a study as CSV, Parquet or JSON lines.
+    """Write the runs of a study as CSV, Parquet or JSON lines, or as a study of Optuna's for `optuna-dashboard`.
 
     Each run that has ended is one row; with `curves` each evaluation is one row. The study may still be running.
 
     Args:
         study: Folder of a study, one of its records, or the URL of its database. If a folder has a store, the store is
             read.
-        format: Format of the table. Default: that of the file's suffix, else csv.
+        format: Format: csv, parquet, jsonl or optuna. Default: that of the file's suffix, else csv.
         curves: Write one row for each evaluation. Its column `run` is that of the table of runs.
-        out: File to write. Default: runs.csv or curves.csv in the folder.
+        out: File to write. Default: runs.csv, curves.csv or optuna.sqlite in the folder.
 
     Returns:
         The file.
@@ -230,21 +220,26 @@ def export(
     Raises:
         UserError: if there is no run, the format is not known, or the file cannot be written.
     """
-    if format is not None and format not in WRITERS:
-        raise UserError(f"The format {format!r} is not known: use {', '.join(WRITERS)}.")
+    if format is not None and format not in FORMATS:
+        raise UserError(f"The format {format!r} is not known: use {', '.join(FORMATS)}.")
+    if curves and format == OPTUNA:
+        raise UserError("The curves are always in a study of Optuna's: leave --curves out.")
     study = study if isinstance(study, Study) or is_url(study) else as_path(study)
     out = as_path(out) if out is not None else None
     kind = format or SUFFIXES.get(out.suffix.lower() if out is not None else "", "csv")
-    path = out or _folder_of(study) / f"{'curves' if curves else 'runs'}.{kind}"
+    name = OPTUNA_FILE if kind == OPTUNA else f"{'curves' if curves else 'runs'}.{kind}"
+    path = out or _folder_of(study) / name
     sources = list(_sources(study))
     with blamed_on_records(_name_of(study)):
         return _write(sources, path, kind, study, curves=curves)
 
 
-def _write(sources: list[Source], path: Path, kind: str, study: Study | Path | str, *, curves: bool) -> Path:
+def _write(sources: list[ExportedRun], path: Path, kind: str, study: Study | Path | str, *, curves: bool) -> Path:
     if not sources:
         raise UserError(f"{_name_of(study)} holds no run that has come to its end: make some with `critbatch sweep`.")
-    if curves:
+    if kind == OPTUNA:
+        write_optuna(sources, path)
+    elif curves:
         columns = [*OF_CURVES, *(CLASHES.get(name, name) for name in POINT)]
         write_table(curve_rows(sources), columns, path, kind)
     else:
@@ -253,24 +248,38 @@ def _write(sources: list[Source], path: Path, kind: str, study: Study | Path | s
     return path
 
 
-def _sources(study: Study | Path | str) -> Iterator[Source]:
+def _sources(study: Study | Path | str) -> Iterator[ExportedRun]:
     if isinstance(study, Study):
         yield from _of_records([study])
     elif (store := store_of(study)) is not None:
         with shelves(store) as found:
             for shelf in reversed(found):
-                for key, run in shelf.keyed_runs():
-                    yield Source(run, study=shelf.terms.digest, stage=key.stage)
+                yield from _of_store(shelf)
     else:
         yield from _of_records(load_records(Path(study)))
 
 
-def _of_records(records: list[Record]) -> Iterator[Source]:
+def _of_store(shelf: Shelf) -> Iterator[ExportedRun]:
+    runs = dict(shelf.keyed_runs())
+    for row in shelf.rows():
+        if row.key in runs:
+            yield ExportedRun(
+                runs[row.key],
+                study=shelf.terms.digest,
+                stage=row.key.stage,
+                target=shelf.judge,
+                started=row.started,
+                ended=row.ended,
+            )
+
+
+def _of_records(records: list[Record]) -> Iterator[ExportedRun]:
     for record in records:
         if isinstance(record, Run):
-            yield Source(record)
+            yield ExportedRun(record, target=record.target)
         elif isinstance(record, (Study, Advice)):
-            yield from map(Source, record.runs)
+            target = record.question.target if isinstance(record, Study) else record.target
+            yield from (ExportedRun(run, target=target) for run in record.runs)
 
 
 def _folder_of(study: Study | Path | str) -> Path:

@@ -25,6 +25,7 @@ STORE_VERSION = 1
 VERSION = "version"
 RUNNING, WAITING, FINISHED, PRUNED = "running", "waiting", "finished", "pruned"
 AT_THEIR_END = (FINISHED, PRUNED)
+ROW_COLUMNS = ("id", "state", "key", "owner", "heartbeat", "started", "ended", "summary")
 MOST_IDS = 500  # in one statement
 
 
@@ -190,6 +191,8 @@ class Row:
     key: Key
     owner: str
     heartbeat: int
+    started: float | None  # seconds since 1970
+    ended: float | None
     brief: Brief | None
 
 
@@ -224,7 +227,7 @@ class RunTable:
         from sqlalchemy import select
 
         table = _table("runs")
-        columns = select(*(table.c[name] for name in ("id", "state", "key", "owner", "heartbeat", "summary")))
+        columns = select(*(table.c[name] for name in ROW_COLUMNS))
         open_ids = [row.id for row in self.rows.values() if row.state not in AT_THEIR_END]
         wanted: list[ColumnElement[bool]] = [table.c.id.in_(chunk) for chunk in _chunks(open_ids)]
         wanted.append((table.c.study_id == self.study) & (table.c.id > max(self.rows, default=-1)))
@@ -340,13 +343,24 @@ def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -
     return int(key[0])
 
 
-def _row_of(number: int, state: str, key: str, owner: str, heartbeat: int, summary: str | None) -> Row:
+def _row_of(
+    number: int,
+    state: str,
+    key: str,
+    owner: str,
+    heartbeat: int,
+    started: float | None,
+    ended: float | None,
+    summary: str | None,
+) -> Row:
     return Row(
         id=number,
         state=state,
         key=Key.from_json(key),
         owner=owner,
         heartbeat=heartbeat,
+        started=started,
+        ended=ended,
         brief=Brief.from_json(summary) if summary is not None and state in AT_THEIR_END else None,
     )
 

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
+import optuna
 import pytest
 
 import critbatch
@@ -17,7 +18,8 @@ from critbatch.records.core import Outcome, Run
 from critbatch.records.io import save_record
 from critbatch.records.study import Study
 from critbatch.reports.write import report as write_report
-from critbatch.studies.export import Source, curve_rows, run_rows
+from critbatch.studies.export import curve_rows, run_rows
+from critbatch.studies.optuna_export import ExportedRun
 from critbatch.studies.store import Store
 from critbatch.studies.stored import stored_studies
 from critbatch.studies.sweep import sweep
@@ -139,6 +141,55 @@ def test_without_pyarrow_a_sentence_names_the_extra_and_nothing_is_left(folder, 
     assert list(tmp_path.iterdir()) == []
 
 
+def optuna_studies(path: Path) -> list[optuna.Study]:
+    storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
+    return [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+
+
+def test_a_study_of_optuna_has_a_trial_a_run_with_names_units_curves_and_no_infinite_value(folder):
+    path = critbatch.export(folder, format="optuna")
+    assert path == folder / "optuna.sqlite"
+    (ours,), (study,) = stored_studies(folder / "runs.sqlite"), optuna_studies(path)
+    assert study.metric_names == ["optimizer steps to validation metric 0.7"]
+    assert len(study.trials) == len(ours.runs) == 16
+    runs = {(run.batch_size, run.learning_rate, run.seed, run.options["momentum"]): run for run in ours.runs}
+    for trial in study.trials:
+        run = runs.pop(tuple(trial.params[name] for name in ("batch_size", "learning_rate", "seed", "momentum")))
+        assert (trial.state.name == "COMPLETE") == (run.outcome is Outcome.REACHED)
+        assert trial.value == (run.crossing.step if run.crossing is not None else None)
+        assert trial.intermediate_values == {point.step: point.validation_metric for point in run.curve}
+        assert trial.user_attrs["training (seconds)"] == run.seconds and trial.duration.total_seconds() >= run.seconds
+    assert {trial.state.name for trial in study.trials} == {"COMPLETE", "PRUNED"}
+    assert study.best_params["learning_rate"] == 0.3
+
+
+def test_runs_that_failed_are_fails_for_optuna_and_values_that_are_not_finite_are_left_out(tmp_path):
+    keys = [replace(KEY, seed=seed) for seed in range(4)]
+    reached, diverged, pruned, missed = (run_of(key) for key in keys)
+    nan = replace(diverged.curve[-1], step=9, validation_loss=math.nan)
+    diverged = replace(diverged, outcome=Outcome.DIVERGED, crossing=None, curve=(*diverged.curve, nan))
+    pruned = replace(pruned, outcome=Outcome.FINISHED, crossing=None, stopped_early=True, options={"decay": "linear"})
+    missed = replace(missed, outcome=Outcome.FINISHED, crossing=None, options={"decay": None, "at": (0.5, 0.8)})
+    with Store.open(tmp_path, TERMS) as store:
+        for key, run in zip(keys, (reached, diverged, pruned, missed), strict=True):
+            store.run(key, lambda checkpoint, run=run: run)
+    with Store.open(tmp_path, replace(TERMS, target=None)) as store:
+        store.run(KEY, lambda checkpoint: replace(run_of(KEY, Outcome.FINISHED, target=None), curve=()))
+        store.run(OTHER, lambda checkpoint: run_of(OTHER, Outcome.FINISHED, target=None))
+    first, second = optuna_studies(critbatch.export(tmp_path, format="optuna", out=tmp_path / "new" / "a.db"))
+    assert [trial.state.name for trial in first.trials] == ["COMPLETE", "FAIL", "PRUNED", "PRUNED"]
+    assert 9 in diverged_steps(diverged) and 9 not in first.trials[1].intermediate_values
+    assert first.trials[3].params["at"] == "0.5 0.8" and first.trials[3].params["decay"] is None
+    assert second.metric_names == ["lowest validation loss"]
+    assert [(trial.state.name, trial.value) for trial in second.trials] == [("FAIL", None), ("COMPLETE", 0.5)]
+    with pytest.raises(UserError, match="leave --curves out"):
+        critbatch.export(tmp_path, format="optuna", curves=True)
+
+
+def diverged_steps(run: Run) -> list[int]:
+    return [point.step for point in run.curve]
+
+
 def test_two_studies_of_a_folder_are_told_apart_and_runs_of_other_commands_are_there_too(tmp_path):
     with Store.open(tmp_path, TERMS) as store:
         store.run(KEY, lambda checkpoint: run_of(KEY))
@@ -160,7 +211,7 @@ def test_a_place_without_runs_is_said_in_a_sentence(tmp_path, place, sentence):
         pass
     with pytest.raises(UserError, match="holds no run that has come to its end"):
         critbatch.export(tmp_path)
-    with pytest.raises(UserError, match="The format 'xls' is not known: use csv, parquet, jsonl"):
+    with pytest.raises(UserError, match="The format 'xls' is not known: use csv, parquet, jsonl, optuna"):
         critbatch.export(tmp_path, format="xls")
 
 
@@ -210,9 +261,9 @@ def test_a_database_can_be_exported_and_reported_by_its_url(tmp_path, monkeypatc
 def test_rows_of_nothing_are_nothing_and_a_run_without_a_curve_has_a_row():
     assert run_rows([]) == [] and list(curve_rows([])) == []
     empty = replace(run_of(KEY, Outcome.OUT_OF_MEMORY), curve=(), target=None)
-    (row,) = run_rows([Source(empty)])
+    (row,) = run_rows([ExportedRun(empty)])
     assert row["last_train_loss"] is None and row["lowest_validation_loss"] == math.inf
-    assert list(curve_rows([Source(empty)])) == []
+    assert list(curve_rows([ExportedRun(empty)])) == []
 
 
 def test_a_study_is_kept_without_its_runs(tmp_path):
