@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def test_a_sweep_keeps_its_runs_and_goes_on_with_those_that_were_broken_off(
     finished = [Run.from_json(json.dumps(run)) for run in json.loads((folder / "finished.json").read_text())]
     half_way = [moments(curve_in(path)) for path in (folder / "checkpoints").glob("*.pt")]
     url = f"journal://{folder / 'runs.log'}" if place == "journal" else None
-    study = sweep("digits-narrow", out=folder, storage=url, **QUESTION)
+    with pytest.warns(UserWarning, match="Journal files are no longer written") if url else nullcontext():
+        study = sweep("digits-narrow", out=folder, storage=url, **QUESTION)
     assert len(finished) == 10 and len(study.runs) == 12 and study.left == 0
     assert {run.outcome for run in finished} == {Outcome.FINISHED, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY}
     assert sum(run.stopped_early for run in finished) == 3
@@ -112,6 +114,7 @@ def test_runs_with_an_option_that_has_another_name_today_are_found_by_their_old_
 
 def test_an_advice_uses_the_runs_of_an_easier_target_and_goes_on_with_them(tmp_path: Path) -> None:
     folder = unpack("advice", tmp_path)
+    kept_states = {path.name for path in (folder / "ends").iterdir()}
     before = Advice.from_json((folder / "advice.json").read_bytes())
     speed = Speed.from_json((folder / "speed.json").read_bytes())
     target = Target(quantity=Quantity.VALIDATION_METRIC, value=0.71)
@@ -119,6 +122,7 @@ def test_an_advice_uses_the_runs_of_an_easier_target_and_goes_on_with_them(tmp_p
         task=find_task("digits-narrow"), speed=speed, folder=folder, target=target, device=CPU, checks=()
     )
     advice = campaign.run()
+    assert not (folder / "ends").exists() and kept_states <= {path.name for path in (folder / "resume").iterdir()}
     known = {(run.batch_size, run.learning_rate, run.seed): run for run in before.runs}
     again = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.runs}
     assert known.keys() <= again.keys()

@@ -20,9 +20,9 @@ from critbatch.studies.store import Store
 from critbatch.training.checkpoint import fault_of, remove_checkpoint, save_checkpoint, state_of
 from critbatch.training.trainer import Training
 
-RESUME, TO_THE_END = "resume", "to the end"
+RESUME_DIR, TO_THE_END = "resume", "to the end"
 # What the folder was called in version 0.1.
-OLD_RESUME = "ends"
+OLD_RESUME_DIR = "ends"
 KEPT_BYTES = 1 << 30
 LOST = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
 
@@ -41,8 +41,8 @@ class KnownRuns:
 
     def __init__(self, store: Store, start: Start, *, target: Target, folder: Path) -> None:
         self.store, self.start, self.target = store, start, target
-        self._ends = folder / RESUME
-        take_over_folder(folder / OLD_RESUME, self._ends)
+        self._ends = folder / RESUME_DIR
+        take_over_folder(folder / OLD_RESUME_DIR, self._ends)
         # Begun and ended by this process: their seconds are of this machine, and of now.
         self.made_here: list[Run] = []
         self._begun_here: set[Key] = set()

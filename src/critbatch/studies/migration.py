@@ -11,7 +11,7 @@ import json
 import math
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -142,29 +142,34 @@ def _source_of(database: Database, folder: Path, url: str | None) -> tuple[str, 
 def _old_storage(folder: Path, url: str | None) -> Iterator[BaseStorage]:
     """Optuna's view of the old store. Nothing is written there."""
     import optuna
+    from optuna.exceptions import StorageInternalError
 
-    with quiet():
-        if url is not None and url.startswith(JOURNAL):
-            yield _journal(journal_of(url))
-            return
-        if url is None:
-            path = folder / OLD_FILE
-            # What a killed process has left half written is undone by whoever opens the file, if he may write.
-            mode = "rw" if os.access(path, os.W_OK) else "ro"
-            name = f"{path.absolute().as_uri()}?mode={mode}"
-            connect = partial(sqlite3.connect, name, uri=True, timeout=SECONDS_TO_WAIT, check_same_thread=False)
-            address, settings = "sqlite:///store.sqlite", {"creator": connect}
-        else:
-            # Optuna fills in a template: a brace of the URL must stand for itself.
-            address, settings = url.replace("{", "{{").replace("}", "}}"), {}
-        try:
+    try:
+        with quiet():
+            if url is not None and url.startswith(JOURNAL):
+                yield _journal(journal_of(url))
+                return
+            if url is None:
+                address, settings = "sqlite:///store.sqlite", {"creator": _to_read(folder / OLD_FILE)}
+            else:
+                # Optuna fills in a template: a brace of the URL must stand for itself.
+                address, settings = url.replace("{", "{{").replace("}", "}}"), {}
             storage = optuna.storages.RDBStorage(address, engine_kwargs=settings, skip_table_creation=True)
-        except RuntimeError as error:  # its tables are those of another version of Optuna, and it says what to do
-            raise UserError(str(error)) from error
-        try:
-            yield storage
-        finally:
-            storage.engine.dispose()
+            try:
+                yield storage
+            finally:
+                storage.engine.dispose()
+    except StorageInternalError as error:  # it hides what the database said
+        raise (error.__cause__ or error) from error
+    except RuntimeError as error:  # its tables are those of another version of Optuna, and it says what to do
+        raise UserError(str(error)) from error
+
+
+def _to_read(path: Path) -> Callable[[], sqlite3.Connection]:
+    # What a killed process has left half written is undone by whoever opens the file, if he may write.
+    mode = "rw" if os.access(path, os.W_OK) else "ro"
+    name = f"{path.absolute().as_uri()}?mode={mode}"
+    return partial(sqlite3.connect, name, uri=True, timeout=SECONDS_TO_WAIT, check_same_thread=False)
 
 
 def _journal(path: Path) -> BaseStorage:
@@ -184,20 +189,13 @@ def _journal(path: Path) -> BaseStorage:
 
 
 def _read(storage: BaseStorage) -> list[OldStudy]:
-    from optuna.exceptions import StorageInternalError
-
-    try:
-        frozen = sorted(storage.get_all_studies(), key=lambda study: study._study_id)
-        studies = []
-        for study in frozen:
-            if TERMS not in study.user_attrs:
-                continue
+    studies = []
+    for study in sorted(storage.get_all_studies(), key=lambda study: study._study_id):
+        if TERMS in study.user_attrs:
             trials = storage.get_all_trials(study._study_id, deepcopy=False)
             rows = [row for trial in trials if (row := _row_of(trial)) is not None]
             agreements = {name: value for name, value in study.user_attrs.items() if name != TERMS}
             studies.append(OldStudy(Terms.from_json(study.user_attrs[TERMS]), agreements, rows))
-    except StorageInternalError as error:
-        raise (error.__cause__ or error) from error
     return studies
 
 

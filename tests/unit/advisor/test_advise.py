@@ -14,7 +14,7 @@ from torch import nn
 
 from critbatch.advisor.advise import AdviceCampaign
 from critbatch.advisor.result import on_devices
-from critbatch.advisor.run_cache import ENDS, KnownRuns
+from critbatch.advisor.run_cache import RESUME_DIR, KnownRuns
 from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
@@ -161,13 +161,13 @@ def test_an_easier_target_is_read_off_the_runs_of_a_harder_one(easy: Told, hard:
 
 def test_without_the_kept_ends_a_harder_target_begins_anew(easy: Told, tmp_path: Path) -> None:
     folder = copy_of(easy, tmp_path)
-    shutil.rmtree(folder / ENDS)
+    shutil.rmtree(folder / RESUME_DIR)
     assert campaign(folder, target=HARD).run().answered
 
 
 def test_from_a_damaged_end_a_harder_target_begins_anew(easy: Told, tmp_path: Path) -> None:
     folder = copy_of(easy, tmp_path)
-    for end in (folder / ENDS).iterdir():
+    for end in (folder / RESUME_DIR).iterdir():
         raw = bytearray(end.read_bytes())
         raw[len(raw) // 2] ^= 1
         end.write_bytes(raw)
