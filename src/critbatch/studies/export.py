@@ -199,7 +199,7 @@ FORMATS = (*WRITERS, OPTUNA)
 def export(
     study: Study | Path | str,
     *,
-    format: Literal["csv", "parquet", "jsonl"] | None = None,
+    format: Literal["csv", "parquet", "jsonl", "optuna"] | None = None,
     curves: bool = False,
     out: str | Path | None = None,
 ) -> Path:

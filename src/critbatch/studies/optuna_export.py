@@ -187,6 +187,6 @@ def _is_number(value: Setting) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _choice(value: Setting) -> str | int | float | bool | None:
-    """A list, which Optuna has no place for, as text."""
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+def _choice(value: Setting) -> str | int | float | bool:
+    """A list and None, which Optuna's tables have no place for, as text."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else "None" if value is None else value

@@ -104,8 +104,8 @@ def sweep(
         option_grid: Option of the recipe with several values, all of which are tried. Default: no such option.
         workers: Processes that make runs. Several use one thread each, unless `threads` is given.
         threads: Threads of torch. Default: torch's choice, or 1 with several workers.
-        storage: URL of a database, to share the study between machines: PostgreSQL, MySQL, or a file on a shared disk
-            as `journal:///path/file.log`. Default: a SQLite file in the folder.
+        storage: URL of a database, to share the study between machines: PostgreSQL or MySQL. Default: a SQLite file in
+            the folder.
         ray: Address of a Ray cluster that makes the runs: auto, local, host:port or ray://host:port. Its nodes need
             one database: `storage`, or a folder on a disk that they share. Default: this machine.
         gpus_per_worker: GPUs of each Ray worker, also a part of one. It gets `threads` cores, too. Default: 1 with

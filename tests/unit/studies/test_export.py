@@ -179,7 +179,7 @@ def test_runs_that_failed_are_fails_for_optuna_and_values_that_are_not_finite_ar
     first, second = optuna_studies(critbatch.export(tmp_path, format="optuna", out=tmp_path / "new" / "a.db"))
     assert [trial.state.name for trial in first.trials] == ["COMPLETE", "FAIL", "PRUNED", "PRUNED"]
     assert 9 in diverged_steps(diverged) and 9 not in first.trials[1].intermediate_values
-    assert first.trials[3].params["at"] == "0.5 0.8" and first.trials[3].params["decay"] is None
+    assert first.trials[3].params["at"] == "0.5 0.8" and first.trials[3].params["lr_decay"] == "None"
     assert second.metric_names == ["lowest validation loss"]
     assert [(trial.state.name, trial.value) for trial in second.trials] == [("FAIL", None), ("COMPLETE", 0.5)]
     with pytest.raises(UserError, match="leave --curves out"):
@@ -211,7 +211,7 @@ def test_a_place_without_runs_is_said_in_a_sentence(tmp_path, place, sentence):
         pass
     with pytest.raises(UserError, match="holds no run that has come to its end"):
         critbatch.export(tmp_path)
-    with pytest.raises(UserError, match="The format 'xls' is not known: use csv, parquet, jsonl, optuna"):
+    with pytest.raises(UserError, match="The format 'xls' is not known: use csv, parquet, jsonl or optuna"):
         critbatch.export(tmp_path, format="xls")
 
 
