@@ -101,7 +101,7 @@ def test_ctrl_c_ends_the_sweep_cleanly_and_the_next_one_ends_where_the_unbroken_
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     assert numbers(small(tiny_task(), out=tmp_path)) == numbers(unbroken)
     assert list((tmp_path / "checkpoints").iterdir()) == []
-    assert states_in(tmp_path) == ["COMPLETE"] * 8
+    assert states_in(tmp_path) == ["finished"] * 8
 
 
 def test_a_budget_that_ends_leaves_a_study_that_the_next_call_goes_on_with(tmp_path, unbroken, monkeypatch):
@@ -146,12 +146,12 @@ def test_a_sweep_that_is_killed_ends_with_every_run_once_and_equal_to_the_unbrok
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[1] / "fixtures"), trying]
     child = subprocess.run(command, check=False, capture_output=True)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    assert states_in(tmp_path) == ["COMPLETE", "COMPLETE", "RUNNING"]
+    assert states_in(tmp_path) == ["finished", "finished", "running"]
     assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 1
     evaluations = []
     study = small(tiny_task(), out=tmp_path, progress=Watcher(evaluations.append))
     assert study.left == 0 and numbers(study) == numbers(unbroken)
-    assert states_in(tmp_path) == ["COMPLETE"] * 8
+    assert states_in(tmp_path) == ["finished"] * 8
     (resumed,) = [run for run in study.runs if (run.batch_size, run.learning_rate, run.seed) == (16, 0.03, 0)]
     assert evaluations.count(trying) == len(resumed.curve) - 3  # it went on from the checkpoint of the third one
 

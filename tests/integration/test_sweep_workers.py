@@ -60,7 +60,7 @@ def workers_of(master: int) -> list[int]:
 def test_two_workers_make_the_runs_that_one_makes_and_their_numbers_to_the_bit(tmp_path, unbroken):
     study = small(tiny_task(), out=tmp_path, workers=2)
     assert study.left == 0 and numbers(study) == numbers(unbroken)
-    assert states_in(tmp_path) == ["COMPLETE"] * len(unbroken.runs)
+    assert states_in(tmp_path) == ["finished"] * len(unbroken.runs)
     assert list((tmp_path / "workers").iterdir()) == []
 
 
@@ -73,7 +73,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path):
     study = ask(out=tmp_path / "killed", workers=2, progress=meddler)
     assert meddler.done_it
     assert study.left == 0 and numbers(study) == numbers(ask(out=tmp_path / "unbroken"))
-    assert states_in(tmp_path / "killed") == ["COMPLETE"] * 4
+    assert states_in(tmp_path / "killed") == ["finished"] * 4
 
 
 def test_a_worker_that_the_system_killed_for_want_of_memory_leaves_that_as_the_result_of_its_run(tmp_path, monkeypatch):
@@ -110,7 +110,7 @@ def test_when_the_master_is_killed_the_workers_end_and_the_next_one_ends_where_t
     with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) as master:
         while not (workers := workers_of(master.pid)) or not (tmp_path / "runs.sqlite").is_file():
             time.sleep(0.05)
-        while "COMPLETE" not in states_in(tmp_path):
+        while "finished" not in states_in(tmp_path):
             time.sleep(0.05)
         workers = workers_of(master.pid)
         master.kill()
@@ -121,14 +121,14 @@ def test_when_the_master_is_killed_the_workers_end_and_the_next_one_ends_where_t
     assert len(states_in(tmp_path)) < len(unbroken.runs)
     study = small(tiny_task(), out=tmp_path)
     assert study.left == 0 and numbers(study) == numbers(unbroken)
-    assert states_in(tmp_path) == ["COMPLETE"] * len(unbroken.runs)
+    assert states_in(tmp_path) == ["finished"] * len(unbroken.runs)
 
 
 def test_ctrl_c_stops_the_workers_at_once_with_their_place_kept(tmp_path):
     ask = partial(small, tiny_task(target=0.999), learning_rates=(0.01, 0.03), epochs=200)
     press = Meddler(lambda: signal.raise_signal(signal.SIGINT), after=0)
     broken = ask(out=tmp_path / "broken", workers=2, progress=press)
-    assert broken.left > 0 and set(states_in(tmp_path / "broken")) <= {"COMPLETE", "WAITING"}
+    assert broken.left > 0 and set(states_in(tmp_path / "broken")) <= {"finished", "waiting"}
     assert workers_of(os.getpid()) == []
     assert numbers(ask(out=tmp_path / "broken", workers=2)) == numbers(ask(out=tmp_path / "unbroken"))
 
@@ -141,7 +141,7 @@ def test_two_commands_in_one_folder_share_the_work(tmp_path, unbroken):
     for thread in threads:
         thread.join()
     assert [numbers(study) for study in studies] == [numbers(unbroken)] * 2
-    assert states_in(tmp_path) == ["COMPLETE"] * len(unbroken.runs)
+    assert states_in(tmp_path) == ["finished"] * len(unbroken.runs)
 
 
 def test_runs_that_are_far_behind_are_ended_and_are_bounds(tmp_path):
@@ -158,7 +158,7 @@ def test_runs_that_are_far_behind_are_ended_and_are_bounds(tmp_path):
     behind = [run for run in study.runs if run.stopped_early]
     assert behind and all(run.outcome is Outcome.FINISHED and run.epochs < 16 for run in behind)
     assert {run.learning_rate for run in behind} < {0.0001, 0.001, 0.01}
-    assert states_in(tmp_path).count("PRUNED") == len(behind)
+    assert states_in(tmp_path).count("pruned") == len(behind)
 
 
 BROKEN = """
@@ -186,7 +186,7 @@ def test_what_a_worker_raises_is_said_and_the_rest_is_kept(tmp_path, monkeypatch
         in (tmp_path / "out" / "workers" / "worker-1.log").read_text()
         + (tmp_path / "out" / "workers" / "worker-2.log").read_text()
     )
-    assert "RUNNING" not in states_in(tmp_path / "out")
+    assert "running" not in states_in(tmp_path / "out")
 
 
 def test_a_task_that_cannot_be_sent_is_refused_with_a_sentence(tmp_path):

@@ -274,7 +274,7 @@ def test_a_tortured_sweep_has_each_run_once_and_as_the_unbroken_one(commands: Co
         print(tortured(commands, words, out, islice(kinds, faults), random))
         (study,) = stored_studies(out / "runs.sqlite")
         assert numbers(study) == numbers(unbroken)
-        assert states_in(out) == ["COMPLETE"] * RUNS
+        assert states_in(out) == ["finished"] * RUNS
         assert not [path for path in out.rglob("*") if path.suffix == ".pt"]
 
 
@@ -295,7 +295,7 @@ def test_a_tortured_report_is_whole_or_not_there(commands: Commands, unbroken: A
         words = ["report", str(folder), "--out", str(out)]
         KINDS[kind](commands, words, random)
         assert not out.exists() or out.read_bytes().rstrip().endswith(b"</html>")
-    assert states_in(folder) == ["COMPLETE"] * RUNS
+    assert states_in(folder) == ["finished"] * RUNS
 
 
 def test_a_tortured_lecture_ends(commands: Commands) -> None:
@@ -330,5 +330,5 @@ def test_a_disk_that_fills_up_at_any_moment_costs_no_run(commands: Commands, unb
             report.unlink()
         (study,) = stored_studies(out / "runs.sqlite")
         assert not kept - runs_in(out) and numbers(study) == numbers(unbroken)
-        assert states_in(out) == ["COMPLETE"] * RUNS
+        assert states_in(out) == ["finished"] * RUNS
         shutil.rmtree(out)
