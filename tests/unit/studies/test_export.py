@@ -211,7 +211,7 @@ def test_a_place_without_runs_is_said_in_a_sentence(tmp_path, place, sentence):
         pass
     with pytest.raises(UserError, match="holds no run that has come to its end"):
         critbatch.export(tmp_path)
-    with pytest.raises(UserError, match="The format 'xls' is not known: use csv, parquet, jsonl or optuna"):
+    with pytest.raises(UserError, match="format='xls' is not known: use 'csv' or 'parquet' or 'jsonl' or 'optuna'"):
         critbatch.export(tmp_path, format="xls")
 
 
