@@ -203,14 +203,15 @@ def export(
     curves: bool = False,
     out: str | Path | None = None,
 ) -> Path:
-    """Write the runs of a study as CSV, Parquet or JSON lines, or as a study of Optuna's for `optuna-dashboard`.
+    """Write the runs of a study as CSV, Parquet or JSON lines, or for optuna-dashboard.
 
     Each run that has ended is one row; with `curves` each evaluation is one row. The study may still be running.
 
     Args:
         study: Folder of a study, one of its records, or the URL of its database. If a folder has a store, the store is
             read.
-        format: Format: csv, parquet, jsonl or optuna. Default: that of the file's suffix, else csv.
+        format: Format of the table, or optuna for an SQLite file that optuna-dashboard shows. Default: that of the
+            file's suffix, else csv.
         curves: Write one row for each evaluation. Its column `run` is that of the table of runs.
         out: File to write. Default: runs.csv, curves.csv or optuna.sqlite in the folder.
 
