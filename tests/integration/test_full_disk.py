@@ -147,7 +147,7 @@ def test_the_command_ends_with_exit_code_2_and_one_line(disk):
     command = [sys.executable, "-m", "critbatch", "sweep", "digits-mlp", "--batch-sizes", "1437", "--epochs", "1"]
     command += ["--learning-rates", "0.1", "--out", str(out)]
     out.mkdir()
-    disk.fill(100_000)
+    disk.fill(30_000)
     ended = subprocess.run(command, check=False, capture_output=True, text=True)
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
     assert ended.stderr.splitlines()[-1].startswith("critbatch: ") and "full" in ended.stderr
