@@ -30,7 +30,7 @@ from critbatch.studies.run_key import Key, Terms
 from critbatch.studies.spec import OF_PLANS, planned
 from critbatch.studies.store import Store
 from critbatch.tasks.registry import as_task
-from critbatch.tasks.task import Task
+from critbatch.tasks.task import MODEL, Task
 from critbatch.training.evaluation import Evaluation, check_target_on_data
 from critbatch.training.state import seconds_to_tell
 from critbatch.training.trainer import Training
@@ -52,7 +52,7 @@ def checked_plan(recipe: str, options: Mapping[str, Setting], *, examples: int, 
     for name in options:
         if name in GIVEN:
             raise UserError(f"{name} {GIVEN[name]} here: leave it out.")
-        if name not in known:
+        if name not in known and not name.startswith(MODEL):
             raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join(known)}; or use another recipe.")
     plan = planned(recipe, batch_size=min(examples, 64), learning_rate=0.01, epochs=epochs, options=options)
     if any(phase.copies > 1 for phase in plan.phases):
@@ -158,6 +158,7 @@ class AdviceCampaign:
 
     def __post_init__(self) -> None:
         self._device = self.device or pick_device()
+        self.task = self.task.with_options(self.options)
         self.objective = checked_objective(self.objective)
         self._recipe, self._goal = self.recipe or self.task.recipe, self.target or self.task.target
         plan = checked_plan(self._recipe, self.options, examples=self.task.examples, epochs=self.epochs)
@@ -362,6 +363,7 @@ def advise(
     task, watch, show = as_task(task), Stopwatch(), progress or Display()
     out, device = output_folder(out, task.name), as_device(device)
     name, given = recipe or task.recipe, current_options(options or {}, notice=True)
+    task = task.with_options(given)
     if not budget > 0:
         raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
     if max_run_time is not None and not max_run_time > 0:

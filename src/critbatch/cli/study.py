@@ -99,6 +99,7 @@ def train(
     from critbatch.records.io import file_stem
     from critbatch.runtime.distributed import joined_processes
     from critbatch.tasks.sampler import Order
+    from critbatch.tasks.task import MODEL
     from critbatch.training.checkpoint import SUFFIX, load_solution, save_solution, solution_of
     from critbatch.training.data_parallel import whole_state
     from critbatch.training.state import Budget
@@ -123,11 +124,12 @@ def train(
         plan["order"] = Order(plan["order"])
     if zero_gamma is not None:
         plan["zero_gamma"] = zero_gamma
-    task = context.task
+    task = context.task.with_options(own)
     with joined_processes(context.device), context.display() as display:
         name = recipe or task.recipe
+        of_recipe = {option: value for option, value in own.items() if not option.startswith(MODEL)}
         rate = usual_rate(name, batch_size) if learning_rate is None else learning_rate
-        chosen = replace(plan_of(name, batch_size=batch_size, learning_rate=rate, **own), **plan)
+        chosen = replace(plan_of(name, batch_size=batch_size, learning_rate=rate, **of_recipe), **plan)
         start = load_solution(Path(start_from), context.device)[2] if start_from is not None else None
         # The name of the checkpoint is that of version 0.1, so that a run which it interrupted is found.
         order, micro = str(plan.get("order", Order.RESHUFFLE)), plan.get("micro_batch_size")

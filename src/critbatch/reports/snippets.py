@@ -91,7 +91,8 @@ class Use:
     @property
     def of_recipe(self) -> dict[str, Setting]:
         others = {*self.of_plans, "drop_last", "micro_batch_size"}
-        return {name: value for name, value in self.options.items() if name not in others}
+        own = {name: value for name, value in self.options.items() if name not in others}
+        return {name: value for name, value in own.items() if not name.startswith("model.")}  # the model is there
 
     @property
     def steps_per_epoch(self) -> str:

@@ -15,7 +15,7 @@ from critbatch.recipes.plan import Plan
 from critbatch.records.core import Setting, Speed, Target
 from critbatch.records.study import Question, Search
 from critbatch.tasks.sampler import Order
-from critbatch.tasks.task import Task
+from critbatch.tasks.task import MODEL, Task
 from critbatch.training.plan_checks import refuse_misfits
 
 # How long a run is: so many epochs, steps, or seconds by a clock that all runs of a study share.
@@ -66,13 +66,13 @@ OF_THE_STUDY = {"batch_size": "batch sizes", "learning_rate": "learning rates", 
 def planned(
     recipe: str, *, batch_size: int, learning_rate: float, epochs: float, options: Mapping[str, Setting]
 ) -> Plan:
-    """The plan of a run with options of its recipe and of plans.
+    """The plan of a run with options of its recipe and of plans. Those of the task's model do not concern it.
 
     Raises:
         UserError: if there is no such option, or its value is not possible.
     """
     of_plans = {name: value for name, value in options.items() if name in OF_PLANS}
-    own = {name: value for name, value in options.items() if name not in OF_PLANS}
+    own = {name: value for name, value in options.items() if name not in OF_PLANS and not name.startswith(MODEL)}
     plan = plan_of(recipe, batch_size=batch_size, learning_rate=learning_rate, epochs=epochs, **own)
     return replace(plan, **_of_their_types(of_plans))
 
@@ -86,19 +86,21 @@ def _of_their_types(options: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def check_options(
-    recipe: str, examples: int, *, fixed: Mapping[str, Setting], varied: Mapping[str, Sequence[Setting]]
+    task: Task, recipe: str, *, fixed: Mapping[str, Setting], varied: Mapping[str, Sequence[Setting]]
 ) -> None:
-    """Refuse options that a recipe does not have, or values that are not possible, before any run is made."""
+    """Refuse options that recipe and model do not have, or values that are not possible, before any run is made."""
     known = [name for name in options_of(recipe) if name not in OF_THE_STUDY]
     for name in (*fixed, *varied):
         if name in OF_THE_STUDY:
             raise UserError(f"{name} is not an option here: give it as the study's {OF_THE_STUDY[name]}.")
-        if name not in (*known, *OF_PLANS):
+        if name not in (*known, *OF_PLANS) and not name.startswith(MODEL):
             raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join((*known, *OF_PLANS))}.")
-    size = min(examples, 64)
+    size = min(task.examples, 64)
     for name, values in varied.items():
         for value in values:
+            task.with_options({**fixed, name: value})
             planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options={**fixed, name: value})
+    task.with_options(fixed)
     planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=fixed)
 
 
@@ -161,7 +163,7 @@ def pose(
             raise UserError(f"seed={seed} is not possible: use 0 to {SEEDS - 1}.")
     if twice := sorted(set(fixed or {}) & set(several)):
         raise UserError(f"{twice[0]} is both fixed and varied: give it once.")
-    check_options(recipe, task.examples, fixed=fixed or {}, varied=several)
+    check_options(task, recipe, fixed=fixed or {}, varied=several)
     fitting = tuple(size for size in sizes if not _misfit(task, recipe, size, fixed=fixed or {}, varied=several))
     if batch_sizes is not None or not fitting:
         for size in sizes:

@@ -75,7 +75,7 @@ class Maker:
             options=options,
         )
         training = Training(
-            self.task,
+            self.task.with_options(options),
             plan,
             seed=key.seed,
             device=self.device,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.records.core import Quantity, Target
+from critbatch.records.core import Quantity, Setting, Target
 from critbatch.runtime.device import placed_on
 from critbatch.runtime.process import seeded
 from critbatch.tasks.augmentation import Augmentation
@@ -66,6 +66,10 @@ def _counted(targets: Tensor) -> Tensor:
     return (targets != IGNORED).flatten(1).sum(1).clamp(min=1)
 
 
+# What the names of options of the model begin with, among the options of a run.
+MODEL = "model."
+
+
 @dataclass(frozen=True)
 class Task:
     """A model, data, a per-example loss, and a target.
@@ -73,6 +77,7 @@ class Task:
     Args:
         name: The name that reports use.
         model: A function that returns a new model at each call.
+        model_options: Keyword arguments of `model`. A sweep varies them as `model.NAME`, such as `model.dropout`.
         train: (inputs, targets) as tensors, or a torch `Dataset` of such pairs.
         validation: The same kinds of data; the target is measured on them.
         target: What "trained" means: a validation metric to reach, or a validation loss to fall to.
@@ -93,7 +98,7 @@ class Task:
 
     name: str
     _: KW_ONLY
-    model: Callable[[], nn.Module]
+    model: Callable[..., nn.Module]
     train: Data
     validation: Data
     target: Target
@@ -105,6 +110,7 @@ class Task:
     prepare: Callable[[Any], Any] | None = None
     augment: Augmentation | None = None
     recipe: str = "sgd"
+    model_options: Mapping[str, Setting] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", as_data(self.train, "training"))
@@ -133,6 +139,16 @@ class Task:
                 forward, part = self._augmented_forward, "augmented training"
                 check_fit(model, forward, self.train, part, loss=self.loss, metric=self.metric)
         object.__setattr__(self, "_classes", classes)
+
+    def with_options(self, options: Mapping[str, Setting]) -> Task:
+        """Return the task with those of the options that are for its model: their names begin with "model.".
+
+        Raises:
+            UserError: If the model does not take them.
+        """
+        own = {name.removeprefix(MODEL): value for name, value in options.items() if name.startswith(MODEL)}
+        merged = {**self.model_options, **own}
+        return self if merged == self.model_options else replace(self, model_options=merged)
 
     @property
     def examples(self) -> int:
@@ -180,7 +196,7 @@ class Task:
         """
         check_counts({"weights_seed": seed}, lambda _, value: f"seed={value}")
         with seeded(seed, _awake_gpus()):
-            model = self.model()
+            model = self.model(**self.model_options)
         if device is None:
             return model
         with placed_on(device, "model"):
@@ -218,6 +234,7 @@ class Task:
             "metric": hash_of_function(self.metric),
             "preparation of inputs": hash_of_function(self.prepare),
             "augmentation": hash_of_augmentation(self.augment) if self.augment is not None else "",
+            "model options": short_hash(repr(sorted(self.model_options.items()))) if self.model_options else "",
         }
 
 

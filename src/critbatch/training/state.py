@@ -16,7 +16,7 @@ from critbatch.recipes.plan import Plan
 from critbatch.records.core import CurvePoint, MemberEnd, NoisePoint, Outcome, Run, Target
 from critbatch.runtime.distributed import Shard, largest_over_processes, sum_over_processes
 from critbatch.tasks.sampler import Cursor
-from critbatch.tasks.task import Task
+from critbatch.tasks.task import MODEL, Task
 
 # How far a run may go.
 
@@ -229,6 +229,7 @@ def run_of(training: Recorded) -> Run:
         noise=tuple(ledger.noise),
         noise_every=training.noise_every,
         metric_name=training.task.metric_name,
+        options={f"{MODEL}{name}": value for name, value in training.task.model_options.items()},
         members=tuple(ledger.members),
         parallel_seconds=ledger.seconds - ledger.saved_seconds if ledger.members else None,
     )
