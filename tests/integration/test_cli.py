@@ -119,7 +119,7 @@ def test_recipes_are_listed_with_their_papers_and_a_run_by_one_starts_from_anoth
     assert told["lars2017"]["paper"] == "You et al. 2017, arXiv:1708.03888"
     assert told["swap2020"]["options"]["copies"] == "8"
     assert critbatch("recipes", "swap2020", monkeypatch=monkeypatch) == 0
-    assert "Each copy sees all the data in an order of its own" in capsys.readouterr().out
+    assert "Each copy sees all the data in its own order" in capsys.readouterr().out
     words = ["train", "mine.py:task", "--batch-size", "20", "--no-stop-at-target", "--out", "out", "--json"]
     first = [*words, "--recipe", "swap2020", "--set", "copies=2", "--epochs", "3", "--learning-rate", "0.1"]
     assert critbatch(*first, monkeypatch=monkeypatch) == 0
