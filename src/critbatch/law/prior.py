@@ -20,17 +20,17 @@ NOISE_SPREAD = 0.6
 
 @dataclass(frozen=True, kw_only=True)
 class LawPrior:
-    """What a recipe's optimizer is known for before any run: one normal distribution for each number of the law.
+    """What is known about a recipe's optimizer before any run: one normal distribution for each number of the law.
 
     Each is (mean, standard deviation), of the logarithm for all but `exponent`. The defaults are wide: they keep the
     posterior proper and say little. The scatter is the exception: residuals of the law were 0.1 to 0.2 on every task.
 
     Args:
-        log_min_steps: steps to the target of a very large batch.
-        log_noise: the batch size at which noise and signal are equal. A measured noise scale replaces it.
-        log_rate: the best learning rate of a very large batch.
-        exponent: of the best learning rate against the batch size: about 1.1 for SGD, 0.46 for Adam.
-        log_scatter: standard deviation of log(measured / predicted steps) of one run.
+        log_min_steps: Steps to the target of a very large batch.
+        log_noise: The batch size at which noise and signal are equal. A measured noise scale replaces it.
+        log_rate: The best learning rate of a very large batch.
+        exponent: Exponent of the best learning rate against the batch size: about 1.1 for SGD, 0.46 for Adam.
+        log_scatter: Standard deviation of log(measured / predicted steps) of one run.
     """
 
     log_min_steps: tuple[float, float] = (math.log(1000), 3.0)

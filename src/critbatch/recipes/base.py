@@ -54,23 +54,23 @@ def recipe(
 ) -> Callable[[F], F]:
     """Register the function below as a recipe, for every command that takes the name of one.
 
-    The function takes `batch_size`, `learning_rate`, `epochs` and options of its own by keyword, and returns a `Plan`.
+    The function takes `batch_size`, `learning_rate`, `epochs` and its own options by keyword, and returns a `Plan`.
 
     Args:
-        name: by which it is called; a name of this package's own recipes is taken.
-        paper: where it is from.
-        usual_rate: a learning rate to begin with, given a batch size; tuned to no task.
-        law_prior: what `advise` expects before the first run: `WIDE_PRIOR` where nothing is known.
-        first_learning_rates: those of the first race of `advise`, rising, each about three times the one before:
-            `WIDE_RATES` where nothing is known.
-        changes: what it does that plain SGD does not.
-        needs: what it asks for: memory, time, processes.
-        optimizers: classes whose best learning rate changes with the batch size as the prior says: `Monitor.advice`
-            looks for the class of its optimizer here.
-        later_batches: the option that sets or limits the batch sizes of later phases; "" where there is none.
+        name: The name of the recipe. The names of this package's recipes are taken.
+        paper: The paper that it comes from.
+        usual_rate: A function of the batch size that returns a learning rate to start with; it is tuned to no task.
+        law_prior: What `advise` expects before the first run; `WIDE_PRIOR` if nothing is known.
+        first_learning_rates: The learning rates of the first race of `advise`, in ascending order, each about three
+            times the one before; `WIDE_RATES` if nothing is known.
+        changes: What differs from plain SGD.
+        needs: What it needs: memory, time, processes.
+        optimizers: Optimizer classes whose best learning rate changes with the batch size as the prior says.
+            `Monitor.advice` looks up the class of its optimizer here.
+        later_batches: The option that sets or limits the batch sizes of later phases; "" if there is none.
 
     Raises:
-        UserError: if the name is taken, the rates are not possible, or the function lacks one of the three options.
+        UserError: If the name is taken, the rates are not possible, or the function lacks one of the three options.
     """
 
     def register(make_plan: F) -> F:
