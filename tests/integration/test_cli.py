@@ -513,3 +513,11 @@ def test_the_checkpoint_of_a_run_has_the_name_that_version_0_1_gave_it(
     words = "train plain.py:task --batch-size 8 --learning-rate 0.01 --to-the-end --budget 0.0001 --out out"
     assert critbatch(*words.split(), *more.split(), monkeypatch=monkeypatch) == 0
     assert [path.name for path in (here / "out" / "checkpoints").glob("*.pt")] == [name]
+
+
+def test_a_warning_of_critbatch_is_its_sentence_alone_and_another_as_python_shows_it() -> None:
+    from critbatch.cli.main import _format_warning
+    from critbatch.training import trainer
+
+    assert _format_warning("Not compiled.", UserWarning, trainer.__file__, 7) == "critbatch: Not compiled.\n"
+    assert "elsewhere.py:7: UserWarning: Odd." in _format_warning("Odd.", UserWarning, "/elsewhere.py", 7)

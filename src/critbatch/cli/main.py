@@ -9,9 +9,11 @@ import resource
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,11 +23,14 @@ from critbatch.errors import UserError
 
 INTERRUPTED = 130
 SECONDS_TO_TIDY_UP = 0.02
+PACKAGE = str(Path(__file__).resolve().parents[1])
+PYTHON_FORMAT = warnings.formatwarning
 
 
 def main() -> None:
     """Run the command line: exit code 0, 2 for input that cannot be used, 130 after Ctrl-C."""
     _prepare_streams()
+    warnings.formatwarning = _format_warning
     sys.unraisablehook = _hook_before(sys.unraisablehook)
     try:
         code = _run()
@@ -62,6 +67,15 @@ def _run() -> int:
             raise
         _say(reason)
         return 2
+
+
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """A warning of critbatch as its sentence alone, any other as Python shows it."""
+    if category is UserWarning and filename.startswith(PACKAGE + os.sep):
+        return f"critbatch: {message}\n"
+    return PYTHON_FORMAT(message, category, filename, lineno, line)
 
 
 def _shortage(error: BaseException) -> str | None:
