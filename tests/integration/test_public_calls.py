@@ -37,7 +37,7 @@ ON_TENSORS = {"accuracy", "cross_entropy"}
 WITHOUT_CALL = {"tasks", "recipes", "watch"}
 
 # Arguments that words cannot give.
-IN_PYTHON_ONLY = {"progress", "command", "evaluation"}
+IN_PYTHON_ONLY = {"progress", "command", "evaluation", "callbacks"}
 HIDDEN: dict[str, set[str]] = {
     "advise": {"objective"},  # its fields are options
     "curvature": {"model", "solution"},
@@ -49,7 +49,7 @@ HIDDEN: dict[str, set[str]] = {
     "fit": {"seed"},
     "speed": {"plan_of"},
     "train": {"plan", "budget", "pause_at", "settings", "phases", "peak", "recipe", "target", "start"}
-    | {"noise_every", "noise_by", "checkpoint", "keeps_checkpoint", "zero_gamma"},
+    | {"noise_every", "noise_by", "checkpoint", "keeps_checkpoint", "zero_gamma", "max_seconds"},
 }
 # Options that the command describes itself, since words say it in another way.
 OWN: dict[str, set[str]] = {
@@ -128,7 +128,7 @@ def test_the_folder_of_a_call_is_that_of_its_command(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     sizes = {"batch_sizes": [48], "learning_rates": [0.1], "seeds": [0], "epochs": 1, "compile": False}
     critbatch.sweep(tiny_task(name="my task"), **sizes)
-    assert (tmp_path / "critbatch-out" / "my-task" / "store.sqlite").is_file()
+    assert (tmp_path / "critbatch-out" / "my-task" / "runs.sqlite").is_file()
     assert critbatch.report("critbatch-out/my-task") == Path("critbatch-out/my-task/report.html")
     assert critbatch.export("critbatch-out/my-task", out="table.csv") == Path("table.csv")
     with Watch(Path("critbatch-out/my-task")) as watch:
