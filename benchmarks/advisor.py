@@ -90,8 +90,8 @@ def fresh_steps(
         if line is None or (line["spent"] < bound and not line["ended"]):
             training = begin(runner.name, runner.task, batch_size, rate, seed, None, target=runner.task.target)
             ended = training.advance(Budget(steps=bound)) is not None
-            steps = [None if math.isinf(one) else one for one in crossed(training.ledger.curve, runner.case)]
-            line = {"key": key, "spent": training.ledger.step, "ended": ended, "steps": steps}
+            steps = [None if math.isinf(one) else one for one in crossed(training.run_state.curve, runner.case)]
+            line = {"key": key, "spent": training.run_state.step, "ended": ended, "steps": steps}
             runner.add(key, line)
         steps = line["steps"][target]
         found.append(math.inf if steps is None or steps > bound else steps)

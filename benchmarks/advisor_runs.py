@@ -69,8 +69,8 @@ class Trajectories:
             self._live[place] = begin(self.task, key, options, noise_every, epochs)
         training, until = self._live[place], FEWEST_STEPS
         ended = None
-        while ended is None and training.ledger.step < steps:
-            until = until if training.ledger.step < until else 2 * until
+        while ended is None and training.run_state.step < steps:
+            until = until if training.run_state.step < until else 2 * until
             ended = training.advance(Budget(steps=until))
         record = training.record()
         self._known[place] = record if ended is not None else replace(record, outcome=Outcome.INTERRUPTED)

@@ -138,7 +138,7 @@ def calibrated(name: str) -> tuple[float, ...]:
             )
             training.advance(Budget(steps=steps))
             for bound in (steps,) if case.decays else CALIBRATION_STEPS:
-                values = [getattr(p, case.quantity.value) for p in training.ledger.curve if p.step <= bound]
+                values = [getattr(p, case.quantity.value) for p in training.run_state.curve if p.step <= bound]
                 found[bound].append(min(v if case.quantity is LOSS else -v for v in values if math.isfinite(v)))
     best = [min(values) for values in found.values()]
     classes = VOCABULARY if case.data in ("characters", "sequences") else 10

@@ -111,8 +111,13 @@ class Runner:
         target = None if length else self.task.target
         training = begin(self.name, self.task, size, rate, seed, length or None, target=target)
         ended = training.advance(Budget(steps=length or bound)) is not None
-        curve = training.ledger.curve
-        line = {"key": key, "spent": training.ledger.step, "ended": ended, "cpu": round(time.process_time() - began, 2)}
+        curve = training.run_state.curve
+        line = {
+            "key": key,
+            "spent": training.run_state.step,
+            "ended": ended,
+            "cpu": round(time.process_time() - began, 2),
+        }
         if length:
             sign = 1 if self.case.quantity is LOSS else -1
             values = [sign * getattr(point, self.case.quantity.value) for point in curve]

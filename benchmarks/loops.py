@@ -97,13 +97,13 @@ class OurLoop:
         )
 
     def advance(self, steps: int) -> float:
-        ledger = self.training.ledger
-        until = Budget(steps=ledger.step + steps)
-        aside, started = ledger.evaluation_seconds + ledger.compile_seconds, time.perf_counter()
+        run_state = self.training.run_state
+        until = Budget(steps=run_state.step + steps)
+        aside, started = run_state.evaluation_seconds + run_state.compile_seconds, time.perf_counter()
         outcome = self.training.advance(until)
-        seconds = time.perf_counter() - started - (ledger.evaluation_seconds + ledger.compile_seconds - aside)
-        if outcome is not None or ledger.step != until.steps:
-            raise RuntimeError(f"The run ended with {outcome} at step {ledger.step}: its time means nothing.")
+        seconds = time.perf_counter() - started - (run_state.evaluation_seconds + run_state.compile_seconds - aside)
+        if outcome is not None or run_state.step != until.steps:
+            raise RuntimeError(f"The run ended with {outcome} at step {run_state.step}: its time means nothing.")
         return seconds
 
 

@@ -185,7 +185,7 @@ def advance_in_turn(trainings: Iterable[Training]) -> None:
     while going:
         left = []
         for training in going:
-            outcome = training.advance(Budget(seconds=training.ledger.seconds + SLICE))
+            outcome = training.advance(Budget(seconds=training.run_state.seconds + SLICE))
             if training.interrupted:
                 raise KeyboardInterrupt
             if outcome is None:
@@ -214,7 +214,7 @@ def told(setting: Setting, training: Training, *, test: bool) -> dict[str, Any]:
         "examples": run.examples,
         "seconds": round(run.seconds, 4),
         "parallel_seconds": None if run.parallel_seconds is None else round(run.parallel_seconds, 4),
-        "last_batch_size": training.walk.batch_size,
+        "last_batch_size": training.phase_cursor.batch_size,
         "train_loss": train_loss,
         "train_accuracy": train_accuracy,
         "validation_loss": validation_loss,
@@ -223,10 +223,10 @@ def told(setting: Setting, training: Training, *, test: bool) -> dict[str, Any]:
     if test:
         source, everything = Source(parts.test, device), sample(count(parts.test), None)
         found["test_loss"], found["test_accuracy"] = numbers(source, everything)
-        if training.team is not None and run.members:
-            ends = [numbers(source, everything, member.model)[1] for member in training.team.members]
+        if training.local_sgd is not None and run.members:
+            ends = [numbers(source, everything, member.model)[1] for member in training.local_sgd.members]
             # Copies that were averaged before the end are no models of their own.
-            found["members_test_accuracy"] = ends if training.walk.phase.average_every is None else None
+            found["members_test_accuracy"] = ends if training.phase_cursor.phase.average_every is None else None
     return found
 
 
@@ -303,6 +303,6 @@ def final_round(
     return [
         {"arm": name, "learning_rate": arms[name][1], "seed": seed, "part": "final"}
         | told(setting, training, test=True)
-        | {"reference_seconds": round(reference.ledger.seconds, 4), "round_seconds": wall}
+        | {"reference_seconds": round(reference.run_state.seconds, 4), "round_seconds": wall}
         for name, training in trainings.items()
     ]

@@ -36,8 +36,8 @@ seen = []
 training = Training(tiny_task(dtype=torch.float64, examples=50), tiny_plan("sgd", batch_size=9, epochs=2))
 gather = training.source.data.take
 training.source.data.take = lambda indices: seen.append(indices) or gather(indices)
-training.examiner.train_indices = training.examiner.validation_indices[:0]
-training.examiner.validation_indices = training.examiner.validation_indices[:1]
+training.evaluator.train_indices = training.evaluator.validation_indices[:0]
+training.evaluator.validation_indices = training.evaluator.validation_indices[:1]
 training.advance()
 torch.save({"seen": seen, "model": training.model.state_dict()}, out / f"{rank}.pt")
 """
@@ -240,9 +240,10 @@ training = critbatch.training.trainer.Training(
     checkpoint=out / "run.pt",
     progress=look,
 )
-began = training.ledger.step
+began = training.run_state.step
 outcome = training.advance()
-torch.save({"outcome": str(outcome), "from": began, "to": training.ledger.step, "model": training.model.state_dict()},
+end = training.run_state.step
+torch.save({"outcome": str(outcome), "from": began, "to": end, "model": training.model.state_dict()},
            out / f"{rank}.pt")
 """
 
@@ -261,8 +262,8 @@ def hold_that_the_run_goes_on_to_its_end(out: Path, count: int, *, begins: int |
     whole = Training(TASK, sgd(batch_size=9, learning_rate=0.02, epochs=60, momentum=0.9))
     whole.advance()
     for found in saved(out, count):
-        assert (found["outcome"], found["to"]) == ("finished", whole.ledger.step)
-        assert found["from"] == begins if begins is not None else 0 < found["from"] < whole.ledger.step
+        assert (found["outcome"], found["to"]) == ("finished", whole.run_state.step)
+        assert found["from"] == begins if begins is not None else 0 < found["from"] < whole.run_state.step
         hold_equal(found["model"], whole.model.state_dict())
     assert not (out / "run.pt").exists()
 
@@ -387,7 +388,7 @@ for name in SHARDED_RECIPES:
     first.advance(Budget(steps=5))
     first.save()
     second = Training(TASK, sharded_plan(name), shard_weights=True, checkpoint=path)
-    assert second.ledger.step == 5
+    assert second.run_state.step == 5
     second.advance()
     ends[name] = [held, whole_state(whole.model), whole_state(second.model)]
 torch.save(ends, out / f"{rank}.pt")

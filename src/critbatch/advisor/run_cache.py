@@ -169,8 +169,8 @@ def _place(key: Key) -> tuple[int, float, int, tuple[tuple[str, Setting], ...]]:
 
 
 def _state_to_go_on_from(training: Training) -> dict[str, object]:
-    ended, training.ledger.outcome = training.ledger.outcome, None
+    ended, training.run_state.outcome = training.run_state.outcome, None
     try:
         return state_of(training)
     finally:
-        training.ledger.outcome = ended
+        training.run_state.outcome = ended

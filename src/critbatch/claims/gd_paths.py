@@ -130,7 +130,7 @@ def _after_an_epoch(task: Task, size: int, rate: float, seed: int) -> float:
     training = _training(task, size, rate, seed)
     training.advance()
     curve = training.record().curve
-    return curve[-1].train_loss / curve[0].train_loss if training.ledger.diverged_at is None else float("inf")
+    return curve[-1].train_loss / curve[0].train_loss if training.run_state.diverged_at is None else float("inf")
 
 
 def _path(task: Task, size: int, rate: float, seed: int) -> Path:

@@ -169,7 +169,7 @@ def noise(
     )
 
     def at_each_point(at: Progress) -> None:
-        points = training.ledger.noise
+        points = training.run_state.noise
         if curvature and points and points[-1].step == at.step:
             with seeded(seed + at.step, [device]):
                 points[-1] = replace(points[-1], by_curvature=_by_curvature(task, training, seed=seed, device=device))
@@ -187,7 +187,7 @@ def noise(
         micro_batch_size=1 if method == "examples" else math.ceil(size / NOISE_PIECES),
         learning_rate=rate,
         method=method,
-        points=tuple(training.ledger.noise),
+        points=tuple(training.run_state.noise),
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )
 
@@ -201,6 +201,6 @@ def _by_curvature(task: Task, training: Training, *, seed: int, device: torch.de
         batch_size=size,
         batches=batches,
         examples=max(64, EXAMPLES_OF_HESSIAN // task.tokens_per_example),
-        seed=seed + training.ledger.step,
+        seed=seed + training.run_state.step,
         device=device,
     )

@@ -36,9 +36,9 @@ from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import make_ghosts
 from critbatch.training.compiled import CompiledModel
 from critbatch.training.data_parallel import Replica, ShardedReplica, put_back, whole_optimizer_state, whole_state
-from critbatch.training.local_sgd import Team
-from critbatch.training.phase_cursor import PlanWalk
-from critbatch.training.state import Ledger
+from critbatch.training.local_sgd import LocalSGD
+from critbatch.training.phase_cursor import PhaseCursor
+from critbatch.training.state import RunState
 
 _MARK = b"critbatch sha256 "
 _COMMENT_BYTES = len(_MARK) + 64
@@ -326,14 +326,14 @@ class Resumable(Protocol):
     checkpoint: Path | None
     model: nn.Module
     optimizer: Optimizer
-    ledger: Ledger
+    run_state: RunState
     cursor: Cursor
-    walk: PlanWalk
+    phase_cursor: PhaseCursor
     meter: NoiseMeter
     random: RandomState
     compiled: CompiledModel
     replica: Replica
-    team: Team | None
+    local_sgd: LocalSGD | None
 
     def enter_phase(self, index: int, *, start: float | None = None) -> None: ...
 
@@ -345,11 +345,11 @@ def state_of(run: Resumable) -> dict[str, Any]:
     return {
         VERSION_FIELD: SCHEMA_VERSION,
         "identity": _identity(run),
-        "ledger": run.ledger.to_plain(),
-        "phase": run.walk.index,
-        "phase_start": run.walk.start,
-        "size": [run.walk.batch_size, run.walk.rate_factor],
-        "team": None if run.team is None else run.team.state(),
+        "ledger": run.run_state.to_plain(),
+        "phase": run.phase_cursor.index,
+        "phase_start": run.phase_cursor.start,
+        "size": [run.phase_cursor.batch_size, run.phase_cursor.rate_factor],
+        "team": None if run.local_sgd is None else run.local_sgd.state(),
         "epoch": run.cursor.epoch,
         "offset": run.cursor.offset,
         "model": model,
@@ -392,13 +392,13 @@ def _restore(run: Resumable, state: dict[str, Any]) -> None:
             f"The checkpoint {run.checkpoint} belongs to another run ({'; '.join(other)}): give another file, or the "
             "same settings."
         )
-    run.ledger = Ledger.from_plain(state["ledger"])
+    run.run_state = RunState.from_plain(state["ledger"])
     run.cursor.epoch, run.cursor.offset = state["epoch"], state["offset"]
     run.enter_phase(state["phase"], start=state["phase_start"])
     size, factor = state["size"]
-    run.walk.resize(size, factor, step=run.ledger.step)
-    if run.team is not None:
-        run.team.restore(state["team"])
+    run.phase_cursor.resize(size, factor, step=run.run_state.step)
+    if run.local_sgd is not None:
+        run.local_sgd.restore(state["team"])
     put_back(run.model, run.optimizer, state["model"], state["optimizer"])
     run.meter.pairs = list(state["meter"])
     if run.shard.rank < len(state["random"]):

@@ -25,8 +25,8 @@ from critbatch.runtime.process import seeded
 from critbatch.tasks.data import Tree, count
 from critbatch.tasks.sampler import Source, validation_source
 from critbatch.tasks.task import Task
-from critbatch.training.phase_cursor import PlanWalk
-from critbatch.training.state import Ledger
+from critbatch.training.phase_cursor import PhaseCursor
+from critbatch.training.state import RunState
 
 CHUNK = 1024
 ALONE = Shard()
@@ -121,7 +121,7 @@ def evaluate(
     return loss, metric
 
 
-class Examiner:
+class Evaluator:
     """Evaluates a model on the fixed samples of the training and of the validation set."""
 
     def __init__(
@@ -132,7 +132,7 @@ class Examiner:
         size = len(self.validation_indices) if evaluation.train_examples is None else evaluation.train_examples
         self.train_indices = sample(task.examples, size)
 
-    def alone(self) -> Examiner:
+    def alone(self) -> Evaluator:
         """Another one, with which this process does all the work, for a model that the others do not have."""
         other = copy.copy(self)
         other.shard = ALONE
@@ -242,68 +242,72 @@ DIVERGED = 100.0
 PAIRS_PER_NOISE_POINT = 16
 
 
-class Inspection:
-    """Writes into the ledger of a run what an evaluation shows, and lets the batch grow where the plan says so.
+class EvaluationHook:
+    """Writes into the run_state of a run what an evaluation shows, and lets the batch grow where the plan says so.
 
     Args:
-        examiner: evaluates the model.
+        evaluator: evaluates the model.
         meter: has seen gradients since the last time.
         target: ends the run when it is reached; None for none.
         shard: of this process.
     """
 
-    def __init__(self, examiner: Examiner, meter: NoiseMeter, target: Target | None, shard: Shard) -> None:
-        self.examiner, self.meter, self.target, self.shard = examiner, meter, target, shard
+    def __init__(self, evaluator: Evaluator, meter: NoiseMeter, target: Target | None, shard: Shard) -> None:
+        self.evaluator, self.meter, self.target, self.shard = evaluator, meter, target, shard
 
     def look(
-        self, model: nn.Module, ledger: Ledger, walk: PlanWalk, stops: Callable[[], bool] | None = None
+        self, model: nn.Module, run_state: RunState, phase_cursor: PhaseCursor, stops: Callable[[], bool] | None = None
     ) -> CurvePoint:
-        """The point of the curve where the run is now; it is in the ledger then, with what follows from it.
+        """The point of the curve where the run is now; it is in the run_state then, with what follows from it.
 
         Args:
             stops: asked on the way where one process does all the work.
 
         Raises:
-            EvaluationStoppedError: if `stops` said so; the ledger is as it was.
+            EvaluationStoppedError: if `stops` said so; the run_state is as it was.
         """
         started = time.perf_counter()
         buffers = dict(model.named_buffers())
         for name, mean in averaged_statistics(buffers, self.shard).items():
             buffers[name].copy_(mean)
-        numbers = self.examiner.examine(model, stops)
-        ledger.evaluation_seconds += time.perf_counter() - started
+        numbers = self.evaluator.examine(model, stops)
+        run_state.evaluation_seconds += time.perf_counter() - started
         point = CurvePoint(
-            step=ledger.step,
-            examples=ledger.examples,
-            epoch=walk.cursor.position,
-            seconds=ledger.seconds,
-            learning_rate=walk.learning_rate,
-            batch_size=None if walk.batch_size == walk.plan.batch_size else walk.batch_size,
+            step=run_state.step,
+            examples=run_state.examples,
+            epoch=phase_cursor.cursor.position,
+            seconds=run_state.seconds,
+            learning_rate=phase_cursor.learning_rate,
+            batch_size=None if phase_cursor.batch_size == phase_cursor.plan.batch_size else phase_cursor.batch_size,
             **numbers,
         )
-        if not ledger.curve and self.target is not None and self.target.quantity is Quantity.VALIDATION_METRIC:
-            refuse_nan_metric(self.examiner.task, point.validation_metric)
-        ledger.curve.append(point)
+        if not run_state.curve and self.target is not None and self.target.quantity is Quantity.VALIDATION_METRIC:
+            refuse_nan_metric(self.evaluator.task, point.validation_metric)
+        run_state.curve.append(point)
         if self.target is not None and self.target.reached_by(point):
-            ledger.outcome = Outcome.REACHED
-        elif not point.validation_loss <= DIVERGED * max(1.0, ledger.curve[0].validation_loss):
-            ledger.outcome, ledger.diverged_at = Outcome.DIVERGED, ledger.step
-        if len(self.meter.pairs) >= (PAIRS_PER_NOISE_POINT if ledger.outcome is None else FEWEST_PAIRS):
-            ledger.noise.append(self.meter.take_point(step=ledger.step, epoch=point.epoch))
-            _grow(ledger, walk)
+            run_state.outcome = Outcome.REACHED
+        elif not point.validation_loss <= DIVERGED * max(1.0, run_state.curve[0].validation_loss):
+            run_state.outcome, run_state.diverged_at = Outcome.DIVERGED, run_state.step
+        if len(self.meter.pairs) >= (PAIRS_PER_NOISE_POINT if run_state.outcome is None else FEWEST_PAIRS):
+            run_state.noise.append(self.meter.take_point(step=run_state.step, epoch=point.epoch))
+            _grow(run_state, phase_cursor)
         return point
 
 
-def _grow(ledger: Ledger, walk: PlanWalk) -> None:
+def _grow(run_state: RunState, phase_cursor: PhaseCursor) -> None:
     """Take a larger batch where the plan grows it and the noise has come to be large enough."""
-    growth = walk.phase.growth
+    growth = phase_cursor.phase.growth
     if growth is None:
         return
-    size = growth.next_size(walk.batch_size, ledger.noise, examples=walk.cursor.examples)
-    scale = growth.noise_scale(ledger.noise)
-    if scale is None or size == walk.batch_size:
+    size = growth.next_size(phase_cursor.batch_size, run_state.noise, examples=phase_cursor.cursor.examples)
+    scale = growth.noise_scale(run_state.noise)
+    if scale is None or size == phase_cursor.batch_size:
         return
     factor = scale_saturating(
-        walk.rate_factor, from_batch=walk.batch_size, to_batch=size, noise_scale=scale, exponent=growth.exponent
+        phase_cursor.rate_factor,
+        from_batch=phase_cursor.batch_size,
+        to_batch=size,
+        noise_scale=scale,
+        exponent=growth.exponent,
     )
-    walk.resize(size, factor, step=ledger.step)
+    phase_cursor.resize(size, factor, step=run_state.step)

@@ -21,26 +21,33 @@ from critbatch.runtime.process import RandomState
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import norms_in_training, pieces_of, taken_anew
 from critbatch.training.data_parallel import Replica
-from critbatch.training.phase_cursor import PlanWalk
-from critbatch.training.state import Ledger, LossWatch
+from critbatch.training.phase_cursor import PhaseCursor
+from critbatch.training.state import LossWatch, RunState
 from critbatch.training.step import Step
 
 
-class Member:
+class LocalReplica:
     """One copy: its weights, optimizer, place in the data and random state.
 
     Args:
         index: which of the copies.
-        walk: its own, at the phase of the copies.
+        phase_cursor: its own, at the phase of the copies.
         before: the optimizer to take momentum from; None begins anew.
     """
 
     def __init__(
-        self, index: int, task: Task, plan: Plan, model: nn.Module, walk: PlanWalk, random: RandomState, before: Any
+        self,
+        index: int,
+        task: Task,
+        plan: Plan,
+        model: nn.Module,
+        phase_cursor: PhaseCursor,
+        random: RandomState,
+        before: Any,
     ) -> None:
-        self.index, self.walk, self.random = index, walk, random
+        self.index, self.phase_cursor, self.random = index, phase_cursor, random
         self.model = copy.deepcopy(model)
-        self.optimizer: Optimizer = walk.phase.optimizer(self.model.parameters())
+        self.optimizer: Optimizer = phase_cursor.phase.optimizer(self.model.parameters())
         if before is not None:
             # Torch takes over the tensors themselves: without a copy all members would share one momentum.
             self.optimizer.load_state_dict(copy.deepcopy(before.state_dict()))
@@ -49,9 +56,9 @@ class Member:
 
     def step(self) -> Tensor:
         """One update of this copy. Returns its loss, shape ()."""
-        rate, epoch = self.walk.learning_rate, self.walk.epoch
-        size, pieces = next(self.walk.feed)
-        own = len(self.walk.shard.of(torch.arange(size)))
+        rate, epoch = self.phase_cursor.learning_rate, self.phase_cursor.epoch
+        size, pieces = next(self.phase_cursor.feed)
+        own = len(self.phase_cursor.shard.of(torch.arange(size)))
         self.steps += 1
         self.examples += own
         if own == 0:
@@ -64,8 +71,8 @@ class Member:
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "epoch": self.walk.cursor.epoch,
-            "offset": self.walk.cursor.offset,
+            "epoch": self.phase_cursor.cursor.epoch,
+            "offset": self.phase_cursor.cursor.offset,
             "random": self.random.states,
             "counts": [self.steps, self.examples, self.seconds],
         }
@@ -73,12 +80,12 @@ class Member:
     def restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.walk.cursor.epoch, self.walk.cursor.offset = state["epoch"], state["offset"]
+        self.phase_cursor.cursor.epoch, self.phase_cursor.cursor.offset = state["epoch"], state["offset"]
         self.random.restore(state["random"])
         self.steps, self.examples, self.seconds = state["counts"]
 
 
-class Team:
+class LocalSGD:
     """The copies of a phase that this process trains, one after the other, and the mean of all of them.
 
     Copy k is trained by process k modulo the number of processes. Either each sees all the data in an order of its own
@@ -88,7 +95,7 @@ class Team:
 
     Args:
         model: the weights that the copies begin with; the mean is put there.
-        walk: of the run, at the phase of the copies.
+        phase_cursor: of the run, at the phase of the copies.
         seed: of the run; the copies draw from seeds of their own.
         shard: of this process.
         before: the optimizer to take momentum from; None begins anew.
@@ -101,7 +108,7 @@ class Team:
         task: Task,
         plan: Plan,
         model: nn.Module,
-        walk: PlanWalk,
+        phase_cursor: PhaseCursor,
         *,
         seed: int,
         shard: Shard,
@@ -109,30 +116,30 @@ class Team:
         steps: int,
         examples: int,
     ) -> None:
-        phase = walk.phase
+        phase = phase_cursor.phase
         if phase.copies % shard.world_size:
             raise UserError(
                 f"{phase.copies} copies cannot be shared equally by {shard.world_size} processes: use a number of "
                 f"processes that divides {phase.copies}."
             )
-        self.task, self.model, self.phase, self.shard, self.walk = task, model, phase, shard, walk
+        self.task, self.model, self.phase, self.shard, self.phase_cursor = task, model, phase, shard, phase_cursor
         self.steps, self.examples, self.rounds = steps, examples, 0
         self.device = next(model.parameters()).device
         self.members = []
         for index in range(shard.rank, phase.copies, shard.world_size):
             own = int(np.random.SeedSequence((seed, 1 + index)).generate_state(1)[0])
-            cursor = walk.cursor.copy()
+            cursor = phase_cursor.cursor.copy()
             if not phase.shares_batches:
                 cursor.seed = own
             part = Shard(index, phase.copies) if phase.shares_batches else Shard()
-            path = PlanWalk(plan, walk.source, cursor, part, augment=walk.augment)
-            path.enter(walk.index, step=0, start=walk.start)
-            self.members.append(Member(index, task, plan, model, path, RandomState(own, self.device), before))
+            path = PhaseCursor(plan, phase_cursor.source, cursor, part, augment=phase_cursor.augment)
+            path.enter(phase_cursor.index, step=0, start=phase_cursor.start)
+            self.members.append(LocalReplica(index, task, plan, model, path, RandomState(own, self.device), before))
 
-    def is_done(self, member: Member) -> bool:
+    def is_done(self, member: LocalReplica) -> bool:
         """Whether the copy has come to the end of the round."""
         every = self.phase.average_every
-        return member.walk.phase_is_over or (every is not None and member.steps >= (self.rounds + 1) * every)
+        return member.phase_cursor.phase_is_over or (every is not None and member.steps >= (self.rounds + 1) * every)
 
     @property
     def round_is_over(self) -> bool:
@@ -140,7 +147,7 @@ class Team:
 
     @property
     def phase_is_over(self) -> bool:
-        return all(member.walk.phase_is_over for member in self.members)
+        return all(member.phase_cursor.phase_is_over for member in self.members)
 
     def round(self, losses: LossWatch, stops: Callable[[int], bool]) -> None:
         """Train each copy, one after the other, to the end of the round.
@@ -163,7 +170,7 @@ class Team:
     def close(self) -> None:
         """End the workers that make the batches of copies."""
         for member in self.members:
-            member.walk.close()
+            member.phase_cursor.close()
 
     def ends(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[MemberEnd]:
         """How good each copy is, of all processes, where the phase is over.
@@ -178,7 +185,7 @@ class Team:
         found = [end for part in gathered(own, self.shard) for end in part]
         return sorted(found, key=lambda end: end.copy)
 
-    def join(self, ledger: Ledger) -> None:
+    def join(self, run_state: RunState) -> None:
         """Put the mean of all copies into the model, and, before the next round, into the copies.
 
         Where the phase ends, batch norm's statistics are taken anew.
@@ -187,21 +194,21 @@ class Team:
         self.model.load_state_dict(mean)
         self.rounds += 1
         # All copies are as far in the data.
-        there = self.members[0].walk.cursor
-        self.walk.cursor.epoch, self.walk.cursor.offset = there.epoch, there.offset
+        there = self.members[0].phase_cursor.cursor
+        self.phase_cursor.cursor.epoch, self.phase_cursor.cursor.offset = there.epoch, there.offset
         examples = gathered(sum(member.examples for member in self.members), self.shard)
-        ledger.examples = self.examples + sum(examples)
+        run_state.examples = self.examples + sum(examples)
         if not self.phase_is_over:
             for member in self.members:
                 member.model.load_state_dict(mean)
             return
         seconds = [member.seconds for member in self.members]
-        ledger.saved_seconds += sum(seconds) - max(seconds)
+        run_state.saved_seconds += sum(seconds) - max(seconds)
         if norms_in_training(self.model):
             self._take_statistics_anew()
 
     def _take_statistics_anew(self) -> None:
-        source, size = self.walk.source, self.phase.batch_size
+        source, size = self.phase_cursor.source, self.phase.batch_size
         with taken_anew(self.model):
             for inputs, _ in source.stream(iter(pieces_of(torch.arange(self.task.examples), size))):
                 self.task.forward(self.model, inputs)

@@ -15,7 +15,7 @@ from critbatch.tasks.sampler import Cursor, Feed, Source
 NOISE_PIECES = 4
 
 
-class PlanWalk:
+class PhaseCursor:
     """Walks through the phases of a plan.
 
     Args:

@@ -73,7 +73,7 @@ def seconds_to_tell(budget: float) -> float:
 
 
 @dataclass
-class Ledger:
+class RunState:
     """Grows while a run goes on; becomes part of its `Run` record and of its checkpoints."""
 
     step: int = 0
@@ -100,8 +100,8 @@ class Ledger:
         }
 
     @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> Ledger:
-        """The ledger that `to_plain` wrote, now or in another version: what is not known here is left out."""
+    def from_plain(cls, plain: dict[str, Any]) -> RunState:
+        """The run_state that `to_plain` wrote, now or in another version: what is not known here is left out."""
         plain = {field.name: plain[field.name] for field in fields(cls) if field.name in plain}
         curve = [CurvePoint.from_json(point) for point in plain["curve"]]
         noise = [NoisePoint.from_json(point) for point in plain["noise"]]
@@ -200,13 +200,13 @@ class Recorded(Protocol):
     target: Target | None
     interrupted: bool
     noise_every: int
-    ledger: Ledger
+    run_state: RunState
     cursor: Cursor
 
 
 def run_of(training: Recorded) -> Run:
-    ledger, plan, target = training.ledger, training.plan, training.target
-    reached = ledger.outcome is Outcome.REACHED and target is not None
+    run_state, plan, target = training.run_state, training.plan, training.target
+    reached = run_state.outcome is Outcome.REACHED and target is not None
     return Run(
         task=training.task.name,
         recipe=plan.recipe,
@@ -215,21 +215,21 @@ def run_of(training: Recorded) -> Run:
         learning_rate=plan.peak,
         seed=training.seed,
         target=target,
-        outcome=ledger.outcome or (Outcome.INTERRUPTED if training.interrupted else Outcome.FINISHED),
-        crossing=target.crossing(ledger.curve) if reached and target is not None else None,
-        steps=ledger.step,
-        examples=ledger.examples,
+        outcome=run_state.outcome or (Outcome.INTERRUPTED if training.interrupted else Outcome.FINISHED),
+        crossing=target.crossing(run_state.curve) if reached and target is not None else None,
+        steps=run_state.step,
+        examples=run_state.examples,
         epochs=training.cursor.position,
-        seconds=ledger.seconds,
-        evaluation_seconds=ledger.evaluation_seconds,
-        compiled_steps=ledger.compiled_steps,
-        compile_seconds=ledger.compile_seconds,
-        diverged_at=ledger.diverged_at,
-        curve=tuple(ledger.curve),
-        noise=tuple(ledger.noise),
+        seconds=run_state.seconds,
+        evaluation_seconds=run_state.evaluation_seconds,
+        compiled_steps=run_state.compiled_steps,
+        compile_seconds=run_state.compile_seconds,
+        diverged_at=run_state.diverged_at,
+        curve=tuple(run_state.curve),
+        noise=tuple(run_state.noise),
         noise_every=training.noise_every,
         metric_name=training.task.metric_name,
         options={f"{MODEL}{name}": value for name, value in training.task.model_options.items()},
-        members=tuple(ledger.members),
-        parallel_seconds=ledger.seconds - ledger.saved_seconds if ledger.members else None,
+        members=tuple(run_state.members),
+        parallel_seconds=run_state.seconds - run_state.saved_seconds if run_state.members else None,
     )

@@ -35,11 +35,11 @@ from critbatch.training.checkpoint import (
 )
 from critbatch.training.compiled import CompiledModel
 from critbatch.training.data_parallel import Replica, ShardedReplica, fit_for_parts, refuse_sharding
-from critbatch.training.evaluation import Evaluation, EvaluationStoppedError, Examiner, Inspection
-from critbatch.training.local_sgd import Team
-from critbatch.training.phase_cursor import NOISE_PIECES, PlanWalk
+from critbatch.training.evaluation import Evaluation, EvaluationHook, EvaluationStoppedError, Evaluator
+from critbatch.training.local_sgd import LocalSGD
+from critbatch.training.phase_cursor import NOISE_PIECES, PhaseCursor
 from critbatch.training.plan_checks import refuse_misfits, refuse_single_examples
-from critbatch.training.state import NO_BUDGET, Budget, Ledger, LossWatch, RunClock, run_of
+from critbatch.training.state import NO_BUDGET, Budget, LossWatch, RunClock, RunState, run_of
 from critbatch.training.step import Step
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -144,7 +144,7 @@ class Training:
         self._removes_checkpoint = not keeps_checkpoint and self.shard.rank == 0
         self.source = training_source(task, self.device, workers=workers)
         validation = validation_source(task, self.device, workers=workers)
-        self.examiner = Examiner(task, self.source, validation, self.evaluation, shard=self.shard)
+        self.evaluator = Evaluator(task, self.source, validation, self.evaluation, shard=self.shard)
         # Of a model that does not fit on the device, only parts may go there.
         built_on = torch.device("cpu") if shard_weights else self.device
         self.model = fresh_model(task, plan, seed=seed, device=built_on, start=start)
@@ -177,7 +177,7 @@ class Training:
             noise_pieces=pieces,
             noise_every=noise_every,
         )
-        self.walk = PlanWalk(
+        self.phase_cursor = PhaseCursor(
             plan,
             self.source,
             self.cursor,
@@ -186,9 +186,9 @@ class Training:
             noise_every=noise_every,
             noise_pieces=pieces,
         )
-        self.inspection = Inspection(self.examiner, self.meter, target, self.shard)
+        self.evaluation_hook = EvaluationHook(self.evaluator, self.meter, target, self.shard)
         self.random = RandomState(seed, self.device, rank=self.shard.rank)
-        self.ledger = Ledger()
+        self.run_state = RunState()
         self.clock, self._losses = RunClock(self.shard, self.device), LossWatch(self.shard)
         self.interrupted = False
         self._saved = 0.0
@@ -198,7 +198,7 @@ class Training:
             raise UserError(f"The checkpoint {checkpoint} is a folder: give the path of a file.")
         if checkpoint is not None and seen_by_all(checkpoint, self.shard):
             restore(self, load_checkpoint(checkpoint, self.device))
-            self.clock.seconds = self._saved = self.ledger.seconds
+            self.clock.seconds = self._saved = self.run_state.seconds
 
     def advance(self, until: Budget = NO_BUDGET, *, pause_at: float | None = None) -> Outcome | None:
         """Train on. Returns how the run ended, or None if `until` came first and it can go on.
@@ -207,35 +207,35 @@ class Training:
             until: stop there.
             pause_at: a value of `time.monotonic()` at which it stops as it does at Ctrl-C: to go on later.
         """
-        ledger = self.ledger
+        run_state = self.run_state
         self.callbacks.start(self.record)
         with Interruption(pause_at) as stop:
             try:
-                while ledger.outcome is None and not self._stops(until, stop, always=True):
+                while run_state.outcome is None and not self._stops(until, stop, always=True):
                     self._one_segment(until, stop)
             except Exception as error:
-                ledger.outcome = self._outcome_of(error)
+                run_state.outcome = self._outcome_of(error)
             finally:
-                self.walk.close()
-                if self.team is not None:
-                    self.team.close()
-            self.interrupted = ledger.outcome is None and not self._spent(until)
+                self.phase_cursor.close()
+                if self.local_sgd is not None:
+                    self.local_sgd.close()
+            self.interrupted = run_state.outcome is None and not self._spent(until)
         if self.interrupted:
             self.save()
-        elif ledger.outcome is not None and self.checkpoint is not None and self._removes_checkpoint:
+        elif run_state.outcome is not None and self.checkpoint is not None and self._removes_checkpoint:
             remove_checkpoint(self.checkpoint)
-        if self.interrupted or ledger.outcome is not None:
+        if self.interrupted or run_state.outcome is not None:
             self.callbacks.end(self.record)
-        return Outcome.INTERRUPTED if self.interrupted else ledger.outcome
+        return Outcome.INTERRUPTED if self.interrupted else run_state.outcome
 
     def save(self) -> None:
         """Write the checkpoint, if the run has one and is not over. All processes take part in it."""
-        if self.checkpoint is not None and self.ledger.outcome is None:
+        if self.checkpoint is not None and self.run_state.outcome is None:
             state = state_of(self)
             if self.shard.rank == 0:
                 save_checkpoint(self.checkpoint, state, keeps_previous=True)
             gathered(None, self.shard)  # nobody goes on before it is written
-            self._saved = self.ledger.seconds
+            self._saved = self.run_state.seconds
 
     def record(self) -> Run:
         """What is known of the run by now."""
@@ -244,77 +244,81 @@ class Training:
     # From one evaluation to the next.
 
     def _one_segment(self, until: Budget, stop: Interruption) -> None:
-        ledger = self.ledger
-        if not ledger.curve or self._evaluation_was_left_out():
+        run_state = self.run_state
+        if not run_state.curve or self._evaluation_was_left_out():
             return self._examine(stop)
         if self._is_out_of_time():
-            ledger.outcome = Outcome.FINISHED
+            run_state.outcome = Outcome.FINISHED
             return None
         if self._phase_is_over():
-            if self.walk.is_last_phase:
-                ledger.outcome = Outcome.FINISHED
+            if self.phase_cursor.is_last_phase:
+                run_state.outcome = Outcome.FINISHED
                 return None
-            self.enter_phase(self.walk.index + 1, start=min(self.walk.end, self.cursor.position))
-        if self.team is None:
+            self.enter_phase(self.phase_cursor.index + 1, start=min(self.phase_cursor.end, self.cursor.position))
+        if self.local_sgd is None:
             with seeded(self.seed, [self.device]):
-                ledger.compile_seconds += self.compiled.prepare(self.walk.pass_size)
+                run_state.compile_seconds += self.compiled.prepare(self.phase_cursor.pass_size)
         wait_for(self.device)
         self.clock.start()
-        if self.team is None:
+        if self.local_sgd is None:
             # Only while weights move: evaluations and the caller's `progress` draw nothing from it, and a checkpoint
             # that is written in between holds the state of now.
             with self.random.in_place():
                 self._steps(until, stop)
         else:
-            self.team.round(self._losses, lambda step: self._stops(until, stop, step=step))
+            self.local_sgd.round(self._losses, lambda step: self._stops(until, stop, step=step))
         wait_for(self.device)
         self._stops(until, stop, always=True)
         self.clock.pause()
         self._check_losses()
-        if ledger.outcome is None and not self.clock.stop and (self.team is None or self.team.round_is_over):
-            if self.team is not None:
-                ledger.members = self.team.ends(self.examiner.alone().examine) or ledger.members
+        if (
+            run_state.outcome is None
+            and not self.clock.stop
+            and (self.local_sgd is None or self.local_sgd.round_is_over)
+        ):
+            if self.local_sgd is not None:
+                run_state.members = self.local_sgd.ends(self.evaluator.alone().examine) or run_state.members
                 self.clock.start()
                 with self.random.in_place():
-                    self.team.join(ledger)
-                ledger.seconds = self.clock.look(step=ledger.step, asked=False, always=True)
+                    self.local_sgd.join(run_state)
+                run_state.seconds = self.clock.look(step=run_state.step, asked=False, always=True)
                 self.clock.pause()
             self._examine(stop)
-            if ledger.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+            if run_state.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 self.save()
         return None
 
     def _evaluation_was_left_out(self) -> bool:
         """Whether the run was asked to stop when it was about to be evaluated, or meanwhile."""
-        last = self.ledger.curve[-1].step
-        is_due = self.walk.phase_is_over or self.ledger.step >= self.evaluation.step_after(last)
-        return self.team is None and self.ledger.step > last and is_due
+        last = self.run_state.curve[-1].step
+        is_due = self.phase_cursor.phase_is_over or self.run_state.step >= self.evaluation.step_after(last)
+        return self.local_sgd is None and self.run_state.step > last and is_due
 
     def _phase_is_over(self) -> bool:
-        bar, last = self.walk.phase.until_train_metric, self.ledger.curve[-1]
-        early = bar is not None and last.train_metric >= bar and last.epoch > self.walk.start
-        return self.walk.phase_is_over or early
+        bar, last = self.phase_cursor.phase.until_train_metric, self.run_state.curve[-1]
+        early = bar is not None and last.train_metric >= bar and last.epoch > self.phase_cursor.start
+        return self.phase_cursor.phase_is_over or early
 
     def _steps(self, until: Budget, stop: Interruption) -> None:
         """Up to the next evaluation."""
-        ledger = self.ledger
-        last = min(self.evaluation.step_after(ledger.curve[-1].step), until.steps or math.inf)
-        while ledger.step < last and not self.walk.phase_is_over:
+        run_state = self.run_state
+        last = min(self.evaluation.step_after(run_state.curve[-1].step), until.steps or math.inf)
+        while run_state.step < last and not self.phase_cursor.phase_is_over:
             self._single_step()
             if self._stops(until, stop) or self._is_out_of_time():
                 break
 
     def _is_out_of_time(self) -> bool:
-        return self.max_seconds is not None and self.ledger.seconds >= self.max_seconds
+        return self.max_seconds is not None and self.run_state.seconds >= self.max_seconds
 
     def _stops(self, until: Budget, stop: Interruption, *, step: int | None = None, always: bool = False) -> bool:
         """Read the clock, look at the losses now and then: whether no further step is to be made, in any process."""
-        ledger = self.ledger
-        ledger.step = ledger.step if step is None else step
-        ledger.seconds = self.clock.look(step=ledger.step, asked=stop.asked, always=always)
+        run_state = self.run_state
+        run_state.step = run_state.step if step is None else step
+        run_state.seconds = self.clock.look(step=run_state.step, asked=stop.asked, always=always)
         if self._losses.is_due:
             self._check_losses()
-        return ledger.outcome is not None or self.clock.stop or self._spent(until)
+        return run_state.outcome is not None or self.clock.stop or self._spent(until)
 
     def _outcome_of(self, error: Exception) -> Outcome:
         """How the run has ended by this error, where that is a result. Otherwise it is raised, as a sentence if it is
@@ -327,10 +331,10 @@ class Training:
             return Outcome.OUT_OF_MEMORY
         if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
             raise UserError(
-                f"Batch norm cannot train on a batch of one example (step {self.ledger.step + 1} of batch size "
-                f"{self.walk.batch_size}): use a batch size above 1, and drop_last if one is left over."
+                f"Batch norm cannot train on a batch of one example (step {self.run_state.step + 1} of batch size "
+                f"{self.phase_cursor.batch_size}): use a batch size above 1, and drop_last if one is left over."
             ) from error
-        for source in (self.source, self.examiner.validation):
+        for source in (self.source, self.evaluator.validation):
             if source.odd_batch:
                 raise UserError(
                     f"The model fails ({first_line(error)}) where {source.odd_batch}: make all items alike."
@@ -340,46 +344,46 @@ class Training:
     def _lost_process(self) -> str:
         kept = f"it goes on from {self.checkpoint}" if self.checkpoint is not None else "it has no checkpoint"
         return (
-            f"Another process of this run has ended, at step {self.ledger.step} or the next, so that this one cannot "
-            f"go on: start the same command again; {kept}."
+            f"Another process of this run has ended, at step {self.run_state.step} or the next, so that this one "
+            f"cannot go on: start the same command again; {kept}."
         )
 
     def _single_step(self) -> None:
-        rate, epoch = self.walk.learning_rate, self.walk.epoch
-        meter = self.meter if self.walk.is_noise_step(self.ledger.step) else None
-        size, pieces = next(self.walk.feed)
+        rate, epoch = self.phase_cursor.learning_rate, self.phase_cursor.epoch
+        meter = self.meter if self.phase_cursor.is_noise_step(self.run_state.step) else None
+        size, pieces = next(self.phase_cursor.feed)
         loss = self._step.gradient(pieces, size, meter=meter)
         self._losses.add([loss])
         self._step.update(rate, epoch=epoch)
-        self.ledger.step += 1
-        self.ledger.examples += size
+        self.run_state.step += 1
+        self.run_state.examples += size
         self.callbacks.step(
             lambda: StepInfo(
-                step=self.ledger.step,
+                step=self.run_state.step,
                 epoch=self.cursor.position,
                 batch_size=size,
                 learning_rate=rate,
                 loss=loss,
             )
         )
-        self.ledger.compiled_steps += meter is None and self.compiled.is_on and size == self.walk.batch_size
+        self.run_state.compiled_steps += meter is None and self.compiled.is_on and size == self.phase_cursor.batch_size
 
     def _check_losses(self) -> None:
         since = self._losses.steps_since_the_first_bad_one()
         if since is not None:
-            self.ledger.outcome, self.ledger.diverged_at = Outcome.DIVERGED, self.ledger.step - since
+            self.run_state.outcome, self.run_state.diverged_at = Outcome.DIVERGED, self.run_state.step - since
 
     def _examine(self, stop: Interruption) -> None:
-        ledger = self.ledger
+        run_state = self.run_state
         try:
-            point = self.inspection.look(self.model, ledger, self.walk, lambda: stop.asked)
+            point = self.evaluation_hook.look(self.model, run_state, self.phase_cursor, lambda: stop.asked)
         except EvaluationStoppedError:
             return
         self.callbacks.evaluation(point)
         if self.progress is not None:
             self.progress(
                 Progress(
-                    step=point.step, epoch=point.epoch, epochs=self.plan.epochs, seconds=ledger.seconds, point=point
+                    step=point.step, epoch=point.epoch, epochs=self.plan.epochs, seconds=run_state.seconds, point=point
                 )
             )
 
@@ -389,8 +393,8 @@ class Training:
         Args:
             start: the epoch at which it begins; as planned unless given.
         """
-        self.walk.enter(index, step=self.ledger.step, start=start)
-        phase, keeps = self.walk.phase, index > 0 and self.walk.phase.keeps_optimizer
+        self.phase_cursor.enter(index, step=self.run_state.step, start=start)
+        phase, keeps = self.phase_cursor.phase, index > 0 and self.phase_cursor.phase.keeps_optimizer
         before = self.optimizer if keeps else None
         if not keeps:
             self.optimizer = phase.optimizer(self.model.parameters())
@@ -404,18 +408,18 @@ class Training:
             sam_rho=self.plan.sam_rho,
             compiled=self.compiled,
         )
-        self.team: Team | None = None
+        self.local_sgd: LocalSGD | None = None
         if phase.copies > 1:
-            self.team = Team(
+            self.local_sgd = LocalSGD(
                 self.task,
                 self.plan,
                 self.model,
-                self.walk,
+                self.phase_cursor,
                 seed=self.seed,
                 shard=self.shard,
                 before=before,
-                steps=self.ledger.step,
-                examples=self.ledger.examples,
+                steps=self.run_state.step,
+                examples=self.run_state.examples,
             )
 
     def _refuse_optimizers(self) -> None:
@@ -437,4 +441,4 @@ class Training:
                 ) from error
 
     def _spent(self, until: Budget) -> bool:
-        return until.spent(steps=self.ledger.step, examples=self.ledger.examples, seconds=self.ledger.seconds)
+        return until.spent(steps=self.run_state.step, examples=self.run_state.examples, seconds=self.run_state.seconds)

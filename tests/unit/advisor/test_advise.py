@@ -69,11 +69,11 @@ def counted_steps() -> Iterator[list[int]]:
     advance = Training.advance
 
     def counted(self: Training, *args: object, **kwargs: object) -> Outcome | None:
-        before = self.ledger.step
+        before = self.run_state.step
         try:
             return advance(self, *args, **kwargs)  # type: ignore[arg-type]
         finally:
-            steps.append(self.ledger.step - before)
+            steps.append(self.run_state.step - before)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Training, "advance", counted)

@@ -119,7 +119,7 @@ def test_a_run_that_is_killed_ends_where_the_unbroken_one_ends(
     assert len(left) >= 3
     for checkpoint in left[1:-1] if workers else left:
         resumed = Training(task, plan, **settings, checkpoint=checkpoint)
-        assert resumed.ledger.step > 0
+        assert resumed.run_state.step > 0
         weights, record = ended(resumed)
         hold_equal(weights, unbroken)
         assert record == run
@@ -149,8 +149,8 @@ def test_evaluations_change_nothing(recipe: str) -> None:
 def test_an_evaluation_gives_the_same_numbers_each_time() -> None:
     training = Training(noisy_task("random items"), noisy_plan())
     training.advance(Budget(steps=3))
-    first = training.examiner.examine(training.model)
-    assert first == training.examiner.examine(training.model) == training.examiner.examine(training.model)
+    first = training.evaluator.examine(training.model)
+    assert first == training.evaluator.examine(training.model) == training.evaluator.examine(training.model)
 
 
 def test_measuring_the_noise_by_examples_and_by_curvature_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_a_resumed_run_is_the_unbroken_one_bit_for_bit(recipe: str, interrupted_
     assert first.advance() is Outcome.INTERRUPTED
     assert 0 < first.cursor.offset < 96
     second = Training(task, plan, checkpoint=path)
-    assert second.ledger.step == first.ledger.step < unbroken.ledger.step
+    assert second.run_state.step == first.run_state.step < unbroken.run_state.step
     assert second.advance() is Outcome.FINISHED
     assert torch.equal(weights(second.model), weights(unbroken.model))
     assert not torch.equal(weights(unbroken.model), weights(ended(replace(task, augment=None), plan).model))
@@ -139,13 +139,13 @@ def test_a_copy_that_was_interrupted_goes_on_bit_for_bit(tmp_path: Path) -> None
     whole = ended(task, plan)
     first = Training(task, plan, checkpoint=path)
     first.advance(Budget(steps=int(plan.phases[0].epochs * 6)))
-    first.advance(Budget(steps=first.ledger.step + 5))
-    assert first.team is not None
-    steps = [member.steps for member in first.team.members]
+    first.advance(Budget(steps=first.run_state.step + 5))
+    assert first.local_sgd is not None
+    steps = [member.steps for member in first.local_sgd.members]
     assert steps[0] > steps[1] == 0
     first.save()
     second = Training(task, plan, checkpoint=path)
-    assert second.team is not None and [member.steps for member in second.team.members] == steps
+    assert second.local_sgd is not None and [member.steps for member in second.local_sgd.members] == steps
     assert second.advance() is Outcome.FINISHED
     assert torch.equal(weights(second.model), weights(whole.model))
 
@@ -209,9 +209,9 @@ def phases(**changes: Any) -> Plan:
 
 def test_copies_with_seeds_of_their_own_differ_by_the_numbers_they_draw_alone() -> None:
     def members(task: Task) -> list[Tensor]:
-        team = ended(task, phases(copies=2)).team
-        assert team is not None
-        return [weights(member.model) for member in team.members]
+        local_sgd = ended(task, phases(copies=2)).local_sgd
+        assert local_sgd is not None
+        return [weights(member.model) for member in local_sgd.members]
 
     plain, changed = members(tiny_task(dtype=torch.float64)), members(augmented_task(examples=96))
     assert torch.equal(*plain)
@@ -230,9 +230,9 @@ def test_evaluation_and_batch_norm_s_statistics_see_the_examples_as_they_are() -
     run = training.record()
     assert sum(map(len, seen)) == run.examples
     plain = replace(task, augment=None)
-    examiner = Training(plain, tiny_plan("sgd")).examiner
+    evaluator = Training(plain, tiny_plan("sgd")).evaluator
     last = run.curve[-1]
-    assert examiner.examine(training.model) == {
+    assert evaluator.examine(training.model) == {
         "train_loss": last.train_loss,
         "train_metric": last.train_metric,
         "validation_loss": last.validation_loss,

@@ -383,9 +383,9 @@ def test_the_fingerprint_changes_with_what_results_belong_to(changes: dict[str, 
     assert make(**changes).fingerprint() not in prints
 
 
-def test_without_augmentation_the_fingerprint_is_that_of_the_other_parts() -> None:
+def test_without_augmentation_and_model_options_the_fingerprint_is_that_of_the_other_parts() -> None:
     parts = make().fingerprints()
-    assert parts.pop("augmentation") == ""
+    assert parts.pop("augmentation") == parts.pop("model options") == ""
     assert make().fingerprint() == short_hash(*(f"{name} {part}" for name, part in parts.items()))
 
 

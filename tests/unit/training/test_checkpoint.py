@@ -130,7 +130,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_and_ends_where_the_unbroken_on
     path.write_bytes(flipped(path.read_bytes(), 9000))
     with pytest.warns(UserWarning, match="is damaged"):
         second = Training(task, PLAN, checkpoint=path)
-    assert 0 < second.ledger.step < 10
+    assert 0 < second.run_state.step < 10
     second.advance()
     for one, other in zip(second.model.parameters(), unbroken.model.parameters(), strict=True):
         assert torch.equal(one, other)

@@ -77,19 +77,19 @@ def test_copies_see_all_the_data_each_in_an_order_of_its_own_and_end_at_their_me
     training.evaluation = replace(training.evaluation, growth=1e9)
     training.advance(Budget(steps=6))
     seen.clear()
-    training.examiner.examine = lambda *_: dict.fromkeys(  # type: ignore[method-assign]
+    training.evaluator.examine = lambda *_: dict.fromkeys(  # type: ignore[method-assign]
         ("train_loss", "train_metric", "validation_loss", "validation_metric"), 0.5
     )
     training.advance()
-    assert training.team is not None
+    assert training.local_sgd is not None
     batches = [rows for rows in seen if len(rows) == 8]
     assert len(batches) == 2 * 24
     first, second = torch.cat(batches[:12]), torch.cat(batches[24:36])
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(96))
     assert first.tolist() != second.tolist()
-    mean = torch.stack([weights(member.model) for member in training.team.members]).mean(0)
+    mean = torch.stack([weights(member.model) for member in training.local_sgd.members]).mean(0)
     torch.testing.assert_close(weights(training.model), mean, rtol=1e-12, atol=1e-14)
-    assert not torch.equal(*[weights(member.model) for member in training.team.members])
+    assert not torch.equal(*[weights(member.model) for member in training.local_sgd.members])
     run = training.record()
     assert (run.steps, run.examples, run.epochs) == (6 + 24, 96 + 2 * 192, 3.0)
 
@@ -99,8 +99,8 @@ def test_momentum_is_each_copy_s_own() -> None:
     first = phase(optimizer=momentum)
     then = phase(optimizer=momentum, copies=2, keeps_optimizer=True, batch_size=8)
     training = ended(plan(first, then))
-    assert training.team is not None
-    buffers = [next(iter(member.optimizer.state.values()))["momentum_buffer"] for member in training.team.members]
+    assert training.local_sgd is not None
+    buffers = [next(iter(member.optimizer.state.values()))["momentum_buffer"] for member in training.local_sgd.members]
     assert buffers[0].data_ptr() != buffers[1].data_ptr()
 
 
@@ -178,7 +178,7 @@ def test_the_mean_s_statistics_are_computed_where_a_single_example_is_left_over(
 
 def test_a_phase_ends_when_the_training_set_is_fitted_well_enough() -> None:
     training = ended(plan(phase(epochs=500.0, until_train_metric=0.7), phase(epochs=1.0, learning_rate=lambda e: 0.01)))
-    curve = training.ledger.curve
+    curve = training.run_state.curve
     first = next(n for n, point in enumerate(curve) if point.train_metric >= 0.7 and point.step > 0)
     assert curve[first].epoch < 100
     assert curve[-1].epoch == pytest.approx(curve[first].epoch + 1.0, abs=16 / 96)
@@ -215,10 +215,10 @@ def test_copies_interrupted_in_the_middle_go_on_bit_for_bit(recipe: str, tmp_pat
 
     first._stops = interrupt  # type: ignore[method-assign]
     assert first.advance() is Outcome.INTERRUPTED
-    assert first.team is not None and first.team.members[0].steps > 0
+    assert first.local_sgd is not None and first.local_sgd.members[0].steps > 0
     second = Training(task, own, checkpoint=path)
-    assert second.team is not None
-    assert [member.steps for member in second.team.members] == [member.steps for member in first.team.members]
+    assert second.local_sgd is not None
+    assert [member.steps for member in second.local_sgd.members] == [member.steps for member in first.local_sgd.members]
     assert second.advance() is Outcome.FINISHED
     assert torch.equal(weights(second.model), weights(whole.model))
 
@@ -232,9 +232,9 @@ def test_orders_of_copies_come_from_the_seed_of_the_run() -> None:
     ends = [weights(ended(plan(phase(copies=2))).model) for _ in range(2)]
     assert torch.equal(*ends)
     other = Training(TASK, plan(phase(copies=2)), seed=1)
-    assert other.team is not None
-    assert len({member.walk.cursor.seed for member in other.team.members}) == 2
-    assert Cursor(96, seed=1).seed not in {member.walk.cursor.seed for member in other.team.members}
+    assert other.local_sgd is not None
+    assert len({member.phase_cursor.cursor.seed for member in other.local_sgd.members}) == 2
+    assert Cursor(96, seed=1).seed not in {member.phase_cursor.cursor.seed for member in other.local_sgd.members}
 
 
 def test_what_does_not_fit_together_is_one_sentence() -> None:

@@ -50,7 +50,7 @@ def test_an_embedding_with_sparse_gradients_trains_as_a_dense_one(recipe: str, s
     for sparse in (True, False):
         training = Training(words_task(sparse=sparse), plan, noise_every=1 if recipe == "sgd" else 0)
         training.advance()
-        ends.append((training.model.state_dict(), [point.scale for point in training.ledger.noise]))
+        ends.append((training.model.state_dict(), [point.scale for point in training.run_state.noise]))
     (sparse_weights, sparse_noise), (weights, noise) = ends
     for name, weight in weights.items():
         torch.testing.assert_close(sparse_weights[name], weight, rtol=1e-6, atol=1e-7)

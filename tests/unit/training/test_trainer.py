@@ -96,7 +96,7 @@ def test_a_resumed_run_ends_where_the_unbroken_one_ends(recipe: str, interrupted
     assert first.advance() is Outcome.INTERRUPTED
     assert path.exists()
     second = Training(task, plan, noise_every=3, checkpoint=path)
-    assert second.ledger.step == first.ledger.step < unbroken.ledger.step
+    assert second.run_state.step == first.run_state.step < unbroken.run_state.step
     assert second.advance() is Outcome.FINISHED
     assert torch.equal(weights(second), weights(unbroken))
     assert same_but_for_the_clock(second.record()) == same_but_for_the_clock(unbroken.record())
@@ -205,7 +205,7 @@ CHUNKS: list[int] = []
 
 def stopping_metric(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     for run, step, within in STOPPING:
-        if run.ledger.step == step:
+        if run.run_state.step == step:
             CHUNKS.append(len(outputs))
             if within:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -214,7 +214,7 @@ def stopping_metric(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tenso
 
 def stopping_loss(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     for run, step, within in STOPPING:
-        if not within and outputs.requires_grad and run.ledger.step == step - 1:
+        if not within and outputs.requires_grad and run.run_state.step == step - 1:
             os.kill(os.getpid(), signal.SIGINT)
     return cross_entropy(outputs, targets)
 
@@ -236,7 +236,7 @@ def test_a_run_stopped_at_an_evaluation_makes_it_when_it_goes_on(
         assert run.advance() is Outcome.INTERRUPTED
     finally:
         STOPPING.clear()
-    assert run.ledger.step == stopped_at and all(point.step < stopped_at for point in run.ledger.curve)
+    assert run.run_state.step == stopped_at and all(point.step < stopped_at for point in run.run_state.curve)
     assert len(CHUNKS) == (1 if within else 0)
     again = Training(task, plan, checkpoint=path, compile=False)
     assert again.advance() is Outcome.FINISHED
