@@ -213,7 +213,7 @@ def test_any_label_makes_a_file_name_and_another_label_another_one():
 
 
 def test_a_record_that_no_chapter_is_made_of_names_those_that_are(tmp_path: Path):
-    with pytest.raises(UserError, match=r"cannot be made of a Setup: give Advice, .* CriticalPoint or Escape"):
+    with pytest.raises(UserError, match=r"cannot be made of a Setup: give Advice, .* Speed or Study"):
         write_report([sample.SETUP], tmp_path / "report.html")
     with pytest.raises(UserError, match="cannot be made of a Setup"):
         summary(sample.SETUP)
