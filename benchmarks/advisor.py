@@ -32,7 +32,7 @@ from critbatch.law.step_time import step_seconds_at
 from critbatch.measure.step_time import speed as measure_speed
 from critbatch.records.core import Advice, Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.training.state import Budget
 
 FIXED = (64, 256, 1024)
@@ -68,7 +68,7 @@ def clock_of(name: str, clock: str, folder: Path) -> Speed:
         value = CLOCKS[clock](size)
         seconds = Estimate(value=value, n=20, low=0.98 * value, high=1.02 * value)
         points.append(SpeedPoint(batch_size=size, step_seconds=seconds))
-    watch = Stopwatch()
+    watch = RunTimer()
     return Speed(
         task=name,
         unit=task.unit,

@@ -23,9 +23,9 @@ from critbatch.advisor.race import FEWEST_STEPS
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.prior import LawPrior
 from critbatch.law.step_time import step_seconds_at
-from critbatch.records.core import Advice, Outcome, Run, Setting, Speed, Target
-from critbatch.studies.run_key import Key
-from critbatch.studies.spec import planned
+from critbatch.records.core import Advice, OptionValue, Outcome, Run, Speed, Target
+from critbatch.studies.run_key import RunKey
+from critbatch.studies.spec import make_plan
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
 from critbatch.training.state import NO_BUDGET, Budget
@@ -39,8 +39,8 @@ MOST_STEPS = 200_000
 Place = tuple[Any, ...]
 
 
-def begin(task: Task, key: Key, options: Mapping[str, Setting], noise_every: int, epochs: float) -> Training:
-    plan = planned(
+def begin(task: Task, key: RunKey, options: Mapping[str, OptionValue], noise_every: int, epochs: float) -> Training:
+    plan = make_plan(
         task.recipe, batch_size=key.batch_size, learning_rate=key.learning_rate, epochs=epochs, options=options
     )
     return Training(
@@ -59,7 +59,9 @@ class Trajectories:
         self._known: dict[Place, Run] = pickle.loads(self.path.read_bytes()) if self.path.is_file() else {}
         self._live: dict[Place, Training] = {}
 
-    def run(self, key: Key, options: Mapping[str, Setting], noise_every: int, epochs: float, steps: float) -> Run:
+    def run(
+        self, key: RunKey, options: Mapping[str, OptionValue], noise_every: int, epochs: float, steps: float
+    ) -> Run:
         """The run with at least so many steps, or as many as it has."""
         place = (key.batch_size, key.learning_rate, key.seed, tuple(sorted(options.items())), noise_every, epochs)
         known = self._known.get(place)
@@ -110,7 +112,7 @@ def cut(run: Run, steps: float, target: Target | None) -> Run:
 class Replay:
     """What a race takes for a `Training`."""
 
-    def __init__(self, campaign: Campaign, key: Key, options: Mapping[str, Setting], noise_every: int) -> None:
+    def __init__(self, campaign: Campaign, key: RunKey, options: Mapping[str, OptionValue], noise_every: int) -> None:
         own = dict(key.options)
         self.campaign, self.key, self.options, self.noise_every = campaign, key, options, noise_every
         self.epochs = float(str(own["epochs"])) if "epochs" in own else campaign.epochs
@@ -139,7 +141,7 @@ class Campaign(AdviceCampaign):
     trajectories: Trajectories
     begun: list[Replay] = field(default_factory=list)
 
-    def _start(self, options: Mapping[str, Setting], key: Key, checkpoint: Path, noise_every: int) -> Any:
+    def _start(self, options: Mapping[str, OptionValue], key: RunKey, checkpoint: Path, noise_every: int) -> Any:
         self.begun.append(Replay(self, key, options, noise_every))
         return self.begun[-1]
 

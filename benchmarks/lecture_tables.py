@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from critbatch.claims.tables import PUBLISHED
-from critbatch.records.claims import Holds, Lecture
+from critbatch.records.claims import ClaimsReport, ClaimVerdict
 from critbatch.records.core import Estimate
 from critbatch.reports.derived.claims import found, network_name, number_of, open_reasons, verdict
 from critbatch.reports.translator import Translator
@@ -21,7 +21,7 @@ TASKS = ("digits-mlp", "mnist-mlp")
 
 
 def keep(folder: Path) -> None:
-    told = Lecture.from_json((folder / "lecture.json").read_bytes())
+    told = ClaimsReport.from_json((folder / "claims.json").read_bytes())
     networks = tuple(replace(pair, ends=()) for pair in told.networks)
     small = replace(
         told,
@@ -39,9 +39,9 @@ def keep(folder: Path) -> None:
     (RESULTS / f"lecture-{told.task}.json").write_text(small.to_json(indent=1) + "\n", encoding="utf-8")
 
 
-def lectures() -> dict[str, Lecture]:
+def lectures() -> dict[str, ClaimsReport]:
     kept = {task: RESULTS / f"lecture-{task}.json" for task in TASKS}
-    return {task: Lecture.from_json(file.read_bytes()) for task, file in kept.items() if file.is_file()}
+    return {task: ClaimsReport.from_json(file.read_bytes()) for task, file in kept.items() if file.is_file()}
 
 
 def tables() -> dict[str, str]:
@@ -54,13 +54,13 @@ def tables() -> dict[str, str]:
     return made
 
 
-def claims_table(told: Lecture) -> str:
+def claims_table(told: ClaimsReport) -> str:
     t = Translator("en")
     rows = ["| | claim | verdict | what decided it |", "|---|---|---|---|"]
     for claim in told.claims:
         main = [statement for statement in claim.statements if statement.main]
         said = [found(told, statement, t) for statement in main if statement.key != "table_row"]
-        by = " ".join([*said, *(open_reasons(claim, t) if said and claim.holds is Holds.UNDECIDED else ())])
+        by = " ".join([*said, *(open_reasons(claim, t) if said and claim.holds is ClaimVerdict.UNDECIDED else ())])
         rows.append(
             f"| {number_of(claim.name)} | {t(f'claims_short_{claim.name}')} "
             f"| {verdict(claim.holds, t)} | {by or 'the table below'} |"
@@ -68,7 +68,7 @@ def claims_table(told: Lecture) -> str:
     return "\n".join(rows)
 
 
-def summary_table(told: Lecture) -> str:
+def summary_table(told: ClaimsReport) -> str:
     t = Translator("en")
     small, large = t.count(told.small_batch_size), t.count(told.large_batch_size)
     rows = [
@@ -81,7 +81,7 @@ def summary_table(told: Lecture) -> str:
     return "\n".join(rows)
 
 
-def networks_table(told: Lecture) -> str:
+def networks_table(told: ClaimsReport) -> str:
     rows = [
         "| network | examples | batch sizes | training, small / large | validation, small / large "
         "| the paper's validation |",

@@ -145,7 +145,7 @@ def in_processes(name: str, *, watched: bool) -> Job:
 
 
 def our_surface() -> Any:
-    from critbatch.measure.empirical_risk import Surface
+    from critbatch.measure.empirical_risk import EmpiricalRisk
     from critbatch.records.core import Quantity, Target
     from critbatch.tasks.task import Task
 
@@ -162,7 +162,7 @@ def our_surface() -> Any:
         return fresh()
 
     task = Task("small-cnn", model=made, train=(inputs, labels), validation=(inputs, labels), target=target)
-    return Surface(task, model, chunk=EXAMPLES)
+    return EmpiricalRisk(task, model, chunk=EXAMPLES)
 
 
 def ours_top() -> Job:

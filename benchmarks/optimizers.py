@@ -27,7 +27,7 @@ from typing import Any
 
 import torch
 
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from optimizer_worker import shapes_of
 from overhead import Spread
 
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--out", type=Path, default=HERE / "results" / "optimizers.json")
     asked = parser.parse_args()
-    watch = Stopwatch()
+    watch = RunTimer()
     results = []
     for model in asked.models:
         results.append(measure(model, rounds=asked.rounds, peers=asked.peers))

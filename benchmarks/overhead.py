@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from loops import BareLoop, LightningLoop, Loop, OurLoop, indexed, loaded, make_data
 
 EXAMPLES = 60_000
@@ -156,7 +156,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     if given.memory:
         return measure_memory()
-    watch = Stopwatch()
+    watch = RunTimer()
     print(f"784-100-10, {EXAMPLES:,} examples, threads: {given.threads}, slices of each loop: {given.rounds}")
     if given.peers is None:
         print("Lightning is left out: --peers names a Python that has it (benchmarks/README.md).")

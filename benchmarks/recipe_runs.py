@@ -16,7 +16,7 @@ from critbatch.recipes import plan_of, usual_rate
 from critbatch.recipes.plan import Plan
 from critbatch.tasks.data import Data, Examples, count
 from critbatch.tasks.registry import find_task
-from critbatch.tasks.sampler import Source
+from critbatch.tasks.sampler import BatchGatherer
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation, evaluate, sample
 from critbatch.training.state import Budget
@@ -199,12 +199,12 @@ def told(setting: Setting, training: Training, *, test: bool) -> dict[str, Any]:
     run = training.record()
     device, model, task = training.device, training.model, parts.task
 
-    def numbers(data: Source, indices: torch.Tensor, of: torch.nn.Module = model) -> tuple[float | None, float]:
+    def numbers(data: BatchGatherer, indices: torch.Tensor, of: torch.nn.Module = model) -> tuple[float | None, float]:
         loss, accuracy = evaluate(task, of, data, indices)
         return (loss if math.isfinite(loss) else None), accuracy
 
     train_loss, train_accuracy = numbers(training.source, sample(task.examples, TRAIN_SAMPLE))
-    held = Source(task.validation, device)
+    held = BatchGatherer(task.validation, device)
     validation_loss, validation_accuracy = numbers(held, sample(count(task.validation), None))
     found: dict[str, Any] = {
         "outcome": run.outcome.value,
@@ -221,7 +221,7 @@ def told(setting: Setting, training: Training, *, test: bool) -> dict[str, Any]:
         "validation_accuracy": validation_accuracy,
     }
     if test:
-        source, everything = Source(parts.test, device), sample(count(parts.test), None)
+        source, everything = BatchGatherer(parts.test, device), sample(count(parts.test), None)
         found["test_loss"], found["test_accuracy"] = numbers(source, everything)
         if training.local_sgd is not None and run.members:
             ends = [numbers(source, everything, member.model)[1] for member in training.local_sgd.members]

@@ -35,7 +35,7 @@ from critbatch.measure.allreduce import communication, joint_step
 from critbatch.measure.device_scaling import buckets_of, gradient_bytes
 from critbatch.records.scaling import Algorithm, Communication, Constants, StepMeasurement
 from critbatch.runtime.distributed import joined_processes, this_shard
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from overhead import Spread
 
 CPU = torch.device("cpu")
@@ -87,7 +87,7 @@ def _compute(table: PublishedCluster) -> Callable[[StepMeasurement], Compute]:
 
 
 def all_published() -> dict[str, Any]:
-    watch = Stopwatch()
+    watch = RunTimer()
     families = {name: {table.name: published(table) for table in tables} for name, tables in FAMILIES.items()}
     command = "python benchmarks/scale.py --published"
     provenance = asdict(watch.provenance(command=command, seed=0, device=CPU))
@@ -307,7 +307,7 @@ def main() -> None:
     record, timed = all_published(), given.out / "scale.json"
     (given.out / "scale-published.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if not given.published:
-        watch = Stopwatch()
+        watch = RunTimer()
         steps = [measured(name, given.batch_sizes, given.rounds) for name in given.tasks]
         command = shlex.join(["python", *sys.argv])
         provenance = asdict(watch.provenance(command=command, seed=0, device=CPU))

@@ -28,7 +28,7 @@ from critbatch.law.cluster import Compute
 from critbatch.law.published_clusters import FAMILIES, PublishedCluster
 from critbatch.records.core import Estimate
 from critbatch.records.scaling import Constants, Link, StepMeasurement
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from scale import published
 
 PRIORS = ("EFFICIENCY", "JOINING", "DELAY", "SLOWDOWN")
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "scale-priors.json")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    watch = Stopwatch()
+    watch = RunTimer()
     rows = sensitivity()
     simulated = [coverage(low, high, given.clusters) for low, high in RANGES]
     provenance = watch.provenance(command="python benchmarks/scale_priors.py", seed=0, device=torch.device("cpu"))

@@ -27,12 +27,12 @@ from typing import Any
 import torch
 
 from critbatch.records.core import CurvePoint, Outcome, Run
-from critbatch.records.study import Question, Study
+from critbatch.records.study import Study, StudySpec
 from critbatch.runtime.device import describe_machine
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.studies import run_table
-from critbatch.studies.run_key import Key, brief_of
-from critbatch.studies.run_table import Stock
+from critbatch.studies.run_key import RunKey, brief_of
+from critbatch.studies.run_table import StudyState
 from critbatch.studies.search import choose
 from critbatch.studies.spec import pose
 from critbatch.studies.store import Store
@@ -59,7 +59,7 @@ print(time.perf_counter() - began, time.process_time() - used, left)
 """
 
 
-def question_of(seeds: int) -> Question:
+def question_of(seeds: int) -> StudySpec:
     return pose(
         TASK,
         batch_sizes=SIZES,
@@ -72,7 +72,7 @@ def question_of(seeds: int) -> Question:
     )
 
 
-def made_up(key: Key, question: Question) -> Run:
+def made_up(key: RunKey, question: StudySpec) -> Run:
     """A run that comes to the target by the law, with some scatter, or does not in its epochs."""
     draw = random.Random(key.digest)
     best = 0.4 / (1 + 60 / key.batch_size)
@@ -104,7 +104,7 @@ def made_up(key: Key, question: Question) -> Run:
     )
 
 
-def _point(step: int, steps: float, key: Key, draw: random.Random) -> CurvePoint:
+def _point(step: int, steps: float, key: RunKey, draw: random.Random) -> CurvePoint:
     loss = 2.3 * math.exp(-3 * step / steps) + 0.08 + draw.random() * 0.01
     accuracy = 1 - 0.9 * math.exp(-3.4 * step / steps) - draw.random() * 0.003
     return CurvePoint(
@@ -120,19 +120,19 @@ def _point(step: int, steps: float, key: Key, draw: random.Random) -> CurvePoint
     )
 
 
-def open_store(folder: Path, question: Question) -> Store:
+def open_store(folder: Path, question: StudySpec) -> Store:
     return Store.open(folder, terms_of(TASK, question, Evaluation(), CPU))
 
 
 def fill(folder: Path, seeds: int) -> None:
     """All runs of the question, many in one transaction instead of two transactions each."""
     question = question_of(seeds)
-    watch = Stopwatch()
+    watch = RunTimer()
     with open_store(folder, question) as store:
         provenance = watch.provenance(command="critbatch sweep digits-mlp", seed=0, device=CPU)
         head = Study(question=question, unit=TASK.unit, examples=TASK.examples, provenance=provenance)
         store.tell(head, ended=True)
-        keys = choose(question, Stock()).keys
+        keys = choose(question, StudyState()).keys
         for start in range(0, len(keys), 1000):
             with store._database.write(store._study) as connection:
                 for key in keys[start : start + 1000]:
@@ -146,7 +146,7 @@ def bookkeeping(folder: Path, runs: int) -> list[float]:
     """Seconds that the store takes for a run, to claim and to keep it, on the disk of `folder`."""
     question, found = question_of(1), []
     with open_store(folder, question) as store:
-        for key in choose(question, Stock()).keys[:runs]:
+        for key in choose(question, StudyState()).keys[:runs]:
             run = made_up(key, question)
             began = time.perf_counter()
             claim = store.claim(lambda stock, key=key: [key])
@@ -160,7 +160,7 @@ def ask(folder: Path, seeds: int) -> tuple[Any, int]:
     """What a worker does first: open the store, see what is left, claim it. Then it is given back."""
     question, left = question_of(seeds), 0
 
-    def wanted(stock: Any) -> list[Key]:
+    def wanted(stock: Any) -> list[RunKey]:
         nonlocal left
         keys = choose(question, stock).keys
         left = sum(key not in stock.finished for key in keys)

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from critbatch.records.core import Estimate
-from critbatch.records.study import BudgetPoint, BudgetReading, Spent, Study
+from critbatch.records.study import BudgetPoint, BudgetReading, BudgetUnit, Study
 
 RESULTS = Path(__file__).parent / "results"
 TASKS = ("digits-mlp", "mnist-mlp", "fashion-cnn")
-WORDS = {Spent.EPOCHS: "epochs", Spent.STEPS: "steps", Spent.SECONDS: "s of training"}
+WORDS = {BudgetUnit.EPOCHS: "epochs", BudgetUnit.STEPS: "steps", BudgetUnit.SECONDS: "s of training"}
 
 
 def keep(folder: Path) -> None:
@@ -63,7 +63,7 @@ def budgets_table(study: Study) -> str:
     """Accuracy in percent, training / validation, with tuned rates; in brackets, with one rate for all sizes."""
     assert study.analysis is not None
     readings = {(reading.spent, reading.tuned): reading for reading in study.analysis.budgets}
-    kinds = [spent for spent in Spent if (spent, True) in readings]
+    kinds = [spent for spent in BudgetUnit if (spent, True) in readings]
     heads = [f"{readings[spent, True].amount:,.3g} {WORDS[spent]}" for spent in kinds]
     rows = [f"| batch size | {' | '.join(f'{head}: training / validation' for head in heads)} |"]
     rows.append("|---" * (len(kinds) + 1) + "|")

@@ -21,7 +21,7 @@ from .optim.adascale import AdaScale
 from .optim.epoch_scheduler import EpochScheduler
 from .optim.lamb import LAMB
 from .optim.lars import LARS
-from .records.claims import Lecture
+from .records.claims import ClaimsReport
 from .records.core import Advice, Estimate, Noise, Objective, Quantity, Record, Run, Speed, Target
 from .records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, Sharpness, Shift
 from .records.monitor import MonitorAdvice
@@ -48,6 +48,7 @@ __all__ = [
     "Advice",
     "Augmentation",
     "Budget",
+    "ClaimsReport",
     "CriticalPoint",
     "Curvature",
     "EpochScheduler",
@@ -57,7 +58,6 @@ __all__ = [
     "Examples",
     "Fit",
     "Landscape",
-    "Lecture",
     "Monitor",
     "MonitorAdvice",
     "Noise",

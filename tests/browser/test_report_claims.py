@@ -11,7 +11,7 @@ import pytest
 import sample_claims
 import sample_records as sample
 from browser.test_report_access import OPEN_ALL, found_by_axe
-from critbatch.records.claims import Holds
+from critbatch.records.claims import ClaimVerdict
 from critbatch.reports.derived.claims import counted, verdict
 from critbatch.reports.translator import Translator
 from critbatch.reports.write import report as write_report
@@ -60,7 +60,7 @@ def test_each_claim_has_its_verdict_and_leads_to_its_section(browser: Any, addre
     badges = seen.page.locator(f"{SHOWN} #{language}-1-lecture table tbody tr")
     assert badges.count() == 10
     told = badges.all_inner_texts()
-    for holds in Holds:
+    for holds in ClaimVerdict:
         assert sum(verdict(holds, t) in row for row in told) == counted(record, holds)
     for claim, row in zip(record.claims, badges.all(), strict=True):
         row.locator("a").press("Enter")

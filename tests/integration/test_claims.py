@@ -14,7 +14,7 @@ from torch import nn
 
 import critbatch
 import sample_records
-from critbatch.claims.experiments import Part, make_run
+from critbatch.claims.experiments import TaskSubset, make_run
 from critbatch.claims.gd_paths import paths
 from critbatch.claims.networks import own_network, papers_network, sharpness_of, usual_networks
 from critbatch.claims.pool import Job, Pool, kept
@@ -23,7 +23,7 @@ from critbatch.claims.sizing import LONG_EPOCHS, sizes_for, timed_sizes, two_siz
 from critbatch.claims.verdicts import on_batches, on_minima, on_noise, on_optimization
 from critbatch.errors import UserError
 from critbatch.measure.step_time import speed
-from critbatch.records.claims import ClaimName, Holds, Lecture
+from critbatch.records.claims import ClaimId, ClaimsReport, ClaimVerdict
 from critbatch.records.core import ClockCheck, Quantity, Speed, Target
 from critbatch.records.io import load_records, save_record
 from critbatch.runtime.progress import Display
@@ -56,13 +56,13 @@ def test_on_a_convex_model_noise_does_not_help() -> None:
     told = critbatch.escape(line_task(), starts=50, learning_rate=0.1, descent_steps=500, steps=200)
     (statement,) = on_noise([told], "line")
     assert told.standings == {"minimum": 50}
-    assert statement.holds is Holds.NOT_HELD
+    assert statement.holds is ClaimVerdict.NOT_HELD
 
 
 def test_on_a_saddle_noise_helps() -> None:
     task = critbatch.find_task("surface-saddle")
     told = critbatch.escape(task, starts=40, learning_rate=0.1, descent_steps=300, steps=300)
-    assert on_noise([told], "surface-saddle")[0].holds is Holds.HELD
+    assert on_noise([told], "surface-saddle")[0].holds is ClaimVerdict.HELD
 
 
 def test_on_a_convex_model_large_batches_end_in_no_sharper_minima() -> None:
@@ -79,8 +79,8 @@ def test_on_a_convex_model_large_batches_end_in_no_sharper_minima() -> None:
             models[solution.label], solutions[solution.label] = training.model, solution
     told = critbatch.shift(task, models, solutions=solutions)
     by_key = {statement.key: statement for statement in on_minima([sharpness_of(told)], [told])}
-    assert by_key["sharper"].holds is Holds.NOT_HELD
-    assert by_key["sharper_eigenvalue"].holds is Holds.NOT_HELD
+    assert by_key["sharper"].holds is ClaimVerdict.NOT_HELD
+    assert by_key["sharper_eigenvalue"].holds is ClaimVerdict.NOT_HELD
     assert by_key["sharper_eigenvalue"].effect is not None
     assert by_key["sharper_eigenvalue"].effect.value == pytest.approx(1.0, abs=1e-4)
     assert (by_key["sharper"].small_batch_size, by_key["sharper"].large_batch_size) == (4, 64)
@@ -99,19 +99,19 @@ def test_at_a_rate_tuned_for_large_batches_they_do_not_train_worse(tmp_path: Pat
         compile=False,
     )
     told = {statement.key: statement.holds for statement in on_optimization(study)}
-    assert told["train_worse_fixed"] is told["train_worse_tuned"] is Holds.NOT_HELD
+    assert told["train_worse_fixed"] is told["train_worse_tuned"] is ClaimVerdict.NOT_HELD
 
 
 def test_reshuffling_holds_what_the_lecture_says_of_it_and_the_other_orders_do_not() -> None:
     found = {each.order: each for each in partitions()}
 
-    def verdicts(order: str) -> dict[str, Holds]:
+    def verdicts(order: str) -> dict[str, ClaimVerdict]:
         return {s.key: s.holds for s in on_batches([replace(found[order], order="reshuffle")], None)}
 
-    assert set(verdicts("reshuffle").values()) == {Holds.HELD}
-    assert verdicts("shuffle_once")["new_partition"] is Holds.NOT_HELD
-    assert verdicts("sequential")["new_partition"] is Holds.NOT_HELD
-    assert verdicts("with_replacement")["every_example_once"] is Holds.NOT_HELD
+    assert set(verdicts("reshuffle").values()) == {ClaimVerdict.HELD}
+    assert verdicts("shuffle_once")["new_partition"] is ClaimVerdict.NOT_HELD
+    assert verdicts("sequential")["new_partition"] is ClaimVerdict.NOT_HELD
+    assert verdicts("with_replacement")["every_example_once"] is ClaimVerdict.NOT_HELD
 
 
 # --- two weights and twenty patients ---------------------------------------------------------------------------------
@@ -220,9 +220,9 @@ def test_a_measurement_is_made_once_for_each_question(tmp_path: Path) -> None:
 
 def test_a_run_that_was_made_is_read_and_not_made_again(tmp_path: Path) -> None:
     settings = {"folder": tmp_path, "recipe": "sgd", "batch_size": 16, "epochs": 2.0, "seed": 0, "pause_at": None}
-    first = make_run(Part(tiny_task()), **settings)  # type: ignore[arg-type]
+    first = make_run(TaskSubset(tiny_task()), **settings)  # type: ignore[arg-type]
     files = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
-    assert make_run(Part(tiny_task()), **settings) == first  # type: ignore[arg-type]
+    assert make_run(TaskSubset(tiny_task()), **settings) == first  # type: ignore[arg-type]
     assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == files
 
 
@@ -239,7 +239,7 @@ def test_a_measurement_that_cannot_be_kept_is_told_in_a_sentence(tmp_path: Path)
 
 def test_runs_of_a_task_that_has_changed_are_not_taken(tmp_path: Path) -> None:
     def folder(task: Task) -> Path:
-        part = Part(task)
+        part = TaskSubset(task)
         return own_network(task, part, small=4, large=32, epochs=1.0, minima_examples=10, folder=tmp_path).folder
 
     assert folder(tiny_task()) == folder(tiny_task())
@@ -247,10 +247,10 @@ def test_runs_of_a_task_that_has_changed_are_not_taken(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_task_is_its_first_examples() -> None:
-    task, part = tiny_task(), Part(tiny_task(), 10).build()
+    task, part = tiny_task(), TaskSubset(tiny_task(), 10).build()
     assert part.examples == 10
     assert torch.equal(part.train.span(0, 10)[0], task.train.span(0, 10)[0])  # type: ignore[union-attr]
-    assert Part(task, 1000).build() is task
+    assert TaskSubset(task, 1000).build() is task
 
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -283,13 +283,13 @@ def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lecture, Path]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[ClaimsReport, Path]:
     folder = tmp_path_factory.mktemp("lecture")
     with pytest.MonkeyPatch.context() as patch:
         return small_lecture(folder, patch), folder
 
 
-def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> Lecture:
+def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> ClaimsReport:
     """Planned for 40 seconds, by a clock that is done and quiet whatever else this machine does meanwhile."""
 
     def timed(task: Task, sizes: Sequence[int], **words: Any) -> Speed:
@@ -301,11 +301,11 @@ def small_lecture(folder: Path, patch: pytest.MonkeyPatch) -> Lecture:
     return check_claims(tiny_task(examples=64), out=folder, claims=[1, 2, 3, 6, 7, 8], seeds=2, small=4, large=32)
 
 
-def test_a_lecture_tells_all_ten_claims_and_measures_those_that_were_asked(told: tuple[Lecture, Path]) -> None:
+def test_a_lecture_tells_all_ten_claims_and_measures_those_that_were_asked(told: tuple[ClaimsReport, Path]) -> None:
     record, _ = told
-    assert [claim.name for claim in record.claims] == list(ClaimName)
+    assert [claim.name for claim in record.claims] == list(ClaimId)
     measured = {claim.name for claim in record.claims if claim.statements}
-    C = ClaimName
+    C = ClaimId
     assert measured == {C.BATCHES, C.PATHS, C.TIME, C.GENERALIZATION, C.MINIMA, C.SUMMARY}
     others = {claim.reason for claim in record.claims if claim.name not in measured}
     assert others == {"lecture_not_asked"}
@@ -313,7 +313,9 @@ def test_a_lecture_tells_all_ten_claims_and_measures_those_that_were_asked(told:
     assert record.study is None and record.advice is None and record.recipes == ()
 
 
-def test_a_lecture_goes_to_a_file_and_comes_back_and_has_a_report(told: tuple[Lecture, Path], tmp_path: Path) -> None:
+def test_a_lecture_goes_to_a_file_and_comes_back_and_has_a_report(
+    told: tuple[ClaimsReport, Path], tmp_path: Path
+) -> None:
     record, _ = told
     save_record(record, tmp_path)
     (again,) = load_records(tmp_path)
@@ -322,7 +324,9 @@ def test_a_lecture_goes_to_a_file_and_comes_back_and_has_a_report(told: tuple[Le
     assert "tiny" in page
 
 
-def test_the_same_lecture_again_makes_nothing_anew(told: tuple[Lecture, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_lecture_again_makes_nothing_anew(
+    told: tuple[ClaimsReport, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     record, folder = told
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("run-*.json")}
     before |= {file: file.stat().st_mtime_ns for file in (folder / "cache").iterdir()}
@@ -349,12 +353,12 @@ def test_the_same_lecture_again_makes_nothing_anew(told: tuple[Lecture, Path], m
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_a_sentence(
-    call: Callable[[Path], Lecture], says: str, tmp_path: Path
+    call: Callable[[Path], ClaimsReport], says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=says):
         call(tmp_path)
 
 
 def test_claims_are_asked_for_by_their_numbers() -> None:
-    assert asked_claims(None) == tuple(ClaimName)
-    assert asked_claims([10, 1, 1]) == (ClaimName.BATCHES, ClaimName.BOTH)
+    assert asked_claims(None) == tuple(ClaimId)
+    assert asked_claims([10, 1, 1]) == (ClaimId.BATCHES, ClaimId.BOTH)

@@ -20,7 +20,7 @@ from critbatch.recipes import RECIPES, sgd
 from critbatch.recipes.plan import Plan
 from critbatch.records.core import Run
 from critbatch.runtime.distributed import Shard, is_lost_process, sum_gradients
-from critbatch.tasks.sampler import Source
+from critbatch.tasks.sampler import BatchGatherer
 from critbatch.tasks.task import Task
 from critbatch.training.data_parallel import with_last
 from critbatch.training.state import RunClock
@@ -171,7 +171,7 @@ torch.save({"pairs": [pair.sum(-1) for pair in training.meter.pairs]}, out / f"{
     processes.run(lines, tmp_path)
     task = tiny_task(dtype=torch.float64, examples=48)
     training = Training(task, sgd(batch_size=24, learning_rate=1e-30, epochs=9))
-    cursor, source = training.cursor.copy(), Source(task.train, torch.device("cpu"))
+    cursor, source = training.cursor.copy(), BatchGatherer(task.train, torch.device("cpu"))
 
     def norm2(rows: Tensor) -> Tensor:
         inputs, targets = source.take(rows)

@@ -15,7 +15,7 @@ import torch
 import sample_records
 from critbatch.claims import experiments as lecture_jobs
 from critbatch.claims import sizing as lecture_clock
-from critbatch.claims.experiments import Part, make_study
+from critbatch.claims.experiments import TaskSubset, make_study
 from critbatch.claims.pool import Job, Pool
 from critbatch.claims.run import check_claims
 from critbatch.claims.sizing import clocks, needed_sizes, timed_sizes
@@ -25,11 +25,11 @@ from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
 from critbatch.measure import step_timer as clock_module
 from critbatch.measure.step_time import doublings
-from critbatch.measure.step_timer import Clock
+from critbatch.measure.step_timer import StepTimer
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.progress import Display
-from critbatch.studies.supervisor import SECONDS_TO_STOP, Crew
+from critbatch.studies.supervisor import SECONDS_TO_STOP, WorkerSupervisor
 from critbatch.studies.sweep import sweep
 from critbatch.tasks.task import Task
 from critbatch.training.state import seconds_to_tell
@@ -74,8 +74,8 @@ class Timing:
         )
 
 
-def clock_in(folder: Path, *, budget: float = 150.0, deadline: float | None = None) -> Clock:
-    return Clock(
+def clock_in(folder: Path, *, budget: float = 150.0, deadline: float | None = None) -> StepTimer:
+    return StepTimer(
         TASK,
         recipe="sgd",
         device=CPU,
@@ -301,14 +301,14 @@ def test_a_study_that_waited_for_its_turn_has_only_what_is_left_of_the_time(monk
 
     monkeypatch.setattr(lecture_jobs, "sweep", watched)
     for until in (None, time.monotonic() + 100.0, time.monotonic() - 100.0):
-        make_study(Part(TASK), until=until, out=Path())
+        make_study(TaskSubset(TASK), until=until, out=Path())
     assert budgets[0] is None and budgets[2] == lecture_jobs.LEAST_BUDGET
     assert budgets[1] is not None and 90.0 < budgets[1] <= 100.0
 
 
 def test_workers_have_a_twentieth_of_a_budget_to_stop_in() -> None:
     def seconds(pause_at: float | None) -> float:
-        return Crew(None, 1, None, pause_at=pause_at, tell=lambda: 0).seconds_to_stop  # type: ignore[arg-type]
+        return WorkerSupervisor(None, 1, None, pause_at=pause_at, tell=lambda: 0).seconds_to_stop  # type: ignore[arg-type]
 
     assert seconds(None) == SECONDS_TO_STOP
     assert seconds(time.monotonic() + 200) == pytest.approx(10.0, abs=0.5)

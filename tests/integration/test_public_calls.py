@@ -24,7 +24,7 @@ from critbatch.cli.signatures import EMPTY, find_call
 from critbatch.errors import UserError
 from critbatch.recipes import RECIPES, plan_of
 from critbatch.records.loss_surface import Mode
-from critbatch.studies.watch import Watch
+from critbatch.studies.watch import StudyWatcher
 from tiny import tiny_task
 
 CALLS = {
@@ -131,7 +131,7 @@ def test_the_folder_of_a_call_is_that_of_its_command(tmp_path: Path, monkeypatch
     assert (tmp_path / "critbatch-out" / "my-task" / "runs.sqlite").is_file()
     assert critbatch.report("critbatch-out/my-task") == Path("critbatch-out/my-task/report.html")
     assert critbatch.export("critbatch-out/my-task", out="table.csv") == Path("table.csv")
-    with Watch(Path("critbatch-out/my-task")) as watch:
+    with StudyWatcher(Path("critbatch-out/my-task")) as watch:
         assert watch.look().studies
 
 

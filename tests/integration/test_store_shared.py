@@ -13,7 +13,7 @@ import pytest
 
 from critbatch.records.core import Run
 from critbatch.studies import liveness as presence
-from critbatch.studies.liveness import Presence, new_name
+from critbatch.studies.liveness import WorkerIdentity, new_name
 from critbatch.studies.store import Store
 from stored_runs import run_of
 from unit.studies.test_store import KEY, TERMS
@@ -88,7 +88,7 @@ def test_a_process_of_another_machine_is_dead_when_its_beat_stands_still_for_a_m
 ):
     now = [1000.0]
     monkeypatch.setattr(presence.time, "monotonic", lambda: now[0])
-    with Presence(tmp_path) as here:
+    with WorkerIdentity(tmp_path) as here:
         theirs = "another-machine.abc"
         assert not here.is_dead(theirs, 5)
         now[0] += presence.SECONDS_UNTIL_DEAD
@@ -117,12 +117,12 @@ def test_a_name_is_alive_as_long_as_its_process(tmp_path):
     child = f"""
 import sys
 from pathlib import Path
-from critbatch.studies.liveness import Presence
+from critbatch.studies.liveness import WorkerIdentity
 presence = Presence(Path({str(tmp_path)!r}), {(name := new_name())!r})
 print("there", flush=True)
 sys.stdin.read()
 """
-    with Presence(tmp_path) as here:
+    with WorkerIdentity(tmp_path) as here:
         command = [sys.executable, "-c", child]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout.readline() == "there\n"

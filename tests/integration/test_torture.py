@@ -306,7 +306,7 @@ def test_a_tortured_lecture_ends(commands: Commands) -> None:
     words = ["lecture", f"{commands.here / 'easy.py'}:task", "--seeds", "2", "--budget", "30", "--workers", "1"]
     kinds = islice(moments(random), FAULTS // 10)
     print(tortured(commands, [*words, "--out", str(out)], out, kinds, random))
-    assert (out / "lecture.json").is_file()
+    assert (out / "claims.json").is_file()
 
 
 def test_a_disk_that_fills_up_at_any_moment_costs_no_run(commands: Commands, unbroken: Any, disk: Disk) -> None:  # noqa: F811

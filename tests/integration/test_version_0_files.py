@@ -17,7 +17,7 @@ from critbatch.recipes import plan_of
 from critbatch.records import Advice, Outcome, Quantity, Run, Speed
 from critbatch.records.io import load_records
 from critbatch.reports.write import report as write_report
-from critbatch.studies.run_key import Key, Terms
+from critbatch.studies.run_key import RunKey, StudyKey
 from critbatch.studies.sweep import sweep
 from critbatch.training.evaluation import Evaluation
 from critbatch.training.state import Budget
@@ -104,12 +104,12 @@ def test_runs_with_an_option_that_has_another_name_today_are_found_by_their_old_
     """The texts and the digests are those that version 0.1.0 wrote."""
     text = '[8, 0.1, 3, "sweep", [["decay", "stairs"], ["momentum", 0.9], ["warm_up_epochs", 1.5]]]'
     options = (("lr_decay", "step"), ("momentum", 0.9), ("warmup_epochs", 1.5))
-    key = Key(batch_size=8, learning_rate=0.1, seed=3, options=options)
-    assert Key.from_json(text) == key and key.digest == "3cbd4583d579"
+    key = RunKey(batch_size=8, learning_rate=0.1, seed=3, options=options)
+    assert RunKey.from_json(text) == key and key.digest == "3cbd4583d579"
     settings = {"lr_decay": "step", "warmup_epochs": 2.0, "growth": 1.5, "at": (0.5, 0.8)}
-    terms = Terms(task="t", fingerprint="f", recipe="sgd", target=None, epochs=3.0, settings=settings)
+    terms = StudyKey(task="t", fingerprint="f", recipe="sgd", target=None, epochs=3.0, settings=settings)
     old = terms.to_json().replace("lr_decay", "decay").replace("step", "stairs").replace("warmup_", "warm_up_")
-    assert Terms.from_json(old) == terms and terms.digest == "8e0b99774eb1"
+    assert StudyKey.from_json(old) == terms and terms.digest == "8e0b99774eb1"
 
 
 def test_an_advice_uses_the_runs_of_an_easier_target_and_goes_on_with_them(tmp_path: Path) -> None:

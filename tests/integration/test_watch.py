@@ -21,15 +21,15 @@ from rich.console import Console
 
 from critbatch.cli.main import main
 from critbatch.records.core import Outcome
-from critbatch.records.monitor import Look
-from critbatch.records.study import Question, Study
+from critbatch.records.monitor import WatchSnapshot
+from critbatch.records.study import Study, StudySpec
 from critbatch.reports.live import BRAILLE, Line, plotted, view
 from critbatch.reports.model import width as columns_of
 from critbatch.reports.translator import Translator
 from critbatch.studies.liveness import is_held
-from critbatch.studies.run_key import Key
+from critbatch.studies.run_key import RunKey
 from critbatch.studies.store import Store
-from critbatch.studies.watch import Watch
+from critbatch.studies.watch import StudyWatcher
 from integration.test_cli import TASK_FILE
 from integration.test_store_shared import worker
 from sample_records import speed
@@ -37,7 +37,7 @@ from stored_runs import TARGET, run_of
 from unit.studies.test_store import KEY, TERMS
 
 EN, ZH = Translator("en"), Translator("zh")
-QUESTION = Question(
+QUESTION = StudySpec(
     task="tiny",
     fingerprint="abc",
     recipe="sgd",
@@ -48,9 +48,9 @@ QUESTION = Question(
     target=TARGET,
 )
 STUDY = Study(question=QUESTION, unit="example", examples=448, provenance=speed().provenance)
-BEST = Key(batch_size=32, learning_rate=0.3, seed=0)
+BEST = RunKey(batch_size=32, learning_rate=0.3, seed=0)
 MISSED = replace(BEST, seed=1)
-DIVERGED = Key(batch_size=64, learning_rate=0.3, seed=0)
+DIVERGED = RunKey(batch_size=64, learning_rate=0.3, seed=0)
 BROKEN = replace(DIVERGED, seed=1)
 
 
@@ -65,12 +65,12 @@ def fill(folder: Path, *, broken: bool = True) -> None:
             store.run(BROKEN, lambda checkpoint: run_of(BROKEN, Outcome.INTERRUPTED))
 
 
-def looked(place: Path | str) -> Look:
-    with Watch(str(place)) as watch:
+def looked(place: Path | str) -> WatchSnapshot:
+    with StudyWatcher(str(place)) as watch:
         return watch.look()
 
 
-def shown(look: Look, t: Translator = EN, *, width: int = 80) -> str:
+def shown(look: WatchSnapshot, t: Translator = EN, *, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     console.print(view(look, t, width=width, height=30))
     assert isinstance(console.file, io.StringIO)
@@ -107,9 +107,9 @@ def test_the_time_left_is_that_of_the_runs_that_are_missing(tmp_path: Path):
 
 def test_a_run_whose_maker_was_killed_is_broken_off_and_nobody_is_at_work(tmp_path: Path):
     fill(tmp_path)
-    with worker(tmp_path, None), closing(Watch(str(tmp_path))) as watch:
+    with worker(tmp_path, None), closing(StudyWatcher(str(tmp_path))) as watch:
         assert watch.look().lives
-    with Watch(str(tmp_path)) as watch:
+    with StudyWatcher(str(tmp_path)) as watch:
         look = watch.look()
     (study,) = look.studies
     assert study.at_work == ()
@@ -169,7 +169,7 @@ def test_a_watch_writes_nothing_and_holds_no_lock(tmp_path: Path):
         }
 
     before = state()
-    with Watch(str(tmp_path)) as watch:
+    with StudyWatcher(str(tmp_path)) as watch:
         watch.look()
         assert state() == before
         command = [sys.executable, "-c", LOCKS_ALONE, str(tmp_path), str(Path(__file__).parents[1] / "fixtures")]
@@ -191,7 +191,7 @@ def test_whether_a_file_is_held_is_asked_without_taking_it(tmp_path: Path):
 
 def test_of_a_folder_of_studies_the_one_at_work_is_shown_and_a_line_of_each_other(tmp_path: Path):
     fill(tmp_path / "first" / "sweep")
-    with Watch(str(tmp_path)) as watch:
+    with StudyWatcher(str(tmp_path)) as watch:
         assert len(watch.look().studies) == 1
         with Store.open(tmp_path / "second", replace(TERMS, recipe="adam")) as store:
             store.tell(replace(STUDY, question=replace(QUESTION, recipe="adam")), ended=False)
@@ -281,7 +281,7 @@ def test_json_is_one_look_and_nothing_else(
     fill(tmp_path)
     assert critbatch("watch", str(tmp_path), "--json", monkeypatch=monkeypatch) == 0
     out = capsys.readouterr().out
-    assert replace(Look.from_json(out), at="") == replace(looked(tmp_path), at="")
+    assert replace(WatchSnapshot.from_json(out), at="") == replace(looked(tmp_path), at="")
     assert json.loads(out)["studies"][0]["sizes"][0]["batch_size"] == 32
 
 

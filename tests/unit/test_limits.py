@@ -22,14 +22,14 @@ from critbatch.claims.pool import Pool
 from critbatch.cli.main import main
 from critbatch.cli.options import COMMANDS
 from critbatch.errors import UserError
-from critbatch.measure.escape import Herd
+from critbatch.measure.escape import ModelEnsemble
 from critbatch.measure.sharpness import Box, sharpness_in
 from critbatch.recipes import plan_of
 from critbatch.recipes.plan import Phase
 from critbatch.runtime import device
 from critbatch.runtime.progress import Display
-from critbatch.studies.supervisor import Crew
-from critbatch.tasks.sampler import Source
+from critbatch.studies.supervisor import WorkerSupervisor
+from critbatch.tasks.sampler import BatchGatherer
 from tiny import tiny_task
 
 HUGE = 10**20 - 1
@@ -148,9 +148,9 @@ def test_what_starts_processes_or_threads_asks_where_it_starts_them() -> None:
     with pytest.raises(UserError, match=f"workers={most + 1} is not possible: use {most} at most"):
         Pool(most + 1, threads=1, show=Display())
     with pytest.raises(UserError, match="is not possible"):
-        Crew(None, most + 1, None, pause_at=None, tell=lambda: 0)  # type: ignore[arg-type]
+        WorkerSupervisor(None, most + 1, None, pause_at=None, tell=lambda: 0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is not possible"):
-        Source(tiny_task().train, torch.device("cpu"), workers=most + 1)
+        BatchGatherer(tiny_task().train, torch.device("cpu"), workers=most + 1)
     threads = torch.get_num_threads()
     with pytest.raises(UserError, match="threads=100000 is not possible"):
         device.use_threads(100_000)
@@ -183,7 +183,7 @@ def test_copies_of_the_weights_that_no_memory_holds_are_refused(monkeypatch: pyt
     monkeypatch.setattr(device, "host_memory_bytes", lambda: 5000)
     weights = 4 * (4 * 8 + 8 + 8 * 3 + 3)
     with pytest.raises(UserError, match=f"starts=10 is not possible: each takes {2 * weights} bytes .* use 9 at most"):
-        Herd(task, starts=10, seed=0, device=cpu)
+        ModelEnsemble(task, starts=10, seed=0, device=cpu)
     surface = types.SimpleNamespace(weights=torch.zeros(100))
     with pytest.raises(UserError, match="subspace=10 is not possible: each takes 800 bytes"):
         sharpness_in(surface, Box.RANDOM, 1e-3, subspace=10)  # type: ignore[arg-type]

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from critbatch.advisor.rate_search import Found
-from critbatch.advisor.run_cache import KnownRuns
+from critbatch.advisor.rate_search import SearchResult
+from critbatch.advisor.run_cache import RunCache
 from critbatch.law.noninferiority import compared
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate
 from critbatch.law.step_time import step_seconds_at
@@ -23,12 +23,12 @@ BEYOND = 2.0  # times the longer of both times to target
 SMALL = 32
 
 
-class Search(Protocol):
+class SupportsSearch(Protocol):
     """What found the answer, and can go on."""
 
-    def again(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> Found: ...
+    def again(self, found: SearchResult, accuracy: Sequence[AccuracyCheck]) -> SearchResult: ...
 
-    def race_at(self, found: Found, size: int) -> Found: ...
+    def race_at(self, found: SearchResult, size: int) -> SearchResult: ...
 
 
 class AccuracyRuns:
@@ -49,8 +49,8 @@ class AccuracyRuns:
 
     def __init__(
         self,
-        known: KnownRuns,
-        search: Search,
+        known: RunCache,
+        search: SupportsSearch,
         *,
         task: Task,
         objective: Objective,
@@ -63,7 +63,7 @@ class AccuracyRuns:
         self.known, self.search, self.task, self.objective, self.seed = known, search, task, objective, seed
         self.current, self.least_epochs, self.pause_at, self.show = current, least_epochs, pause_at, show
 
-    def run(self, found: Found) -> tuple[Found, tuple[AccuracyCheck, ...]]:
+    def run(self, found: SearchResult) -> tuple[SearchResult, tuple[AccuracyCheck, ...]]:
         """The answer that the checks leave, and the checks, the last one that of the answer."""
         checks: list[AccuracyCheck] = []
         while found.posterior.reached and not found.interrupted:
@@ -87,7 +87,7 @@ class AccuracyRuns:
             return self.current
         return max(min(sizes), min(SMALL, size // 4))
 
-    def _check(self, found: Found, size: int, small: int) -> AccuracyCheck | None:
+    def _check(self, found: SearchResult, size: int, small: int) -> AccuracyCheck | None:
         seconds, rate, small_rate = self._agreed(found, size, small)
         margin = self.objective.accuracy_margin
         assert margin is not None
@@ -106,7 +106,7 @@ class AccuracyRuns:
                 break
         return check
 
-    def _agreed(self, found: Found, size: int, small: int) -> tuple[float, float, float]:
+    def _agreed(self, found: SearchResult, size: int, small: int) -> tuple[float, float, float]:
         """Seconds of a run and both rates, as they were when this was first asked: its runs are used again."""
         posterior = found.posterior
         rates = [recommended_rate(posterior, each) for each in (size, small)]
@@ -118,7 +118,7 @@ class AccuracyRuns:
         seconds, rate, small_rate = json.loads(self.known.store.agree(name, json.dumps([BEYOND * max(times), *rates])))
         return float(seconds), float(rate), float(small_rate)
 
-    def _make(self, found: Found, size: int, rate: float, seed: int, seconds: float) -> Run:
+    def _make(self, found: SearchResult, size: int, rate: float, seed: int, seconds: float) -> Run:
         steps = math.ceil(seconds / step_seconds_at(found.speed, size).value)
         epochs = max(epochs_of_steps(steps, size, self.task.examples), self.least_epochs)
         key = self.known.key_to_the_end(size, rate, seed, epochs=epochs)

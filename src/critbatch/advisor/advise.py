@@ -10,24 +10,24 @@ from pathlib import Path
 
 import torch
 
-from critbatch.advisor.accuracy_check import AccuracyRuns, Search
-from critbatch.advisor.length_search import PlannedSearch
+from critbatch.advisor.accuracy_check import AccuracyRuns, SupportsSearch
+from critbatch.advisor.length_search import LengthSearch
 from critbatch.advisor.race import Race
-from critbatch.advisor.rate_search import Compare, Found, RateSearch, TimeAgain
-from critbatch.advisor.result import Asked, answered, on_devices
-from critbatch.advisor.run_cache import TO_THE_END, KnownRuns, added
+from critbatch.advisor.rate_search import Compare, RateSearch, SearchResult, TimeAgain
+from critbatch.advisor.result import Asked, advice_for_devices, build_advice
+from critbatch.advisor.run_cache import TO_THE_END, RunCache, added
 from critbatch.arguments import checked_call, current_options, output_folder, renamed_arguments
 from critbatch.errors import UserError
 from critbatch.law.objective import checked_objective
-from critbatch.measure.step_timer import Clock
+from critbatch.measure.step_timer import StepTimer
 from critbatch.recipes import options_of, recipe_info
 from critbatch.recipes.plan import Plan
-from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, Setting, Speed, Target
+from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, OptionValue, Speed, Target
 from critbatch.runtime.device import as_device, pick_device
 from critbatch.runtime.progress import Display
-from critbatch.runtime.provenance import Stopwatch
-from critbatch.studies.run_key import Key, Terms
-from critbatch.studies.spec import OF_PLANS, planned
+from critbatch.runtime.provenance import RunTimer
+from critbatch.studies.run_key import RunKey, StudyKey
+from critbatch.studies.spec import OF_PLANS, make_plan
 from critbatch.studies.store import Store
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import MODEL, Task
@@ -42,7 +42,7 @@ GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is aske
 DECAYED = 0.99
 
 
-def checked_plan(recipe: str, options: Mapping[str, Setting], *, examples: int, epochs: float) -> Plan:
+def checked_plan(recipe: str, options: Mapping[str, OptionValue], *, examples: int, epochs: float) -> Plan:
     """A plan of these options, to see what kind it is.
 
     Raises:
@@ -54,7 +54,7 @@ def checked_plan(recipe: str, options: Mapping[str, Setting], *, examples: int, 
             raise UserError(f"{name} {GIVEN[name]} here: leave it out.")
         if name not in known and not name.startswith(MODEL):
             raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join(known)}; or use another recipe.")
-    plan = planned(recipe, batch_size=min(examples, 64), learning_rate=0.01, epochs=epochs, options=options)
+    plan = make_plan(recipe, batch_size=min(examples, 64), learning_rate=0.01, epochs=epochs, options=options)
     if any(phase.copies > 1 for phase in plan.phases):
         raise UserError(
             f"Recipe {recipe} trains copies and takes their mean, of which the law of steps against batch size says "
@@ -79,7 +79,7 @@ def decays(plan: Plan) -> bool:
     return phase.learning_rate(phase.epochs * (1 - 1e-9)) < DECAYED * plan.peak
 
 
-def without_decay(recipe: str, options: Mapping[str, Setting]) -> dict[str, Setting]:
+def without_decay(recipe: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
     """The options of the same recipe at a constant rate, as far as it can be told to; the warm-up stays.
 
     A recipe whose decay is its own is then run as the start of a very long run, where its rate has hardly decayed.
@@ -88,7 +88,7 @@ def without_decay(recipe: str, options: Mapping[str, Setting]) -> dict[str, Sett
     return {**options, **constant}
 
 
-def least_epochs(options: Mapping[str, Setting]) -> float:
+def least_epochs(options: Mapping[str, OptionValue]) -> float:
     """That a plan with these options needs: its warm-up and a little more, and the first stair after it."""
     warm_up = options.get("warmup_epochs") or 0.0
     if isinstance(warm_up, (str, tuple)):
@@ -145,7 +145,7 @@ class AdviceCampaign:
     checks: Sequence[int] = CHECKS
     evaluation: Evaluation = EVALUATION
     epochs: float = EPOCHS
-    options: Mapping[str, Setting] = field(default_factory=dict)
+    options: Mapping[str, OptionValue] = field(default_factory=dict)
     objective: Objective = field(default_factory=Objective)
     device: torch.device | None = None
     deadline: float | None = None
@@ -154,7 +154,7 @@ class AdviceCampaign:
     compare: Compare | None = None
     show: Display = field(default_factory=Display)
     command: str = ""
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: RunTimer = field(default_factory=RunTimer)
 
     def __post_init__(self) -> None:
         self._device = self.device or pick_device()
@@ -205,12 +205,12 @@ class AdviceCampaign:
             command=self.command,
             watch=self.watch,
         )
-        return answered(found, asks, accuracy=accuracy, planned_epochs=length, cost=cost)
+        return build_advice(found, asks, accuracy=accuracy, planned_epochs=length, cost=cost)
 
-    def _known(self, store: Store, options: Mapping[str, Setting]) -> KnownRuns:
-        return KnownRuns(store, partial(self._start, options), target=self._goal, folder=self.folder)
+    def _known(self, store: Store, options: Mapping[str, OptionValue]) -> RunCache:
+        return RunCache(store, partial(self._start, options), target=self._goal, folder=self.folder)
 
-    def _search(self, known: KnownRuns) -> RateSearch:
+    def _search(self, known: RunCache) -> RateSearch:
         show = self.show
         show.update(deadline=self.deadline)
         race = Race(known, pause_at=self.deadline, tell=lambda key: show.update(trying=str(key), part=0.0))
@@ -227,8 +227,8 @@ class AdviceCampaign:
             show=show,
         )
 
-    def _planner(self, known: KnownRuns) -> PlannedSearch:
-        return PlannedSearch(
+    def _planner(self, known: RunCache) -> LengthSearch:
+        return LengthSearch(
             known,
             task=self.task,
             seed=self.seed,
@@ -239,7 +239,9 @@ class AdviceCampaign:
             show=self.show,
         )
 
-    def _accurate(self, known: KnownRuns, search: Search, found: Found) -> tuple[Found, tuple[AccuracyCheck, ...]]:
+    def _accurate(
+        self, known: RunCache, search: SupportsSearch, found: SearchResult
+    ) -> tuple[SearchResult, tuple[AccuracyCheck, ...]]:
         """The same, or what is left of it where the validation metric in the end must not fall."""
         if self.objective.goal is not Goal.ACCURACY:
             return found, ()
@@ -256,8 +258,8 @@ class AdviceCampaign:
         )
         return runs.run(found)
 
-    def _terms(self, options: Mapping[str, Setting]) -> Terms:
-        return Terms(
+    def _terms(self, options: Mapping[str, OptionValue]) -> StudyKey:
+        return StudyKey(
             task=self.task.name,
             fingerprint=self.task.fingerprint(),
             parts=self.task.fingerprints(),
@@ -268,14 +270,14 @@ class AdviceCampaign:
             settings={**asdict(self.evaluation), **options, **self._time_limit(), "seed": self.seed},
         )
 
-    def _time_limit(self) -> dict[str, Setting]:
+    def _time_limit(self) -> dict[str, OptionValue]:
         """Runs with another limit are other runs."""
         return {} if self.max_run_time is None else {"max_run_time": self.max_run_time}
 
-    def _start(self, options: Mapping[str, Setting], key: Key, checkpoint: Path, noise_every: int) -> Training:
+    def _start(self, options: Mapping[str, OptionValue], key: RunKey, checkpoint: Path, noise_every: int) -> Training:
         """Begin a run, or go on with it."""
         own = dict(key.options)
-        plan = planned(
+        plan = make_plan(
             self._recipe,
             batch_size=key.batch_size,
             learning_rate=key.learning_rate,
@@ -309,7 +311,7 @@ def advise(
     target: Target | None = None,
     objective: Objective | None = None,
     current_batch_size: int | None = None,
-    options: Mapping[str, Setting] | None = None,
+    options: Mapping[str, OptionValue] | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -360,7 +362,7 @@ def advise(
             the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C. What was learned stays in the folder.
     """
-    task, watch, show = as_task(task), Stopwatch(), progress or Display()
+    task, watch, show = as_task(task), RunTimer(), progress or Display()
     out, device = output_folder(out, task.name), as_device(device)
     name, given = recipe or task.recipe, current_options(options or {}, notice=True)
     task = task.with_options(given)
@@ -375,7 +377,7 @@ def advise(
     plan = checked_plan(name, given, examples=task.examples, epochs=EPOCHS)
     check_target_on_data(task, target or task.target, evaluation=EVALUATION, device=device, seed=seed)
     deadline = watch.began + budget - seconds_to_tell(budget)
-    clock = Clock(
+    clock = StepTimer(
         task,
         recipe=name,
         micro_batch_size=plan.micro_batch_size,
@@ -406,4 +408,4 @@ def advise(
         command=command,
         watch=watch,
     )
-    return on_devices(task, campaign.run())
+    return advice_for_devices(task, campaign.run())

@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.advisor.rate_search import Found
-from critbatch.advisor.run_cache import KnownRuns
+from critbatch.advisor.rate_search import SearchResult
+from critbatch.advisor.run_cache import RunCache
 from critbatch.law.objective import allowed, best_size, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
-from critbatch.law.schedule_length import RUNG, Place, prior_from, rung_near, shortest, told_by, with_decay
+from critbatch.law.schedule_length import RUNG, Place, observations, prior_from, rung_near, shortest, with_decay
 from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
 from critbatch.runtime.progress import Display
 from critbatch.studies.spec import epochs_of_steps
@@ -29,7 +29,7 @@ LONGER = 3  # rungs by which a check may need more than the run that it checks
 SAME_SIZE = 2.0
 
 
-class PlannedSearch:
+class LengthSearch:
     """Finds batch size, peak rate and length of runs whose rate decays over them.
 
     Args:
@@ -44,7 +44,7 @@ class PlannedSearch:
 
     def __init__(
         self,
-        known: KnownRuns,
+        known: RunCache,
         *,
         task: Task,
         seed: int,
@@ -59,9 +59,9 @@ class PlannedSearch:
         self.interrupted = False
         self.made: dict[Place, dict[int, Run]] = {}
         self._asked_for: list[int] = []
-        self._constant: Found | None = None
+        self._constant: SearchResult | None = None
 
-    def run(self, found: Found, accuracy: Sequence[AccuracyCheck] = ()) -> Found:
+    def run(self, found: SearchResult, accuracy: Sequence[AccuracyCheck] = ()) -> SearchResult:
         """Make the runs that are worth it; `found` is the search at a constant rate. Asked again it does the same."""
         self._constant, self.made = found, {}
         posterior = with_decay(found.posterior)
@@ -73,31 +73,31 @@ class PlannedSearch:
                 break
             raced.append(size)
             self._race(size, posterior)
-            posterior = fit(told_by(self.made), prior=prior, use_measured_noise=False)
+            posterior = fit(observations(self.made), prior=prior, use_measured_noise=False)
             for more in self.checks:
                 if posterior.reached and not self.interrupted:
                     self._check(size, posterior, self.seed + more)
-                    posterior = fit(told_by(self.made), prior=prior, use_measured_noise=False)
+                    posterior = fit(observations(self.made), prior=prior, use_measured_noise=False)
         for size in self._asked_for:
             if posterior.reached and not self.interrupted and size not in raced:
                 self._race(size, posterior)
-                posterior = fit(told_by(self.made), prior=prior, use_measured_noise=False)
+                posterior = fit(observations(self.made), prior=prior, use_measured_noise=False)
         runs = tuple(run for lengths in self.made.values() for run in lengths.values())
         if not runs:
             return replace(found, runs=(), interrupted=True, posterior=replace(posterior, reached=0))
         return replace(found, posterior=posterior, runs=runs, interrupted=self.interrupted)
 
-    def again(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> Found:
+    def again(self, found: SearchResult, accuracy: Sequence[AccuracyCheck]) -> SearchResult:
         """With what is known by now."""
         assert self._constant is not None
         return self.run(replace(self._constant, interrupted=found.interrupted), accuracy)
 
-    def race_at(self, found: Found, size: int) -> Found:
+    def race_at(self, found: SearchResult, size: int) -> SearchResult:
         """Also at this batch size, which need not be the best."""
         self._asked_for.append(size)
         return self.again(found, ())
 
-    def length_of(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> float | None:
+    def length_of(self, found: SearchResult, accuracy: Sequence[AccuracyCheck]) -> float | None:
         """Epochs to plan at the recommended batch size: with which the checks of all seeds came to the target there.
 
         A check that missed needs more than it had. Where none was made there, as many as four of five runs need by the

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from critbatch.advisor.run_cache import KnownRuns
+from critbatch.advisor.run_cache import RunCache
 from critbatch.law.acquisition import PATIENCE
 from critbatch.law.objective import two_digits
 from critbatch.law.posterior import Posterior
-from critbatch.law.target_progress import part_of_the_way, seen_until
+from critbatch.law.target_progress import progress_to_target, truncate
 from critbatch.records.core import Outcome, Quantity, Run, Target
-from critbatch.studies.run_key import Key
+from critbatch.studies.run_key import RunKey
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
 
@@ -50,16 +50,16 @@ class Race:
 
     def __init__(
         self,
-        known: KnownRuns,
+        known: RunCache,
         *,
         pause_at: float | None,
-        tell: Callable[[Key], None],
+        tell: Callable[[RunKey], None],
     ) -> None:
         self.known, self.target = known, known.target
         self.pause_at, self.tell = pause_at, tell
         self.interrupted = False
-        self._over: dict[Key, Run] = {}
-        self._live: dict[Key, Training] = {}
+        self._over: dict[RunKey, Run] = {}
+        self._live: dict[RunKey, Training] = {}
         self._noise_every = 0
         self._rung = self._at = 0
 
@@ -115,17 +115,17 @@ class Race:
     def _runs(self) -> list[Run]:
         return [*self._over.values(), *self.live_runs()]
 
-    def _enter(self, key: Key) -> None:
+    def _enter(self, key: RunKey) -> None:
         if (run := self.known.find(key)) is not None:
             self._over[key] = run
         else:
             self._live[key] = self.known.enter(key, self._noise_every)
             self._at = 0
 
-    def _enter_half_of(self, key: Key) -> None:
+    def _enter_half_of(self, key: RunKey) -> None:
         self._enter(self.known.key(key.batch_size, two_digits(key.learning_rate / 2), key.seed))
 
-    def _lasted(self, key: Key) -> tuple[int, float]:
+    def _lasted(self, key: RunKey) -> tuple[int, float]:
         return self._over[key].steps, -key.learning_rate
 
     def _more_rates_may_help(self) -> bool:
@@ -153,7 +153,7 @@ class Race:
         self._drop_all_but(0)
         return True
 
-    def _advance_one(self, key: Key, training: Training, steps: int) -> bool:
+    def _advance_one(self, key: RunKey, training: Training, steps: int) -> bool:
         outcome = training.advance(Budget(steps=steps), pause_at=self.pause_at)
         if outcome is Outcome.INTERRUPTED:
             self.interrupted = True
@@ -172,11 +172,11 @@ class Race:
             for key in ranked[places:]:
                 self._keep(key)
 
-    def _keep(self, key: Key) -> None:
+    def _keep(self, key: RunKey) -> None:
         training = self._live.pop(key)
         self._over[key] = self.known.keep(key, training)
 
-    def _stuck(self, before: dict[Key, float]) -> Key | None:
+    def _stuck(self, before: dict[RunKey, float]) -> RunKey | None:
         """The one survivor, if twice the steps brought it hardly any closer."""
         if len(self._live) != 1:
             return None
@@ -184,12 +184,12 @@ class Race:
         then, now = before[key], self._part(key)
         return key if then >= STUCK_FROM and now - then < CLOSES * (1 - then) else None
 
-    def _part(self, key: Key) -> float:
-        return part_of_the_way(self._seen(key), self.target)
+    def _part(self, key: RunKey) -> float:
+        return progress_to_target(self._seen(key), self.target)
 
-    def _seen(self, key: Key) -> Run:
+    def _seen(self, key: RunKey) -> Run:
         """As it is at this rung: one that another target had brought further is not compared by what came later."""
-        return seen_until(self._live[key].record(), self._rung)
+        return truncate(self._live[key].record(), self._rung)
 
 
 def last_steps(posterior: Posterior, batch_size: int, rates: Sequence[float]) -> int:

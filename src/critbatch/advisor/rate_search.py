@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from critbatch.advisor.race import Race, last_steps
-from critbatch.advisor.run_cache import KnownRuns
+from critbatch.advisor.run_cache import RunCache
 from critbatch.law.acquisition import FACTORS, Proposal, first_size, next_races
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
@@ -31,7 +31,7 @@ COMPARED = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What is known at the end of a search.
 
     Args:
@@ -63,7 +63,7 @@ class RateSearch:
 
     def __init__(
         self,
-        known: KnownRuns,
+        known: RunCache,
         race: Race,
         *,
         task: Task,
@@ -79,7 +79,7 @@ class RateSearch:
         self.checks, self.objective, self.time_again, self.show = checks, objective, time_again, show
         self.compare = compare
 
-    def run(self, speed: Speed, accuracy: Sequence[AccuracyCheck] = ()) -> Found:
+    def run(self, speed: Speed, accuracy: Sequence[AccuracyCheck] = ()) -> SearchResult:
         """Make the runs that are worth it."""
         race, show, name = self.race, self.show, self.task.name
         if self._is_racing() or not any(run.crossing is not None for run in self.known.runs()):
@@ -109,16 +109,16 @@ class RateSearch:
             else:
                 break
         speed = self._compared(speed)
-        return Found(posterior=posterior, speed=speed, runs=tuple(runs), interrupted=race.interrupted)
+        return SearchResult(posterior=posterior, speed=speed, runs=tuple(runs), interrupted=race.interrupted)
 
     def _compared(self, speed: Speed) -> Speed:
         return speed if self.compare is None else self.compare(speed, self.known.made_here)
 
-    def again(self, found: Found, accuracy: Sequence[AccuracyCheck]) -> Found:
+    def again(self, found: SearchResult, accuracy: Sequence[AccuracyCheck]) -> SearchResult:
         """With what is known by now."""
         return self.run(found.speed, accuracy)
 
-    def race_at(self, found: Found, size: int) -> Found:
+    def race_at(self, found: SearchResult, size: int) -> SearchResult:
         """Make the rates of a race known at this batch size too, which need not be the best."""
         rate = recommended_rate(found.posterior, size)
         if not any(_is_near(run, found.posterior, size, of_size=1.0) for run in found.runs if run.crossing is not None):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from critbatch.advisor.rate_search import Found
+from critbatch.advisor.rate_search import SearchResult
 from critbatch.law.acquisition import advise_record
 from critbatch.law.clock_check import is_usable, leeway
 from critbatch.law.objective import (
@@ -21,7 +21,7 @@ from critbatch.law.objective import (
     within,
 )
 from critbatch.law.step_time import step_seconds_at
-from critbatch.law.target_progress import fits_training_set, learns_nothing, part_of_the_way, steps_to_go
+from critbatch.law.target_progress import estimated_steps_left, fits_training_set, learns_nothing, progress_to_target
 from critbatch.measure.device_scaling import scale
 from critbatch.recipes import options_of, plan_of
 from critbatch.recipes.plan import plain_torch_optimizer
@@ -32,12 +32,12 @@ from critbatch.records.core import (
     Estimate,
     Goal,
     Objective,
+    OptionValue,
     RecipeCode,
     Run,
-    Setting,
     Target,
 )
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.data import count
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
@@ -65,7 +65,7 @@ class Asked:
     recipe: str
     target: Target
     objective: Objective
-    options: Mapping[str, Setting]
+    options: Mapping[str, OptionValue]
     current: int | None
     evaluation: Evaluation
     targets: tuple[Target, ...]
@@ -73,11 +73,11 @@ class Asked:
     device: torch.device
     seed: int
     command: str
-    watch: Stopwatch
+    watch: RunTimer
 
 
-def answered(
-    found: Found,
+def build_advice(
+    found: SearchResult,
     asked: Asked,
     *,
     accuracy: tuple[AccuracyCheck, ...],
@@ -134,7 +134,7 @@ def answered(
 TRAIN_OPTIONS = ("order", "ghost_batch", "sam_rho", "norm_statistics", "zero_gamma")
 
 
-def recipe_code(recipe: str, options: Mapping[str, Setting]) -> RecipeCode:
+def recipe_code(recipe: str, options: Mapping[str, OptionValue]) -> RecipeCode:
     """What the code that uses an advice needs of its recipe with these options.
 
     Args:
@@ -154,7 +154,7 @@ def recipe_code(recipe: str, options: Mapping[str, Setting]) -> RecipeCode:
 
 
 def _kept(
-    found: Found, objective: Objective, chosen: int | None, accuracy: tuple[AccuracyCheck, ...]
+    found: SearchResult, objective: Objective, chosen: int | None, accuracy: tuple[AccuracyCheck, ...]
 ) -> tuple[bool | None, float | None]:
     """Whether the answer keeps the objective's bound, and how likely a run does."""
     posterior = found.posterior
@@ -176,7 +176,7 @@ def _kept(
     return None, None
 
 
-def _cautions(found: Found, asked: Asked, accuracy: tuple[AccuracyCheck, ...]) -> list[str]:
+def _cautions(found: SearchResult, asked: Asked, accuracy: tuple[AccuracyCheck, ...]) -> list[str]:
     cautions = ["budget_ended"] if found.interrupted else []
     if not found.posterior.reached:
         cautions += _why_not(found, asked.target)
@@ -191,25 +191,25 @@ def _cautions(found: Found, asked: Asked, accuracy: tuple[AccuracyCheck, ...]) -
     return cautions
 
 
-def _why_not(found: Found, target: Target) -> list[str]:
+def _why_not(found: SearchResult, target: Target) -> list[str]:
     """Why no run came to the target, as far as the runs show it."""
     if learns_nothing(found.runs, target):
         return ["learns_training_set_only" if fits_training_set(found.runs) else "learns_nothing"]
     if found.interrupted:
         return []
     leader = _leader(found.runs, target)
-    return ["levels_off"] if leader is not None and steps_to_go(leader, target) is None else []
+    return ["levels_off"] if leader is not None and estimated_steps_left(leader, target) is None else []
 
 
 def _leader(runs: tuple[Run, ...], target: Target) -> Run | None:
-    return max((run for run in runs if run.curve), key=lambda run: part_of_the_way(run, target), default=None)
+    return max((run for run in runs if run.curve), key=lambda run: progress_to_target(run, target), default=None)
 
 
-def _needed_seconds(found: Found, asked: Asked, cost: AdviceCost) -> float | None:
+def _needed_seconds(found: SearchResult, asked: Asked, cost: AdviceCost) -> float | None:
     """Seconds of another call that may be enough, if the best run goes on as it did."""
     leader = _leader(found.runs, asked.target)
     spent = cost.train_seconds + cost.evaluation_seconds
-    go = steps_to_go(leader, asked.target) if leader is not None and leader.steps > 0 else None
+    go = estimated_steps_left(leader, asked.target) if leader is not None and leader.steps > 0 else None
     if leader is None or go is None:
         return None
     racing = sum(run.outcome is leader.outcome for run in found.runs)
@@ -220,7 +220,7 @@ def _needed_seconds(found: Found, asked: Asked, cost: AdviceCost) -> float | Non
 # An advice carried over to several devices: the fewest that are soon enough.
 
 
-def on_devices(task: Task, advice: Advice) -> Advice:
+def advice_for_devices(task: Task, advice: Advice) -> Advice:
     """The advice for the number of devices that its objective makes best; as it is where it allows one alone.
 
     Seconds of a step on several devices are those of `critbatch scale` with its usual link: predicted, not measured.

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from critbatch.law.target_progress import judged
-from critbatch.records.core import AdviceCost, Outcome, Run, Setting, Target
+from critbatch.law.target_progress import rejudge
+from critbatch.records.core import AdviceCost, OptionValue, Outcome, Run, Target
 from critbatch.studies.migration import take_over_folder
-from critbatch.studies.run_key import Key
+from critbatch.studies.run_key import RunKey
 from critbatch.studies.store import Store
 from critbatch.training.checkpoint import fault_of, remove_checkpoint, save_checkpoint, state_of
 from critbatch.training.trainer import Training
@@ -26,10 +26,10 @@ OLD_RESUME_DIR = "ends"
 KEPT_BYTES = 1 << 30
 LOST = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
 
-Start = Callable[[Key, Path, int], Training]
+Start = Callable[[RunKey, Path, int], Training]
 
 
-class KnownRuns:
+class RunCache:
     """What a store holds, judged by one target.
 
     Args:
@@ -45,18 +45,18 @@ class KnownRuns:
         take_over_folder(folder / OLD_RESUME_DIR, self._ends)
         # Begun and ended by this process: their seconds are of this machine, and of now.
         self.made_here: list[Run] = []
-        self._begun_here: set[Key] = set()
-        self._stored: dict[tuple[int, float, int, tuple[tuple[str, Setting], ...]], dict[str, Run]] = {}
+        self._begun_here: set[RunKey] = set()
+        self._stored: dict[tuple[int, float, int, tuple[tuple[str, OptionValue], ...]], dict[str, Run]] = {}
         for key, run in store.keyed_runs():
             self._stored.setdefault(_place(key), {})[key.stage] = run
 
-    def key(self, batch_size: int, learning_rate: float, seed: int, *, epochs: float | None = None) -> Key:
+    def key(self, batch_size: int, learning_rate: float, seed: int, *, epochs: float | None = None) -> RunKey:
         """What a run to this target is called. `epochs` where its length is planned."""
         stage = f"to {self.target.quantity} {self.target.value!r}"
         options = () if epochs is None else (("epochs", epochs),)
-        return Key(batch_size=batch_size, learning_rate=learning_rate, seed=seed, stage=stage, options=options)
+        return RunKey(batch_size=batch_size, learning_rate=learning_rate, seed=seed, stage=stage, options=options)
 
-    def key_to_the_end(self, batch_size: int, learning_rate: float, seed: int, *, epochs: float) -> Key:
+    def key_to_the_end(self, batch_size: int, learning_rate: float, seed: int, *, epochs: float) -> RunKey:
         """What a run of so many epochs is called that no target ends."""
         return replace(self.key(batch_size, learning_rate, seed, epochs=epochs), stage=TO_THE_END)
 
@@ -64,7 +64,7 @@ class KnownRuns:
         """All of them, each once, at its furthest."""
         return [self._furthest(stages) for stages in self._stored.values()]
 
-    def find(self, key: Key) -> Run | None:
+    def find(self, key: RunKey) -> Run | None:
         """The run of this key, if it is at its end as far as this target goes; None if it is to be begun or to go on.
 
         One that another target ended before it came to this one goes on from its kept end. If that is not there, a run
@@ -80,7 +80,7 @@ class KnownRuns:
         came = any(other.outcome is Outcome.REACHED for other in stages.values())
         return None if goes_on or came else run
 
-    def enter(self, key: Key, noise_every: int) -> Training:
+    def enter(self, key: RunKey, noise_every: int) -> Training:
         """Begin the run of this key, or go on where it was broken off, or where another target ended it."""
         checkpoint, end = self.store.checkpoint(key), self.end_of(key)
         if not checkpoint.is_file() and not end.is_file():
@@ -90,7 +90,7 @@ class KnownRuns:
             shutil.copyfile(end, checkpoint)
         return self.start(key, checkpoint, noise_every)
 
-    def keep(self, key: Key, training: Training) -> Run:
+    def keep(self, key: RunKey, training: Training) -> Run:
         """Keep the run that is over as far as this target goes, and where it ended."""
         run = self.store.run(key, lambda path: training.record())
         remove_checkpoint(self.store.checkpoint(key))
@@ -104,7 +104,7 @@ class KnownRuns:
             save_checkpoint(end, _state_to_go_on_from(training))
         return self._furthest(self._stored[_place(key)])
 
-    def make_to_the_end(self, key: Key, *, pause_at: float | None) -> Run:
+    def make_to_the_end(self, key: RunKey, *, pause_at: float | None) -> Run:
         """A run that no target ends, from the store, or made now, or interrupted at `pause_at`."""
 
         def make(checkpoint: Path) -> Run:
@@ -132,7 +132,7 @@ class KnownRuns:
             kept_bytes=self.kept_bytes,
         )
 
-    def end_of(self, key: Key) -> Path:
+    def end_of(self, key: RunKey) -> Path:
         """Where the end of this run is kept, whatever target ended it."""
         return self._ends / f"{self.store.terms.digest}-{replace(key, stage='').digest}.pt"
 
@@ -142,7 +142,7 @@ class KnownRuns:
         return sum(path.stat().st_size for path in self._ends.glob("*.pt"))
 
     def _furthest(self, stages: dict[str, Run]) -> Run:
-        run = judged(max(stages.values(), key=lambda run: run.steps), self.target)
+        run = rejudge(max(stages.values(), key=lambda run: run.steps), self.target)
         own = any(other.target == self.target for other in stages.values())
         # A race to this very target has dropped it: others were better.
         return replace(run, outcome=Outcome.FINISHED) if own and run.outcome is Outcome.INTERRUPTED else run
@@ -164,7 +164,7 @@ def _is_whole(end: Path) -> bool:
     return end.is_file() and not fault_of(end)
 
 
-def _place(key: Key) -> tuple[int, float, int, tuple[tuple[str, Setting], ...]]:
+def _place(key: RunKey) -> tuple[int, float, int, tuple[tuple[str, OptionValue], ...]]:
     return key.batch_size, key.learning_rate, key.seed, key.options
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from critbatch.records.claims import Holds, Measure, NetworkPair, PairedEnd, Statement
+from critbatch.records.claims import ClaimTest, ClaimVerdict, Measure, NetworkPair, PairedEnd
 from critbatch.records.core import CurvePoint, Estimate, Run
 
 LEVEL = 0.95
@@ -76,38 +76,44 @@ def mean_ratio(pairs: Sequence[tuple[float, float]]) -> Estimate | None:
     return Estimate(value=math.exp(told.value), n=told.n, low=low, high=high, level=told.level, reason=told.reason)
 
 
-def judged(key: str, effect: Estimate | None, *, measure: Measure, margin: float, **others: Any) -> Statement:
+def judged(key: str, effect: Estimate | None, *, measure: Measure, margin: float, **others: Any) -> ClaimTest:
     """A statement that claims an effect above none."""
     reason = others.pop("reason", "")
     if effect is None:
-        return Statement(
-            key=key, holds=Holds.UNDECIDED, measure=measure, effect=None, margin=margin, reason=reason, **others
+        return ClaimTest(
+            key=key, holds=ClaimVerdict.UNDECIDED, measure=measure, effect=None, margin=margin, reason=reason, **others
         )
-    holds = Holds.UNDECIDED
+    holds = ClaimVerdict.UNDECIDED
     if effect.low is not None and effect.high is not None:
         if effect.high < margin:
-            holds = Holds.NOT_HELD
+            holds = ClaimVerdict.NOT_HELD
         elif effect.low > NO_EFFECT[measure]:
-            holds = Holds.HELD
-    if holds is Holds.UNDECIDED:
+            holds = ClaimVerdict.HELD
+    if holds is ClaimVerdict.UNDECIDED:
         reason = reason or (ONE_SEED if effect.n < 2 else WIDE)
-    return Statement(key=key, holds=holds, measure=measure, effect=effect, margin=margin, reason=reason, **others)
+    return ClaimTest(key=key, holds=holds, measure=measure, effect=effect, margin=margin, reason=reason, **others)
 
 
-def judged_even(key: str, effect: Estimate, *, measure: Measure, margin: float, **others: Any) -> Statement:
+def judged_even(key: str, effect: Estimate, *, measure: Measure, margin: float, **others: Any) -> ClaimTest:
     """A statement that claims that there is hardly an effect: the interval lies below `margin`, or above it."""
-    holds = Holds.UNDECIDED
+    holds = ClaimVerdict.UNDECIDED
     if effect.low is not None and effect.high is not None:
-        holds = Holds.HELD if effect.high < margin else Holds.NOT_HELD if effect.low > margin else Holds.UNDECIDED
-    reason = "" if holds is not Holds.UNDECIDED else ONE_SEED if effect.n < 2 else WIDE
-    return Statement(key=key, holds=holds, measure=measure, effect=effect, margin=margin, reason=reason, **others)
+        holds = (
+            ClaimVerdict.HELD
+            if effect.high < margin
+            else ClaimVerdict.NOT_HELD
+            if effect.low > margin
+            else ClaimVerdict.UNDECIDED
+        )
+    reason = "" if holds is not ClaimVerdict.UNDECIDED else ONE_SEED if effect.n < 2 else WIDE
+    return ClaimTest(key=key, holds=holds, measure=measure, effect=effect, margin=margin, reason=reason, **others)
 
 
-def judged_exactly(key: str, true: bool, **others: Any) -> Statement:
+def judged_exactly(key: str, true: bool, **others: Any) -> ClaimTest:
     """A statement that is true or not."""
-    holds = Holds.HELD if true else Holds.NOT_HELD
+    holds = ClaimVerdict.HELD if true else ClaimVerdict.NOT_HELD
     effect = Estimate(value=float(true), n=1, reason="exact")
-    return Statement(key=key, holds=holds, measure=Measure.EXACT, effect=effect, margin=0.0, **others)
+    return ClaimTest(key=key, holds=holds, measure=Measure.EXACT, effect=effect, margin=0.0, **others)
 
 
 # Runs with small and with large batches in pairs of one seed, compared where both are trained as well.

@@ -43,7 +43,7 @@ BOXES = (Box.FULL, Box.ADAPTIVE)
 
 
 @dataclass(frozen=True)
-class Part:
+class TaskSubset:
     """A task, or the first examples of its training set.
 
     Args:
@@ -68,7 +68,7 @@ class Part:
 
 
 def make_run(
-    part: Part,
+    part: TaskSubset,
     *,
     folder: Path,
     recipe: str,
@@ -105,7 +105,7 @@ def make_run(
     return run
 
 
-def make_study(part: Part, *, until: float | None, **settings: Any) -> Study:
+def make_study(part: TaskSubset, *, until: float | None, **settings: Any) -> Study:
     """A sweep; several processes that make the same one share its runs.
 
     Args:
@@ -117,7 +117,7 @@ def make_study(part: Part, *, until: float | None, **settings: Any) -> Study:
     return sweep(whole, evaluation=EVALUATION, device=pick_device(part.device), budget=budget, **settings)
 
 
-def make_escape(part: Part, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Escape:
+def make_escape(part: TaskSubset, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Escape:
     """The escape experiment; made once."""
     asked = {"task": key, "examples": part.examples, **settings}
     return kept(
@@ -134,7 +134,7 @@ def make_paths(*, folder: Path, draws: int, seed: int, command: str) -> Paths:
     return kept(folder, Paths, asked, lambda: paths(draws=draws, seed=seed, command=command))
 
 
-def make_noise(part: Part, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Noise:
+def make_noise(part: TaskSubset, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Noise:
     """The noise scale along a short run; made once."""
     return kept(
         folder,
@@ -145,7 +145,7 @@ def make_noise(part: Part, *, folder: Path, key: str, settings: dict[str, Any], 
 
 
 def make_shift(
-    part: Part,
+    part: TaskSubset,
     *,
     folder: Path,
     runs: Path,
@@ -169,7 +169,7 @@ def make_shift(
 
 
 def make_line(
-    part: Part, *, folder: Path, runs: Path, ends: list[Run], key: str, examples: int, command: str
+    part: TaskSubset, *, folder: Path, runs: Path, ends: list[Run], key: str, examples: int, command: str
 ) -> Landscape:
     """The loss between the ends of two runs; made once."""
     asked = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], "examples": examples}
@@ -198,7 +198,7 @@ OWN = {"starts": 40, "learning_rate": 0.1, "descent_steps": 1500, "steps": 500, 
 EXAMPLES = 128
 
 
-def escapes(own: Part, *, name: str, examples: int, folder: Path, key: str, command: str) -> list[Job]:
+def escapes(own: TaskSubset, *, name: str, examples: int, folder: Path, key: str, command: str) -> list[Job]:
     """The task's may fail, where its model cannot be vectorized.
 
     Args:
@@ -207,10 +207,10 @@ def escapes(own: Part, *, name: str, examples: int, folder: Path, key: str, comm
     """
     given = {"folder": folder, "command": command}
     known = [
-        Job(surface, make_escape, {**given, "part": Part(surface), "key": surface, "settings": SURFACE})
+        Job(surface, make_escape, {**given, "part": TaskSubset(surface), "key": surface, "settings": SURFACE})
         for surface in SURFACES
     ]
-    part = Part(own.task, min(EXAMPLES, examples))
+    part = TaskSubset(own.task, min(EXAMPLES, examples))
     return [
         *known,
         Job(f"escapes of {name}", make_escape, {**given, "part": part, "key": key, "settings": OWN}, may_fail=True),
@@ -224,7 +224,7 @@ RECIPES = ("goyal2017", "lars2017", "akiba2017", "lamb2020", "swap2020", "smith2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
+class RecipeComparison:
     """Studies of one batch size and one recipe each.
 
     Args:
@@ -234,7 +234,7 @@ class Contest:
         epochs: of every run.
     """
 
-    part: Part
+    part: TaskSubset
     plain: str
     recipes: tuple[str, ...]
     small: int
@@ -294,7 +294,7 @@ def rate_of(study: Study | UserError | None) -> float | None:
 
 
 def study_of_sizes(
-    part: Part,
+    part: TaskSubset,
     sizes: Sizes,
     *,
     recipe: str,
@@ -326,7 +326,7 @@ def study_of_sizes(
 
 
 def study_of_orders(
-    part: Part,
+    part: TaskSubset,
     sizes: Sizes,
     study: Study,
     *,

@@ -11,7 +11,7 @@ from critbatch.claims.effects import mean, mean_ratio
 from critbatch.errors import UserError
 from critbatch.recipes.sgd import sgd
 from critbatch.records.claims import DirectionSpread, Path, Paths
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.data import Examples
 from critbatch.tasks.task import Task
 from critbatch.tasks.toy import PATIENTS, patients_line
@@ -52,7 +52,7 @@ def paths(
     sizes = sorted({*batch_sizes, PATIENTS})
     if draws < 1 or sizes[0] < 1 or sizes[-1] > PATIENTS:
         raise UserError(f"{draws=}, batch_sizes={tuple(sizes)}: use 1 or more draws, and sizes from 1 to {PATIENTS}.")
-    watch = Stopwatch()
+    watch = RunTimer()
     spreads: dict[int, list[float]] = {size: [] for size in sizes}
     losses: dict[int, list[float]] = {size: [] for size in sizes}
     rates: dict[int, float] = {}

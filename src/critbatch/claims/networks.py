@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from critbatch.claims.effects import network_pair, paired_end
-from critbatch.claims.experiments import EVALUATION, Part, make_line, make_run, make_shift
+from critbatch.claims.experiments import EVALUATION, TaskSubset, make_line, make_run, make_shift
 from critbatch.claims.pool import Job
 from critbatch.errors import UserError
 from critbatch.records.claims import NetworkPair
@@ -57,7 +57,7 @@ class Network:
 
     name: str
     paper: str = ""
-    part: Part
+    part: TaskSubset
     recipe: str
     metric_name: str
     examples: int
@@ -126,7 +126,7 @@ class Network:
 
 
 def own_network(
-    task: Task, part: Part, *, small: int, large: int, epochs: float, minima_examples: int, folder: Path
+    task: Task, part: TaskSubset, *, small: int, large: int, epochs: float, minima_examples: int, folder: Path
 ) -> Network:
     """The task's own model on all its data. Runs of a task that has changed since are none of its."""
     return Network(
@@ -152,14 +152,14 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
         UserError: if it is none of them, or its data are not there.
     """
     refuse_unknown([name])
-    whole = Part(name, device=device).build()
+    whole = TaskSubset(name, device=device).build()
     examples = whole.examples if full else min(whole.examples, REDUCED.get(name, REDUCED_OTHERS))
     share = examples / whole.examples
     coarse = isinstance(whole.new_model(0), (KeskarC1, KeskarC2))
     return Network(
         name=name,
         paper=PAPERS.get(name, ""),
-        part=Part(name, None if examples == whole.examples else examples, device),
+        part=TaskSubset(name, None if examples == whole.examples else examples, device),
         recipe=whole.recipe,
         metric_name=whole.metric_name,
         examples=examples,

@@ -15,8 +15,8 @@ from critbatch.arguments import as_file_name, checked_call, output_folder, proce
 from critbatch.claims.experiments import (
     EVALUATION,
     RECIPES,
-    Contest,
-    Part,
+    RecipeComparison,
+    TaskSubset,
     escapes,
     make_noise,
     make_paths,
@@ -28,13 +28,13 @@ from critbatch.claims.pool import Job, Pool
 from critbatch.claims.sizing import LARGE_SET_SECONDS, SMALL_SET_SECONDS, Sizes, clocks, fastest, sizes_for, two_sizes
 from critbatch.claims.summary import NOT_ASKED, claims_of, summary_table
 from critbatch.errors import UserError
-from critbatch.records.claims import ClaimName, Lecture, Partition, RecipeRow
+from critbatch.records.claims import ClaimId, ClaimsReport, Partition, RecipeRow
 from critbatch.records.core import Advice, Provenance
 from critbatch.records.io import save_record, writable
 from critbatch.records.study import Study
 from critbatch.runtime.device import as_device, use_threads
 from critbatch.runtime.progress import Display
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.studies.liveness import FolderLock
 from critbatch.studies.migration import take_over_folder
 from critbatch.studies.spec import LARGE_SET
@@ -46,7 +46,7 @@ from critbatch.training.state import seconds_to_tell
 
 # The record of a lecture, from what was measured for it.
 
-C = ClaimName
+C = ClaimId
 EXAMPLES_OF_PICTURE, BATCH_OF_PICTURE, EPOCHS_OF_PICTURE = 20, 5, 3
 
 
@@ -54,15 +54,15 @@ def told(
     task: Task,
     found: Mapping[str, Any],
     *,
-    asked: set[ClaimName],
-    missing: Mapping[ClaimName, str],
+    asked: set[ClaimId],
+    missing: Mapping[ClaimId, str],
     recipes: Sequence[RecipeRow],
     small: int,
     large: int,
     seeds: int,
     full: bool,
     provenance: Provenance,
-) -> Lecture:
+) -> ClaimsReport:
     """Judge what there is, and put it together. What was measured for other claims alone is left out.
 
     Args:
@@ -96,7 +96,7 @@ def told(
     }
     failed = {"lecture_recipe_failed" for each in found.get("others", ()) if isinstance(each, UserError)}
     claims = claims_of(task=task.name, small=small, missing=missing, **parts)
-    return Lecture(
+    return ClaimsReport(
         task=task.name,
         unit=task.unit,
         examples=task.examples,
@@ -149,7 +149,7 @@ class LectureCampaign:
         task: Task | str,
         here: Task,
         folder: Path,
-        asked: tuple[ClaimName, ...],
+        asked: tuple[ClaimId, ...],
         seeds: int,
         small: int,
         large: int,
@@ -162,8 +162,8 @@ class LectureCampaign:
         show: Display,
         command: str,
     ) -> None:
-        self.watch, self.show, self.command = Stopwatch(), show, command
-        self.here, self.part = here, Part(task, device=str(device))
+        self.watch, self.show, self.command = RunTimer(), show, command
+        self.here, self.part = here, TaskSubset(task, device=str(device))
         self.key = here.fingerprint()
         self.folder, self.parts = folder, folder / "cache"
         take_over_folder(folder / "parts", self.parts)  # as it was called in version 0.1
@@ -175,10 +175,10 @@ class LectureCampaign:
         to_tell = 0.0 if budget is None else SHARE_TO_TELL * seconds_to_tell(budget)
         self.deadline = None if budget is None else self.watch.began + budget - to_tell
         self.grace = to_tell / 2
-        self.missing: dict[ClaimName, str] = {}
+        self.missing: dict[ClaimId, str] = {}
         self.found: dict[str, Any] = {}
 
-    def lecture(self) -> Lecture:
+    def lecture(self) -> ClaimsReport:
         """Measure, judge, and tell."""
         self.found["speeds"] = clocks(
             self.here,
@@ -245,7 +245,7 @@ class LectureCampaign:
     def _first(self, pool: Pool, sizes: Sizes) -> None:
         """All that needs no other result."""
         jobs: list[tuple[str, Job]] = []
-        self.contest = Contest(
+        self.contest = RecipeComparison(
             part=self.part,
             plain=self.here.recipe,
             recipes=RECIPES,
@@ -345,7 +345,7 @@ class LectureCampaign:
         results = [each for each in self.found.get(name, ()) if each is not None]
         return (results or [None])[-1]
 
-    def _missing(self) -> dict[ClaimName, str]:
+    def _missing(self) -> dict[ClaimId, str]:
         """Why nothing was measured for a claim, should it be so."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
         reasons = {name: NOT_ASKED for name in C if name not in self.asked}
@@ -354,7 +354,7 @@ class LectureCampaign:
             reasons[C.NOISE] = "lecture_cannot_vectorize"
         return reasons | self.missing
 
-    def _has_time(self, *claims: ClaimName) -> bool:
+    def _has_time(self, *claims: ClaimId) -> bool:
         """Whether there is any left; else that is why nothing was measured for these claims."""
         if self.deadline is None or time.monotonic() < self.deadline:
             return True
@@ -381,7 +381,7 @@ def check_claims(
     budget: float | None = None,
     progress: Display | None = None,
     command: str = "",
-) -> Lecture:
+) -> ClaimsReport:
     """Test ten common claims about batch size on your task.
 
     Each claim is tested by effects with intervals over seeds: it held, it did not hold, or it is undecided.
@@ -399,7 +399,7 @@ def check_claims(
             Default: none for a small task, else F1 and C1 at reduced size if their data are there.
         full: Test all six networks of Keskar et al. 2016 on all their data, which takes days.
         workers: Processes that make runs, one thread each. Default: one for each core, or one with an accelerator.
-        out: Folder for runs, records and report. Default: critbatch-out/lecture-TASK.
+        out: Folder for runs, records and report. Default: critbatch-out/claims-TASK.
         device: Device, such as cpu, cuda or cuda:1. Default: an accelerator if there is one, else cpu.
         budget: Wall-clock limit in seconds. Default: no limit; the runs are planned for 4 minutes, or 35 for a large
             task.
@@ -414,7 +414,7 @@ def check_claims(
         KeyboardInterrupt: at Ctrl-C. What was measured stays in the folder.
     """
     here = as_task(task)
-    out = lecture_folder(out, task)
+    out = claims_folder(out, task)
     first, last = two_sizes(here.examples, small, large)
     if seeds < 1:
         raise UserError(f"seeds={seeds} is not possible: use 1 or more; with one, claims stay undecided.")
@@ -453,19 +453,20 @@ def check_claims(
         lock.release()
 
 
-def lecture_folder(out: str | Path | None, task: Task | str) -> Path:
-    """The folder `out`, or `critbatch-out/lecture-TASK` where it is None."""
-    name = task.rpartition(":")[2] or task if isinstance(task, str) else task.name
-    return output_folder(out, f"lecture-{as_file_name(name)}")
+def claims_folder(out: str | Path | None, task: Task | str) -> Path:
+    """The folder `out`, or `critbatch-out/claims-TASK`; version 0.1 called it lecture-TASK, and goes on there."""
+    name = as_file_name(task.rpartition(":")[2] or task if isinstance(task, str) else task.name)
+    folder, former = output_folder(out, f"claims-{name}"), output_folder(out, f"lecture-{name}")
+    return former if former.is_dir() and not folder.exists() else folder
 
 
-def asked_claims(numbers: Sequence[int] | None) -> tuple[ClaimName, ...]:
+def asked_claims(numbers: Sequence[int] | None) -> tuple[ClaimId, ...]:
     """The claims with these numbers, in the lecture's order; all where None.
 
     >>> asked_claims([9, 3])
     (<ClaimName.TIME: 'time'>, <ClaimName.CHOICE: 'choice'>)
     """
-    names = list(ClaimName)
+    names = list(ClaimId)
     if numbers is None:
         return tuple(names)
     strange = [number for number in numbers if not 1 <= number <= len(names)]

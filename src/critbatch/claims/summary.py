@@ -22,28 +22,28 @@ from critbatch.claims.verdicts import (
     seconds,
 )
 from critbatch.records.claims import (
-    Better,
     Claim,
-    ClaimName,
-    Holds,
+    ClaimId,
+    ClaimTest,
+    ClaimVerdict,
     NetworkPair,
     Partition,
     Paths,
     RecipeRow,
-    Statement,
     SummaryRow,
+    Winner,
 )
 from critbatch.records.core import Advice, Estimate, Noise, Speed, SpeedPoint
 from critbatch.records.loss_surface import Escape, Sharpness, Shift
-from critbatch.records.study import Spent, Study
+from critbatch.records.study import BudgetUnit, Study
 
 EXPECTED = {
-    "update_alone": Better.SMALL,
-    "update_parallel": Better.EVEN,
-    "epoch": Better.LARGE,
-    "gradient": Better.LARGE,
-    "optimization": Better.SMALL,
-    "generalization": Better.SMALL,
+    "update_alone": Winner.SMALL,
+    "update_parallel": Winner.EVEN,
+    "epoch": Winner.LARGE,
+    "gradient": Winner.LARGE,
+    "optimization": Winner.SMALL,
+    "generalization": Winner.SMALL,
 }
 
 
@@ -78,19 +78,19 @@ def summary_table(
     return tuple(rows)
 
 
-def on_summary(rows: Sequence[SummaryRow]) -> list[Statement]:
+def on_summary(rows: Sequence[SummaryRow]) -> list[ClaimTest]:
     """Whether the winner of each row is that of the lecture's table."""
     return [
         judged_exactly("table_row", row.better is row.expected, subject=row.key)
         for row in rows
-        if row.better is not Better.OPEN
+        if row.better is not Winner.OPEN
     ]
 
 
 def _by_clock(row: SummaryRow, speed: Speed) -> SummaryRow:
     """Where the clock swings, intervals that overlap are no sign that two sizes are even."""
     busy = speed.check is not None and speed.check.is_busy
-    return replace(row, better=Better.OPEN) if busy and row.better is Better.EVEN else row
+    return replace(row, better=Winner.OPEN) if busy and row.better is Winner.EVEN else row
 
 
 def _two(speed: Speed, small: int, large: int) -> tuple[SpeedPoint, SpeedPoint] | None:
@@ -120,7 +120,7 @@ def _over(scale: Estimate, batch_size: int) -> Estimate:
 def _trained(study: Study, small: int, large: int) -> tuple[Estimate, Estimate] | None:
     """The training metric at equal epochs, the rate tuned."""
     readings = study.analysis.budgets if study.analysis is not None else ()
-    reading = next((each for each in readings if each.spent is Spent.EPOCHS and each.tuned), None)
+    reading = next((each for each in readings if each.spent is BudgetUnit.EPOCHS and each.tuned), None)
     if reading is None:
         return None
     near = [min(reading.points, key=lambda point: abs(point.batch_size - size)) for size in (small, large)]
@@ -129,25 +129,25 @@ def _trained(study: Study, small: int, large: int) -> tuple[Estimate, Estimate] 
 
 def _less_is_better(key: str, unit: str, small: Estimate, large: Estimate) -> SummaryRow:
     told = ratio(small, large)
-    better = Better.EVEN
+    better = Winner.EVEN
     if told.low is None or told.high is None:
-        better = Better.OPEN
+        better = Winner.OPEN
     elif told.low > 1 and told.value > RATIO_MARGIN:
-        better = Better.LARGE
+        better = Winner.LARGE
     elif told.high < 1 and told.value < 1 / RATIO_MARGIN:
-        better = Better.SMALL
+        better = Winner.SMALL
     return SummaryRow(key=key, unit=unit, small=small, large=large, better=better, expected=EXPECTED[key])
 
 
 def _more_is_better(key: str, small: Estimate, large: Estimate, told: Estimate) -> SummaryRow:
     margin = METRIC_SHARE * abs(small.value)
-    better = Better.EVEN
+    better = Winner.EVEN
     if told.low is None or told.high is None:
-        better = Better.OPEN
+        better = Winner.OPEN
     elif told.low > 0 and told.value > margin:
-        better = Better.SMALL
+        better = Winner.SMALL
     elif told.high < 0 and told.value < -margin:
-        better = Better.LARGE
+        better = Winner.LARGE
     return SummaryRow(key=key, unit="metric", small=small, large=large, better=better, expected=EXPECTED[key])
 
 
@@ -172,7 +172,7 @@ def claims_of(
     summary: Sequence[SummaryRow] = (),
     advice: Advice | None = None,
     recipes: Sequence[RecipeRow] = (),
-    missing: Mapping[ClaimName, str] | None = None,
+    missing: Mapping[ClaimId, str] | None = None,
 ) -> tuple[Claim, ...]:
     """All ten, in the lecture's order, judged by what there is.
 
@@ -181,34 +181,34 @@ def claims_of(
         small: the batch size that recipes are held against.
         missing: why nothing was measured for a claim: a key of reports/messages.
     """
-    told: dict[ClaimName, list[Statement]] = {
-        ClaimName.BATCHES: on_batches(partitions, orders),
-        ClaimName.PATHS: on_paths(paths) if paths is not None else [],
-        ClaimName.TIME: on_time(speeds) if speeds else [],
-        ClaimName.OPTIMIZATION: on_optimization(study) if study is not None else [],
-        ClaimName.NOISE: on_noise(escapes, task),
-        ClaimName.GENERALIZATION: on_generalization(networks),
-        ClaimName.MINIMA: on_minima(sharpness, shifts),
-        ClaimName.SUMMARY: on_summary(summary),
-        ClaimName.CHOICE: on_choice(advice) if advice is not None else [],
-        ClaimName.BOTH: on_both(recipes, small),
+    told: dict[ClaimId, list[ClaimTest]] = {
+        ClaimId.BATCHES: on_batches(partitions, orders),
+        ClaimId.PATHS: on_paths(paths) if paths is not None else [],
+        ClaimId.TIME: on_time(speeds) if speeds else [],
+        ClaimId.OPTIMIZATION: on_optimization(study) if study is not None else [],
+        ClaimId.NOISE: on_noise(escapes, task),
+        ClaimId.GENERALIZATION: on_generalization(networks),
+        ClaimId.MINIMA: on_minima(sharpness, shifts),
+        ClaimId.SUMMARY: on_summary(summary),
+        ClaimId.CHOICE: on_choice(advice) if advice is not None else [],
+        ClaimId.BOTH: on_both(recipes, small),
     }
     reasons = missing or {}
     return tuple(_claim(name, statements, reasons.get(name, NOT_ASKED)) for name, statements in told.items())
 
 
-def _claim(name: ClaimName, statements: Sequence[Statement], missing: str) -> Claim:
+def _claim(name: ClaimId, statements: Sequence[ClaimTest], missing: str) -> Claim:
     main = [statement.holds for statement in statements if statement.main]
     holds, reason = joined(main), "" if main else missing
     return Claim(name=name, holds=holds, statements=tuple(statements), reason=reason)
 
 
-def joined(verdicts: Sequence[Holds]) -> Holds:
+def joined(verdicts: Sequence[ClaimVerdict]) -> ClaimVerdict:
     """Held if all are, not held if one is not, undecided else and where there is none.
 
     >>> joined([Holds.HELD, Holds.UNDECIDED]), joined([Holds.NOT_HELD, Holds.UNDECIDED])
     (<Holds.UNDECIDED: 'undecided'>, <Holds.NOT_HELD: 'not_held'>)
     """
-    if Holds.NOT_HELD in verdicts:
-        return Holds.NOT_HELD
-    return Holds.HELD if verdicts and Holds.UNDECIDED not in verdicts else Holds.UNDECIDED
+    if ClaimVerdict.NOT_HELD in verdicts:
+        return ClaimVerdict.NOT_HELD
+    return ClaimVerdict.HELD if verdicts and ClaimVerdict.UNDECIDED not in verdicts else ClaimVerdict.UNDECIDED

@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 from critbatch.claims.effects import difference, judged, judged_even, judged_exactly, mean_ratio, ratio
-from critbatch.records.claims import Holds, Measure, NetworkPair, Partition, Paths, RecipeRow, Statement
+from critbatch.records.claims import ClaimTest, ClaimVerdict, Measure, NetworkPair, Partition, Paths, RecipeRow
 from critbatch.records.core import Advice, Estimate, Run, Speed, SpeedPoint
-from critbatch.records.loss_surface import Box, Escape, Sharpness, Shift, SolutionSharpness, Standing
-from critbatch.records.study import BudgetReading, Spent, Study
+from critbatch.records.loss_surface import Box, Escape, PointType, Sharpness, Shift, SolutionSharpness
+from critbatch.records.study import BudgetReading, BudgetUnit, Study
 
 # The lecture's first three claims: what batches are, how steady an update is, and how long it takes.
 
@@ -21,7 +21,7 @@ ABOUT_THE_SAME = 1.5
 LECTURES_BATCH = 1000  # which the lecture says takes about as long as one example
 
 
-def on_batches(partitions: Sequence[Partition], orders: Study | None) -> list[Statement]:
+def on_batches(partitions: Sequence[Partition], orders: Study | None) -> list[ClaimTest]:
     """Whether reshuffling makes an epoch of every example, another one each time; what other orders cost."""
     told = []
     shuffled = next((each for each in partitions if each.order == RESHUFFLE), None)
@@ -67,7 +67,7 @@ def _steps_by_order(runs: Sequence[Run]) -> dict[str, dict[int, float]]:
     return found
 
 
-def on_paths(paths: Paths) -> list[Statement]:
+def on_paths(paths: Paths) -> list[ClaimTest]:
     """One example at a time against all at once: how unsteady, and how far an epoch leads."""
     spreads = sorted(paths.spreads, key=lambda spread: spread.batch_size)
     one, full = spreads[0], spreads[-1]
@@ -79,7 +79,7 @@ def on_paths(paths: Paths) -> list[Statement]:
     ]
 
 
-def on_time(speeds: Sequence[Speed]) -> list[Statement]:
+def on_time(speeds: Sequence[Speed]) -> list[ClaimTest]:
     """Of an update and of an epoch. The last of `speeds` has the most parallel hardware, the first the least."""
     speed = speeds[-1]
     points = _timed(speed)
@@ -143,7 +143,7 @@ def epoch(speed: Speed, point: SpeedPoint) -> Estimate:
     return scaled(point, speed.examples / point.batch_size)
 
 
-def _ratio(key: str, first: Estimate, second: Estimate, point: SpeedPoint, **others: object) -> Statement:
+def _ratio(key: str, first: Estimate, second: Estimate, point: SpeedPoint, **others: object) -> ClaimTest:
     effect = ratio(first, second)
     size = point.batch_size
     return judged(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, large_batch_size=size, **others)
@@ -156,15 +156,15 @@ LOST_SHARE = 0.005
 SHARE_MARGIN = 0.1
 
 
-def on_optimization(study: Study) -> list[Statement]:
+def on_optimization(study: Study) -> list[ClaimTest]:
     """The training metric of the smallest batch size less that of the largest, at equal epochs, steps and seconds."""
     readings = study.analysis.budgets if study.analysis is not None else ()
     asked = (
-        ("train_worse_fixed", Spent.EPOCHS, False, "train_metric"),
-        ("train_worse_tuned", Spent.EPOCHS, True, "train_metric"),
-        ("train_worse_steps", Spent.STEPS, True, "train_metric"),
-        ("train_worse_seconds", Spent.SECONDS, True, "train_metric"),
-        ("validation_worse", Spent.EPOCHS, True, "validation_metric"),
+        ("train_worse_fixed", BudgetUnit.EPOCHS, False, "train_metric"),
+        ("train_worse_tuned", BudgetUnit.EPOCHS, True, "train_metric"),
+        ("train_worse_steps", BudgetUnit.STEPS, True, "train_metric"),
+        ("train_worse_seconds", BudgetUnit.SECONDS, True, "train_metric"),
+        ("validation_worse", BudgetUnit.EPOCHS, True, "validation_metric"),
     )
     told = []
     for key, spent, tuned, quantity in asked:
@@ -176,7 +176,7 @@ def on_optimization(study: Study) -> list[Statement]:
     return told
 
 
-def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> Statement:
+def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> ClaimTest:
     points = sorted(reading.points, key=lambda point: point.batch_size)
     small, large = getattr(points[0], quantity), getattr(points[-1], quantity)
     sizes = {"small_batch_size": points[0].batch_size, "large_batch_size": points[-1].batch_size}
@@ -184,7 +184,7 @@ def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> St
     return judged(key, effect, measure=Measure.DIFFERENCE, margin=METRIC_SHARE * abs(small.value), main=main, **sizes)
 
 
-def on_noise(escapes: Sequence[Escape], task: str) -> list[Statement]:
+def on_noise(escapes: Sequence[Escape], task: str) -> list[ClaimTest]:
     """The share of starts that got on with the smallest batch less that of the full batch."""
     told = []
     for escape in escapes:
@@ -192,7 +192,7 @@ def on_noise(escapes: Sequence[Escape], task: str) -> list[Statement]:
         if len(counts) < 2:
             continue
         # The full batch still descends from where it seemed to have stopped, or gets on as often as not.
-        moving = escape.standings.get(Standing.DESCENDING, 0) > escape.starts / 2 or counts[-1].share.value > 0.5
+        moving = escape.standings.get(PointType.DESCENDING, 0) > escape.starts / 2 or counts[-1].share.value > 0.5
         effect = difference(counts[0].share, counts[-1].share)
         if moving:
             effect = replace(effect, low=None, high=None, reason="lecture_not_stuck")
@@ -211,7 +211,7 @@ def on_noise(escapes: Sequence[Escape], task: str) -> list[Statement]:
     return told
 
 
-def on_choice(advice: Advice) -> list[Statement]:
+def on_choice(advice: Advice) -> list[ClaimTest]:
     """What the worse end of the batch sizes costs in time to the target, over the best size."""
     points = sorted(advice.points, key=lambda point: point.batch_size)
     if not advice.answered or advice.best is None or len(points) < 2:
@@ -232,7 +232,7 @@ def on_choice(advice: Advice) -> list[Statement]:
     ]
 
 
-def on_both(rows: Sequence[RecipeRow], small: int) -> list[Statement]:
+def on_both(rows: Sequence[RecipeRow], small: int) -> list[ClaimTest]:
     """Each recipe at the large batch against plain training with small batches, both tuned."""
     base = next((row for row in rows if row.batch_size == small and row.tuned), None)
     tried = [row for row in rows if row.batch_size != small and row.tuned]
@@ -250,23 +250,23 @@ def on_both(rows: Sequence[RecipeRow], small: int) -> list[Statement]:
     return [_nearest(both, small), *told]
 
 
-def _over(key: str, base: Estimate | None, other: Estimate | None, place: dict[str, object]) -> Statement:
+def _over(key: str, base: Estimate | None, other: Estimate | None, place: dict[str, object]) -> ClaimTest:
     effect = ratio(base, other) if base is not None and other is not None else None
     reason = "" if effect is not None else "lecture_not_reached"
     return judged(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, reason=reason, **place)
 
 
-def _as_accurate(base: RecipeRow, row: RecipeRow, place: dict[str, object]) -> Statement:
+def _as_accurate(base: RecipeRow, row: RecipeRow, place: dict[str, object]) -> ClaimTest:
     if base.validation_metric is None or row.validation_metric is None:
         return judged(
             "as_accurate", None, measure=Measure.DIFFERENCE, margin=0.0, reason="lecture_not_reached", **place
         )
     effect = difference(row.validation_metric, base.validation_metric)
     margin = -LOST_SHARE * abs(base.validation_metric.value)
-    holds, reason = Holds.UNDECIDED, "lecture_one_seed" if effect.n < 2 else "lecture_wide"
+    holds, reason = ClaimVerdict.UNDECIDED, "lecture_one_seed" if effect.n < 2 else "lecture_wide"
     if effect.low is not None and effect.high is not None and (effect.low > margin or effect.high < margin):
-        holds, reason = (Holds.HELD if effect.low > margin else Holds.NOT_HELD), ""
-    return Statement(
+        holds, reason = (ClaimVerdict.HELD if effect.low > margin else ClaimVerdict.NOT_HELD), ""
+    return ClaimTest(
         key="as_accurate",
         holds=holds,
         measure=Measure.DIFFERENCE,
@@ -277,18 +277,18 @@ def _as_accurate(base: RecipeRow, row: RecipeRow, place: dict[str, object]) -> S
     )
 
 
-def _nearest(both: Sequence[tuple[Statement, Statement]], small: int) -> Statement:
+def _nearest(both: Sequence[tuple[ClaimTest, ClaimTest]], small: int) -> ClaimTest:
     """Whether one recipe takes fewer steps and is as accurate: of several the one with the fewest."""
 
-    def rank(pair: tuple[Statement, Statement]) -> tuple[int, float]:
+    def rank(pair: tuple[ClaimTest, ClaimTest]) -> tuple[int, float]:
         fewer, accurate = pair
-        order = [Holds.NOT_HELD, Holds.UNDECIDED, Holds.HELD]
+        order = [ClaimVerdict.NOT_HELD, ClaimVerdict.UNDECIDED, ClaimVerdict.HELD]
         worse = min(order.index(fewer.holds), order.index(accurate.holds))
         return worse, fewer.effect.value if fewer.effect is not None else 0.0
 
     fewer, accurate = best = max(both, key=rank)
-    holds = [Holds.NOT_HELD, Holds.UNDECIDED, Holds.HELD][rank(best)[0]]
-    return Statement(
+    holds = [ClaimVerdict.NOT_HELD, ClaimVerdict.UNDECIDED, ClaimVerdict.HELD][rank(best)[0]]
+    return ClaimTest(
         key="one_has_both",
         holds=holds,
         measure=Measure.RATIO,
@@ -297,7 +297,7 @@ def _nearest(both: Sequence[tuple[Statement, Statement]], small: int) -> Stateme
         subject=fewer.subject,
         small_batch_size=small,
         large_batch_size=fewer.large_batch_size,
-        reason=(fewer.reason or accurate.reason) if holds is Holds.UNDECIDED else "",
+        reason=(fewer.reason or accurate.reason) if holds is ClaimVerdict.UNDECIDED else "",
     )
 
 
@@ -306,7 +306,7 @@ def _nearest(both: Sequence[tuple[Statement, Statement]], small: int) -> Stateme
 CORRELATION_MARGIN = 0.3
 
 
-def on_generalization(networks: Sequence[NetworkPair]) -> list[Statement]:
+def on_generalization(networks: Sequence[NetworkPair]) -> list[ClaimTest]:
     """The validation metric of small batches less that of large ones, where both have come to one training metric."""
     return [
         judged(
@@ -322,7 +322,7 @@ def on_generalization(networks: Sequence[NetworkPair]) -> list[Statement]:
     ]
 
 
-def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[Statement]:
+def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[ClaimTest]:
     """How much sharper the ends of large batches are, by measures that may disagree, and what a shift does to them."""
     told = []
     for record in sharpness:
@@ -371,7 +371,7 @@ def _larger(
     *,
     main: bool,
     subject: str,
-) -> Statement:
+) -> ClaimTest:
     """The value at the ends of large batches over that at small ones, in pairs of one seed."""
     sizes = sorted({each.solution.batch_size for each in solutions if each.solution.batch_size is not None})
     small, large = (sizes[0], sizes[-1]) if len(sizes) > 1 else (None, None)

@@ -13,7 +13,7 @@ from critbatch.errors import UserError
 
 if TYPE_CHECKING:
     from critbatch.cli.context import TaskContext
-    from critbatch.records.core import Advice, Record, Setting, Speed
+    from critbatch.records.core import Advice, OptionValue, Record, Speed
     from critbatch.records.scaling import Communication, Scale, StepMeasurement
     from critbatch.records.study import Fit, Study
 
@@ -35,7 +35,7 @@ def advise(
     target: float | None = None,
     lr_decay: Literal["constant", "linear", "cosine", "step", "polynomial"] | None = None,
     warmup_epochs: float | None = None,
-    options: Mapping[str, Setting] | None = None,
+    options: Mapping[str, OptionValue] | None = None,
     devices: Sequence[int] = (1,),
     tokens_limit: float | None = None,
     **more: Any,

@@ -202,10 +202,10 @@ class ClaimsContext(TaskContext):
 
     Args:
         task: A built-in task, or your own: path/to/file.py:task or package.module:task. Default: digits-mlp.
-        out: Folder for runs, records and report. Default: critbatch-out/lecture-TASK.
+        out: Folder for runs, records and report. Default: critbatch-out/claims-TASK.
     """
 
     def __init__(self, task: str = "digits-mlp", *, out: str | None = None, **settings: Any) -> None:
-        from critbatch.claims.run import lecture_folder
+        from critbatch.claims.run import claims_folder
 
-        super().__init__(task, out=str(lecture_folder(out, task)), **settings)
+        super().__init__(task, out=str(claims_folder(out, task)), **settings)

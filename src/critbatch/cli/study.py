@@ -18,9 +18,9 @@ from critbatch.errors import UserError
 
 if TYPE_CHECKING:
     from critbatch.cli.context import ClaimsContext, TaskContext
-    from critbatch.records.claims import Lecture
-    from critbatch.records.core import Run, Setting
-    from critbatch.records.monitor import Look
+    from critbatch.records.claims import ClaimsReport
+    from critbatch.records.core import OptionValue, Run
+    from critbatch.records.monitor import WatchSnapshot
     from critbatch.records.study import Fit
 
 TASK = "critbatch.cli.context:TaskContext"
@@ -56,7 +56,7 @@ def train(
     lr_decay: Literal["constant", "linear", "cosine", "step", "polynomial"] | None = None,
     warmup_epochs: float | None = None,
     weight_decay: float | None = None,
-    options: Mapping[str, Setting] | None = None,
+    options: Mapping[str, OptionValue] | None = None,
     target: float | None = None,
     stop_at_target: bool = True,
     start_from: str | None = None,
@@ -231,7 +231,7 @@ def sweep(
     context="critbatch.cli.context:ClaimsContext",
     words={"task": "TASK"},
 )
-def claims(context: ClaimsContext, *, networks: Sequence[str] | None = None, **options: Any) -> Lecture:
+def claims(context: ClaimsContext, *, networks: Sequence[str] | None = None, **options: Any) -> ClaimsReport:
     """
         critbatch claims
         critbatch claims mnist-mlp --language zh
@@ -336,13 +336,13 @@ def watch(
 
     from critbatch.reports.live import farewell, view
     from critbatch.reports.translator import Translator
-    from critbatch.studies.watch import Watch
+    from critbatch.studies.watch import StudyWatcher
 
     if not every >= 0.1:
         raise UserError(f"--every {every:g} is not possible: use 0.1 seconds or more.")
     t, console = Translator(language), Console()
     try:
-        with Watch(study) as watching:
+        with StudyWatcher(study) as watching:
             reports = Reports(watching.places, language) if report else None
             look = watching.look()
             if reports is not None:
@@ -379,7 +379,7 @@ class Reports:
         self.places, self.language = places, language
         self._written: dict[str, int] = {}
 
-    def write(self, look: Look) -> None:
+    def write(self, look: WatchSnapshot) -> None:
         """Write what has changed. The report of an advice is written by its own command, at its end."""
         from critbatch.reports.write import report
 

@@ -196,11 +196,11 @@ class Sums(NamedTuple):
     tally: Tensor
 
 
-Later = Callable[[], Sums]
+DeferredNorms = Callable[[], Sums]
 """The sums over all processes, when they are needed: until then other processes are not waited for."""
 
 
-def over_processes(own: Sums, group: torch.distributed.ProcessGroup | None, *, sharded: bool) -> Later:
+def over_processes(own: Sums, group: torch.distributed.ProcessGroup | None, *, sharded: bool) -> DeferredNorms:
     """Ask for the sums over the processes at once, to be waited for later, hidden behind the next step.
 
     Args:

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import parametrize
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise.layer_rules import Factors, Part, Parts, by_example, row_norms2, rule_of
+from critbatch.gradient_noise.layer_rules import Factors, LayerPart, Parts, by_example, row_norms2, rule_of
 from critbatch.gradient_noise.reruns import (
     Layout,
     Layouts,
@@ -297,6 +297,6 @@ def norms2_in_slices(factors: Factors) -> Tensor:
     return torch.cat(found)
 
 
-def _joined(pieces: list[Part]) -> Part:
+def _joined(pieces: list[LayerPart]) -> LayerPart:
     factors = joined_factors([piece.factors for piece in pieces if piece.factors is not None])
-    return Part(factors.norms2, factors.gradients, factors.total, factors)
+    return LayerPart(factors.norms2, factors.gradients, factors.total, factors)

@@ -161,7 +161,7 @@ def embedding_norms2(indices: Tensor, slopes: Tensor, *, skipped: int | None) ->
     return (torch.bmm(slopes, slopes.mT) * same).sum((1, 2))
 
 
-class Part:
+class LayerPart:
     """What one call of one layer adds to the gradient of one weight, for each example.
 
     Args:
@@ -181,7 +181,7 @@ class Part:
         self.norms2, self.gradients, self.total, self.factors = norms2, gradients, total, factors
 
 
-Parts = dict[str, Part]
+Parts = dict[str, LayerPart]
 
 
 class Rule(NamedTuple):
@@ -216,23 +216,23 @@ def _is_conv1d_of_transformers(kind: type[nn.Module]) -> bool:
     return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
 
 
-def held(gradients: Tensor) -> Part:
+def held(gradients: Tensor) -> LayerPart:
     """A part of which the gradients are at hand, shape (batch, *weight)."""
     wide = in_float32(gradients)
-    return Part(lambda: row_norms2(wide), lambda: wide, lambda: wide.sum(0))
+    return LayerPart(lambda: row_norms2(wide), lambda: wide, lambda: wide.sum(0))
 
 
-def by_example(part: Part, batch: int) -> Part:
+def by_example(part: LayerPart, batch: int) -> LayerPart:
     """The part of examples, given that of their rows, which are side by side."""
 
     def gradients() -> Tensor:
         rows = part.gradients()
         return rows.view(batch, -1, *rows.shape[1:]).sum(1)
 
-    return Part(lambda: row_norms2(gradients()), gradients, part.total)
+    return LayerPart(lambda: row_norms2(gradients()), gradients, part.total)
 
 
-def lazily(gradients: Callable[[], Tensor]) -> Part:
+def lazily(gradients: Callable[[], Tensor]) -> LayerPart:
     """A part of which the gradients are made, once, when they are asked for."""
     kept: list[Tensor] = []
 
@@ -241,13 +241,13 @@ def lazily(gradients: Callable[[], Tensor]) -> Part:
             kept.append(in_float32(gradients()))
         return kept[0]
 
-    return Part(lambda: row_norms2(wide()), wide, lambda: wide().sum(0))
+    return LayerPart(lambda: row_norms2(wide()), wide, lambda: wide().sum(0))
 
 
 def _linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     factors = of_linear(inputs, slopes)
     return {
-        "weight": Part(factors.norms2, factors.gradients, factors.total, factors),
+        "weight": LayerPart(factors.norms2, factors.gradients, factors.total, factors),
         "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
     }
 
@@ -256,7 +256,7 @@ def _transposed_linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     """The linear layer of GPT-2, whose weight is (in, out)."""
     factors = of_linear(slopes, inputs)
     return {
-        "weight": Part(factors.norms2, factors.gradients, factors.total, factors),
+        "weight": LayerPart(factors.norms2, factors.gradients, factors.total, factors),
         "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
     }
 
@@ -280,7 +280,7 @@ def _convolution(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
 
         return torch.bmm(by_group(factors.left).mT, by_group(factors.right))
 
-    return {"weight": Part(norms2, gradients, total), "bias": bias}
+    return {"weight": LayerPart(norms2, gradients, total), "bias": bias}
 
 
 def _embedding(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
@@ -300,7 +300,7 @@ def _embedding(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
             flat = flat * (inputs.reshape(-1, 1) != layer.padding_idx)
         return flat.new_zeros(layer.weight.shape).index_add_(0, inputs.reshape(-1), flat)
 
-    return {"weight": Part(lambda: embedding_norms2(inputs, slopes, skipped=layer.padding_idx), gradients, total)}
+    return {"weight": LayerPart(lambda: embedding_norms2(inputs, slopes, skipped=layer.padding_idx), gradients, total)}
 
 
 def _layer_norm(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:

@@ -40,7 +40,7 @@ from critbatch.gradient_noise.hooks import (
     small_norms2,
 )
 from critbatch.gradient_noise.noise_meter import layers, preconditioner
-from critbatch.gradient_noise.window import BatchSize, Waiting, Weights, Window
+from critbatch.gradient_noise.window import BatchSize, NoiseWindow, PendingStep, Weights
 from critbatch.law.batch_size_change import advise_from_noise
 from critbatch.law.prior import WIDE_PRIOR
 from critbatch.law.step_time import StepSeconds, step_curve
@@ -124,7 +124,7 @@ class Monitor:
         self.steps = 0  # updates
         self.problem = ""  # why the last step that was left out could not be measured
         self.timed, self._last_update = timed, math.nan
-        self._window = Window(
+        self._window = NoiseWindow(
             window, examples, by_examples=by == "examples", weights=weights, leave_out=self._leave_out
         )
         self._factors: list[Tensor] | None = None
@@ -264,7 +264,7 @@ class Monitor:
             later = over_processes(sums or self._no_sums(), self._group, sharded=self._gradients.sharded)
             scales = Scales(gradient_scale, 1.0 if unscaled else gradient_scale, world)
             timed = seconds if self.timed and not math.isnan(seconds) else None
-            self._window.add(Waiting(later, scales, told, timed, problem, self._half))
+            self._window.add(PendingStep(later, scales, told, timed, problem, self._half))
         if self.strict:
             self._window.settle()
         self._end_if_hopeless()

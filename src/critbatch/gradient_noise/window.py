@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import (
     FEWEST_PAIRS,
-    Later,
+    DeferredNorms,
     Measured,
     Scales,
     SizeError,
@@ -46,7 +46,7 @@ class BatchSize(NamedTuple):
     always: bool
 
 
-class Waiting(NamedTuple):
+class PendingStep(NamedTuple):
     """A step whose numbers may still be on their way from a device or from other processes.
 
     Args:
@@ -58,7 +58,7 @@ class Waiting(NamedTuple):
         half: whether gradients are float16 or bfloat16.
     """
 
-    sums: Later
+    sums: DeferredNorms
     scales: Scales
     batch_size: BatchSize | None
     seconds: float | None
@@ -66,7 +66,7 @@ class Waiting(NamedTuple):
     half: bool
 
 
-class Window:
+class NoiseWindow:
     """The last steps, of which each is settled some steps later, many at once.
 
     Args:
@@ -93,9 +93,9 @@ class Window:
         self.times: deque[tuple[int, float | None]] = deque(maxlen=length)  # batch size and seconds of each step
         self._recent: deque[str] = deque(maxlen=length)  # reasons of the last steps; "" for one that is measured
         self._counted = False  # whether the tensors had as many examples as the user said, in some step
-        self._waiting: list[Waiting] = []
+        self._waiting: list[PendingStep] = []
 
-    def add(self, step: Waiting) -> None:
+    def add(self, step: PendingStep) -> None:
         if len(self._waiting) == STEPS_AT_ONCE:
             self.settle()
         self._waiting.append(step)
@@ -137,7 +137,7 @@ class Window:
         self.steps.clear()
         self._recent.clear()
 
-    def _with_sizes(self, tally: Tally, step: Waiting) -> Tally:
+    def _with_sizes(self, tally: Tally, step: PendingStep) -> Tally:
         if tally.problems:
             raise step.problem or UnmeasurableError("Another process could not measure this step.")
         told = step.batch_size

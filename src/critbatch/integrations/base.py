@@ -68,7 +68,7 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-class Watch:
+class MonitorCallback:
     """A `Monitor` inside of a trainer. It never ends the training: what cannot be watched is said in the log, once.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise.monitor import By, log
-from critbatch.integrations.base import AfterBackward, Watch
+from critbatch.integrations.base import AfterBackward, MonitorCallback
 from critbatch.law.step_time import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.io import atomic_replacement
@@ -64,7 +64,7 @@ class BatchSizeMonitor(TrainerCallback):
         batch_size: int | None = None,
         strict: bool = False,
     ) -> None:
-        self._watch = Watch(
+        self._watch = MonitorCallback(
             by=by, examples=examples, window=window, language=language, batch_size=batch_size, strict=strict
         )
         self._after: AfterBackward | None = None

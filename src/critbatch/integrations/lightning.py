@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.gradient_noise.monitor import By
-from critbatch.integrations.base import Watch
+from critbatch.integrations.base import MonitorCallback
 from critbatch.law.step_time import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.monitor import MonitorAdvice
@@ -76,7 +76,7 @@ class BatchSizeMonitor(_Callback):
         if every < 1:
             raise UserError(f"every={every} is not possible: use 1 or more.")
         self.every, self._stepped = every, False
-        self._watch = Watch(
+        self._watch = MonitorCallback(
             by=by, examples=examples, window=window, language=language, batch_size=batch_size, strict=strict
         )
 

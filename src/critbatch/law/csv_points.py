@@ -18,7 +18,7 @@ from critbatch.errors import UserError
 from critbatch.law.study_analysis import analyse_with_fit, predict_runs
 from critbatch.law.target_points import completed
 from critbatch.records.study import Fit, GoalPoint
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 
 # Points in one unit: steps, epochs and examples of a table made to agree, and the size of its data set found.
 
@@ -336,7 +336,7 @@ def fit(
     Raises:
         UserError: if the points cannot be used.
     """
-    watch = Stopwatch()
+    watch = RunTimer()
     if wrong := [size for size in at if whole_number(size) is None]:
         raise UserError(f"A batch size of {shown(wrong[0])} is not possible: use a whole number from 1 to {LARGEST:g}.")
     if isinstance(points, (str, Path)):

@@ -16,13 +16,13 @@ from scipy.special import stdtrit
 
 from critbatch.law.target_points import AlikeRuns, alike_runs
 from critbatch.records.core import CurvePoint, Estimate, Outcome, Quantity, Run, Target
-from critbatch.records.study import BudgetPoint, BudgetReading, Spent
+from critbatch.records.study import BudgetPoint, BudgetReading, BudgetUnit
 
 LEVEL = 0.95
 FAILURES = (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
 FIELDS = ("train_metric", "validation_metric", "train_loss", "validation_loss")
 Values = tuple[float, float, float, float]
-AXES: Mapping[Spent, str] = {Spent.EPOCHS: "epoch", Spent.STEPS: "step", Spent.SECONDS: "seconds"}
+AXES: Mapping[BudgetUnit, str] = {BudgetUnit.EPOCHS: "epoch", BudgetUnit.STEPS: "step", BudgetUnit.SECONDS: "seconds"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class _Read:
 
 
 def read_budgets(
-    runs: Sequence[Run], *, target: Target | None, amounts: Mapping[Spent, float] | None = None
+    runs: Sequence[Run], *, target: Target | None, amounts: Mapping[BudgetUnit, float] | None = None
 ) -> tuple[BudgetReading, ...]:
     """Read every batch size off its runs' curves at equal epochs, steps and seconds.
 

@@ -106,7 +106,7 @@ WORTH = 0.2
 device-hours 1.6 times as many."""
 
 
-class Outlook:
+class ScalingPredictor:
     """One task on clusters of any size.
 
     Args:

@@ -78,7 +78,7 @@ def shortest(runs: Mapping[int, Run]) -> int | None:
     return min((steps for steps, run in runs.items() if run.crossing is not None), default=None)
 
 
-def told_by(runs: Mapping[Place, Mapping[int, Run]]) -> list[Run]:
+def observations(runs: Mapping[Place, Mapping[int, Run]]) -> list[Run]:
     """One run for each place, as the law is fitted to: the shortest that came to the target, else the longest.
 
     Args:

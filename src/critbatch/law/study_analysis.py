@@ -32,7 +32,7 @@ from critbatch.law.target_points import (
 )
 from critbatch.law.wider_law import WiderLaw, log_steps
 from critbatch.records.core import CurvePoint, Estimate, Outcome, Run, Target
-from critbatch.records.study import Analysis, BudgetReading, GoalPoint, Prediction, Regime, SizeResult, Spent
+from critbatch.records.study import Analysis, BudgetReading, BudgetUnit, GoalPoint, Prediction, Regime, SizeResult
 
 # What was found at each batch size, with the learning rate that is best there.
 
@@ -106,7 +106,7 @@ def analyse(
     *,
     target: Target | None,
     examples: int | None = None,
-    amounts: Mapping[Spent, float] | None = None,
+    amounts: Mapping[BudgetUnit, float] | None = None,
     seed: int = 0,
 ) -> Analysis:
     """Return what the runs of one task and recipe say together. The result does not depend on the order of the runs.

@@ -12,7 +12,7 @@ import numpy as np
 
 from critbatch.law.censored_fit import bounded_exp
 from critbatch.law.model import Array
-from critbatch.records.core import Crossing, Estimate, Outcome, Run, Setting, Target
+from critbatch.records.core import Crossing, Estimate, OptionValue, Outcome, Run, Target
 from critbatch.records.study import GoalPoint
 
 # Runs of a study in groups that differ by their seed alone.
@@ -28,7 +28,7 @@ class AlikeRuns:
 
     batch_size: int
     learning_rate: float
-    options: dict[str, Setting]
+    options: dict[str, OptionValue]
     runs: tuple[Run, ...]
 
 
@@ -72,7 +72,7 @@ class Tried:
 
     batch_size: int
     learning_rate: float | None = None
-    options: dict[str, Setting] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     points: tuple[GoalPoint, ...]
     runs: int
     diverged: int = 0

@@ -12,7 +12,7 @@ from critbatch.records.core import Outcome, Quantity, Run, Target
 # A run seen from another target than the one it was made for.
 
 
-def judged(run: Run, target: Target) -> Run:
+def rejudge(run: Run, target: Target) -> Run:
     """The run as it would have been, had it been made for `target`; the same one where it was.
 
     Where its curve comes to the target, it ends at that evaluation. Where it does not, a run that diverged or ran out
@@ -47,7 +47,7 @@ def judged(run: Run, target: Target) -> Run:
     )
 
 
-def seen_until(run: Run, steps: int) -> Run:
+def truncate(run: Run, steps: int) -> Run:
     """The run with its curve as it was after so many steps: runs are compared at equal steps, also where one is ahead.
 
     Of a run that is ahead there may be no evaluation at just so many steps; the last one before counts.
@@ -69,7 +69,7 @@ NOTHING = 0.1
 START, SMOOTH = 3, 5
 
 
-def part_of_the_way(run: Run, target: Target) -> float:
+def progress_to_target(run: Run, target: Target) -> float:
     """How far a run has come: 0 at its first evaluation, 1 at the target, in the logarithm of the loss or of the error.
 
     The error is 1 minus the metric, where that is a share; any other metric counts as it is.
@@ -78,14 +78,14 @@ def part_of_the_way(run: Run, target: Target) -> float:
     return _part(values[0], max(values), target) if len(values) > 1 else 0.0
 
 
-def steps_to_go(run: Run, target: Target) -> float | None:
+def estimated_steps_left(run: Run, target: Target) -> float | None:
     """Steps that a run may still need, if it goes on as over the last doubling of its steps.
 
     The part of the way grows with the logarithm of the steps there, as it does where the loss falls by a power of them.
     None where it did not come closer over that doubling. A guess, on the low side where a run levels off.
     """
-    now = part_of_the_way(run, target)
-    then = part_of_the_way(seen_until(run, run.steps // 2), target)
+    now = progress_to_target(run, target)
+    then = progress_to_target(truncate(run, run.steps // 2), target)
     if now >= 1:
         return 0.0
     if now - then < LEAST_PROGRESS:

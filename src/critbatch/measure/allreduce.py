@@ -22,8 +22,8 @@ from critbatch.records.core import Estimate
 from critbatch.records.scaling import Communication, CommunicationPoint, StepMeasurement
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard, largest_over_processes, sum_over_processes, this_shard
-from critbatch.runtime.provenance import Stopwatch
-from critbatch.tasks.sampler import Cursor, Feed, training_source
+from critbatch.runtime.provenance import RunTimer
+from critbatch.tasks.sampler import BatchIterator, EpochSampler, training_source
 from critbatch.tasks.task import Task
 from critbatch.training.data_parallel import Replica
 from critbatch.training.step import Step
@@ -81,7 +81,7 @@ def communication(
         raise UserError("One process alone has nothing to communicate with: start two or more with torchrun.")
     if len(payloads) < 2 or any(size < 4 or size % 4 for size in payloads):
         raise UserError(f"Payloads of {list(payloads)} bytes are not possible: give two or more multiples of 4.")
-    watch, order = Stopwatch(), random.Random(seed)
+    watch, order = RunTimer(), random.Random(seed)
     times_of: dict[int, list[float]] = {}
     for size in sorted(payloads):
         times_of[size] = [_visit(size, device, seconds_per_visit)]
@@ -200,9 +200,9 @@ def joint_step(
     plan = plan_of(batch_size) if plan_of else make(batch_size=batch_size, learning_rate=LEARNING_RATE, epochs=1)
     model = task.new_model(seed, device).train()
     step = Step(task, model, plan.phases[0].optimizer(model.parameters()), replica=Replica(model, shard))
-    feed = Feed(
+    feed = BatchIterator(
         training_source(task, device),
-        Cursor(task.examples, seed=seed, drop_last=True),
+        EpochSampler(task.examples, seed=seed, drop_last=True),
         batch_size=batch_size,
         shard=shard,
         piece=lambda _: plan.micro_batch_size,

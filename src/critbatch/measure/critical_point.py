@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import average, noise_scale
-from critbatch.measure.empirical_risk import CHUNK, Surface
+from critbatch.measure.empirical_risk import CHUNK, EmpiricalRisk
 from critbatch.measure.hessian import HessianProduct, dot, norm
 from critbatch.measure.spectrum import Extremes, extremes
 from critbatch.records.core import NoiseScale
-from critbatch.records.loss_surface import BatchGradients, CriticalPoint, Eigenvalue, Mode, Solution, Standing
+from critbatch.records.loss_surface import BatchGradients, CriticalPoint, Eigenvalue, Mode, PointType, Solution
 from critbatch.runtime.device import as_device
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
@@ -27,7 +27,7 @@ REACH = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class PointFeatures:
     """What describes a point of the loss surface.
 
     Args:
@@ -60,7 +60,7 @@ class View:
         return curvature * (REACH * self.weight_scale) ** 2 / 2 / self.loss_scale
 
 
-def standing(view: View, *, tolerance: float = TOLERANCE) -> tuple[Standing, str]:
+def standing(view: PointFeatures, *, tolerance: float = TOLERANCE) -> tuple[PointType, str]:
     """Classify a point. The second value is the reason if the point is undecided.
 
     All criteria are relative, so that a constant factor on the loss or other units of the weights do not change the
@@ -69,32 +69,32 @@ def standing(view: View, *, tolerance: float = TOLERANCE) -> tuple[Standing, str
     eigenvalue counts only if the eigenvalue is larger than its residual.
     """
     if view.loss_scale <= 0 or view.weight_scale <= 0:
-        return Standing.UNDECIDED, "no_scale"
+        return PointType.UNDECIDED, "no_scale"
     steep = max(abs(view.weight_of(view.largest.value)), abs(view.weight_of(view.smallest.value)))
     flat_drop = view.gradient_norm * REACH * view.weight_scale / view.loss_scale
     if view.expected_drop / view.loss_scale > tolerance and flat_drop > tolerance:
-        return Standing.DESCENDING, ""
+        return PointType.DESCENDING, ""
     if steep < tolerance:
-        return Standing.PLATEAU, ""
+        return PointType.PLATEAU, ""
     if not (view.largest.converged and view.smallest.converged):
         known = view.largest.placed and view.smallest.placed
-        return Standing.UNDECIDED, "not_converged" if known else "place_unknown"
+        return PointType.UNDECIDED, "not_converged" if known else "place_unknown"
     up = view.largest.value > view.largest.residual and view.weight_of(view.largest.value) >= tolerance
     down = -view.smallest.value > view.smallest.residual and view.weight_of(-view.smallest.value) >= tolerance
     if not down and view.weight_of(view.smallest.residual - view.smallest.value) >= tolerance:
-        return Standing.UNDECIDED, "curvature_within_error"
+        return PointType.UNDECIDED, "curvature_within_error"
     if up:
-        return (Standing.SADDLE if down else Standing.MINIMUM), ""
-    return (Standing.MAXIMUM if down else Standing.PLATEAU), ""
+        return (PointType.SADDLE if down else PointType.MINIMUM), ""
+    return (PointType.MAXIMUM if down else PointType.PLATEAU), ""
 
 
-TRIES: dict[Standing, tuple[str, ...]] = {
-    Standing.MINIMUM: ("try_small_batches", "try_other_start", "try_larger_model"),
-    Standing.SADDLE: ("try_small_batches", "try_momentum", "try_negative_curvature"),
-    Standing.PLATEAU: ("try_other_start", "try_normalization", "try_larger_rate"),
-    Standing.MAXIMUM: ("try_small_batches", "try_negative_curvature"),
-    Standing.DESCENDING: ("try_larger_rate", "try_momentum", "try_more_steps"),
-    Standing.UNDECIDED: ("try_double",),
+SUGGESTIONS: dict[PointType, tuple[str, ...]] = {
+    PointType.MINIMUM: ("try_small_batches", "try_other_start", "try_larger_model"),
+    PointType.SADDLE: ("try_small_batches", "try_momentum", "try_negative_curvature"),
+    PointType.PLATEAU: ("try_other_start", "try_normalization", "try_larger_rate"),
+    PointType.MAXIMUM: ("try_small_batches", "try_negative_curvature"),
+    PointType.DESCENDING: ("try_larger_rate", "try_momentum", "try_more_steps"),
+    PointType.UNDECIDED: ("try_double",),
 }
 
 
@@ -146,8 +146,8 @@ def critical_point(
         UserError: if a size is not possible.
     """
     task = as_task(task)
-    watch, device = Stopwatch(), as_device(device)
-    surface = Surface(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
+    watch, device = RunTimer(), as_device(device)
+    surface = EmpiricalRisk(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
     count = surface.examples
     sizes = tuple(batch_sizes) if batch_sizes else tuple(sorted({1, min(16, count), max(1, count // 4)}))
     if wrong := [size for size in sizes if not 1 <= size <= count]:
@@ -183,14 +183,14 @@ def critical_point(
         largest=view.largest,
         smallest=view.smallest,
         batches=tuple(of_sizes),
-        tries=TRIES[point_type],
+        tries=SUGGESTIONS[point_type],
         provenance=watch.provenance(command=command, seed=seed, device=device),
     )
 
 
 def look(
-    task: Task, surface: Surface, *, seed: int = 0, progress: Callable[[str, int, int], None] | None = None
-) -> tuple[View, Extremes, Tensor]:
+    task: Task, surface: EmpiricalRisk, *, seed: int = 0, progress: Callable[[str, int, int], None] | None = None
+) -> tuple[PointFeatures, Extremes, Tensor]:
     """Measure what `standing` needs. Also returns the extreme eigenvalues with their vectors, and the gradient."""
     loss, gradient = surface.gradient()
     untrained = task.new_model(seed, surface.device)
@@ -207,7 +207,7 @@ def look(
         progress=None if progress is None else lambda done, total: progress("eigenvalues", done, total),
     )
     norm2 = dot(gradient, gradient)
-    view = View(
+    view = PointFeatures(
         gradient_norm=norm2**0.5,
         along=dot(gradient, product(gradient)) / norm2 if norm2 > 0 else 0.0,
         largest=ends.largest[0],
@@ -218,7 +218,7 @@ def look(
     return view, ends, gradient
 
 
-def _gradients(surface: Surface, size: int, batches: int, seed: int) -> Tensor:
+def _gradients(surface: EmpiricalRisk, size: int, batches: int, seed: int) -> Tensor:
     """The gradients of single batches, each drawn without replacement, shape (batches, weights)."""
     generator = torch.Generator().manual_seed(seed)
     rows = [surface.indices[torch.randperm(surface.examples, generator=generator)[:size]] for _ in range(batches)]
@@ -226,10 +226,10 @@ def _gradients(surface: Surface, size: int, batches: int, seed: int) -> Tensor:
 
 
 def _batch_gradients(
-    task: Task, model: nn.Module, surface: Surface, gradients: Tensor, size: int, rate: float, seed: int
+    task: Task, model: nn.Module, surface: EmpiricalRisk, gradients: Tensor, size: int, rate: float, seed: int
 ) -> BatchGradients:
     few = min(surface.examples, EXAMPLES_OF_A_STEP)
-    probe = Surface(task, model, examples=few, mode=surface.mode, chunk=surface.chunk, device=surface.device)
+    probe = EmpiricalRisk(task, model, examples=few, mode=surface.mode, chunk=surface.chunk, device=surface.device)
     loss, _ = probe.measure()
     lower = [probe.measure(probe.weights - rate * gradient.to(probe.weights))[0] < loss for gradient in gradients]
     norms = gradients.double().norm(dim=1).cpu()

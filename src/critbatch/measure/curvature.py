@@ -10,13 +10,13 @@ from torch import nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import CHUNK, Surface
+from critbatch.measure.empirical_risk import CHUNK, EmpiricalRisk
 from critbatch.measure.hessian import GaussNewtonProduct, HessianProduct, norm
 from critbatch.measure.spectrum import extremes, spectral_density
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.records.loss_surface import Curvature, Matrix, Mode, Solution
 from critbatch.runtime.device import as_device
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.data import GivenData
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
@@ -84,8 +84,10 @@ def curvature(
         raise UserError(f"largest={largest} with smallest={smallest} is not possible: use 1 or more, and 0 or more.")
     if not tolerance > 0:
         raise UserError(f"tolerance={tolerance} is not possible: use a number above 0, such as 1e-3.")
-    watch, device = Stopwatch(), as_device(device)
-    surface = Surface(task, model, data=data, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
+    watch, device = RunTimer(), as_device(device)
+    surface = EmpiricalRisk(
+        task, model, data=data, examples=examples, mode=mode, double=double, chunk=chunk, device=device
+    )
     loss, gradient = surface.gradient()
     matrix = Matrix(matrix)
     if matrix is Matrix.GAUSS_NEWTON:

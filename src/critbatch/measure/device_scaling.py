@@ -14,7 +14,15 @@ from critbatch.errors import UserError
 from critbatch.law.allreduce import find_link, measured_link
 from critbatch.law.cluster import compute_of
 from critbatch.law.cluster_fit import StepFit, fit_constants
-from critbatch.law.scaling import WORTH, Outlook, checked_devices, given_law, law_of, reaches_beyond, worth_until
+from critbatch.law.scaling import (
+    WORTH,
+    ScalingPredictor,
+    checked_devices,
+    given_law,
+    law_of,
+    reaches_beyond,
+    worth_until,
+)
 from critbatch.records.core import Advice, Record, Speed
 from critbatch.records.io import blamed_on_records, load_records
 from critbatch.records.scaling import (
@@ -28,7 +36,7 @@ from critbatch.records.scaling import (
     StepsLaw,
 )
 from critbatch.records.study import Fit, Study
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
@@ -106,7 +114,7 @@ def scale(
     Raises:
         UserError: if an argument is not possible, or nothing was timed.
     """
-    task, watch = as_task(task), Stopwatch()
+    task, watch = as_task(task), RunTimer()
     if not isinstance(known, Record):
         folder = output_folder(known, task.name)
         with blamed_on_records(folder):
@@ -143,7 +151,7 @@ def scale(
         constants = fitted.constants
     sources = {**constants.sources, **dict.fromkeys(given, "source_given")}
     constants = replace(constants, sources=sources, **given)  # type: ignore[arg-type]
-    outlook = Outlook(
+    outlook = ScalingPredictor(
         speed, constants, law=law, price=price_per_device_hour, fit=fitted, micro_batch_size=micro_batch_size
     )
     best = outlook.best(numbers)
@@ -266,7 +274,7 @@ def _fitted(
     )
 
 
-def _first_size(known: Advice | Speed, outlook: Outlook) -> int:
+def _first_size(known: Advice | Speed, outlook: ScalingPredictor) -> int:
     if isinstance(known, Advice) and known.best is not None:
         return known.best.batch_size
     best_points: tuple[ScalePoint, ...] = outlook.best([1])

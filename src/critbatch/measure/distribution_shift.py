@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import CHUNK, Surface
+from critbatch.measure.empirical_risk import CHUNK, EmpiricalRisk
 from critbatch.measure.sharpness import EVERY_BOX, sharpness
 from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Box, Mode, Shift, ShiftPrediction, ShiftRise, Solution, SolutionSharpness
 from critbatch.runtime.device import as_device
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.data import GivenData, Tree, leaves, map_tree
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
@@ -163,7 +163,7 @@ def shift(
         UserError: if there is no model.
     """
     task = as_task(task)
-    watch, device = Stopwatch(), as_device(device)
+    watch, device = RunTimer(), as_device(device)
     if not models:
         raise UserError("There is no model to measure: give one or more by their labels.")
     measured = sharpness(
@@ -206,15 +206,17 @@ def _rises(
     seed: int,
     device: torch.device,
 ) -> list[ShiftRise]:
-    train = Surface(task, model, examples=examples, mode=mode, chunk=chunk, device=device)
+    train = EmpiricalRisk(task, model, examples=examples, mode=mode, chunk=chunk, device=device)
     losses, metrics = train.each()
     rises = [_resampled(label, losses, metrics, seed)]
     for name, data in {"validation": "validation", **shifts}.items():
-        other = Surface(task, model, data=data, mode=mode, chunk=chunk, device=device)
+        other = EmpiricalRisk(task, model, data=data, mode=mode, chunk=chunk, device=device)
         other_losses, other_metrics = other.each()
         rises.append(_rise(label, name, 0.0, other_losses, other_metrics, _difference(losses, other_losses)))
     for change in changes_for(task, next(train.chunks())[0], seed=seed):
-        changed = Surface(task, model, examples=examples, mode=mode, chunk=chunk, change=change.apply, device=device)
+        changed = EmpiricalRisk(
+            task, model, examples=examples, mode=mode, chunk=chunk, change=change.apply, device=device
+        )
         other_losses, other_metrics = changed.each()
         rise = _mean(other_losses - losses)
         rises.append(_rise(label, change.name, change.strength, other_losses, other_metrics, rise))

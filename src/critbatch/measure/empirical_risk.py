@@ -16,7 +16,7 @@ from critbatch.errors import UserError
 from critbatch.records.loss_surface import Mode, Setup
 from critbatch.runtime.device import pick_device, require_float64
 from critbatch.tasks.data import Data, GivenData, Tree, as_data, count, map_tree
-from critbatch.tasks.sampler import Source
+from critbatch.tasks.sampler import BatchGatherer
 from critbatch.tasks.task import Task, apply
 from critbatch.training.batch_norm import norms_in_training, pieces_of, taken_anew
 from critbatch.training.evaluation import sample
@@ -24,7 +24,7 @@ from critbatch.training.evaluation import sample
 CHUNK = 1000
 
 
-class Surface:
+class EmpiricalRisk:
     """The mean loss ``f(w)``, its gradient and the metric over all examples, computed chunk by chunk.
 
     It works on a copy of the model, so the model, its mode and its running statistics do not change. Attention uses the
@@ -67,7 +67,7 @@ class Surface:
         self.device = device or pick_device()
         require_float64(self.device, "A measurement of the loss surface")
         self.name = data if isinstance(data, str) else "own"
-        self._source = Source(_data_of(task, data), self.device)
+        self._source = BatchGatherer(_data_of(task, data), self.device)
         self.indices = sample(count(self._source.data), examples)
         self.examples = len(self.indices)
         self.model = copy.deepcopy(model).to(self.device)
@@ -88,7 +88,7 @@ class Surface:
         self.size = sum(weight.numel() for weight in self.parameters)
         self.weights = self.flat(self.parameters).clone()
 
-    def twin(self, weights: Tensor | None = None, *, double: bool = False) -> Surface:
+    def twin(self, weights: Tensor | None = None, *, double: bool = False) -> EmpiricalRisk:
         """Another surface over the same examples, with its own model, at `weights`."""
         other = copy.copy(self)
         other.model = copy.deepcopy(self.model)
@@ -266,7 +266,7 @@ def _data_of(task: Task, data: str | GivenData) -> Data:
     return task.train if data == "train" else task.validation
 
 
-def recompute_batch_norm(surface: Surface, indices: Tensor | None = None) -> None:
+def recompute_batch_norm(surface: EmpiricalRisk, indices: Tensor | None = None) -> None:
     """Set the running statistics of batch norm to those of the examples at the current weights."""
     if not surface.norms:
         return

@@ -13,20 +13,20 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
 from critbatch.measure.critical_point import look, standing
-from critbatch.measure.empirical_risk import Surface, make_dense
+from critbatch.measure.empirical_risk import EmpiricalRisk, make_dense
 from critbatch.recipes import usual_rate
 from critbatch.records.core import Estimate
-from critbatch.records.loss_surface import Escape, EscapeCount, Standing
+from critbatch.records.loss_surface import Escape, EscapeCount, PointType
 from critbatch.runtime.device import as_device, check_copies
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.data import Tree, map_tree
 from critbatch.tasks.registry import as_task
-from critbatch.tasks.sampler import Cursor, training_source
+from critbatch.tasks.sampler import EpochSampler, training_source
 from critbatch.tasks.task import Task, apply
 from critbatch.training.batch_norm import has_batch_norm
 
 
-class Herd:
+class ModelEnsemble:
     """Several copies of a small model, trained at once by plain gradient descent as one vectorized model.
 
     Args:
@@ -53,7 +53,7 @@ class Herd:
         self._weights, self._buffers = stack_module_state(models)
         self._weights = {name: weight.detach() for name, weight in self._weights.items()}
         self._source = training_source(task, device)
-        self._cursors = [Cursor(task.examples, seed=seed + n) for n in range(starts)]
+        self._cursors = [EpochSampler(task.examples, seed=seed + n) for n in range(starts)]
         self._gradients = vmap(grad(self._mean_loss), in_dims=(0, 0, 0, 0))
         self._full_gradients = vmap(grad(self._mean_loss), in_dims=(0, 0, None, None))
         self._full_losses = vmap(self._mean_loss, in_dims=(0, 0, None, None))
@@ -113,7 +113,7 @@ class Herd:
 
         return self.task.loss(apply(called, inputs), targets).mean()
 
-    def _rows(self, cursor: Cursor, batch_size: int) -> Tensor:
+    def _rows(self, cursor: EpochSampler, batch_size: int) -> Tensor:
         """A full-sized batch. The short rest of an epoch is skipped, so that all models have batches of one size."""
         rows = cursor.take(batch_size)
         return rows if len(rows) == batch_size else cursor.take(batch_size)
@@ -173,7 +173,7 @@ def escape(
         UserError: if an argument is not possible, or the model cannot be vectorized.
     """
     task = as_task(task)
-    watch, device = Stopwatch(), as_device(device)
+    watch, device = RunTimer(), as_device(device)
     sizes = [*sorted({size for size in batch_sizes or (1, 16) if size < task.examples}), task.examples]
     if min(starts, descent_steps, steps, *sizes) < 1 or not 0 < drop < 1:
         raise UserError(
@@ -183,7 +183,7 @@ def escape(
     if learning_rate is not None and not learning_rate > 0:
         raise UserError(f"learning_rate={learning_rate} is not possible: use a number above 0.")
     rate = learning_rate if learning_rate is not None else usual_rate("sgd", 128)
-    herd = Herd(task, starts=starts, seed=seed, device=device)
+    herd = ModelEnsemble(task, starts=starts, seed=seed, device=device)
     _descend(herd, rate, descent_steps, progress)
     points = herd.weights()
     losses = herd.losses()
@@ -215,7 +215,7 @@ def escape(
     )
 
 
-def _descend(herd: Herd, rate: float, most: int, progress: Callable[[str, int, int], None] | None) -> None:
+def _descend(herd: ModelEnsemble, rate: float, most: int, progress: Callable[[str, int, int], None] | None) -> None:
     """Full-batch descent, until the loss of no start falls any more."""
     gap = max(1, most // 10)
     before = herd.losses()
@@ -230,13 +230,13 @@ def _descend(herd: Herd, rate: float, most: int, progress: Callable[[str, int, i
 
 
 def _standings(
-    task: Task, herd: Herd, seed: int, device: torch.device, progress: Callable[[str, int, int], None] | None
+    task: Task, herd: ModelEnsemble, seed: int, device: torch.device, progress: Callable[[str, int, int], None] | None
 ) -> dict[str, int]:
-    counts = dict.fromkeys(map(str, Standing), 0)
+    counts = dict.fromkeys(map(str, PointType), 0)
     for n in range(herd.starts):
         if progress is not None:
             progress("where the starts stopped", n, herd.starts)
-        view, _, _ = look(task, Surface(task, herd.model(n), device=device), seed=seed)
+        view, _, _ = look(task, EmpiricalRisk(task, herd.model(n), device=device), seed=seed)
         counts[str(standing(view)[0])] += 1
     return {name: count for name, count in counts.items() if count}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import Surface, needs_backward
+from critbatch.measure.empirical_risk import EmpiricalRisk, needs_backward
 from critbatch.tasks.data import Tree, leaves
 
 # Dot products and norms of vectors as long as the weights, exact to five digits for any length.
@@ -76,7 +76,7 @@ class Differences:
         surface: Loss in float64. In float32, rounding leaves no good step size.
     """
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: EmpiricalRisk) -> None:
         self.surface = surface
         self.step: float | None = None
         self.error = float("nan")
@@ -112,7 +112,7 @@ KEEP_BYTES = 1 << 30
 class _Product:
     """Sums the products of all chunks. The graphs of the chunks stay in memory if all of them fit."""
 
-    def __init__(self, surface: Surface, weights: Tensor | None, keep_bytes: int) -> None:
+    def __init__(self, surface: EmpiricalRisk, weights: Tensor | None, keep_bytes: int) -> None:
         # Graphs refer to the weights, so this surface must not move. It is a copy.
         self.surface = surface.twin(weights)
         self.size, self.count, self.by = surface.size, 0, "autograd"
@@ -174,7 +174,12 @@ class HessianProduct(_Product):
     """
 
     def __init__(
-        self, surface: Surface, weights: Tensor | None = None, *, keep_bytes: int = KEEP_BYTES, by: str | None = None
+        self,
+        surface: EmpiricalRisk,
+        weights: Tensor | None = None,
+        *,
+        keep_bytes: int = KEEP_BYTES,
+        by: str | None = None,
     ) -> None:
         self.differences: Differences | None = None
         if by != "differences":
@@ -232,7 +237,7 @@ class GaussNewtonProduct(_Product):
     Memory as for `HessianProduct`.
     """
 
-    def __init__(self, surface: Surface, weights: Tensor | None = None, *, keep_bytes: int = KEEP_BYTES) -> None:
+    def __init__(self, surface: EmpiricalRisk, weights: Tensor | None = None, *, keep_bytes: int = KEEP_BYTES) -> None:
         try:
             super().__init__(surface, weights, keep_bytes)
             self(torch.zeros_like(surface.weights))

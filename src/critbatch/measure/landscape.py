@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import CHUNK, Surface, recompute_batch_norm
+from critbatch.measure.empirical_risk import CHUNK, EmpiricalRisk, recompute_batch_norm
 from critbatch.records.loss_surface import Landscape, LandscapePoint, Solution
 from critbatch.runtime.device import as_device
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
@@ -66,7 +66,7 @@ def landscape(
         UserError: if there are not one or two models, they differ in shape, or a size is not possible.
     """
     task = as_task(task)
-    watch, device = Stopwatch(), as_device(device)
+    watch, device = RunTimer(), as_device(device)
     by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
     if len(by_label) not in (1, 2):
         raise UserError(f"A landscape needs one or two solutions, but got {len(by_label)}: give one or two.")
@@ -76,11 +76,13 @@ def landscape(
         raise UserError(f"low={low:g}, high={high:g}, span={span:g} describe no range: use low < high and span > 0.")
     labels = list(by_label)
     train, validation = (
-        Surface(task, by_label[labels[0]], data=data, examples=examples, double=double, chunk=chunk, device=device)
+        EmpiricalRisk(
+            task, by_label[labels[0]], data=data, examples=examples, double=double, chunk=chunk, device=device
+        )
         for data in ("train", "validation")
     )
     if len(by_label) == 2:
-        other = Surface(task, by_label[labels[1]], examples=1, double=double, device=device)
+        other = EmpiricalRisk(task, by_label[labels[1]], examples=1, double=double, device=device)
         if [weight.shape for weight in other.parameters] != [weight.shape for weight in train.parameters]:
             raise UserError("The two models have different weights: a line needs two solutions of one model.")
         first, second = _aligned(train.weights, other.weights)
@@ -109,7 +111,7 @@ def landscape(
     )
 
 
-def filter_normalized(surface: Surface, generator: torch.Generator) -> Tensor:
+def filter_normalized(surface: EmpiricalRisk, generator: torch.Generator) -> Tensor:
     """A random direction whose filters have the norms of the model's own filters, shape (size,).
 
     A filter computes one output: a row of a matrix, or a kernel of a convolution. Vectors, such as biases, stay fixed.
@@ -126,7 +128,7 @@ def filter_normalized(surface: Surface, generator: torch.Generator) -> Tensor:
 
 
 def _point(
-    train: Surface, validation: Surface, alpha: float, beta: float, axes: tuple[Tensor, Tensor]
+    train: EmpiricalRisk, validation: EmpiricalRisk, alpha: float, beta: float, axes: tuple[Tensor, Tensor]
 ) -> LandscapePoint:
     weights = train.weights + alpha * axes[0] + beta * axes[1]
     train.move(weights)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from critbatch.tasks.sampler import Feed
+from critbatch.tasks.sampler import BatchIterator
 from critbatch.training.step import Step
 
 
@@ -23,7 +23,7 @@ class StepMemory(NamedTuple):
     forward_bytes: int  # a micro-batch and its activations when backward begins: proportional to its size
 
 
-def step_memory(step: Step, feed: Feed, *, learning_rate: float) -> StepMemory:
+def step_memory(step: Step, feed: BatchIterator, *, learning_rate: float) -> StepMemory:
     """Run one training step, and count the bytes that it holds in tensors.
 
     The count includes weights and buffers, gradients (also those of the previous step, until they are cleared), the

@@ -13,7 +13,7 @@ from torch import nn
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
 from critbatch.gradient_noise.estimator import average, noise_scale
-from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.empirical_risk import EmpiricalRisk
 from critbatch.measure.hessian import HessianProduct
 from critbatch.recipes import find_recipe, usual_rate
 from critbatch.records.core import Noise, NoiseScale
@@ -21,7 +21,7 @@ from critbatch.records.loss_surface import Mode
 from critbatch.runtime.device import as_device
 from critbatch.runtime.process import seeded
 from critbatch.runtime.progress import Progress
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
@@ -70,7 +70,7 @@ def curvature_noise(
     Raises:
         UserError: if there are too few examples for the batches.
     """
-    surface = Surface(task, model, mode=mode, double=double, device=device)
+    surface = EmpiricalRisk(task, model, mode=mode, double=double, device=device)
     groups = batches // BATCHES_IN_PAIR
     needed = groups * BATCHES_IN_PAIR * batch_size
     if groups < 1 or needed > surface.examples:
@@ -78,7 +78,7 @@ def curvature_noise(
             f"{batches} batches of {batch_size} are not possible with {surface.examples} examples: use at least "
             f"{BATCHES_IN_PAIR} batches, and fewer or smaller ones if there are too few examples."
         )
-    curved = Surface(task, model, examples=examples, mode=mode, double=double, device=device)
+    curved = EmpiricalRisk(task, model, examples=examples, mode=mode, double=double, device=device)
     product = HessianProduct(curved)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(surface.examples, generator=generator)[:needed].view(groups, BATCHES_IN_PAIR, batch_size)
@@ -147,7 +147,7 @@ def noise(
         UserError: if a batch cannot be cut in two, or an argument is not possible.
     """
     task = as_task(task)
-    watch = Stopwatch()
+    watch = RunTimer()
     device = as_device(device)
     name = recipe or task.recipe
     size = batch_size if batch_size is not None else max(2, min(128, task.examples // 4))

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from critbatch.arguments import checked_call
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import CHUNK, Surface
+from critbatch.measure.empirical_risk import CHUNK, EmpiricalRisk
 from critbatch.measure.hessian import HessianProduct
 from critbatch.measure.spectrum import extremes
 from critbatch.measure.trace import hutch_plus_plus
 from critbatch.records.core import Estimate
 from critbatch.records.loss_surface import Box, Eigenvalue, Mode, Sharpness, SharpnessValue, Solution, SolutionSharpness
 from critbatch.runtime.device import as_device, check_copies
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
@@ -28,7 +28,7 @@ Function = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Highest:
+class BoxMaximum:
     """The highest loss in a box, the loss in its middle, and how often the loss was computed."""
 
     loss: float
@@ -43,7 +43,7 @@ class Highest:
 
 def highest_in_box(
     function: Function, half_widths: np.ndarray, *, starts: list[np.ndarray], iterations: int = 10
-) -> Highest:
+) -> BoxMaximum:
     """Maximize the loss within ``|z_i| <= half_widths_i`` by L-BFGS-B, and keep the highest loss on the way.
 
     It starts from the middle, z = 0, or from one of `starts`, whichever has the highest loss. The result is never below
@@ -81,7 +81,7 @@ def highest_in_box(
         minimize(negative, best, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations})
     except _InfiniteLossError:
         highest = math.inf
-    return Highest(highest, middle, evaluations)
+    return BoxMaximum(highest, middle, evaluations)
 
 
 class _InfiniteLossError(Exception):
@@ -89,7 +89,7 @@ class _InfiniteLossError(Exception):
 
 
 def sharpness_in(
-    surface: Surface,
+    surface: EmpiricalRisk,
     box: Box,
     epsilon: float,
     *,
@@ -97,7 +97,7 @@ def sharpness_in(
     iterations: int = 10,
     direction: Tensor | None = None,
     seed: int = 0,
-) -> tuple[Highest, int]:
+) -> tuple[BoxMaximum, int]:
     """The highest loss in a box around the weights x of the surface, and the dimensions of the box.
 
     At a minimum, the gradient at x is nearly 0, and L-BFGS-B may stop at once. So it starts from the highest of x and
@@ -149,7 +149,7 @@ def sharpness_in(
     return highest_in_box(function, widths, starts=[corner, -corner], iterations=iterations), len(widths)
 
 
-def _columns(surface: Surface, count: int, generator: torch.Generator) -> Tensor:
+def _columns(surface: EmpiricalRisk, count: int, generator: torch.Generator) -> Tensor:
     """A matrix of standard normal numbers, shape (size, count)."""
     count = min(count, surface.size)
     columns = torch.empty(surface.size, count, dtype=surface.dtype, device=surface.device)
@@ -220,14 +220,14 @@ def sharpness(
         raise UserError(f"epsilons={tuple(epsilons)} is not possible: use numbers above 0, such as 1e-3.")
     if min(subspace, draws, iterations) < 1:
         raise UserError(f"subspace={subspace}, {draws=}, {iterations=}: use 1 or more of each.")
-    watch, device = Stopwatch(), as_device(device)
+    watch, device = RunTimer(), as_device(device)
     by_label = {task.name: models} if isinstance(models, nn.Module) else dict(models)
     if not by_label:
         raise UserError("There is no model to measure: give one, or several by their labels.")
     plan = [(box, epsilon) for box in boxes for epsilon in epsilons]
     solution_values = []
     for n, (label, model) in enumerate(by_label.items()):
-        surface = Surface(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
+        surface = EmpiricalRisk(task, model, examples=examples, mode=mode, double=double, chunk=chunk, device=device)
         finished = n * len(plan)
 
         def report(stage: str, done: int, total: int = len(plan) * len(by_label)) -> None:
@@ -241,7 +241,7 @@ def sharpness(
             report(f"sharpness of {label}", finished + i)
             values.append(_value(surface, box, epsilon, subspace, draws, iterations, direction=direction, seed=seed))
         loss, metric = surface.measure()
-        validation = Surface(task, model, data="validation", mode=mode, chunk=chunk, device=device, double=double)
+        validation = EmpiricalRisk(task, model, data="validation", mode=mode, chunk=chunk, device=device, double=double)
         validation_loss, validation_metric = validation.measure()
         solution_values.append(
             SolutionSharpness(
@@ -263,14 +263,14 @@ def sharpness(
     )
 
 
-def _curvature(surface: Surface, seed: int) -> tuple[Eigenvalue, Tensor, Estimate]:
+def _curvature(surface: EmpiricalRisk, seed: int) -> tuple[Eigenvalue, Tensor, Estimate]:
     product = HessianProduct(surface)
     ends = extremes(product, surface.weights, largest=1, seed=seed)
     return ends.largest[0], ends.largest_vectors[0], hutch_plus_plus(product, surface.weights, seed=seed)
 
 
 def _value(
-    surface: Surface,
+    surface: EmpiricalRisk,
     box: Box,
     epsilon: float,
     subspace: int,

@@ -21,7 +21,7 @@ from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.runtime.device import as_device, free_bytes, is_out_of_memory
 from critbatch.runtime.process import RandomState
-from critbatch.runtime.provenance import Stopwatch
+from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 
@@ -264,7 +264,7 @@ def speed(
             raise UserError(f"{name}={limit} allows nothing: use a number above 0.")
     make = find_recipe(recipe or task.recipe)
     device = as_device(device)
-    watch, began = Stopwatch(), time.perf_counter()
+    watch, began = RunTimer(), time.perf_counter()
     with RandomState(seed, device).in_place():
         steps = TimedSteps(
             task,

@@ -32,7 +32,7 @@ NEAR = 4
 STEPS_OF_A_VISIT = 4
 
 
-class Clock:
+class StepTimer:
     """Times the steps of a task with the optimizer of a recipe on a device, and stores the times in a folder.
 
     Args:

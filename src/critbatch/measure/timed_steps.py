@@ -14,7 +14,7 @@ from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds, usable_cores
 from critbatch.tasks.data import Tree
-from critbatch.tasks.sampler import Cursor, Feed, training_source
+from critbatch.tasks.sampler import BatchIterator, EpochSampler, training_source
 from critbatch.tasks.task import Task
 from critbatch.training.step import Step
 
@@ -70,7 +70,7 @@ class TimedSteps:
         self.task, self.plan_of, self.micro_batch_size, self.device = task, plan_of, micro_batch_size, device
         self.source = training_source(task, device)
         self.model = task.new_model(seed, device).train()
-        self.cursor = Cursor(task.examples, seed=seed, drop_last=True)
+        self.cursor = EpochSampler(task.examples, seed=seed, drop_last=True)
 
     def piece(self, batch_size: int) -> int:
         """Examples in one forward pass."""
@@ -108,11 +108,11 @@ class TimedSteps:
                 steps.append(sum(parts[-1]))
         return Visit(tuple(steps), tuple(parts), _share_waited(before, _processor_seconds()))
 
-    def _open(self, batch_size: int) -> tuple[Step, Feed]:
+    def _open(self, batch_size: int) -> tuple[Step, BatchIterator]:
         self.model.zero_grad(set_to_none=True)
         step = Step(self.task, self.model, self.plan_of(batch_size).phases[0].optimizer(self.model.parameters()))
         piece = self.piece(batch_size)
-        feed = Feed(
+        feed = BatchIterator(
             self.source,
             self.cursor,
             batch_size=batch_size,
@@ -122,7 +122,7 @@ class TimedSteps:
         )
         return step, feed
 
-    def _whole(self, step: Step, feed: Feed) -> float:
+    def _whole(self, step: Step, feed: BatchIterator) -> float:
         wait_for(self.device)
         start = time.perf_counter()
         size, pieces = next(feed)
@@ -131,7 +131,7 @@ class TimedSteps:
         wait_for(self.device)
         return time.perf_counter() - start
 
-    def _in_parts(self, step: Step, feed: Feed) -> Parts:
+    def _in_parts(self, step: Step, feed: BatchIterator) -> Parts:
         timer = _PartTimer(self.device)
 
         def forward_begins(*_: object) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 from critbatch.errors import UserError
 from critbatch.optim.layerwise import (
     Group,
-    Kind,
     PerTensor,
+    TensorClass,
     check_positive,
     check_range,
     check_rate,
@@ -22,8 +22,8 @@ from critbatch.optim.layerwise import (
 )
 from critbatch.optim.norms import squared_norm
 from critbatch.optim.packing import (
+    FlatBuffer,
     Layout,
-    Pack,
     blocks,
     length,
     length_in_graph,
@@ -262,7 +262,7 @@ class LAMB(PerTensor):
                     f"phi_bounds={low, high} is not possible: use two numbers of 0 or more, the less first."
                 )
 
-    def _before(self, grads: Iterable[tuple[Kind, list[Tensor]]]) -> None:
+    def _before(self, grads: Iterable[tuple[TensorClass, list[Tensor]]]) -> None:
         self._grad_norm = None
         if any(group["max_gradient_norm"] is not None for group in self.param_groups):
             norms = [lengths([grad.to(working_type(grad)) for grad in of_kind], kind.layout) for kind, of_kind in grads]
@@ -324,7 +324,7 @@ class LAMB(PerTensor):
         torch._foreach_sub_(weights, directions)
         return ratio
 
-    def _pack(self, group: Group, pack: Pack, adapt: bool) -> Tensor | None:
+    def _pack(self, group: Group, pack: FlatBuffer, adapt: bool) -> Tensor | None:
         if (shrink := self._shrink(group)) is not None:
             pack.grad.mul_(shrink)
         moments, step = (pack.state["exp_avg"], pack.state["exp_avg_sq"]), pack.state["step"][0]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from critbatch.errors import UserError
 from critbatch.optim.layerwise import Group, PerTensor, check_positive, check_range, check_rate, compile_step, rate_of
-from critbatch.optim.packing import Layout, Pack, blocks, length, lengths, lines, norm
+from critbatch.optim.packing import FlatBuffer, Layout, blocks, length, lengths, lines, norm
 
 VARIANTS = ("paper", "mlperf")
 Number = TypeVar("Number", float, Tensor)
@@ -182,7 +182,7 @@ class LARS(PerTensor):
         torch._foreach_sub_(weights, direction if inside else list(torch._foreach_mul(direction, lr)))
         return ratio
 
-    def _pack(self, group: Group, pack: Pack, adapt: bool) -> Tensor | None:
+    def _pack(self, group: Group, pack: FlatBuffer, adapt: bool) -> Tensor | None:
         ratio: Tensor | None = None
         if adapt:
             sizes = pack.norms(pack.weight), pack.norms(pack.grad)

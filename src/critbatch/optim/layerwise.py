@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from critbatch.errors import UserError
-from critbatch.optim.packing import Layout, Member, Pack, layout_of, own_part, working_type
+from critbatch.optim.packing import FlatBuffer, Layout, Member, layout_of, own_part, working_type
 
 # `torch.compile` where it is asked for, and not before.
 
@@ -76,7 +76,7 @@ SMALL = 4096
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Kind:
+class TensorClass:
     """What tensors have in common that go through a step together. Compared by identity, which is quick."""
 
     wide: bool  # more than one dimension
@@ -120,7 +120,7 @@ class PerTensor(Optimizer):
         """Refuse hyper-parameters that cannot be meant."""
         raise NotImplementedError
 
-    def _before(self, grads: Iterable[tuple[Kind, list[Tensor]]]) -> None:
+    def _before(self, grads: Iterable[tuple[TensorClass, list[Tensor]]]) -> None:
         """Look at all gradients, and refuse what cannot be done, before any weight moves."""
 
     def _one(self, group: Group, weight: Tensor, grad: Tensor, state: dict[str, Tensor], adapt: bool) -> float | Tensor:
@@ -137,7 +137,7 @@ class PerTensor(Optimizer):
     ) -> Tensor | None:
         raise NotImplementedError
 
-    def _pack(self, group: Group, pack: Pack, adapt: bool) -> Tensor | None:
+    def _pack(self, group: Group, pack: FlatBuffer, adapt: bool) -> Tensor | None:
         raise NotImplementedError
 
     @torch.no_grad()
@@ -212,16 +212,16 @@ class PerTensor(Optimizer):
 
     def _forget(self) -> None:
         """Start without what can be made anew at any time, and so is not in the state."""
-        self._kinds: dict[int, Kind] = {}
-        self._kinds_by_traits: dict[tuple[Any, ...], Kind] = {}
-        self._packs: dict[tuple[int, Kind], Pack] = {}
-        self._seen: dict[tuple[int, Kind], list[int]] = {}
+        self._kinds: dict[int, TensorClass] = {}
+        self._kinds_by_traits: dict[tuple[Any, ...], TensorClass] = {}
+        self._packs: dict[tuple[int, TensorClass], FlatBuffer] = {}
+        self._seen: dict[tuple[int, TensorClass], list[int]] = {}
         self._ratios: list[tuple[list[Tensor], Ratios]] = []
         self._scratch: dict[torch.dtype, Tensor] = {}
 
-    def _gather(self, group: Group) -> dict[Kind, list[Member]]:
+    def _gather(self, group: Group) -> dict[TensorClass, list[Member]]:
         """The tensors of a group that have a gradient."""
-        found: dict[Kind, list[Member]] = {}
+        found: dict[TensorClass, list[Member]] = {}
         states, kinds = self.state, self._kinds
         for weight in group["params"]:
             grad = weight.grad
@@ -242,10 +242,10 @@ class PerTensor(Optimizer):
                 found[kind] = [(weight, grad, state)]
         return found
 
-    def _kind_of(self, weight: Tensor) -> Kind:
+    def _kind_of(self, weight: Tensor) -> TensorClass:
         small = weight.numel() <= SMALL
         traits = (weight.ndim > 1, small, weight.dtype, weight.device, weight.is_cpu, layout_of(weight))
-        kind = self._kinds_by_traits.setdefault(traits, Kind(*traits))
+        kind = self._kinds_by_traits.setdefault(traits, TensorClass(*traits))
         self._kinds[id(weight)] = kind
         return kind
 
@@ -255,7 +255,7 @@ class PerTensor(Optimizer):
         for name in self.moments:
             state[name] = torch.zeros_like(weight, dtype=working_type(weight), memory_format=torch.preserve_format)
 
-    def _advance(self, index: int, group: Group, kind: Kind, members: list[Member]) -> None:
+    def _advance(self, index: int, group: Group, kind: TensorClass, members: list[Member]) -> None:
         adapt = kind.wide or group.get("adapt_one_dimensional", True)
         way = kind.way(group)
         ratios: Ratios
@@ -272,7 +272,7 @@ class PerTensor(Optimizer):
         # Without the gradients, whose memory is not ours to keep.
         self._ratios.append(([weight for weight, _, _ in members], ratios))
 
-    def _pack_of(self, members: list[Member], key: tuple[int, Kind]) -> Pack | None:
+    def _pack_of(self, members: list[Member], key: tuple[int, TensorClass]) -> FlatBuffer | None:
         """The pack of just these tensors; None where there is none.
 
         A set of tensors is packed the first time, and again when it is the same twice: where tensors take turns in
@@ -285,7 +285,7 @@ class PerTensor(Optimizer):
         known = self._seen.get(key)
         self._seen[key] = own
         if known is None or known == own:
-            self._packs[key] = Pack(members)
+            self._packs[key] = FlatBuffer(members)
             return self._packs[key] if self._packs[key].in_step() else None
         return None
 

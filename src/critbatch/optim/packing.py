@@ -139,7 +139,7 @@ def working_type(weight: Tensor) -> torch.dtype:
     return torch.float32 if weight.dtype in (torch.float16, torch.bfloat16) else weight.dtype
 
 
-class Pack:
+class FlatBuffer:
     """Copies of weights and gradients, and the state itself, of which each tensor's own becomes a view.
 
     Args:

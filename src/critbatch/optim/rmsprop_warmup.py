@@ -12,15 +12,15 @@ from torch import Tensor
 from critbatch.errors import UserError
 from critbatch.optim.layerwise import (
     Group,
-    Kind,
     PerTensor,
+    TensorClass,
     check_positive,
     check_range,
     check_rate,
     compile_step,
     rate_of,
 )
-from critbatch.optim.packing import Layout, Pack, lines
+from critbatch.optim.packing import FlatBuffer, Layout, lines
 
 
 def sgd_share(epoch: float, *, centre: float = 10.0, period: float = 5.0, as_printed: bool = False) -> float:
@@ -158,7 +158,7 @@ class RMSpropWarmUp(PerTensor):
         check_range(weight_decay=group["weight_decay"], rmsprop_lr=group["rmsprop_lr"])
         check_positive(eps=group["eps"], period=group["period"])
 
-    def _before(self, grads: Iterable[tuple[Kind, list[Tensor]]]) -> None:
+    def _before(self, grads: Iterable[tuple[TensorClass, list[Tensor]]]) -> None:
         for group in self.param_groups:
             lr = rate_of(group["lr"])
             if not isinstance(lr, Tensor) and lr == 0 and _share(group) < 1:
@@ -204,7 +204,7 @@ class RMSpropWarmUp(PerTensor):
             torch._foreach_add_(weights, changes, alpha=lr)
         return None
 
-    def _pack(self, group: Group, pack: Pack, adapt: bool) -> Tensor | None:
+    def _pack(self, group: Group, pack: FlatBuffer, adapt: bool) -> Tensor | None:
         moments = (pack.state[name] for name in self.moments)
         lr, parts = rate_of(group["lr"]), _parts(group)
         warm_up_step(pack.weight, pack.grad, *moments, lr=lr, parts=parts, **_settings(group))

@@ -10,7 +10,7 @@ from critbatch.records.loss_surface import Escape, Landscape, Sharpness, Shift
 from critbatch.records.study import Study
 
 
-class ClaimName(StrEnum):
+class ClaimId(StrEnum):
     """The claims, in the order of the lecture that they come from."""
 
     BATCHES = "batches"  # an epoch is all batches once, and reshuffling makes new batches
@@ -25,7 +25,7 @@ class ClaimName(StrEnum):
     BOTH = "both"  # recipes with the speed of large batches and the result of small ones
 
 
-class Holds(StrEnum):
+class ClaimVerdict(StrEnum):
     """A verdict."""
 
     HELD = "held"
@@ -43,7 +43,7 @@ class Measure(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Statement(Record):
+class ClaimTest(Record):
     """A part of a claim that one number decides.
 
     It is not held if the interval of the effect lies wholly below `margin`, the smallest effect that matters. Otherwise
@@ -51,7 +51,7 @@ class Statement(Record):
     """
 
     key: str  # of reports/messages, after "statement_"
-    holds: Holds
+    holds: ClaimVerdict
     measure: Measure
     effect: Estimate | None  # its n is the number of seeds, or of starts; None if it could not be measured
     margin: float  # the smallest effect that matters
@@ -66,9 +66,9 @@ class Statement(Record):
 class Claim(Record):
     """The verdict on a claim: held if all its main statements are held, not held if one is not, else undecided."""
 
-    name: ClaimName
-    holds: Holds
-    statements: tuple[Statement, ...]
+    name: ClaimId
+    holds: ClaimVerdict
+    statements: tuple[ClaimTest, ...]
     reason: str = ""  # why nothing was measured: a key of reports/messages
 
 
@@ -158,7 +158,7 @@ class NetworkPair(Record):
     difference: Estimate  # small minus large validation metric, at equal training metric, over pairs
 
 
-class Better(StrEnum):
+class Winner(StrEnum):
     """Which of two batch sizes is better."""
 
     SMALL = "small"
@@ -175,8 +175,8 @@ class SummaryRow(Record):
     unit: str  # "seconds", "share", "metric"
     small: Estimate | None
     large: Estimate | None
-    better: Better
-    expected: Better  # in the lecture's table
+    better: Winner
+    expected: Winner  # in the lecture's table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +198,7 @@ class RecipeRow(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lecture(Record):
+class ClaimsReport(Record):
     """The ten claims on one task: what was measured, and the verdicts."""
 
     task: str

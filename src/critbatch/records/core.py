@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # The value of a hyper-parameter; a list as a tuple.
-Setting = str | int | float | bool | None | tuple[float, ...]
+OptionValue = str | int | float | bool | None | tuple[float, ...]
 
 
 # Raised by one where a field is added, renamed or given another meaning.
@@ -490,9 +490,11 @@ class Run(Record):
     noise: tuple[NoisePoint, ...] = ()
     noise_every: int = 0  # every n-th step measured the noise, which takes longer; 0 for none
     metric_name: str = "metric"
-    members: tuple[MemberEnd, ...] = ()  # the copies that the last phase with copies averaged
+    members: tuple[ReplicaResult, ...] = ()  # the copies that the last phase with copies averaged
     parallel_seconds: float | None = None  # `seconds` if each copy had its own device; None without copies
-    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, if they differ from the defaults
+    options: dict[str, OptionValue] = field(
+        default_factory=dict
+    )  # of recipe and plan, if they differ from the defaults
     stopped_early: bool = False  # a study stopped it because others were better: its steps are a lower bound
 
     def __post_init__(self) -> None:
@@ -500,7 +502,7 @@ class Run(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemberEnd(Record):
+class ReplicaResult(Record):
     """The state of one copy of the model before all copies were averaged."""
 
     copy: int
@@ -626,7 +628,9 @@ class RecipeCode(Record):
     """What the code that uses an advice needs of the recipe, so that a report does not have to import it."""
 
     torch_optimizer: str = ""  # a class of `torch.optim`, where it does all that the recipe says, at a constant rate
-    torch_settings: dict[str, Setting] = field(default_factory=dict)  # its other settings, where not torch's defaults
+    torch_settings: dict[str, OptionValue] = field(
+        default_factory=dict
+    )  # its other settings, where not torch's defaults
     train_options: tuple[str, ...] = ()  # options of the advice that only `critbatch.train` carries out
     needs_train: bool = False  # whether only `critbatch.train` carries out the recipe
 
@@ -657,7 +661,9 @@ class Advice(Record):
     devices: int = 1  # number of devices that `best` is for
     device_hours: float | None = None  # to the target, over all devices
     accuracy: tuple[AccuracyCheck, ...] = ()
-    options: dict[str, Setting] = field(default_factory=dict)  # of recipe and plan, if they differ from the defaults
+    options: dict[str, OptionValue] = field(
+        default_factory=dict
+    )  # of recipe and plan, if they differ from the defaults
     recipe_code: RecipeCode | None = None  # None in records of version 0.1
     planned_epochs: float | None = None  # length of a run, if the learning rate decays over it
     cost: AdviceCost | None = None  # what the search cost

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from critbatch.errors import UserError
-from critbatch.records.claims import Lecture
+from critbatch.records.claims import ClaimsReport
 from critbatch.records.core import Advice, Noise, Record, Run, Speed
 from critbatch.records.loss_surface import CriticalPoint, Curvature, Escape, Landscape, Matrix, Sharpness, Shift
 from critbatch.records.scaling import Scale
@@ -111,7 +111,13 @@ def _remove_stale(folder: Path, prefix: str) -> None:
 
 # By what their files' names begin with; the answer first, runs last.
 KINDS: dict[str, type[Record]] = {
-    **{kind.__name__.lower(): kind for kind in (Lecture, Advice, Study, Fit, Scale, Speed, Noise)},
+    "claims": ClaimsReport,
+    "advice": Advice,
+    "study": Study,
+    "fit": Fit,
+    "scale": Scale,
+    "speed": Speed,
+    "noise": Noise,
     "curvature": Curvature,
     "sharpness": Sharpness,
     "landscape": Landscape,
@@ -120,6 +126,8 @@ KINDS: dict[str, type[Record]] = {
     "escape": Escape,
     "run": Run,
 }
+# What the names of files began with in version 0.1.
+FORMER_KINDS = {"claims": "lecture"}
 NAMES = {kind: name for name, kind in KINDS.items()}
 LONGEST_LABEL = 60
 
@@ -198,8 +206,11 @@ def load_records(place: Path, *, instead: Sequence[Study] = ()) -> list[Record]:
         if kind is Study and instead:
             records += instead
             continue
+        stems = {kind_name, FORMER_KINDS.get(kind_name, kind_name)}
+        if any(file.stem == kind_name for file in files):
+            stems = {kind_name}  # it was written anew since
         records += [
-            read_record(file, kind) for file in files if file.stem == kind_name or file.stem.startswith(f"{kind_name}-")
+            read_record(file, kind) for file in files if file.stem in stems or file.stem.startswith(f"{kind_name}-")
         ]
     if not records:
         raise UserError(

@@ -221,7 +221,7 @@ class Shift(Record):
 # --- critical points -------------------------------------------------------------------------------------------------
 
 
-class Standing(StrEnum):
+class PointType(StrEnum):
     """Where training stands."""
 
     MINIMUM = "minimum"
@@ -249,7 +249,7 @@ class CriticalPoint(Record):
 
     solution: Solution
     setup: Setup
-    standing: Standing
+    standing: PointType
     reason: str  # why it is undecided: a key of reports/messages; else empty
     loss: float
     metric: float

@@ -5,25 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import import_module
 
-from critbatch.records.core import Estimate, NoiseScale, Outcome, Record, Setting, Target
-from critbatch.records.study import Question
+from critbatch.records.core import Estimate, NoiseScale, OptionValue, Outcome, Record, Target
+from critbatch.records.study import StudySpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunAtWork(Record):
+class RunningRun(Record):
     """A run on which a living process is working."""
 
     batch_size: int
     learning_rate: float
     seed: int
-    options: dict[str, Setting] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     host: str  # the machine of the process
     at_least_seconds: float  # that it has worked on the run; 0 before its first heartbeat
     expected_seconds: float | None  # of a run at this batch size, by the finished ones; None if there are none
 
 
 @dataclass(frozen=True, kw_only=True)
-class SizeSoFar(Record):
+class SizeStatus(Record):
     """One batch size and its best run so far.
 
     The best run reached its target in the fewest steps, or has the lowest validation loss.
@@ -33,7 +33,7 @@ class SizeSoFar(Record):
     made: int  # finished runs
     failed: int = 0  # of these, runs that diverged or ran out of memory
     learning_rate: float | None = None  # of the best run; None if no run has finished without failing
-    options: dict[str, Setting] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     seed: int | None = None
     outcome: Outcome | None = None
     reached: bool = False
@@ -44,7 +44,7 @@ class SizeSoFar(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudySoFar(Record):
+class StudyStatus(Record):
     """The state of the runs of one task, recipe and target."""
 
     where: str  # the database
@@ -52,24 +52,24 @@ class StudySoFar(Record):
     recipe: str
     target: Target | None
     metric_name: str
-    question: Question | None  # None for runs that do not belong to a sweep
+    question: StudySpec | None  # None for runs that do not belong to a sweep
     done: int  # finished runs
     failed: int  # of these, runs that diverged or ran out of memory
     broken_off: int  # interrupted runs, which will be resumed
     left: int | None  # unfinished runs, including those at work; None if not known
     seconds_left: float | None
     at_most: bool = False  # whether `seconds_left` is only an upper bound, because a batch size has no run yet
-    at_work: tuple[RunAtWork, ...] = ()
+    at_work: tuple[RunningRun, ...] = ()
     curves_of: str  # "validation_metric" or "validation_loss"
-    sizes: tuple[SizeSoFar, ...] = ()
+    sizes: tuple[SizeStatus, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(Record):
+class WatchSnapshot(Record):
     """Everything that a folder or database holds at one time."""
 
     at: str  # ISO 8601, with the time zone of this machine
-    studies: tuple[StudySoFar, ...]  # the most recent first
+    studies: tuple[StudyStatus, ...]  # the most recent first
     held: bool  # whether a command is working in one of the folders, even if it makes no run
 
     @property

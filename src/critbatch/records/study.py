@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from critbatch.records.core import Estimate, Provenance, Record, Run, Setting, Speed, Target
+from critbatch.records.core import Estimate, OptionValue, Provenance, Record, Run, Speed, Target
 
 # --- the study -------------------------------------------------------------------------------------------------------
 
 
-class Search(StrEnum):
+class SearchMethod(StrEnum):
     """How the learning rates of a batch size are chosen."""
 
     GIVEN = "given"  # the given rates, each with each seed
@@ -23,7 +23,7 @@ class Search(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question(Record):
+class StudySpec(Record):
     """What a sweep tries: every batch size, with given or searched learning rates, and every seed.
 
     A run is as long as the longest of `epochs`, `steps` and `seconds` that are given.
@@ -33,7 +33,7 @@ class Question(Record):
     fingerprint: str  # hash of the task's model and data
     recipe: str
     batch_sizes: tuple[int, ...]
-    search: Search = Search.GIVEN
+    search: SearchMethod = SearchMethod.GIVEN
     learning_rates: tuple[float, ...] = ()  # given for all batch sizes; searched ones are added
     trials: int | None = None  # learning rates per batch size, if a sampler of Optuna chooses them
     seeds: tuple[int, ...]
@@ -43,8 +43,8 @@ class Question(Record):
     target: Target | None
     stops_at_target: bool = True  # whether a run ends when it reaches the target
     stops_early: bool = False  # whether successive halving ends runs that are far behind others of their batch size
-    fixed: dict[str, Setting] = field(default_factory=dict)  # options of recipe and plan, for all runs
-    varied: dict[str, tuple[Setting, ...]] = field(default_factory=dict)  # options that are tried, with each rate
+    fixed: dict[str, OptionValue] = field(default_factory=dict)  # options of recipe and plan, for all runs
+    varied: dict[str, tuple[OptionValue, ...]] = field(default_factory=dict)  # options that are tried, with each rate
 
     def __post_init__(self) -> None:
         self._read_old_options("fixed")
@@ -55,7 +55,7 @@ class Question(Record):
 class Study(Record):
     """A sweep, finished or not."""
 
-    question: Question
+    question: StudySpec
     unit: str  # what an example is
     examples: int  # in the training set
     runs: tuple[Run, ...] = ()
@@ -101,7 +101,7 @@ class SizeResult(Record):
     diverged: int = 0  # of `runs`
     out_of_memory: int = 0
     learning_rate: float | None = None  # the best one; None if no rate is known, or no run reached the target
-    options: dict[str, Setting] = field(default_factory=dict)  # the best values of the options that were varied
+    options: dict[str, OptionValue] = field(default_factory=dict)  # the best values of the options that were varied
     usable_rates: tuple[float, float] | None = None  # range of rates that need at most twice the steps
     at_edge: bool = False  # whether the best rate is the smallest or the largest that was tried
     seeds: int = 0  # runs at the best learning rate
@@ -158,7 +158,7 @@ class RateLaw(Record):
     bends: bool  # the exponent of the larger half of the sizes is below that of the smaller half: it levels off
 
 
-class Spent(StrEnum):
+class BudgetUnit(StrEnum):
     """What a comparison of batch sizes keeps equal."""
 
     EPOCHS = "epochs"
@@ -172,7 +172,7 @@ class BudgetPoint(Record):
 
     batch_size: int
     learning_rate: float
-    options: dict[str, Setting] = field(default_factory=dict)
+    options: dict[str, OptionValue] = field(default_factory=dict)
     train_metric: Estimate
     validation_metric: Estimate
     train_loss: Estimate
@@ -191,7 +191,7 @@ class BudgetReading(Record):
     one for the smallest.
     """
 
-    spent: Spent
+    spent: BudgetUnit
     amount: float  # the epochs, steps or seconds
     tuned: bool = True
     points: tuple[BudgetPoint, ...]  # batch sizes whose runs are long enough

@@ -12,9 +12,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from critbatch.records.core import Quantity, Setting
-from critbatch.records.monitor import Look, RunAtWork, SizeSoFar, StudySoFar
-from critbatch.records.study import Question
+from critbatch.records.core import OptionValue, Quantity
+from critbatch.records.monitor import RunningRun, SizeStatus, StudyStatus, WatchSnapshot
+from critbatch.records.study import StudySpec
 from critbatch.reports.model import width as columns_of
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.study import length_asked, listed, rates_asked
@@ -129,7 +129,7 @@ PLOT_ROWS = (6, 14)
 WIDEST = 100
 
 
-def view(look: Look, t: Translator, *, width: int, height: int, live: bool = False) -> RenderableType:
+def view(look: WatchSnapshot, t: Translator, *, width: int, height: int, live: bool = False) -> RenderableType:
     """The study that somebody works on, or the one that was begun last, in full; a line for each of the others.
 
     Args:
@@ -153,7 +153,7 @@ def farewell(t: Translator) -> str:
     return t("watch_goes_on")
 
 
-def _head(study: StudySoFar, t: Translator) -> list[RenderableType]:
+def _head(study: StudyStatus, t: Translator) -> list[RenderableType]:
     names = {"task": _plain(study.task), "recipe": _plain(study.recipe)}
     if study.target is None:
         title = t("watch_title_no_target", **names)
@@ -162,7 +162,7 @@ def _head(study: StudySoFar, t: Translator) -> list[RenderableType]:
     return [Text(title, style="bold"), *([_asked(study.question, t)] if study.question is not None else [])]
 
 
-def _asked(question: Question, t: Translator) -> Text:
+def _asked(question: StudySpec, t: Translator) -> Text:
     sentence = t(
         "watch_asked",
         sizes=listed([t.count(size) for size in question.batch_sizes], t),
@@ -173,7 +173,7 @@ def _asked(question: Question, t: Translator) -> Text:
     return Text(sentence, style="dim")
 
 
-def _standing(study: StudySoFar, look: Look, t: Translator) -> list[RenderableType]:
+def _standing(study: StudyStatus, look: WatchSnapshot, t: Translator) -> list[RenderableType]:
     running = len(study.at_work)
     if study.left is None:
         told = [t("watch_count_open", done=study.done, running=running)]
@@ -191,7 +191,7 @@ def _standing(study: StudySoFar, look: Look, t: Translator) -> list[RenderableTy
     return [Text(sentence) for sentence in told]
 
 
-def _time(study: StudySoFar, look: Look, t: Translator) -> str:
+def _time(study: StudyStatus, look: WatchSnapshot, t: Translator) -> str:
     if study.left == 0:
         return t("watch_over")
     if not study.at_work:
@@ -204,7 +204,7 @@ def _time(study: StudySoFar, look: Look, t: Translator) -> str:
     return t(key, time=t.seconds(study.seconds_left))
 
 
-def _run(run: RunAtWork, t: Translator) -> str:
+def _run(run: RunningRun, t: Translator) -> str:
     told = {
         "batch_size": t.count(run.batch_size),
         "rate": _setting(run.learning_rate, run.options, t),
@@ -219,7 +219,7 @@ def _run(run: RunAtWork, t: Translator) -> str:
     return t("watch_run_of", time=time, whole=t.seconds(run.expected_seconds), **told)
 
 
-def _table(study: StudySoFar, t: Translator) -> Table:
+def _table(study: StudyStatus, t: Translator) -> Table:
     loss = study.curves_of == Quantity.VALIDATION_LOSS
     value = t("watch_lowest_loss") if loss else t("watch_best_metric", metric=t.metric(study.metric_name))
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
@@ -240,7 +240,7 @@ def _table(study: StudySoFar, t: Translator) -> Table:
     return table
 
 
-def _cells(size: SizeSoFar, study: StudySoFar, t: Translator) -> list[str]:
+def _cells(size: SizeStatus, study: StudyStatus, t: Translator) -> list[str]:
     head = [t.count(size.batch_size), t.count(size.made)]
     if size.learning_rate is None or size.steps is None or size.seconds is None:
         return [*head, "–", "–", "–", "–", "–"]
@@ -255,7 +255,7 @@ def _cells(size: SizeSoFar, study: StudySoFar, t: Translator) -> list[str]:
     ]
 
 
-def _curves(study: StudySoFar, t: Translator, *, width: int, height: int) -> list[RenderableType]:
+def _curves(study: StudyStatus, t: Translator, *, width: int, height: int) -> list[RenderableType]:
     lines = [
         Line(_letter(number), _colour(number), size.curve) for number, size in enumerate(study.sizes) if size.curve
     ]
@@ -270,12 +270,12 @@ def _curves(study: StudySoFar, t: Translator, *, width: int, height: int) -> lis
     return [Text(""), Text(title, style="dim"), *rows]
 
 
-def _other(study: StudySoFar, t: Translator) -> Text:
+def _other(study: StudyStatus, t: Translator) -> Text:
     names = {"task": _plain(study.task), "recipe": _plain(study.recipe)}
     return Text(t("watch_other", done=study.done, running=len(study.at_work), **names), style="dim")
 
 
-def _setting(rate: float, options: Mapping[str, Setting], t: Translator) -> str:
+def _setting(rate: float, options: Mapping[str, OptionValue], t: Translator) -> str:
     told = [t.rate(rate), *([t.options(options)] if options else [])]
     return _plain(t("comma").join(told))
 

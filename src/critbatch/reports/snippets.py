@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from critbatch.records.core import Advice, RecipeCode, Setting
+from critbatch.records.core import Advice, OptionValue, RecipeCode
 
 # Advice of version 0.1 does not hold the code of its recipe: plain ones were these, each setting with its default in
 # the recipe and in torch.
-_VERSION_0_1: dict[str, tuple[str, dict[str, tuple[Setting, Setting]]]] = {
+_VERSION_0_1: dict[str, tuple[str, dict[str, tuple[OptionValue, OptionValue]]]] = {
     "sgd": ("SGD", {"momentum": (0.9, 0.0), "nesterov": (False, False), "weight_decay": (0.0, 0.0)}),
     "adam": ("AdamW", {"betas": ((0.9, 0.999), (0.9, 0.999)), "eps": (1e-8, 1e-8), "weight_decay": (0.0, 0.01)}),
 }
@@ -56,7 +56,7 @@ class Use:
     devices: int
     epochs: float | None  # that its schedule is made for; None where the rate is constant from the first step on
     made_for: float  # epochs that a plan of it is made for
-    options: Mapping[str, Setting]
+    options: Mapping[str, OptionValue]
     code: RecipeCode
 
     @classmethod
@@ -85,11 +85,11 @@ class Use:
         return bool(self.options.get("drop_last"))
 
     @property
-    def of_plans(self) -> dict[str, Setting]:
+    def of_plans(self) -> dict[str, OptionValue]:
         return {name: value for name, value in self.options.items() if name in self.code.train_options}
 
     @property
-    def of_recipe(self) -> dict[str, Setting]:
+    def of_recipe(self) -> dict[str, OptionValue]:
         others = {*self.of_plans, "drop_last", "micro_batch_size"}
         own = {name: value for name, value in self.options.items() if name not in others}
         return {name: value for name, value in own.items() if not name.startswith("model.")}  # the model is there
@@ -219,5 +219,5 @@ def _scheduler(steps_per_epoch: str) -> str:
     return f"critbatch.EpochScheduler(optimizer, {rate}, steps_per_epoch={steps_per_epoch})"
 
 
-def _arguments(given: Mapping[str, Setting]) -> str:
+def _arguments(given: Mapping[str, OptionValue]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in given.items())

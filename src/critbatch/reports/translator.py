@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from critbatch.errors import UserError
-from critbatch.records.core import Estimate, NoiseScale, Quantity, Setting, Target
+from critbatch.records.core import Estimate, NoiseScale, OptionValue, Quantity, Target
 
 if TYPE_CHECKING:
     from critbatch.records.loss_surface import Eigenvalue
@@ -206,11 +206,11 @@ class Translator:
             return self("at_least", low=write(low))
         return self("at_most", high=write(high)) if high is not None else ""
 
-    def options(self, options: Mapping[str, Setting]) -> str:
+    def options(self, options: Mapping[str, OptionValue]) -> str:
         """Settings by name: 'momentum = 0.9, nesterov = True'."""
         return self("comma").join(f"{name} = {_plain(value)}" for name, value in options.items())
 
-    def choices(self, options: Mapping[str, Sequence[Setting]]) -> str:
+    def choices(self, options: Mapping[str, Sequence[OptionValue]]) -> str:
         """What was tried of each setting: 'momentum = 0.8 or 0.9'."""
         told = {name: self("or").join(_plain(value) for value in values) for name, values in options.items()}
         return self.options(told)
@@ -250,7 +250,7 @@ class Translator:
         return self("number_alone", value=value, n=n)
 
 
-def _plain(value: Setting) -> str:
+def _plain(value: OptionValue) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(_plain(each) for each in value)})"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -24,7 +24,7 @@ SUFFIXES = {".md": "md", ".markdown": "md", ".pdf": "pdf", ".json": "json"}
 
 
 @dataclass
-class Written:
+class ReportFiles:
     """What has to be written: files and what is in them, the report itself last. `stale` ones have to go."""
 
     files: dict[Path, bytes] = field(default_factory=dict)
@@ -45,7 +45,7 @@ def format_of(path: Path, given: str | None) -> str:
     return given or SUFFIXES.get(path.suffix.lower(), "html")
 
 
-def contents(records: Sequence[Record], path: Path, form: str, *, language: str, title: str | None) -> Written:
+def contents(records: Sequence[Record], path: Path, form: str, *, language: str, title: str | None) -> ReportFiles:
     """The report in the format `form`, as it will lie at `path` and around it.
 
     Raises:
@@ -53,7 +53,7 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
     """
     t, told = Translator(language), subjects(records)
     if form == "json":
-        return Written({path: as_json(records).encode("utf-8", errors="replace")})
+        return ReportFiles({path: as_json(records).encode("utf-8", errors="replace")})
     if form == "md":
         gallery = PictureFiles(path)
         text = markdown(told, t, gallery, title)
@@ -61,16 +61,16 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
             # Once more, with descriptions in the place of pictures.
             text = markdown(told, t, gallery, title)
             text = f"> {t(gallery.obstacle)}\n\n{text}"
-        return Written({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
+        return ReportFiles({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
     page = render(told, language=language, title=title)
     if form == "pdf":
         path.parent.mkdir(parents=True, exist_ok=True)
-        return Written({path: printed(page, path.parent)})
-    return Written({path: page.encode("utf-8", errors="replace")})
+        return ReportFiles({path: printed(page, path.parent)})
+    return ReportFiles({path: page.encode("utf-8", errors="replace")})
 
 
 def as_json(records: Sequence[Record]) -> str:
-    """A list of `{"kind": ..., "record": ...}`: `record_files.KINDS[kind].from_json` reads a record again."""
+    """A list of `{"kind": ..., "record": ...}`: `critbatch.records.io.KINDS[kind].from_json` reads a record again."""
     rows = [f'{{"kind": "{NAMES[type(record)]}", "record": {record.to_json()}}}' for record in records]
     return "[\n" + ",\n".join(rows) + "\n]\n"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Stopwatch:
+class RunTimer:
     """Started with a measurement, it makes its `Provenance` at the end."""
 
     def __init__(self) -> None:

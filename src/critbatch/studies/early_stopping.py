@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from critbatch.records.core import Quantity, Run
-from critbatch.records.study import Question
+from critbatch.records.study import StudySpec
 from critbatch.studies.database import quiet
 
 # A run is judged at an eighth, a quarter and a half of its length; the better half goes on.
@@ -44,7 +44,7 @@ def hopeless(own: Values, others: Mapping[int, Values]) -> bool:
     return verdict
 
 
-def standing(question: Question, run: Run) -> float:
+def standing(question: StudySpec, run: Run) -> float:
     """How well a run does by now on the validation set; smaller is better."""
     if question.target is not None and question.target.quantity is Quantity.VALIDATION_METRIC:
         return -max((p.validation_metric for p in run.curve if math.isfinite(p.validation_metric)), default=-math.inf)

@@ -21,7 +21,7 @@ from critbatch.records.io import atomic_replacement, blamed_on_records, load_rec
 from critbatch.records.study import Study
 from critbatch.studies.optuna_export import ExportedRun, write_optuna
 from critbatch.studies.run_key import brief_of
-from critbatch.studies.store import Shelf
+from critbatch.studies.store import RunReader
 from critbatch.studies.stored import is_url, shelves, store_of
 
 # Runs as rows of a table: one a run, or one an evaluation, for other programs to read.
@@ -260,7 +260,7 @@ def _sources(study: Study | Path | str) -> Iterator[ExportedRun]:
         yield from _of_records(load_records(Path(study)))
 
 
-def _of_store(shelf: Shelf) -> Iterator[ExportedRun]:
+def _of_store(shelf: RunReader) -> Iterator[ExportedRun]:
     runs = dict(shelf.keyed_runs())
     for row in shelf.rows():
         if row.key in runs:

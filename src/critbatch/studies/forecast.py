@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from critbatch.runtime.progress import Forecast
-from critbatch.studies.run_key import Brief, Key
+from critbatch.studies.run_key import RunKey, RunSummary
 
 
 def forecast(
-    made: Mapping[Key, Brief], missing: Iterable[int], *, examples: Mapping[int, float], workers: int = 1
+    made: Mapping[RunKey, RunSummary], missing: Iterable[int], *, examples: Mapping[int, float], workers: int = 1
 ) -> Forecast | None:
     """The seconds that runs at the batch sizes `missing` will take, by those that are there; None if there are none.
 
@@ -25,7 +25,7 @@ def forecast(
         examples: by batch size, those that a run sees if nothing ends it early.
         workers: so many runs are made at a time.
     """
-    groups: dict[int, list[Brief]] = defaultdict(list)
+    groups: dict[int, list[RunSummary]] = defaultdict(list)
     for key, brief in made.items():
         if brief.examples > 0:
             groups[key.batch_size].append(brief)
@@ -43,9 +43,9 @@ def forecast(
     return Forecast(seconds=total / workers, at_most=at_most)
 
 
-def best_of_each_size(made: Mapping[Key, Brief]) -> dict[int, tuple[Key, Brief]]:
+def best_of_each_size(made: Mapping[RunKey, RunSummary]) -> dict[int, tuple[RunKey, RunSummary]]:
     """At each batch size the run that was at its target after the fewest steps; without a target, of lowest loss."""
-    best: dict[int, tuple[Key, Brief]] = {}
+    best: dict[int, tuple[RunKey, RunSummary]] = {}
     for key, brief in made.items():
         held = best.get(key.batch_size)
         if _worth(brief) < (_worth(held[1]) if held is not None else NOTHING):
@@ -56,5 +56,5 @@ def best_of_each_size(made: Mapping[Key, Brief]) -> dict[int, tuple[Key, Brief]]
 NOTHING = (math.inf, math.inf)
 
 
-def _worth(brief: Brief) -> tuple[float, float]:
+def _worth(brief: RunSummary) -> tuple[float, float]:
     return brief.steps_to_target, brief.loss

@@ -25,7 +25,7 @@ SECONDS_BETWEEN_BEATS = 5.0
 _of_this_process: set[str] = set()
 
 
-class Presence:
+class WorkerIdentity:
     """A process at work in a folder, from here to `end` or the end of the process, however it ends.
 
     On one machine a lock tells whether another lives, and the system takes it back from the dead. Of other machines
@@ -107,7 +107,7 @@ def _is_free(file: Path) -> bool:
 # Signs of life of a process while it makes a run, for those on other machines.
 
 
-class Heart:
+class Heartbeat:
     """Calls `beat` with a number that grows, now and then, within `with`."""
 
     def __init__(self, beat: Callable[[int], None]) -> None:

@@ -33,7 +33,7 @@ from critbatch.studies.database import (
     warn_of_journal,
 )
 from critbatch.studies.liveness import is_held
-from critbatch.studies.run_key import Brief, Key, Terms
+from critbatch.studies.run_key import RunKey, RunSummary, StudyKey
 from critbatch.studies.run_table import AT_THEIR_END, FINISHED, PRUNED, RUNNING, WAITING
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ STATES = {"COMPLETE": FINISHED, "PRUNED": PRUNED, "RUNNING": RUNNING, "WAITING":
 class OldStudy:
     """A study as Optuna kept it: its terms, what its workers go by, its runs as rows of today."""
 
-    terms: Terms
+    terms: StudyKey
     agreements: dict[str, str]
     rows: list[dict[str, Any]]
 
@@ -195,7 +195,7 @@ def _read(storage: BaseStorage) -> list[OldStudy]:
             trials = storage.get_all_trials(study._study_id, deepcopy=False)
             rows = [row for trial in trials if (row := _row_of(trial)) is not None]
             agreements = {name: value for name, value in study.user_attrs.items() if name != TERMS}
-            studies.append(OldStudy(Terms.from_json(study.user_attrs[TERMS]), agreements, rows))
+            studies.append(OldStudy(StudyKey.from_json(study.user_attrs[TERMS]), agreements, rows))
     return studies
 
 
@@ -207,9 +207,9 @@ def _row_of(trial: Any) -> dict[str, Any] | None:
     state, summary, record = STATES[trial.state.name], None, None
     if state in AT_THEIR_END:
         pieces = range(json.loads(attributes[BRIEF])["pieces"])
-        summary = replace(Brief.from_json(attributes[BRIEF])).to_json()  # without the number of pieces
+        summary = replace(RunSummary.from_json(attributes[BRIEF])).to_json()  # without the number of pieces
         record = "".join(attributes[f"{PIECE} {number + 1}"] for number in pieces)
-    key = Key.from_json(attributes[KEY])
+    key = RunKey.from_json(attributes[KEY])
     return {
         "run_key": key.digest,
         "state": state,

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from critbatch.errors import UserError
-from critbatch.records.core import Outcome, Quantity, Run, Setting, Target
+from critbatch.records.core import OptionValue, Outcome, Quantity, Run, Target
 from critbatch.records.io import atomic_replacement, reason_of
 from critbatch.studies.database import quiet
-from critbatch.studies.run_key import Brief, brief_of
+from critbatch.studies.run_key import RunSummary, brief_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -161,7 +161,7 @@ def _curve(run: Run, target: Target | None) -> dict[int, float]:
     return {step: value for step, value in values.items() if math.isfinite(value)}
 
 
-def _attributes(each: ExportedRun, brief: Brief) -> dict[str, Any]:
+def _attributes(each: ExportedRun, brief: RunSummary) -> dict[str, Any]:
     """What else the dashboard shows of a trial, with units. Numbers that are not finite are left out."""
     run = each.run
     attributes: dict[str, Any] = {
@@ -183,10 +183,10 @@ def _attributes(each: ExportedRun, brief: Brief) -> dict[str, Any]:
     }
 
 
-def _is_number(value: Setting) -> bool:
+def _is_number(value: OptionValue) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _choice(value: Setting) -> str | int | float | bool:
+def _choice(value: OptionValue) -> str | int | float | bool:
     """A list and None, which Optuna's tables have no place for, as text."""
     return " ".join(map(str, value)) if isinstance(value, tuple) else "None" if value is None else value

@@ -14,8 +14,8 @@ from typing import Any
 
 from critbatch.errors import UserError
 from critbatch.studies.store import Store
-from critbatch.studies.supervisor import Crew, End, Member, WorkerProcess
-from critbatch.studies.worker import Order
+from critbatch.studies.supervisor import WorkerExit, WorkerHandle, WorkerProcess, WorkerSupervisor
+from critbatch.studies.worker import WorkerJob
 
 # The door to a Ray cluster: connected to and left, with what can go wrong said in one sentence.
 
@@ -86,7 +86,7 @@ def _knock(address: str) -> None:
 # What runs in a Ray actor. It needs no torch: that is the worker's.
 
 
-class Seat:
+class WorkerActor:
     """An actor: it holds the resources of a worker, and the worker itself as a process of its own."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Seat:
         self.worker = WorkerProcess(parcel, **settings)
         return self.worker.name
 
-    def ended(self) -> End | None:
+    def ended(self) -> WorkerExit | None:
         assert self.worker is not None
         return self.worker.ended()
 
@@ -106,7 +106,7 @@ class Seat:
             self.worker.stop()
 
 
-class RayCrew(Crew):
+class RaySupervisor(WorkerSupervisor):
     """So many workers for one order on a Ray cluster. Those that find no room there wait for it.
 
     The study's folder and its database are looked for under the same paths and URL on all nodes.
@@ -119,7 +119,7 @@ class RayCrew(Crew):
 
     def __init__(
         self,
-        order: Order,
+        order: WorkerJob,
         count: int,
         store: Store,
         *,
@@ -148,7 +148,7 @@ class RayCrew(Crew):
             self._parcel = ray.put(packed)
             super().work()
 
-    def start(self, number: int) -> Member:
+    def start(self, number: int) -> WorkerHandle:
         settings = {
             "seconds": self.seconds_left(),
             "folder": self.order.folder,
@@ -157,22 +157,22 @@ class RayCrew(Crew):
             "place": Path.cwd(),
             "path": sys.path,
         }
-        return RayMember(number, self._parcel, settings, cores=self.cores, gpus=self.gpus)
+        return RayWorkerHandle(number, self._parcel, settings, cores=self.cores, gpus=self.gpus)
 
 
-class RayMember:
+class RayWorkerHandle:
     """A worker on whatever node had room for it. It is asked without waiting: its node may be gone."""
 
     def __init__(self, number: int, parcel: Any, settings: dict[str, Any], *, cores: float, gpus: float) -> None:
         import ray
 
         self.number, self.name = number, ""
-        self._end: End | None = None
-        seat: Any = ray.remote(Seat)
+        self._end: WorkerExit | None = None
+        seat: Any = ray.remote(WorkerActor)
         self._actor = seat.options(num_cpus=cores, num_gpus=gpus).remote()
         self._answer = self._actor.begin.remote(parcel, settings)
 
-    def ended(self) -> End | None:
+    def ended(self) -> WorkerExit | None:
         import ray
 
         if self._end is None and ray.wait([self._answer], timeout=0)[0]:
@@ -198,18 +198,18 @@ class RayMember:
 
         ray.kill(self._actor)
 
-    def _heard(self) -> str | End | None:
+    def _heard(self) -> str | WorkerExit | None:
         import ray
         from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
         try:
-            answer: str | End | None = ray.get(self._answer)
+            answer: str | WorkerExit | None = ray.get(self._answer)
         except ActorUnavailableError:
             return None
         except RayActorError as error:
             if not self.name:
                 raise UserError(f"Ray could not start a worker ({_reason(error)}): mend that on its node.") from error
-            return End(self.name, lost=True)
+            return WorkerExit(self.name, lost=True)
         except RayError as error:
             cause = getattr(error, "cause", None)
             raise UserError(f"A worker could not begin ({_reason(cause or error)}): mend that on its node.") from error

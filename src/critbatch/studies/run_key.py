@@ -8,11 +8,11 @@ import math
 from dataclasses import dataclass, field
 
 from critbatch.arguments import current_options, first_options
-from critbatch.records.core import VERSION_FIELD, Outcome, Record, Run, Setting, Target
+from critbatch.records.core import VERSION_FIELD, OptionValue, Outcome, Record, Run, Target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms(Record):
+class StudyKey(Record):
     """What runs must share so that they can be compared: one Optuna study holds the runs of the same terms.
 
     Args:
@@ -33,7 +33,7 @@ class Terms(Record):
     target: Target | None
     judged_by: Target | None = None
     epochs: float | None
-    settings: dict[str, Setting] = field(default_factory=dict)
+    settings: dict[str, OptionValue] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settings", current_options(self.settings))
@@ -47,7 +47,7 @@ class Terms(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class RunKey:
     """Which run of the same terms it is.
 
     Args:
@@ -59,7 +59,7 @@ class Key:
     learning_rate: float
     seed: int
     stage: str = "sweep"
-    options: tuple[tuple[str, Setting], ...] = ()
+    options: tuple[tuple[str, OptionValue], ...] = ()
 
     def __post_init__(self) -> None:
         if self.options:
@@ -75,7 +75,7 @@ class Key:
         return json.dumps([self.batch_size, self.learning_rate, self.seed, self.stage, self.options])
 
     @classmethod
-    def from_json(cls, text: str) -> Key:
+    def from_json(cls, text: str) -> RunKey:
         batch_size, learning_rate, seed, stage, options = json.loads(text)
         told = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
         return cls(batch_size=batch_size, learning_rate=learning_rate, seed=seed, stage=stage, options=told)
@@ -86,7 +86,7 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brief(Record):
+class RunSummary(Record):
     """The end of a run in a few numbers: enough to choose the next one, without its curve.
 
     Args:
@@ -121,10 +121,10 @@ class Brief(Record):
         return math.isinf(self.steps_to_target)
 
 
-def brief_of(run: Run, *, target: Target | None) -> Brief:
+def brief_of(run: Run, *, target: Target | None) -> RunSummary:
     """The brief of a run as judged by a target."""
     crossing = run.crossing if target == run.target else target.crossing(run.curve) if target is not None else None
-    return Brief(
+    return RunSummary(
         outcome=run.outcome,
         score=score(run),
         loss=lowest_validation_loss(run),

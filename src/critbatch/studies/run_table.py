@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from critbatch.errors import UserError
 from critbatch.records.core import SCHEMA_VERSION, Run
-from critbatch.studies.run_key import Brief, Key, Terms
+from critbatch.studies.run_key import RunKey, RunSummary, StudyKey
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, MetaData, Table
@@ -136,16 +136,16 @@ def write_note(connection: Connection, name: str, value: str) -> None:
 # --- studies ---------------------------------------------------------------------------------------------------------
 
 
-def studies(connection: Connection) -> list[tuple[int, Terms]]:
+def studies(connection: Connection) -> list[tuple[int, StudyKey]]:
     """In the order in which they were begun."""
     from sqlalchemy import select
 
     table = _table("studies")
     rows = connection.execute(select(table.c.id, table.c.terms).order_by(table.c.id)).all()
-    return [(number, Terms.from_json(text)) for number, text in rows]
+    return [(number, StudyKey.from_json(text)) for number, text in rows]
 
 
-def study_of(connection: Connection, terms: Terms) -> int:
+def study_of(connection: Connection, terms: StudyKey) -> int:
     """The study of these terms, made if there is none."""
     from sqlalchemy import select
 
@@ -183,21 +183,21 @@ def write_agreement(connection: Connection, study: int, name: str, value: str) -
 
 
 @dataclass
-class Row:
+class RunRow:
     """A run as the table has it, without its record."""
 
     id: int
     state: str
-    key: Key
+    key: RunKey
     owner: str
     heartbeat: int
     started: float | None  # seconds since 1970
     ended: float | None
-    brief: Brief | None
+    brief: RunSummary | None
 
 
 @dataclass
-class Stock:
+class StudyState:
     """The runs of a study by how far they are.
 
     Args:
@@ -206,9 +206,9 @@ class Stock:
         broken: begun and broken off; a checkpoint may be there.
     """
 
-    finished: dict[Key, Brief] = field(default_factory=dict)
-    running: set[Key] = field(default_factory=set)
-    broken: set[Key] = field(default_factory=set)
+    finished: dict[RunKey, RunSummary] = field(default_factory=dict)
+    running: set[RunKey] = field(default_factory=set)
+    broken: set[RunKey] = field(default_factory=set)
 
 
 class RunTable:
@@ -219,10 +219,10 @@ class RunTable:
 
     def __init__(self, study: int) -> None:
         self.study = study
-        self.rows: dict[int, Row] = {}
-        self.of_key: dict[Key, Row] = {}
+        self.rows: dict[int, RunRow] = {}
+        self.of_key: dict[RunKey, RunRow] = {}
 
-    def refresh(self, connection: Connection) -> dict[int, Row]:
+    def refresh(self, connection: Connection) -> dict[int, RunRow]:
         """By their ids, in the order in which they were begun."""
         from sqlalchemy import select
 
@@ -238,7 +238,7 @@ class RunTable:
                 self.of_key[row.key] = row
         return self.rows
 
-    def insert(self, connection: Connection, key: Key, owner: str) -> int:
+    def insert(self, connection: Connection, key: RunKey, owner: str) -> int:
         """A new run, which its owner makes from now on."""
         values = {
             "study_id": self.study,
@@ -259,7 +259,7 @@ def take_over(connection: Connection, number: int, owner: str) -> None:
     connection.execute(table.update().where(table.c.id == number).values(state=RUNNING, owner=owner, heartbeat=0))
 
 
-def finish(connection: Connection, number: int, owner: str, run: Run, brief: Brief) -> bool:
+def finish(connection: Connection, number: int, owner: str, run: Run, brief: RunSummary) -> bool:
     """Write the end of a run, if `owner` still makes it. Returns whether that was so."""
     values = {
         "state": PRUNED if run.stopped_early else FINISHED,
@@ -303,7 +303,7 @@ def read_intermediates(connection: Connection, numbers: Sequence[int]) -> dict[i
     return values
 
 
-def read_records(connection: Connection, rows: Sequence[Row]) -> dict[Key, Run]:
+def read_records(connection: Connection, rows: Sequence[RunRow]) -> dict[RunKey, Run]:
     """The records of runs that are at their end."""
     from sqlalchemy import select
 
@@ -352,16 +352,16 @@ def _row_of(
     started: float | None,
     ended: float | None,
     summary: str | None,
-) -> Row:
-    return Row(
+) -> RunRow:
+    return RunRow(
         id=number,
         state=state,
-        key=Key.from_json(key),
+        key=RunKey.from_json(key),
         owner=owner,
         heartbeat=heartbeat,
         started=started,
         ended=ended,
-        brief=Brief.from_json(summary) if summary is not None and state in AT_THEIR_END else None,
+        brief=RunSummary.from_json(summary) if summary is not None and state in AT_THEIR_END else None,
     )
 
 

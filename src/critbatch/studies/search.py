@@ -14,20 +14,20 @@ from typing import Any
 
 from critbatch.errors import UserError
 from critbatch.recipes import usual_rate
-from critbatch.records.core import Quantity, Setting
-from critbatch.records.study import Question, Search
+from critbatch.records.core import OptionValue, Quantity
+from critbatch.records.study import SearchMethod, StudySpec
 from critbatch.studies.database import quiet
-from critbatch.studies.run_key import Brief, Key
-from critbatch.studies.run_table import Stock
+from critbatch.studies.run_key import RunKey, RunSummary
+from critbatch.studies.run_table import StudyState
 
 # Which of several settings at one batch size is best, by the ends of their runs, and never by a test set.
 
 Rank = tuple[float, float, float, float]
-Judge = Callable[[Sequence[Brief]], Rank]
+Judge = Callable[[Sequence[RunSummary]], Rank]
 """Of runs that differ by seed alone: which rank they have, smaller is better."""
 
 
-def judges_of(question: Question) -> list[Judge]:
+def judges_of(question: StudySpec) -> list[Judge]:
     """By steps to the target, where there is one; by what they end with, where they go on to their end.
 
     In any case the share that failed counts first.
@@ -39,10 +39,10 @@ def judges_of(question: Question) -> list[Judge]:
     return [by_target] if question.stops_at_target else [by_target, by_end]
 
 
-def _by_target(question: Question) -> Judge:
+def _by_target(question: StudySpec) -> Judge:
     """First the share that missed the target, then the median steps to it; where all missed it, their best value."""
 
-    def judge(briefs: Sequence[Brief]) -> Rank:
+    def judge(briefs: Sequence[RunSummary]) -> Rank:
         missed = sum(brief.missed for brief in briefs) / len(briefs)
         steps = median(brief.steps_to_target for brief in briefs)
         return (_failed(briefs), missed, steps, median(_value(question, brief) for brief in briefs))
@@ -50,20 +50,20 @@ def _by_target(question: Question) -> Judge:
     return judge
 
 
-def _by_end(question: Question) -> Judge:
+def _by_end(question: StudySpec) -> Judge:
     """The median over seeds of the best validation value: of the metric where the target is set on it."""
 
-    def judge(briefs: Sequence[Brief]) -> Rank:
+    def judge(briefs: Sequence[RunSummary]) -> Rank:
         return (_failed(briefs), 0.0, 0.0, median(_value(question, brief) for brief in briefs))
 
     return judge
 
 
-def _failed(briefs: Sequence[Brief]) -> float:
+def _failed(briefs: Sequence[RunSummary]) -> float:
     return sum(brief.failed for brief in briefs) / len(briefs)
 
 
-def _value(question: Question, brief: Brief) -> float:
+def _value(question: StudySpec, brief: RunSummary) -> float:
     if question.target is not None and question.target.quantity is Quantity.VALIDATION_METRIC:
         return -brief.metric
     return brief.loss
@@ -77,7 +77,7 @@ REACH = 100.0
 FAILED, MISSED = 60.0, 40.0
 
 
-def sampled(question: Question, batch_size: int, stock: Stock) -> tuple[list[Key], int]:
+def sampled(question: StudySpec, batch_size: int, stock: StudyState) -> tuple[list[RunKey], int]:
     """The runs that are needed at one batch size, and how many more are sure to come.
 
     With the first seed as many settings are tried as the question has trials, each chosen in view of the others. The
@@ -99,7 +99,7 @@ def sampled(question: Question, batch_size: int, stock: Stock) -> tuple[list[Key
     return tried + [replace(best, seed=seed) for seed in others], 0
 
 
-def _next(question: Question, batch_size: int, seed: int, stock: Stock, tried: list[Key]) -> Key:
+def _next(question: StudySpec, batch_size: int, seed: int, stock: StudyState, tried: list[RunKey]) -> RunKey:
     """The setting that the sampler wants to know next."""
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -117,19 +117,19 @@ def _next(question: Question, batch_size: int, seed: int, stock: Stock, tried: l
         for key in tried:
             study.add_trial(_as_trial(question, key, stock.finished.get(key), space))
         # A sequence that is spread evenly begins anew with each study: this one's place in it is further on.
-        asks = len(tried) + 1 if question.search is Search.QMC else 1
+        asks = len(tried) + 1 if question.search is SearchMethod.QMC else 1
         trial = [study.ask(space) for _ in range(asks)][-1]
     values = {repr(value): value for many in question.varied.values() for value in many}
     options = tuple((name, values[trial.params[name]]) for name in sorted(question.varied))
     rate = float(f"{trial.params['learning_rate']:.3g}")
-    key = Key(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
+    key = RunKey(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
     while key in tried:  # of equal settings, the neighbour says more
         rate = float(f"{rate * 1.05:.3g}")
-        key = Key(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
+        key = RunKey(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
     return key
 
 
-def _as_trial(question: Question, key: Key, brief: Brief | None, space: dict[str, Any]) -> Any:
+def _as_trial(question: StudySpec, key: RunKey, brief: RunSummary | None, space: dict[str, Any]) -> Any:
     from optuna.trial import TrialState, create_trial
 
     rates = space["learning_rate"]
@@ -146,7 +146,7 @@ def _as_trial(question: Question, key: Key, brief: Brief | None, space: dict[str
     )
 
 
-def _worth(ranked: Rank, question: Question) -> float:
+def _worth(ranked: Rank, question: StudySpec) -> float:
     """One number in the order of the ranks, of a size that a model of it can do with."""
     failed, missed, steps, value = ranked
     if failed:
@@ -156,16 +156,16 @@ def _worth(ranked: Rank, question: Question) -> float:
     return (MISSED if question.stops_at_target else 0.0) + min(max(value, -10.0), 10.0)
 
 
-def _sampler(search: Search, seed: int) -> Any:
+def _sampler(search: SearchMethod, seed: int) -> Any:
     from optuna import samplers
 
-    if search is Search.TPE:
+    if search is SearchMethod.TPE:
         return samplers.TPESampler(seed=seed, n_startup_trials=4, multivariate=True, constant_liar=True)
-    if search is Search.GP:
+    if search is SearchMethod.GP:
         return samplers.GPSampler(seed=seed, n_startup_trials=4)
-    if search is Search.QMC:
+    if search is SearchMethod.QMC:
         return samplers.QMCSampler(seed=0, scramble=True)
-    if search is Search.RANDOM:
+    if search is SearchMethod.RANDOM:
         return samplers.RandomSampler(seed=seed)
     if find_spec("cmaes") is None:
         raise UserError("The search by cmaes needs the package cmaes: pip install cmaes, or use tpe.")
@@ -182,8 +182,8 @@ MOST_RUNGS = 14
 
 
 def widened(
-    question: Question, batch_size: int, options: tuple[tuple[str, Setting], ...], stock: Stock
-) -> tuple[list[Key], int]:
+    question: StudySpec, batch_size: int, options: tuple[tuple[str, OptionValue], ...], stock: StudyState
+) -> tuple[list[RunKey], int]:
     """The runs that are needed at one batch size, and how many more are sure to come.
 
     The first seed looks for the best rung: three in the middle first, then one more at the side of the best until that
@@ -194,10 +194,12 @@ def widened(
     Every answer follows from the runs at their end alone, so that it does not matter who made them in which order.
     """
 
-    def key(rung: int, seed: int) -> Key:
-        return Key(batch_size=batch_size, learning_rate=rate_of(question, batch_size, rung), seed=seed, options=options)
+    def key(rung: int, seed: int) -> RunKey:
+        return RunKey(
+            batch_size=batch_size, learning_rate=rate_of(question, batch_size, rung), seed=seed, options=options
+        )
 
-    def ended(rungs: list[int], seeds: tuple[int, ...]) -> dict[int, list[Brief]] | None:
+    def ended(rungs: list[int], seeds: tuple[int, ...]) -> dict[int, list[RunSummary]] | None:
         """The ends of all these runs; None while one is not there."""
         keys = {rung: [key(rung, seed) for seed in seeds] for rung in rungs}
         if not all(one in stock.finished for many in keys.values() for one in many):
@@ -229,12 +231,12 @@ def widened(
     return searched + [key(rung, seed) for seed in others for rung in sure], 0
 
 
-def rate_of(question: Question, batch_size: int, rung: int) -> float:
+def rate_of(question: StudySpec, batch_size: int, rung: int) -> float:
     """The learning rate of a rung, with two digits. Rung 0 is the usual rate of the recipe at this batch size."""
     return float(f"{usual_rate(question.recipe, batch_size) * RUNG**rung:.2g}")
 
 
-def _best(judges: list[Judge], found: dict[int, list[Brief]]) -> list[int]:
+def _best(judges: list[Judge], found: dict[int, list[RunSummary]]) -> list[int]:
     """By each judge the rung whose runs did best; of equals the one with the smallest rate, which is the safer one."""
     ranks = [{rung: (judge(briefs), rung) for rung, briefs in found.items()} for judge in judges]
     return [min(ranked, key=ranked.__getitem__) for ranked in ranks]
@@ -252,7 +254,7 @@ def _around(best: list[int]) -> list[int]:
     return sorted({rung for one in best for rung in (one - 1, one, one + 1) if abs(rung) <= MOST_RUNGS})
 
 
-Options = tuple[tuple[str, Setting], ...]
+Options = tuple[tuple[str, OptionValue], ...]
 
 
 @dataclass(frozen=True)
@@ -264,20 +266,20 @@ class Choice:
         later: how many more are sure to come whose settings are not known yet.
     """
 
-    keys: list[Key]
+    keys: list[RunKey]
     later: int = 0
 
 
-def choose(question: Question, stock: Stock) -> Choice:
+def choose(question: StudySpec, stock: StudyState) -> Choice:
     """The runs that are needed as far as that can be said by now.
 
     What is needed follows from the runs at their end alone, not from who made them in which order: a study that was
     broken off, or made by many, ends with the same runs. A sampler of Optuna's is the exception: it learns from the
     order.
     """
-    if question.search is Search.GIVEN:
+    if question.search is SearchMethod.GIVEN:
         return Choice(given(question))
-    if question.search is Search.WIDENING:
+    if question.search is SearchMethod.WIDENING:
         keys, later = _by_size(question, lambda size, options: widened(question, size, options, stock))
         keys = list(dict.fromkeys([*given(question), *keys]))
     else:
@@ -285,7 +287,7 @@ def choose(question: Question, stock: Stock) -> Choice:
     return Choice(keys, later)
 
 
-def given(question: Question) -> list[Key]:
+def given(question: StudySpec) -> list[RunKey]:
     """The runs at the learning rates of the question, in an order in which a study half done is of use already.
 
     The first seed goes over the whole grid before the second begins. Within it the large batches come first, whose runs
@@ -295,7 +297,7 @@ def given(question: Question) -> list[Key]:
     middle = (len(question.learning_rates) - 1) / 2
     outward = sorted(range(len(question.learning_rates)), key=lambda place: abs(place - middle))
     return [
-        Key(batch_size=size, learning_rate=rate, seed=seed, options=options)
+        RunKey(batch_size=size, learning_rate=rate, seed=seed, options=options)
         for seed in question.seeds
         for size in sorted(question.batch_sizes, reverse=True)
         for options in combinations(question)
@@ -303,16 +305,16 @@ def given(question: Question) -> list[Key]:
     ]
 
 
-def combinations(question: Question) -> list[Options]:
+def combinations(question: StudySpec) -> list[Options]:
     """Of the options that are varied, each with each; one that is empty where none is."""
     names = sorted(question.varied)
     return [tuple(zip(names, values, strict=True)) for values in product(*(question.varied[name] for name in names))]
 
 
 def _by_size(
-    question: Question, at: Callable[[int, Options], tuple[list[Key], int]], *, varied: bool = True
-) -> tuple[list[Key], int]:
-    keys: list[Key] = []
+    question: StudySpec, at: Callable[[int, Options], tuple[list[RunKey], int]], *, varied: bool = True
+) -> tuple[list[RunKey], int]:
+    keys: list[RunKey] = []
     later = 0
     for size in sorted(question.batch_sizes, reverse=True):
         for options in combinations(question) if varied else [()]:

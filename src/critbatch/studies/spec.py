@@ -12,8 +12,8 @@ from critbatch.errors import UserError
 from critbatch.law.step_time import step_seconds_at
 from critbatch.recipes import find_recipe, options_of, plan_of
 from critbatch.recipes.plan import Plan
-from critbatch.records.core import Setting, Speed, Target
-from critbatch.records.study import Question, Search
+from critbatch.records.core import OptionValue, Speed, Target
+from critbatch.records.study import SearchMethod, StudySpec
 from critbatch.tasks.sampler import Order
 from critbatch.tasks.task import MODEL, Task
 from critbatch.training.plan_checks import refuse_misfits
@@ -21,7 +21,7 @@ from critbatch.training.plan_checks import refuse_misfits
 # How long a run is: so many epochs, steps, or seconds by a clock that all runs of a study share.
 
 
-def lengths_of(question: Question, examples: int, speed: Speed | None) -> dict[int, float]:
+def lengths_of(question: StudySpec, examples: int, speed: Speed | None) -> dict[int, float]:
     """Epochs of a run at each batch size: the longest of the question's epochs, steps and seconds.
 
     Seconds become steps by the time that a step takes alone on the machine, measured once, so that a run is as long
@@ -63,8 +63,8 @@ OF_PLANS = ("micro_batch_size", "order", "drop_last", "zero_gamma", "ghost_batch
 OF_THE_STUDY = {"batch_size": "batch sizes", "learning_rate": "learning rates", "epochs": "epochs"}
 
 
-def planned(
-    recipe: str, *, batch_size: int, learning_rate: float, epochs: float, options: Mapping[str, Setting]
+def make_plan(
+    recipe: str, *, batch_size: int, learning_rate: float, epochs: float, options: Mapping[str, OptionValue]
 ) -> Plan:
     """The plan of a run with options of its recipe and of plans. Those of the task's model do not concern it.
 
@@ -77,7 +77,7 @@ def planned(
     return replace(plan, **_of_their_types(of_plans))
 
 
-def _of_their_types(options: Mapping[str, Setting]) -> dict[str, Any]:
+def _of_their_types(options: Mapping[str, OptionValue]) -> dict[str, Any]:
     if (order := options.get("order")) is None:
         return dict(options)
     if order not in list(Order):
@@ -86,7 +86,7 @@ def _of_their_types(options: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def check_options(
-    task: Task, recipe: str, *, fixed: Mapping[str, Setting], varied: Mapping[str, Sequence[Setting]]
+    task: Task, recipe: str, *, fixed: Mapping[str, OptionValue], varied: Mapping[str, Sequence[OptionValue]]
 ) -> None:
     """Refuse options that recipe and model do not have, or values that are not possible, before any run is made."""
     known = [name for name in options_of(recipe) if name not in OF_THE_STUDY]
@@ -99,9 +99,9 @@ def check_options(
     for name, values in varied.items():
         for value in values:
             task.with_options({**fixed, name: value})
-            planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options={**fixed, name: value})
+            make_plan(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options={**fixed, name: value})
     task.with_options(fixed)
-    planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=fixed)
+    make_plan(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=fixed)
 
 
 EPOCHS = 20.0
@@ -126,9 +126,9 @@ def pose(
     target: Target | None,
     stops_at_target: bool = True,
     stops_early: bool = False,
-    fixed: Mapping[str, Setting] | None = None,
-    varied: Mapping[str, Sequence[Setting]] | None = None,
-) -> Question:
+    fixed: Mapping[str, OptionValue] | None = None,
+    varied: Mapping[str, Sequence[OptionValue]] | None = None,
+) -> StudySpec:
     """The question, checked. None stands for what is usual.
 
     Raises:
@@ -144,7 +144,7 @@ def pose(
     how = _search(search, learning_rates, trials)
     sizes = usual_batch_sizes(task.examples) if batch_sizes is None else tuple(batch_sizes)
     rates = tuple(learning_rates or ())
-    lists: dict[str, tuple[Setting, ...]] = {"batch_sizes": sizes, "seeds": tuple(seeds)}
+    lists: dict[str, tuple[OptionValue, ...]] = {"batch_sizes": sizes, "seeds": tuple(seeds)}
     if learning_rates is not None:
         lists["learning_rates"] = rates
     several = {name: tuple(values) for name, values in (varied or {}).items()}
@@ -170,14 +170,14 @@ def pose(
             if misfit := _misfit(task, recipe, size, fixed=fixed or {}, varied=several):
                 raise misfit
     sizes = fitting
-    return Question(
+    return StudySpec(
         task=task.name,
         fingerprint=task.fingerprint(),
         recipe=recipe,
         batch_sizes=tuple(sorted(sizes)),
         search=how,
         learning_rates=tuple(sorted(rates)),
-        trials=(trials or TRIALS) if how not in (Search.GIVEN, Search.WIDENING) else None,
+        trials=(trials or TRIALS) if how not in (SearchMethod.GIVEN, SearchMethod.WIDENING) else None,
         seeds=tuple(seeds),
         epochs=epochs,
         steps=steps,
@@ -195,35 +195,44 @@ def _misfit(
     recipe: str,
     size: int,
     *,
-    fixed: Mapping[str, Setting],
-    varied: Mapping[str, tuple[Setting, ...]],
+    fixed: Mapping[str, OptionValue],
+    varied: Mapping[str, tuple[OptionValue, ...]],
 ) -> UserError | None:
     """Why a plan at this batch size cannot be carried out, for any of the varied options; None where all can."""
     for options in product(*varied.values()):
         own = {**fixed, **dict(zip(varied, options, strict=True))}
         try:
             refuse_misfits(
-                task, planned(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=own), seed=0, processes=1
+                task,
+                make_plan(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=own),
+                seed=0,
+                processes=1,
             )
         except UserError as error:
             return error
     return None
 
 
-def _search(search: str | None, learning_rates: Sequence[float] | None, trials: int | None) -> Search:
-    if search is not None and search not in list(Search):
-        raise UserError(f"The search {search!r} is not known: use {', '.join(Search)}.")
-    if learning_rates is not None and search not in (None, Search.GIVEN, Search.WIDENING):
+def _search(search: str | None, learning_rates: Sequence[float] | None, trials: int | None) -> SearchMethod:
+    if search is not None and search not in list(SearchMethod):
+        raise UserError(f"The search {search!r} is not known: use {', '.join(SearchMethod)}.")
+    if learning_rates is not None and search not in (None, SearchMethod.GIVEN, SearchMethod.WIDENING):
         raise UserError(f"Learning rates are given, and searched for by {search}: give one of the two, or `widening`.")
-    if learning_rates is None and search == Search.GIVEN:
+    if learning_rates is None and search == SearchMethod.GIVEN:
         raise UserError("The search is `given`, but no learning rates are: give them, such as 0.03,0.1,0.3.")
-    how = Search(search) if search is not None else Search.WIDENING if learning_rates is None else Search.GIVEN
-    if trials is not None and (trials < 1 or how in (Search.GIVEN, Search.WIDENING)):
+    how = (
+        SearchMethod(search)
+        if search is not None
+        else SearchMethod.WIDENING
+        if learning_rates is None
+        else SearchMethod.GIVEN
+    )
+    if trials is not None and (trials < 1 or how in (SearchMethod.GIVEN, SearchMethod.WIDENING)):
         raise UserError(f"trials={trials} is not possible: use 1 or more, and a search by tpe, gp, cmaes, qmc, random.")
     return how
 
 
-def _refuse_empty_and_doubled(lists: Mapping[str, tuple[Setting, ...]]) -> None:
+def _refuse_empty_and_doubled(lists: Mapping[str, tuple[OptionValue, ...]]) -> None:
     for name, values in lists.items():
         if not values:
             raise UserError(f"`{name}` is empty: give one value at least.")

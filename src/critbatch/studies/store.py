@@ -20,10 +20,10 @@ from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
 from critbatch.studies import run_table
 from critbatch.studies.database import Database, explained, open_database
-from critbatch.studies.liveness import FolderLock, Heart, Presence
+from critbatch.studies.liveness import FolderLock, Heartbeat, WorkerIdentity
 from critbatch.studies.migration import migrate
-from critbatch.studies.run_key import Key, Terms, brief_of
-from critbatch.studies.run_table import AT_THEIR_END, RUNNING, Row, RunTable, Stock
+from critbatch.studies.run_key import RunKey, StudyKey, brief_of
+from critbatch.studies.run_table import AT_THEIR_END, RUNNING, RunRow, RunTable, StudyState
 from critbatch.training.checkpoint import remove_checkpoint
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ FILE = "runs.sqlite"
 STUDY, MACHINE = "study", "machine"
 
 
-class Shelf:
+class RunReader:
     """The runs of one study.
 
     Args:
@@ -42,10 +42,10 @@ class Shelf:
         terms: what its runs share.
     """
 
-    def __init__(self, database: Database, study: int, terms: Terms) -> None:
+    def __init__(self, database: Database, study: int, terms: StudyKey) -> None:
         self._database, self._study, self.terms = database, study, terms
         self._table = RunTable(study)
-        self._records: dict[Key, Run] = {}
+        self._records: dict[RunKey, Run] = {}
         self.judge = terms.judged_by or terms.target
 
     @property
@@ -53,17 +53,17 @@ class Shelf:
         """How sentences call the database."""
         return self._database.location
 
-    def look(self) -> Stock:
+    def look(self) -> StudyState:
         """What there is by now."""
         self._refresh()
         return self._stock()
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """The runs in the order in which they were begun, without their records."""
         self._refresh()
         return list(self._table.rows.values())
 
-    def find(self, key: Key) -> Run | None:
+    def find(self, key: RunKey) -> Run | None:
         """The run of this key, or None if it has not been made to its end."""
         if key not in self._records:
             row = self._table.of_key.get(key)
@@ -75,7 +75,7 @@ class Shelf:
             self._read([row])
         return self._records[key]
 
-    def find_all(self, keys: Iterable[Key]) -> list[Run]:
+    def find_all(self, keys: Iterable[RunKey]) -> list[Run]:
         """Those of these runs that have been made to their end, as `look` saw it last."""
         rows = [row for key in keys if (row := self._table.of_key.get(key)) is not None and row.brief is not None]
         self._read([row for row in rows if row.key not in self._records])
@@ -85,7 +85,7 @@ class Shelf:
         """All the runs, in the order in which they were begun."""
         return tuple(run for _, run in self.keyed_runs())
 
-    def keyed_runs(self) -> list[tuple[Key, Run]]:
+    def keyed_runs(self) -> list[tuple[RunKey, Run]]:
         """As `runs`, each with what it is called by."""
         keys = [row.key for row in self.rows() if row.state in AT_THEIR_END]
         return list(zip(keys, self.find_all(keys), strict=True))
@@ -104,10 +104,10 @@ class Shelf:
         with explained(self.where), self._database.read() as connection:
             self._table.refresh(connection)
 
-    def _stock(self) -> Stock:
+    def _stock(self) -> StudyState:
         rows = self._table.rows.values()
         self._judge_again([row for row in rows if row.brief is not None and row.brief.judged_by != self.judge])
-        stock = Stock()
+        stock = StudyState()
         for row in rows:
             if row.brief is not None:
                 stock.finished.setdefault(row.key, row.brief)
@@ -117,37 +117,37 @@ class Shelf:
                 stock.broken.add(row.key)
         return stock
 
-    def _is_being_made(self, row: Row) -> bool:
+    def _is_being_made(self, row: RunRow) -> bool:
         return row.state == RUNNING
 
-    def _judge_again(self, rows: list[Row]) -> None:
+    def _judge_again(self, rows: list[RunRow]) -> None:
         """Runs that were judged by another target than is asked for now have all that is needed in their curves."""
         self._read([row for row in rows if row.key not in self._records])
         for row in rows:
             row.brief = brief_of(self._records[row.key], target=self.judge)
 
-    def _read(self, rows: list[Row]) -> None:
+    def _read(self, rows: list[RunRow]) -> None:
         if rows:
             with explained(self.where), self._database.read() as connection:
                 self._records.update(run_table.read_records(connection, rows))
 
 
 @dataclass(frozen=True)
-class Claim:
+class RunLease:
     """A run that this process and no other makes."""
 
-    key: Key
+    key: RunKey
     id: int
 
 
-class Store(Shelf):
+class Store(RunReader):
     """The runs of the same terms, shared by all processes that opened it, on one machine or many.
 
     with Store.open(folder, terms) as store:
         run = store.run(key, make)    # from the store, or made now and kept
     """
 
-    def __init__(self, database: Database, study: int, terms: Terms, presence: Presence, folder: Path) -> None:
+    def __init__(self, database: Database, study: int, terms: StudyKey, presence: WorkerIdentity, folder: Path) -> None:
         super().__init__(database, study, terms)
         self._presence, self._folder = presence, folder
         self._closing = ExitStack()
@@ -155,7 +155,7 @@ class Store(Shelf):
 
     @classmethod
     def open(
-        cls, folder: Path, terms: Terms, *, url: str | None = None, alone: bool = False, name: str | None = None
+        cls, folder: Path, terms: StudyKey, *, url: str | None = None, alone: bool = False, name: str | None = None
     ) -> Store:
         """Open the runs of `terms`, and make the store if there is none.
 
@@ -177,7 +177,7 @@ class Store(Shelf):
             closing.callback(FolderLock(folder, alone=alone).release)
             database = open_database(folder, FILE, url)
             closing.callback(database.close)
-            presence = closing.enter_context(Presence(folder / "workers", name))
+            presence = closing.enter_context(WorkerIdentity(folder / "workers", name))
             migrate(database, folder, url)
             with explained(database.location), database.write() as connection:
                 refuse_other_tasks(run_table.studies(connection), terms, database.location, shared=url is not None)
@@ -186,13 +186,13 @@ class Store(Shelf):
             store._closing = closing.pop_all()
         return store
 
-    def checkpoint(self, key: Key) -> Path:
+    def checkpoint(self, key: RunKey) -> Path:
         """Where the checkpoint of this run lies while it is not at its end."""
         return self._folder / "checkpoints" / f"{self.terms.digest}-{key.digest}.pt"
 
     # Working.
 
-    def claim(self, choose: Callable[[Stock], Iterable[Key]]) -> Claim | None:
+    def claim(self, choose: Callable[[StudyState], Iterable[RunKey]]) -> RunLease | None:
         """Take the first run that is free, in the order of `choose`, for this process to make; None if none is.
 
         Args:
@@ -205,11 +205,11 @@ class Store(Shelf):
             free = next((key for key in choose(stock) if key not in taken), None)
             if free is None:
                 return None
-            claim = Claim(free, self._take(connection, free))
+            claim = RunLease(free, self._take(connection, free))
         self._mine.add(claim.id)
         return claim
 
-    def keep(self, claim: Claim, run: Run) -> bool:
+    def keep(self, claim: RunLease, run: Run) -> bool:
         """Write the record and the state, which make it a result, in one step.
 
         Returns:
@@ -224,17 +224,19 @@ class Store(Shelf):
             remove_checkpoint(self.checkpoint(claim.key))
         return is_kept
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: RunLease) -> None:
         """Give a run back that is not at its end: whoever comes next goes on with it."""
         with explained(self.where), self._database.change() as connection:
             run_table.give_back(connection, claim.id, self._presence.name)
         self._mine.discard(claim.id)
 
-    def making(self, name: str) -> Claim | None:
+    def making(self, name: str) -> RunLease | None:
         """The run that the process called `name` is, or was, making."""
-        return next((Claim(row.key, row.id) for row in self.rows() if row.state == RUNNING and row.owner == name), None)
+        return next(
+            (RunLease(row.key, row.id) for row in self.rows() if row.state == RUNNING and row.owner == name), None
+        )
 
-    def run(self, key: Key, make: Callable[[Path], Run]) -> Run:
+    def run(self, key: RunKey, make: Callable[[Path], Run]) -> Run:
         """The run of this key: from the store, or made now and kept.
 
         Args:
@@ -254,11 +256,11 @@ class Store(Shelf):
             )
         return self.make(claim, make)
 
-    def make(self, claim: Claim, make: Callable[[Path], Run]) -> Run:
+    def make(self, claim: RunLease, make: Callable[[Path], Run]) -> Run:
         """Make a run that was claimed, and keep it, or give it back if it is interrupted or fails."""
         run = None
         try:
-            with Heart(partial(self.beat, claim)):
+            with Heartbeat(partial(self.beat, claim)):
                 run = make(self.checkpoint(claim.key))
         finally:
             if run is None or run.outcome is Outcome.INTERRUPTED:
@@ -267,21 +269,21 @@ class Store(Shelf):
             self.keep(claim, run)
         return run
 
-    def note(self, claim: Claim, part: int, value: float) -> None:
+    def note(self, claim: RunLease, part: int, value: float) -> None:
         """Leave with a run how it stands at a part of its way, for others to compare theirs with."""
         with explained(self.where), self._database.change() as connection:
             run_table.write_intermediate(connection, claim.id, part, value)
 
-    def notes(self, claims: Iterable[Claim]) -> dict[int, dict[int, float]]:
+    def notes(self, claims: Iterable[RunLease]) -> dict[int, dict[int, float]]:
         """What was noted with runs, by their ids."""
         with explained(self.where), self._database.read() as connection:
             return run_table.read_intermediates(connection, [claim.id for claim in claims])
 
-    def peers(self, claim: Claim) -> list[Claim]:
+    def peers(self, claim: RunLease) -> list[RunLease]:
         """The other runs of the same batch size and seed."""
         mine = (claim.key.batch_size, claim.key.seed, claim.key.stage)
         alike = [row for row in self.rows() if (row.key.batch_size, row.key.seed, row.key.stage) == mine]
-        return [Claim(row.key, row.id) for row in alike if row.id != claim.id]
+        return [RunLease(row.key, row.id) for row in alike if row.id != claim.id]
 
     def agree(self, name: str, value: str) -> str:
         """What all that share the store go by: the value of whoever came first."""
@@ -298,7 +300,7 @@ class Store(Shelf):
         with explained(self.where), self._database.write(self._study) as connection:
             run_table.write_agreement(connection, self._study, STUDY, head.to_json())
 
-    def beat(self, claim: Claim, number: int) -> None:
+    def beat(self, claim: RunLease, number: int) -> None:
         """Leave a sign of life with the run that is being made."""
         with explained(self.where), self._database.change() as connection:
             run_table.beat(connection, claim.id, self._presence.name, number)
@@ -316,7 +318,7 @@ class Store(Shelf):
     ) -> None:
         self.close()
 
-    def _take(self, connection: Connection, key: Key) -> int:
+    def _take(self, connection: Connection, key: RunKey) -> int:
         """The one row of this key, running for this process from now on. Returns its id."""
         row = self._table.of_key.get(key)
         if row is None:
@@ -326,7 +328,7 @@ class Store(Shelf):
         run_table.take_over(connection, row.id, self._presence.name)
         return row.id
 
-    def _is_being_made(self, row: Row) -> bool:
+    def _is_being_made(self, row: RunRow) -> bool:
         """A run that a dead process was making is broken off."""
         if row.id in self._mine:
             return True
@@ -334,7 +336,7 @@ class Store(Shelf):
         return row.state == RUNNING and not mine and not self._presence.is_dead(row.owner, row.heartbeat)
 
 
-def refuse_other_tasks(studies: Iterable[tuple[int, Terms]], terms: Terms, where: str, *, shared: bool) -> None:
+def refuse_other_tasks(studies: Iterable[tuple[int, StudyKey]], terms: StudyKey, where: str, *, shared: bool) -> None:
     """Raise a UserError for runs of the task as it was before it changed; and in a folder, which is one task's, for
     those of another.
 
@@ -355,7 +357,7 @@ def refuse_other_tasks(studies: Iterable[tuple[int, Terms]], terms: Terms, where
             )
 
 
-def _what_changed(theirs: Terms, ours: Terms) -> str:
+def _what_changed(theirs: StudyKey, ours: StudyKey) -> str:
     names = [name for name, part in ours.parts.items() if theirs.parts.get(name) != part]
     if not theirs.parts or not names:
         return "its model, data, loss or metric"

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from critbatch.law.study_analysis import analyse
-from critbatch.records.study import Question, Spent, Study
+from critbatch.records.study import BudgetUnit, Study, StudySpec
 from critbatch.studies import run_table
 from critbatch.studies.database import explained
 from critbatch.studies.migration import OLD_FILE, open_store_to_read
 from critbatch.studies.search import choose
-from critbatch.studies.store import FILE, Shelf
+from critbatch.studies.store import FILE, RunReader
 
 # From the runs that there are to the record of the study: those that the question needs, and what they say.
 
 
-def concluded(study: Study, shelf: Shelf) -> Study:
+def study_from_store(study: Study, shelf: RunReader) -> Study:
     """The study with the runs that it has by now.
 
     Args:
@@ -36,9 +36,9 @@ def concluded(study: Study, shelf: Shelf) -> Study:
     )
 
 
-def _amounts(question: Question) -> dict[Spent, float]:
+def _amounts(question: StudySpec) -> dict[BudgetUnit, float]:
     """What the question says of the budgets at which batch sizes are compared."""
-    given = {Spent.EPOCHS: question.epochs, Spent.STEPS: question.steps, Spent.SECONDS: question.seconds}
+    given = {BudgetUnit.EPOCHS: question.epochs, BudgetUnit.STEPS: question.steps, BudgetUnit.SECONDS: question.seconds}
     several = sum(amount is not None for amount in given.values()) > 1
     return {spent: float(amount) for spent, amount in given.items() if amount is not None and several}
 
@@ -61,7 +61,7 @@ def is_url(place: Path | str) -> bool:
 
 
 @contextmanager
-def shelves(store: Path | str) -> Iterator[list[Shelf]]:
+def shelves(store: Path | str) -> Iterator[list[RunReader]]:
     """Within, the runs of each set of terms, those that were begun last first.
 
     Args:
@@ -74,7 +74,7 @@ def shelves(store: Path | str) -> Iterator[list[Shelf]]:
     try:
         with explained(database.location), database.read() as connection:
             studies = run_table.studies(connection)
-        yield [Shelf(database, study, terms) for study, terms in reversed(studies)]
+        yield [RunReader(database, study, terms) for study, terms in reversed(studies)]
     finally:
         database.close()
 
@@ -86,11 +86,11 @@ def stored_studies(store: Path | str) -> list[Study]:
         UserError: if the database cannot be read.
     """
     with shelves(store) as found:
-        told = [concluded(_timed(study, shelf), shelf) for shelf in found if (study := shelf.told()) is not None]
+        told = [study_from_store(_timed(study, shelf), shelf) for shelf in found if (study := shelf.told()) is not None]
     return [study for study in told if study.runs]
 
 
-def _timed(study: Study, shelf: Shelf) -> Study:
+def _timed(study: Study, shelf: RunReader) -> Study:
     """Of a sweep that did not come to its end, as many seconds as its runs took."""
     if study.provenance.wall_seconds > 0:
         return study

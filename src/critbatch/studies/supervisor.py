@@ -22,9 +22,9 @@ from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
 from critbatch.runtime.process import Interruption
 from critbatch.studies.liveness import host, new_name
-from critbatch.studies.run_key import Key
+from critbatch.studies.run_key import RunKey
 from critbatch.studies.store import Store
-from critbatch.studies.worker import Order
+from critbatch.studies.worker import WorkerJob
 from critbatch.studies.worker_process import USER_ERROR
 
 # Whether the system has killed a process for want of memory, and the record of a run that ended so.
@@ -44,7 +44,7 @@ def memory_kills() -> int:
     return 0
 
 
-def ran_out_of_memory(order: Order, key: Key) -> Run:
+def oom_run(order: WorkerJob, key: RunKey) -> Run:
     """The record of a run whose process was killed for want of memory: no more is known of it."""
     question = order.question
     return Run(
@@ -71,7 +71,7 @@ def ran_out_of_memory(order: Order, key: Key) -> Run:
 
 
 @dataclass(frozen=True)
-class End:
+class WorkerExit:
     """How a worker ended.
 
     Args:
@@ -121,7 +121,7 @@ class WorkerProcess:
         self.name, self.number = new_name(), number
         self.log = folder / "workers" / f"worker-{number + 1}.log"
         self._kills = memory_kills()
-        self._end: End | None = None
+        self._end: WorkerExit | None = None
         few = {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"} if threads else {}
         with self._opened_log() as errors:
             self.process = subprocess.Popen(
@@ -138,7 +138,7 @@ class WorkerProcess:
             self.process.stdin.write(pickle.dumps((self.name, seconds, path, order)))
             self.process.stdin.flush()
 
-    def ended(self) -> End | None:
+    def ended(self) -> WorkerExit | None:
         """None while it is at work."""
         code = self.process.poll()
         if self._end is None and code is not None:
@@ -147,7 +147,7 @@ class WorkerProcess:
             if code == 0:
                 self.log.unlink(missing_ok=True)
             killed_for_memory = -code == signal.SIGKILL and memory_kills() > self._kills
-            self._end = End(self.name, code=code, said=said, log=log, for_memory=killed_for_memory)
+            self._end = WorkerExit(self.name, code=code, said=said, log=log, for_memory=killed_for_memory)
         return self._end
 
     def _opened_log(self) -> BinaryIO:
@@ -195,12 +195,12 @@ SHARE_TO_STOP = 0.05
 MOST_DEATHS = 10
 
 
-class Member(Protocol):
+class WorkerHandle(Protocol):
     """A worker, wherever it is. `WorkerProcess` says what its methods do."""
 
     number: int
 
-    def ended(self) -> End | None: ...
+    def ended(self) -> WorkerExit | None: ...
 
     def waits(self) -> bool: ...
 
@@ -209,7 +209,7 @@ class Member(Protocol):
     def kill(self) -> None: ...
 
 
-class Crew:
+class WorkerSupervisor:
     """So many workers of this machine for one order.
 
     Args:
@@ -219,12 +219,12 @@ class Crew:
     """
 
     def __init__(
-        self, order: Order, count: int, store: Store, *, pause_at: float | None, tell: Callable[[], int]
+        self, order: WorkerJob, count: int, store: Store, *, pause_at: float | None, tell: Callable[[], int]
     ) -> None:
         check_count(f"workers={count}", count, process_limit())
         self.order, self.count, self.store = order, count, store
         self.pause_at, self.tell = pause_at, tell
-        self.deaths: Counter[Key] = Counter()
+        self.deaths: Counter[RunKey] = Counter()
         # Workers have the same deadline, so they are at their ends when it comes, but for one that is evaluating.
         self.seconds_to_stop = SECONDS_TO_STOP
         if pause_at is not None:
@@ -236,7 +236,7 @@ class Crew:
         Raises:
             UserError: if a worker fails; its sentence says where what it printed is.
         """
-        members: list[Member] = []
+        members: list[WorkerHandle] = []
         with Interruption(self.pause_at) as stop:
             try:
                 members += [self.start(number) for number in range(self.count)]
@@ -248,7 +248,7 @@ class Crew:
                 _stop(members, self.seconds_to_stop)
                 self.tell()
 
-    def start(self, number: int) -> Member:
+    def start(self, number: int) -> WorkerHandle:
         """A new worker, the one of this number."""
         order = replace(self.order, device=_device_of(self.order.device, number))
         return WorkerProcess(
@@ -264,7 +264,7 @@ class Crew:
     def seconds_left(self) -> float | None:
         return None if self.pause_at is None else max(0.0, self.pause_at - time.monotonic())
 
-    def _look_after(self, member: Member, left: int) -> Member | None:
+    def _look_after(self, member: WorkerHandle, left: int) -> WorkerHandle | None:
         """The worker itself, the one in its place, or None if it has done its part."""
         end = member.ended()
         if end is None:
@@ -280,12 +280,12 @@ class Crew:
         if claim is not None and end.for_memory:
             taken = self.store.claim(lambda stock: [claim.key])
             if taken is not None:
-                self.store.keep(taken, ran_out_of_memory(self.order, claim.key))
+                self.store.keep(taken, oom_run(self.order, claim.key))
         elif claim is not None and not end.lost:
             self._count_death(claim.key, -end.code)
         return self.start(member.number) if left else None
 
-    def _count_death(self, key: Key, number: int) -> None:
+    def _count_death(self, key: RunKey, number: int) -> None:
         self.deaths[key] += 1
         if self.deaths[key] >= MOST_DEATHS:
             raise UserError(
@@ -294,13 +294,13 @@ class Crew:
             )
 
 
-def _failure(end: End) -> str:
+def _failure(end: WorkerExit) -> str:
     if end.code == USER_ERROR:
         return end.said
     return f"A worker has failed ({end.said}): mend that and give the command again. All it said is in {end.log}."
 
 
-def _stop(members: list[Member], seconds: float) -> None:
+def _stop(members: list[WorkerHandle], seconds: float) -> None:
     """Let all write their checkpoints and end; kill one that does not."""
     for member in members:
         member.stop()

@@ -14,18 +14,18 @@ import torch
 from critbatch.arguments import checked_call, current_options, output_folder, renamed_arguments
 from critbatch.errors import UserError
 from critbatch.law.clock_check import untimed
-from critbatch.measure.step_timer import Clock
-from critbatch.records.core import Machine, Setting, Speed, Target
-from critbatch.records.study import Question, Study
+from critbatch.measure.step_timer import StepTimer
+from critbatch.records.core import Machine, OptionValue, Speed, Target
+from critbatch.records.study import Study, StudySpec
 from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
-from critbatch.runtime.provenance import Stopwatch
-from critbatch.studies.run_key import Terms
+from critbatch.runtime.provenance import RunTimer
+from critbatch.studies.run_key import StudyKey
 from critbatch.studies.spec import lengths_of, pose
 from critbatch.studies.store import MACHINE, Store
-from critbatch.studies.stored import concluded
-from critbatch.studies.supervisor import Crew
-from critbatch.studies.worker import Order, tell, work
+from critbatch.studies.stored import study_from_store
+from critbatch.studies.supervisor import WorkerSupervisor
+from critbatch.studies.worker import WorkerJob, tell, work
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation, check_target_on_data
@@ -59,8 +59,8 @@ def sweep(
     target: Target | Literal["task"] | None = "task",
     stop_at_target: bool = True,
     prune: bool = False,
-    fixed_options: Mapping[str, Setting] | None = None,
-    option_grid: Mapping[str, Sequence[Setting]] | None = None,
+    fixed_options: Mapping[str, OptionValue] | None = None,
+    option_grid: Mapping[str, Sequence[OptionValue]] | None = None,
     workers: int = 1,
     threads: int | None = None,
     storage: str | None = None,
@@ -134,7 +134,7 @@ def sweep(
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
     if gpus_per_worker is not None and (ray is None or not gpus_per_worker > 0):
         raise UserError(f"gpus_per_worker={gpus_per_worker} is not possible: use a number above 0, and a Ray cluster.")
-    watch = Stopwatch()
+    watch = RunTimer()
     device = as_device("cuda" if gpus_per_worker and device is None else device)
     evaluation, show = evaluation or Evaluation(), progress or Display()
     deadline = None if budget is None else watch.began + budget - seconds_to_tell(budget)
@@ -168,7 +168,7 @@ def sweep(
             anew = any(store.agreed(f"{LENGTHS} {size}") is None for size in question.batch_sizes)
             speed = _clock(here, question, out, device, deadline, show, command, anew=anew)
         lengths = _agreed_lengths(store, question, here.examples, speed)
-        order = Order(
+        order = WorkerJob(
             task=task,
             question=question,
             terms=terms,
@@ -195,15 +195,15 @@ def sweep(
         else:
             crew = _crew_of(order, workers, ray, gpus_per_worker, store, here.examples, deadline, show)
             crew.work()
-        told = concluded(study(), store)
+        told = study_from_store(study(), store)
         store.tell(told, ended=True)
     show.update(trying="", part=None, running=None, done=len(told.runs))
     return told
 
 
-def terms_of(task: Task, question: Question, evaluation: Evaluation, device: torch.device) -> Terms:
+def terms_of(task: Task, question: StudySpec, evaluation: Evaluation, device: torch.device) -> StudyKey:
     """What the runs of this question share. Those of another kind of device have other seconds: they are kept apart."""
-    return Terms(
+    return StudyKey(
         task=question.task,
         fingerprint=question.fingerprint,
         parts=task.fingerprints(),
@@ -224,7 +224,7 @@ def terms_of(task: Task, question: Question, evaluation: Evaluation, device: tor
 
 def _clock(
     task: Task,
-    question: Question,
+    question: StudySpec,
     out: Path,
     device: torch.device,
     deadline: float | None,
@@ -234,7 +234,7 @@ def _clock(
     anew: bool,
 ) -> Speed:
     left = CLOCK_BUDGET if deadline is None else min(CLOCK_BUDGET, max(1e-3, deadline - time.monotonic()))
-    clock = Clock(
+    clock = StepTimer(
         task,
         recipe=question.recipe,
         device=as_device(str(device)),
@@ -254,7 +254,7 @@ def _clock(
     return speed
 
 
-def _agreed_lengths(store: Store, question: Question, examples: int, speed: Speed | None) -> dict[int, float]:
+def _agreed_lengths(store: Store, question: StudySpec, examples: int, speed: Speed | None) -> dict[int, float]:
     """Epochs of a run by its batch size. Lengths by a clock are those of whoever measured first."""
     lengths = lengths_of(question, examples, speed)
     if question.seconds is None:
@@ -266,7 +266,7 @@ def _agreed_lengths(store: Store, question: Question, examples: int, speed: Spee
 
 
 def _crew_of(
-    order: Order,
+    order: WorkerJob,
     workers: int,
     ray: str | None,
     gpus: float | None,
@@ -274,14 +274,14 @@ def _crew_of(
     examples: int,
     deadline: float | None,
     show: Display,
-) -> Crew:
+) -> WorkerSupervisor:
     most = {size: length * examples for size, length in order.lengths.items()}
 
     def now() -> int:
         return tell(order, store.look(), most, show, trying=None)
 
     if ray is None:
-        return Crew(order, workers, store, pause_at=deadline, tell=now)
-    from critbatch.studies.ray_backend import RayCrew
+        return WorkerSupervisor(order, workers, store, pause_at=deadline, tell=now)
+    from critbatch.studies.ray_backend import RaySupervisor
 
-    return RayCrew(order, workers, store, pause_at=deadline, tell=now, address=ray, gpus=gpus)
+    return RaySupervisor(order, workers, store, pause_at=deadline, tell=now, address=ray, gpus=gpus)

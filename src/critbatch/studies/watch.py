@@ -14,23 +14,23 @@ from typing import Self
 
 from critbatch.errors import UserError
 from critbatch.records.core import Quantity, Run
-from critbatch.records.monitor import Look, RunAtWork, SizeSoFar, StudySoFar
+from critbatch.records.monitor import RunningRun, SizeStatus, StudyStatus, WatchSnapshot
 from critbatch.records.study import Study
 from critbatch.runtime.progress import Forecast
 from critbatch.studies import run_table
 from critbatch.studies.database import Database, explained
 from critbatch.studies.forecast import best_of_each_size, forecast
-from critbatch.studies.liveness import SECONDS_BETWEEN_BEATS, Presence, is_held
+from critbatch.studies.liveness import SECONDS_BETWEEN_BEATS, WorkerIdentity, is_held
 from critbatch.studies.migration import open_store_to_read
-from critbatch.studies.run_key import Brief, Key, Terms
-from critbatch.studies.run_table import RUNNING, Row
+from critbatch.studies.run_key import RunKey, RunSummary, StudyKey
+from critbatch.studies.run_table import RUNNING, RunRow
 from critbatch.studies.search import choose
 from critbatch.studies.spec import lengths_of
-from critbatch.studies.store import Shelf
+from critbatch.studies.store import RunReader
 from critbatch.studies.stored import store_of
 
 
-class Onlooker(Presence):
+class LivenessProbe(WorkerIdentity):
     """Sees which processes live, and is no presence itself: it has no name and no file."""
 
     def __init__(self, folder: Path) -> None:
@@ -38,17 +38,17 @@ class Onlooker(Presence):
         self._seen: dict[str, tuple[int, float]] = {}
 
 
-class SeenShelf(Shelf):
+class LiveRunReader(RunReader):
     """The runs of the same terms, and whether those who make them live."""
 
-    def __init__(self, database: Database, study: int, terms: Terms, onlooker: Onlooker) -> None:
+    def __init__(self, database: Database, study: int, terms: StudyKey, onlooker: LivenessProbe) -> None:
         super().__init__(database, study, terms)
         self._onlooker = onlooker
 
-    def _is_being_made(self, row: Row) -> bool:
+    def _is_being_made(self, row: RunRow) -> bool:
         return row.state == RUNNING and not self._onlooker.is_dead(row.owner, row.heartbeat)
 
-    def so_far(self) -> StudySoFar | None:
+    def so_far(self) -> StudyStatus | None:
         """What is known by now; None where no run was begun and none is asked for."""
         study = self.told()
         if study is not None:
@@ -68,7 +68,7 @@ class SeenShelf(Shelf):
         curves_of = (Quantity.VALIDATION_LOSS if loss or not _have_metric(runs) else Quantity.VALIDATION_METRIC).value
         sizes = sorted({key.batch_size for key in made} | set(study.question.batch_sizes if study is not None else ()))
         rest = self._forecast(study, made, missing, workers=max(1, len(stock.running))) if missing else None
-        return StudySoFar(
+        return StudyStatus(
             where=self.where,
             task=self.terms.task,
             recipe=self.terms.recipe,
@@ -87,7 +87,7 @@ class SeenShelf(Shelf):
         )
 
     def _forecast(
-        self, study: Study | None, made: dict[Key, Brief], missing: list[int], *, workers: int
+        self, study: Study | None, made: dict[RunKey, RunSummary], missing: list[int], *, workers: int
     ) -> Forecast | None:
         if study is None:
             return None
@@ -103,14 +103,14 @@ class SeenShelf(Shelf):
             made, missing, examples={size: length * study.examples for size, length in epochs.items()}, workers=workers
         )
 
-    def _at_work(self, running: set[Key], made: dict[Key, Brief]) -> tuple[RunAtWork, ...]:
+    def _at_work(self, running: set[RunKey], made: dict[RunKey, RunSummary]) -> tuple[RunningRun, ...]:
         took: defaultdict[int, list[float]] = defaultdict(list)
         for key, brief in made.items():
             if not brief.failed:
                 took[key.batch_size].append(brief.wall_seconds)
         rows = [row for row in self._table.rows.values() if row.key in running]
         return tuple(
-            RunAtWork(
+            RunningRun(
                 batch_size=row.key.batch_size,
                 learning_rate=row.key.learning_rate,
                 seed=row.key.seed,
@@ -128,19 +128,19 @@ def _have_metric(runs: dict[int, Run]) -> bool:
 
 
 def _size_so_far(
-    size: int, made: dict[Key, Brief], best: tuple[Key, Brief] | None, run: Run | None, curves_of: str
-) -> SizeSoFar:
+    size: int, made: dict[RunKey, RunSummary], best: tuple[RunKey, RunSummary] | None, run: Run | None, curves_of: str
+) -> SizeStatus:
     briefs = [brief for key, brief in made.items() if key.batch_size == size]
     failed = sum(brief.failed for brief in briefs)
     if best is None or run is None:
-        return SizeSoFar(batch_size=size, made=len(briefs), failed=failed)
+        return SizeStatus(batch_size=size, made=len(briefs), failed=failed)
     key, brief = best
     curve = tuple(
         (point.epoch, value) for point in run.curve if math.isfinite(value := float(getattr(point, curves_of)))
     )
     values = [value for _, value in curve]
     lowest = curves_of == Quantity.VALIDATION_LOSS
-    return SizeSoFar(
+    return SizeStatus(
         batch_size=size,
         made=len(briefs),
         failed=failed,
@@ -185,7 +185,7 @@ def stores_in(place: str) -> list[Path | str]:
     return [*below]
 
 
-class Watch:
+class StudyWatcher:
     """Several looks at the same stores: what has come to its end is read once.
 
     with Watch("critbatch-out/digits-mlp") as watch:
@@ -198,8 +198,8 @@ class Watch:
     def __init__(self, place: str | Path) -> None:
         self.places: dict[str, str] = {}  # by what sentences call a database: its folder, or its URL
         self._place = str(place)
-        self._stores: dict[Path | str, tuple[Database, Onlooker]] = {}
-        self._shelves: dict[tuple[str, int], SeenShelf] = {}
+        self._stores: dict[Path | str, tuple[Database, LivenessProbe]] = {}
+        self._shelves: dict[tuple[str, int], LiveRunReader] = {}
         self._closing = ExitStack()
         with ExitStack() as closing:
             closing.callback(self.close)
@@ -213,10 +213,10 @@ class Watch:
                 database = open_store_to_read(store)
                 self._closing.callback(database.close)
                 folder = Path() if isinstance(store, str) else store.parent
-                self._stores[store] = database, Onlooker(folder / "workers")
+                self._stores[store] = database, LivenessProbe(folder / "workers")
                 self.places[database.location] = store if isinstance(store, str) else str(folder)
 
-    def look(self) -> Look:
+    def look(self) -> WatchSnapshot:
         """What there is by now.
 
         Raises:
@@ -230,10 +230,10 @@ class Watch:
             for study, terms in reversed(stored):
                 place = (database.location, study)
                 if place not in self._shelves:
-                    self._shelves[place] = SeenShelf(database, study, terms, onlooker)
+                    self._shelves[place] = LiveRunReader(database, study, terms, onlooker)
                 if (told := self._shelves[place].so_far()) is not None:
                     studies.append(told)
-        return Look(
+        return WatchSnapshot(
             at=datetime.now().astimezone().isoformat(timespec="seconds"),
             studies=tuple(studies),
             held=any(is_held(Path(place) / "store.lock") for place in {self._place, *self.places.values()}),

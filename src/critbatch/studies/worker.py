@@ -13,18 +13,18 @@ import torch
 
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Run
-from critbatch.records.study import Question
+from critbatch.records.study import StudySpec
 from critbatch.runtime.device import describe_machine, pick_device, use_threads
 from critbatch.runtime.process import Interruption
 from critbatch.runtime.progress import Display, Progress
 from critbatch.studies.early_stopping import PARTS, WHOLE, Report, hopeless, standing
 from critbatch.studies.forecast import best_of_each_size, forecast
 from critbatch.studies.liveness import host
-from critbatch.studies.run_key import Brief, Key, Terms
-from critbatch.studies.run_table import Stock
+from critbatch.studies.run_key import RunKey, RunSummary, StudyKey
+from critbatch.studies.run_table import StudyState
 from critbatch.studies.search import choose
-from critbatch.studies.spec import planned
-from critbatch.studies.store import MACHINE, Claim, Store
+from critbatch.studies.spec import make_plan
+from critbatch.studies.store import MACHINE, RunLease, Store
 from critbatch.tasks.registry import find_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
@@ -35,7 +35,7 @@ from critbatch.training.trainer import Training
 
 
 @dataclass(frozen=True)
-class Maker:
+class RunExecutor:
     """All that the runs of a study have in common.
 
     Args:
@@ -44,7 +44,7 @@ class Maker:
     """
 
     task: Task
-    question: Question
+    question: StudySpec
     lengths: dict[int, float]
     evaluation: Evaluation
     device: torch.device
@@ -52,7 +52,7 @@ class Maker:
 
     def make(
         self,
-        key: Key,
+        key: RunKey,
         checkpoint: Path,
         *,
         pause_at: float | None,
@@ -67,7 +67,7 @@ class Maker:
         """
         question, options = self.question, {**self.question.fixed, **dict(key.options)}
         length = self.lengths[key.batch_size]
-        plan = planned(
+        plan = make_plan(
             question.recipe,
             batch_size=key.batch_size,
             learning_rate=key.learning_rate,
@@ -105,7 +105,7 @@ class Maker:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class WorkerJob:
     """All that is needed to take part in a study.
 
     Args:
@@ -119,8 +119,8 @@ class Order:
     """
 
     task: Task | str
-    question: Question
-    terms: Terms
+    question: StudySpec
+    terms: StudyKey
     lengths: dict[int, float]
     evaluation: Evaluation
     device: str
@@ -129,10 +129,10 @@ class Order:
     threads: int | None
     compiled: bool
 
-    def maker(self) -> Maker:
+    def maker(self) -> RunExecutor:
         """The task found and the device picked, in the process that will make runs."""
         use_threads(self.threads)
-        return Maker(
+        return RunExecutor(
             task=find_task(self.task) if isinstance(self.task, str) else self.task,
             question=self.question,
             lengths=self.lengths,
@@ -164,7 +164,7 @@ class Order:
 SECONDS_TO_WAIT = 0.5
 
 
-def work(order: Order, store: Store, *, pause_at: float | None, show: Display) -> None:
+def work(order: WorkerJob, store: Store, *, pause_at: float | None, show: Display) -> None:
     """Make runs until none is left, Ctrl-C, or `pause_at`, a value of `time.monotonic()`.
 
     Where others make the last ones it waits for them, and takes over what one of them leaves.
@@ -173,9 +173,9 @@ def work(order: Order, store: Store, *, pause_at: float | None, show: Display) -
     examples = {size: length * maker.task.examples for size, length in order.lengths.items()}
     with Interruption(pause_at) as stop:
         while not stop.asked:
-            seen: list[Stock] = []
+            seen: list[StudyState] = []
 
-            def wanted(stock: Stock, seen: list[Stock] = seen) -> list[Key]:
+            def wanted(stock: StudyState, seen: list[StudyState] = seen) -> list[RunKey]:
                 seen.append(stock)
                 return choose(question, stock).keys
 
@@ -192,12 +192,14 @@ def work(order: Order, store: Store, *, pause_at: float | None, show: Display) -
                 return
 
 
-def _make(maker: Maker, claim: Claim, store: Store, pause_at: float | None, show: Display, checkpoint: Path) -> Run:
+def _make(
+    maker: RunExecutor, claim: RunLease, store: Store, pause_at: float | None, show: Display, checkpoint: Path
+) -> Run:
     report = _reporter(claim, store) if maker.question.stops_early else None
     return maker.make(claim.key, checkpoint, pause_at=pause_at, progress=show.watch, report=report)
 
 
-def _reporter(claim: Claim, store: Store) -> Report:
+def _reporter(claim: RunLease, store: Store) -> Report:
     """Notes how a run stands, and compares it with the others of its batch size and seed."""
 
     def report(part: int, standing: float) -> bool:
@@ -211,7 +213,9 @@ def _reporter(claim: Claim, store: Store) -> Report:
     return report
 
 
-def tell(order: Order, stock: Stock, examples: Mapping[int, float], show: Display, *, trying: Key | None) -> int:
+def tell(
+    order: WorkerJob, stock: StudyState, examples: Mapping[int, float], show: Display, *, trying: RunKey | None
+) -> int:
     """Show how far the study is. Returns how many runs are not at their end."""
     choice = choose(order.question, stock)
     made = {key: stock.finished[key] for key in choice.keys if key in stock.finished}
@@ -229,7 +233,7 @@ def tell(order: Order, stock: Stock, examples: Mapping[int, float], show: Displa
     return left
 
 
-def _best_of(made: Mapping[Key, Brief]) -> str:
+def _best_of(made: Mapping[RunKey, RunSummary]) -> str:
     """At each batch size, in words."""
     told = [
         f"{size}: {brief.steps_to_target:.0f} steps at {key.learning_rate:g}"
@@ -252,7 +256,7 @@ def take_part(packed: bytes, name: str, pause_at: float | None) -> None:
         UserError: if the database of the study is not reached from here, or the store cannot be used.
     """
     order = pickle.loads(packed)
-    assert isinstance(order, Order)
+    assert isinstance(order, WorkerJob)
     with Store.open(order.folder, order.terms, url=order.url, name=name) as store:
         if store.told() is None:
             raise UserError(

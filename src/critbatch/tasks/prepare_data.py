@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     missing = 0
     for name in options.sets or usual:
         try:
-            state = fill(SETS[name], options.target, options.source)
+            state = prepare_data(SETS[name], options.target, options.source)
         except (UserError, OSError) as error:
             missing += 1
             state = f"missing: {error}"
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if missing else 0
 
 
-def fill(data: DataSet, target: Path, source: Path | None = None) -> str:
+def prepare_data(data: DataSet, target: Path, source: Path | None = None) -> str:
     """Bring one set into the folder `target`: from the folder `source`, or else from its public address.
 
     Returns:

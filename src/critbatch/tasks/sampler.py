@@ -66,7 +66,7 @@ def epoch_order(examples: int, *, seed: int, epoch: int, order: Order = Order.RE
     return torch.from_numpy(generator.permutation(examples))
 
 
-class Cursor:
+class EpochSampler:
     """A place in the endless row of epochs. Its whole state is two integers: `epoch` and `offset`.
 
     Args:
@@ -123,9 +123,9 @@ class Cursor:
         self.offset += len(indices)
         return indices
 
-    def copy(self) -> Cursor:
+    def copy(self) -> EpochSampler:
         """Another cursor at the same place."""
-        return Cursor(
+        return EpochSampler(
             self.examples,
             seed=self.seed,
             order=self.order,
@@ -135,7 +135,7 @@ class Cursor:
         )
 
 
-class Source:
+class BatchGatherer:
     """Batches of a data set on a device, given their indices.
 
     Tensors (`Examples`) are moved to the device once and gathered there. Of any other Dataset the items are asked for
@@ -273,7 +273,7 @@ def _begin_worker(worker: int) -> None:
     gc.freeze()
 
 
-class Feed:
+class BatchIterator:
     """The batches of a run, one after the other, each as micro-batches.
 
     Args:
@@ -287,8 +287,8 @@ class Feed:
 
     def __init__(
         self,
-        source: Source,
-        cursor: Cursor,
+        source: BatchGatherer,
+        cursor: EpochSampler,
         *,
         batch_size: int,
         shard: Shard,
@@ -341,7 +341,7 @@ class Feed:
             return ()
         return (share,) if piece is None or len(share) <= piece else torch.split(share, piece)
 
-    def _rows(self, ahead: Cursor, first: int) -> Iterator[Row]:
+    def _rows(self, ahead: EpochSampler, first: int) -> Iterator[Row]:
         for n in itertools.count(first):
             rows = self._cut(ahead.take(self.batch_size), n)
             # The epoch goes with the indices: workers ask for examples long before their epoch begins.
@@ -358,11 +358,13 @@ class _Rows:
         return self.rows
 
 
-def training_source(task: Task, device: torch.device, *, workers: int = 0) -> Source:
+def training_source(task: Task, device: torch.device, *, workers: int = 0) -> BatchGatherer:
     """Batches of the task's training set."""
-    return Source(task.train, device, workers=workers, classes=task.classes("training"))
+    return BatchGatherer(task.train, device, workers=workers, classes=task.classes("training"))
 
 
-def validation_source(task: Task, device: torch.device, *, workers: int = 0) -> Source:
+def validation_source(task: Task, device: torch.device, *, workers: int = 0) -> BatchGatherer:
     """Batches of the task's validation set."""
-    return Source(task.validation, device, workers=workers, part="validation", classes=task.classes("validation"))
+    return BatchGatherer(
+        task.validation, device, workers=workers, part="validation", classes=task.classes("validation")
+    )

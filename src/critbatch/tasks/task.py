@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from critbatch.arguments import check_counts
 from critbatch.errors import UserError
-from critbatch.records.core import Quantity, Setting, Target
+from critbatch.records.core import OptionValue, Quantity, Target
 from critbatch.runtime.device import placed_on
 from critbatch.runtime.process import seeded
 from critbatch.tasks.augmentation import Augmentation
@@ -110,7 +110,7 @@ class Task:
     prepare: Callable[[Any], Any] | None = None
     augment: Augmentation | None = None
     recipe: str = "sgd"
-    model_options: Mapping[str, Setting] = field(default_factory=dict, hash=False)
+    model_options: Mapping[str, OptionValue] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "train", as_data(self.train, "training"))
@@ -140,7 +140,7 @@ class Task:
                 check_fit(model, forward, self.train, part, loss=self.loss, metric=self.metric)
         object.__setattr__(self, "_classes", classes)
 
-    def with_options(self, options: Mapping[str, Setting]) -> Task:
+    def with_options(self, options: Mapping[str, OptionValue]) -> Task:
         """Return the task with those of the options that are for its model: their names begin with "model.".
 
         Raises:

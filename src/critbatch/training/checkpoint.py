@@ -31,7 +31,7 @@ from critbatch.runtime.distributed import Shard, averaged_statistics, gathered
 from critbatch.runtime.process import RandomState
 from critbatch.tasks.models import zero_last_gamma
 from critbatch.tasks.registry import as_task
-from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.sampler import EpochSampler
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import make_ghosts
 from critbatch.training.compiled import CompiledModel
@@ -327,7 +327,7 @@ class Resumable(Protocol):
     model: nn.Module
     optimizer: Optimizer
     run_state: RunState
-    cursor: Cursor
+    cursor: EpochSampler
     phase_cursor: PhaseCursor
     meter: NoiseMeter
     random: RandomState

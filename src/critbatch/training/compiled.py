@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from critbatch.errors import first_line
 from critbatch.gradient_noise.reruns import nothing_changes
 from critbatch.tasks.data import Tree, leaves
-from critbatch.tasks.sampler import Source
+from critbatch.tasks.sampler import BatchGatherer
 from critbatch.tasks.task import Task
 
 BACKEND = "inductor"
@@ -35,7 +35,7 @@ class CompiledModel:
         wanted: whether to compile at all.
     """
 
-    def __init__(self, task: Task, model: nn.Module, source: Source, *, wanted: bool) -> None:
+    def __init__(self, task: Task, model: nn.Module, source: BatchGatherer, *, wanted: bool) -> None:
         self.task, self.model, self.source = task, model, source
         self.is_on = wanted
         self._size = 0

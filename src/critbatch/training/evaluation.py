@@ -23,7 +23,7 @@ from critbatch.runtime.device import sum_dtype
 from critbatch.runtime.distributed import Shard, averaged_statistics, sum_over_processes
 from critbatch.runtime.process import seeded
 from critbatch.tasks.data import Tree, count
-from critbatch.tasks.sampler import Source, validation_source
+from critbatch.tasks.sampler import BatchGatherer, validation_source
 from critbatch.tasks.task import Task
 from critbatch.training.phase_cursor import PhaseCursor
 from critbatch.training.state import RunState
@@ -76,7 +76,7 @@ def sample(examples: int, size: int | None) -> Tensor:
 def evaluate(
     task: Task,
     model: nn.Module,
-    source: Source,
+    source: BatchGatherer,
     indices: Tensor,
     *,
     shard: Shard = ALONE,
@@ -125,7 +125,13 @@ class Evaluator:
     """Evaluates a model on the fixed samples of the training and of the validation set."""
 
     def __init__(
-        self, task: Task, train: Source, validation: Source, evaluation: Evaluation, *, shard: Shard = ALONE
+        self,
+        task: Task,
+        train: BatchGatherer,
+        validation: BatchGatherer,
+        evaluation: Evaluation,
+        *,
+        shard: Shard = ALONE,
     ) -> None:
         self.task, self.train, self.validation, self.shard = task, train, validation, shard
         self.validation_indices = sample(count(task.validation), evaluation.validation_examples)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from critbatch.errors import UserError
 from critbatch.recipes.plan import Plan
-from critbatch.records.core import MemberEnd
+from critbatch.records.core import ReplicaResult
 from critbatch.runtime.device import wait_for
 from critbatch.runtime.distributed import Shard, gathered, sum_over_processes
 from critbatch.runtime.process import RandomState
@@ -172,14 +172,14 @@ class LocalSGD:
         for member in self.members:
             member.phase_cursor.close()
 
-    def ends(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[MemberEnd]:
+    def ends(self, examine: Callable[[nn.Module], dict[str, float]]) -> list[ReplicaResult]:
         """How good each copy is, of all processes, where the phase is over.
 
         Args:
             examine: gives the four numbers of an evaluation.
         """
         own = [
-            MemberEnd(copy=member.index, steps=member.steps, seconds=member.seconds, **examine(member.model))
+            ReplicaResult(copy=member.index, steps=member.steps, seconds=member.seconds, **examine(member.model))
             for member in (self.members if self.phase_is_over else ())
         ]
         found = [end for part in gathered(own, self.shard) for end in part]

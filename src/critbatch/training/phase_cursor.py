@@ -9,7 +9,7 @@ import torch
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation
-from critbatch.tasks.sampler import Cursor, Feed, Source
+from critbatch.tasks.sampler import BatchGatherer, BatchIterator, EpochSampler
 
 # Pieces that a batch is cut into where the noise of its gradient is measured.
 NOISE_PIECES = 4
@@ -27,13 +27,13 @@ class PhaseCursor:
         noise_every: at every n-th step the batch is cut into `noise_pieces` micro-batches for the noise; 0 for never.
     """
 
-    feed: Feed
+    feed: BatchIterator
 
     def __init__(
         self,
         plan: Plan,
-        source: Source,
-        cursor: Cursor,
+        source: BatchGatherer,
+        cursor: EpochSampler,
         shard: Shard,
         *,
         augment: Augmentation | None = None,
@@ -61,7 +61,7 @@ class PhaseCursor:
         self.batch_size, self.rate_factor = batch_size, rate_factor
         if hasattr(self, "feed"):
             self.feed.close()
-        self.feed = Feed(
+        self.feed = BatchIterator(
             self.source,
             self.cursor,
             batch_size=batch_size,

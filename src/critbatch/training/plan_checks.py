@@ -12,7 +12,7 @@ from torch import nn
 from critbatch.errors import UserError
 from critbatch.recipes import RECIPES
 from critbatch.recipes.plan import Phase, Plan
-from critbatch.tasks.sampler import Source
+from critbatch.tasks.sampler import BatchGatherer
 from critbatch.tasks.task import Task, accuracy
 from critbatch.training.batch_norm import norms_in_training
 
@@ -73,7 +73,14 @@ def _too_large(plan: Plan, largest: int, examples: int) -> str:
 
 
 def refuse_single_examples(
-    task: Task, plan: Plan, model: nn.Module, source: Source, *, processes: int, noise_pieces: int, noise_every: int
+    task: Task,
+    plan: Plan,
+    model: nn.Module,
+    source: BatchGatherer,
+    *,
+    processes: int,
+    noise_pieces: int,
+    noise_every: int,
 ) -> None:
     """Refuse a plan with a forward pass of one example, where the model's batch norm does not take one.
 
@@ -139,7 +146,7 @@ def _has_single(batch: int, share: int, pieces: list[int]) -> bool:
     return any(own == 1 or any(own > piece and (piece == 1 or own % piece == 1) for piece in pieces) for own in shares)
 
 
-def _takes_one(task: Task, model: nn.Module, source: Source) -> bool:
+def _takes_one(task: Task, model: nn.Module, source: BatchGatherer) -> bool:
     """Whether the model takes a batch of one: batch norm does where an example has several values of each channel."""
     trial = copy.deepcopy(model)
     try:

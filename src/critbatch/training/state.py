@@ -13,9 +13,9 @@ from torch import Tensor
 from critbatch.arguments import check_fields
 from critbatch.errors import UserError
 from critbatch.recipes.plan import Plan
-from critbatch.records.core import CurvePoint, MemberEnd, NoisePoint, Outcome, Run, Target
+from critbatch.records.core import CurvePoint, NoisePoint, Outcome, ReplicaResult, Run, Target
 from critbatch.runtime.distributed import Shard, largest_over_processes, sum_over_processes
-from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.sampler import EpochSampler
 from critbatch.tasks.task import MODEL, Task
 
 # How far a run may go.
@@ -84,7 +84,7 @@ class RunState:
     compiled_steps: int = 0
     curve: list[CurvePoint] = field(default_factory=list)
     noise: list[NoisePoint] = field(default_factory=list)
-    members: list[MemberEnd] = field(default_factory=list)
+    members: list[ReplicaResult] = field(default_factory=list)
     saved_seconds: float = 0.0  # by copies that could have been trained at the same time
     outcome: Outcome | None = None
     diverged_at: int | None = None
@@ -105,7 +105,7 @@ class RunState:
         plain = {field.name: plain[field.name] for field in fields(cls) if field.name in plain}
         curve = [CurvePoint.from_json(point) for point in plain["curve"]]
         noise = [NoisePoint.from_json(point) for point in plain["noise"]]
-        members = [MemberEnd.from_json(member) for member in plain["members"]]
+        members = [ReplicaResult.from_json(member) for member in plain["members"]]
         outcome = Outcome(plain["outcome"]) if plain["outcome"] else None
         return cls(**plain | {"curve": curve, "noise": noise, "members": members, "outcome": outcome})
 
@@ -201,7 +201,7 @@ class Recorded(Protocol):
     interrupted: bool
     noise_every: int
     run_state: RunState
-    cursor: Cursor
+    cursor: EpochSampler
 
 
 def run_of(training: Recorded) -> Run:

@@ -22,7 +22,7 @@ from critbatch.training.data_parallel import Replica, with_last
 
 
 @contextmanager
-def uphill(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> Iterator[None]:
+def ascend(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> Iterator[None]:
     """Within, the weights are at ``w + rho g / |g|`` for the gradient g in `.grad`; then at w again, bit for bit.
 
     The norm is over all weights together. Running statistics of batch norm stay as they are meanwhile: else every batch
@@ -88,7 +88,7 @@ class Step:
             return self._pass(pieces, batch_size, meter=meter)
         twice = list(pieces)
         loss = self._pass(twice, batch_size, meter=meter)
-        with uphill(self.model, self.parameters, self.sam_rho):
+        with ascend(self.model, self.parameters, self.sam_rho):
             self._pass(twice, batch_size)
         return loss
 

@@ -21,7 +21,7 @@ from critbatch.runtime.distributed import gathered, is_lost_process, seen_by_all
 from critbatch.runtime.process import Interruption, RandomState, seeded
 from critbatch.runtime.progress import Progress
 from critbatch.tasks.registry import as_task
-from critbatch.tasks.sampler import Cursor, training_source, validation_source
+from critbatch.tasks.sampler import EpochSampler, training_source, validation_source
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import has_batch_norm
 from critbatch.training.callbacks import Callback, CallbackList, StepInfo
@@ -166,7 +166,7 @@ class Training:
             norms=norms_by(noise_by, self.model, task),
             metric=lambda: preconditioner(self.optimizer, self.meter.parameters),
         )
-        self.cursor = Cursor(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
+        self.cursor = EpochSampler(task.examples, seed=seed, order=plan.order, drop_last=plan.drop_last)
         pieces = NOISE_PIECES if noise_by == "micro_batches" else 1
         refuse_single_examples(
             task,

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from critbatch.advisor.advise import AdviceCampaign
-from critbatch.advisor.result import on_devices
-from critbatch.advisor.run_cache import RESUME_DIR, KnownRuns
+from critbatch.advisor.result import advice_for_devices
+from critbatch.advisor.run_cache import RESUME_DIR, RunCache
 from critbatch.errors import UserError
 from critbatch.law.clock_check import with_check
 from critbatch.records.core import Advice, Goal, Objective, Outcome, Quantity, Run, Speed, Target
@@ -296,7 +296,7 @@ def test_a_law_that_does_not_fit_is_said_and_what_would_help(tmp_path: Path) -> 
             for seed in (0, 1, 2):
                 for rate in (0.05, 0.1):
                     run = replace(made(size, rate, took=steps, seed=seed), task="clear", target=EASY)
-                    key = KnownRuns(store, asked._start, target=EASY, folder=tmp_path).key(size, rate, seed)  # type: ignore[arg-type]
+                    key = RunCache(store, asked._start, target=EASY, folder=tmp_path).key(size, rate, seed)  # type: ignore[arg-type]
                     store.run(key, lambda path, run=run: run)  # type: ignore[misc]
     told = tell(tmp_path)
     assert told.steps == 0
@@ -344,7 +344,7 @@ def test_several_devices_are_as_few_as_are_soon_enough(easy: Told) -> None:
 
     def on(within: float) -> Advice:
         objective = Objective(goal=Goal.COST, max_time=within, devices=(1, 2, 4), price_per_device_hour=3.0)
-        return on_devices(TASK, replace(advice, objective=objective))
+        return advice_for_devices(TASK, replace(advice, objective=objective))
 
     ample, short = on(1e6), on(1e-9)
     assert (ample.devices, ample.met) == (1, True)

@@ -53,9 +53,9 @@ def test_asked_again_it_makes_no_run_again(answer: tuple[Path, Advice], monkeypa
     out, advice = answer
     made: list[object] = []
     monkeypatch.setattr(race.Race, "_advance_one", lambda self, key, *rest: made.append(key))
-    monkeypatch.setattr("critbatch.measure.step_timer.Clock.take_again", lambda self, speed, size: advice.speed)
-    monkeypatch.setattr("critbatch.measure.step_timer.Clock.take", lambda self: advice.speed)
-    monkeypatch.setattr("critbatch.measure.step_timer.Clock.compare", lambda self, speed, runs: advice.speed)
+    monkeypatch.setattr("critbatch.measure.step_timer.StepTimer.take_again", lambda self, speed, size: advice.speed)
+    monkeypatch.setattr("critbatch.measure.step_timer.StepTimer.take", lambda self: advice.speed)
+    monkeypatch.setattr("critbatch.measure.step_timer.StepTimer.compare", lambda self, speed, runs: advice.speed)
     monkeypatch.setattr("critbatch.law.clock_check.UNUSABLE", math.inf)
     again = advise(TASK, out=out, current_batch_size=8, budget=600)
     known = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.runs}

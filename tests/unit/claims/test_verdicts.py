@@ -36,20 +36,20 @@ from critbatch.claims.verdicts import (
     on_time,
 )
 from critbatch.records.claims import (
-    Better,
-    ClaimName,
+    ClaimId,
+    ClaimVerdict,
     DirectionSpread,
-    Holds,
     Measure,
     NetworkPair,
     Partition,
     Paths,
     RecipeRow,
+    Winner,
 )
 from critbatch.records.core import Estimate, Outcome, Run
 from critbatch.records.loss_surface import Escape, EscapeCount
 
-HELD, NOT_HELD, UNDECIDED = Holds.HELD, Holds.NOT_HELD, Holds.UNDECIDED
+HELD, NOT_HELD, UNDECIDED = ClaimVerdict.HELD, ClaimVerdict.NOT_HELD, ClaimVerdict.UNDECIDED
 
 
 def around(value: float, half: float, n: int = 5) -> Estimate:
@@ -115,7 +115,7 @@ def test_a_mean_of_ratios_is_geometric_and_leaves_out_what_has_no_logarithm() ->
         (-2.0, -1.0, NOT_HELD),
     ],
 )
-def test_the_interval_decides(low: float, high: float, holds: Holds) -> None:
+def test_the_interval_decides(low: float, high: float, holds: ClaimVerdict) -> None:
     effect = Estimate(value=(low + high) / 2, n=5, low=low, high=high)
     told = judged("key", effect, measure=Measure.DIFFERENCE, margin=0.1)
     assert told.holds is holds
@@ -123,7 +123,7 @@ def test_the_interval_decides(low: float, high: float, holds: Holds) -> None:
 
 
 def test_that_there_is_no_effect_is_held_where_the_interval_is_small() -> None:
-    def holds(low: float, high: float) -> Holds:
+    def holds(low: float, high: float) -> ClaimVerdict:
         effect = Estimate(value=(low + high) / 2, n=5, low=low, high=high)
         return judged_even("key", effect, measure=Measure.RATIO, margin=1.5).holds
 
@@ -131,7 +131,7 @@ def test_that_there_is_no_effect_is_held_where_the_interval_is_small() -> None:
 
 
 def test_all_pairs_of_verdicts_join_as_the_record_says() -> None:
-    for first, second in product(Holds, repeat=2):
+    for first, second in product(ClaimVerdict, repeat=2):
         both = {first, second}
         expected = NOT_HELD if NOT_HELD in both else UNDECIDED if UNDECIDED in both else HELD
         assert joined([first, second]) is expected
@@ -154,7 +154,7 @@ def partition(order: str, *epochs: tuple[int, ...]) -> Partition:
     ],
 )
 def test_an_epoch_is_every_example_once_and_another_partition_each_time(
-    epochs: tuple[tuple[int, ...], ...], once: Holds, new: Holds
+    epochs: tuple[tuple[int, ...], ...], once: ClaimVerdict, new: ClaimVerdict
 ) -> None:
     told = {each.key: each.holds for each in on_batches([partition("reshuffle", *epochs)], None)}
     assert told == {"every_example_once": once, "new_partition": new}
@@ -281,7 +281,9 @@ def escape_of(small: int, full: int, starts: int, **standings: int) -> Escape:
         (escape_of(50, 0, 50, descending=50), UNDECIDED, "lecture_not_stuck"),
     ],
 )
-def test_noise_helps_where_small_batches_get_on_and_full_ones_do_not(escape: Escape, holds: Holds, reason: str) -> None:
+def test_noise_helps_where_small_batches_get_on_and_full_ones_do_not(
+    escape: Escape, holds: ClaimVerdict, reason: str
+) -> None:
     (told,) = on_noise([escape], "mine")
     assert (told.holds, told.reason, told.main) == (holds, reason, True)
     (told,) = on_noise([escape], "another")
@@ -328,7 +330,7 @@ BASE = row("sgd", 16, 1000.0, 0.97)
     ],
 )
 def test_one_has_both_if_one_recipe_takes_fewer_steps_and_loses_nothing(
-    rows: list[RecipeRow], holds: Holds, subject: str | None
+    rows: list[RecipeRow], holds: ClaimVerdict, subject: str | None
 ) -> None:
     told = on_both([BASE, *rows], 16)
     assert (told[0].key, told[0].holds, told[0].main) == ("one_has_both", holds, True)
@@ -413,25 +415,25 @@ def test_the_table_marks_the_winner_and_says_ties() -> None:
     )
     better = {each.key: each.better for each in rows}
     assert better == {
-        "update_alone": Better.SMALL,
-        "update_parallel": Better.EVEN,
-        "epoch": Better.LARGE,
-        "gradient": Better.LARGE,
+        "update_alone": Winner.SMALL,
+        "update_parallel": Winner.EVEN,
+        "epoch": Winner.LARGE,
+        "gradient": Winner.LARGE,
         "optimization": better["optimization"],
-        "generalization": Better.SMALL,
+        "generalization": Winner.SMALL,
     }
     assert all(each.holds is HELD for each in on_summary(rows) if each.subject != "optimization")
 
 
 def test_a_cell_without_an_interval_has_no_winner_and_no_verdict() -> None:
     rows = summary_table(small=16, large=256, speeds=[], noise=None, study=None, networks=[pair(0.02)])
-    assert [each.better for each in rows] == [Better.OPEN]
+    assert [each.better for each in rows] == [Winner.OPEN]
     assert on_summary(rows) == []
 
 
 def test_ten_claims_are_told_and_those_that_nothing_was_measured_for_say_why() -> None:
-    told = claims_of(task="mine", small=16, missing={ClaimName.BOTH: "lecture_no_time"})
-    assert [claim.name for claim in told] == list(ClaimName)
+    told = claims_of(task="mine", small=16, missing={ClaimId.BOTH: "lecture_no_time"})
+    assert [claim.name for claim in told] == list(ClaimId)
     assert all(claim.holds is UNDECIDED for claim in told)
     assert {claim.reason for claim in told} == {"lecture_not_asked", "lecture_no_time"}
 

@@ -10,7 +10,7 @@ from critbatch.gradient_noise.estimator import average, noise_scale
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.optim.norms import squares
 from critbatch.records.core import NoiseScale
-from critbatch.training.step import Step, uphill
+from critbatch.training.step import Step, ascend
 from tiny import tiny_task
 
 DIMENSION, NOISE = 6, 0.5
@@ -142,5 +142,5 @@ def test_a_sharpness_aware_step_has_the_length_that_was_asked_for_also_for_large
     with torch.no_grad():
         weight.zero_()
     weight.grad = torch.full_like(weight, 0.7)
-    with uphill(model, [weight], 10.0):
+    with ascend(model, [weight], 10.0):
         assert weight.detach().double().norm().item() == pytest.approx(10.0, rel=5e-6)

@@ -15,7 +15,7 @@ from critbatch.law.allreduce import LINKS, sync_seconds
 from critbatch.law.cluster import Compute, combined, compute_of, step_seconds_on, waiting_factor, waiting_seconds
 from critbatch.law.cluster_fit import StepFit, fit_constants
 from critbatch.law.published_clusters import FAMILIES, GOYAL, LAMB, PUBLISHED, PublishedCluster
-from critbatch.law.scaling import Outlook, checked_devices, given_law, law_of, steps_at, worth_until
+from critbatch.law.scaling import ScalingPredictor, checked_devices, given_law, law_of, steps_at, worth_until
 from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.records.scaling import Algorithm, Constants, ScalePoint, StepMeasurement
@@ -345,7 +345,7 @@ def test_a_step_has_the_same_interval_each_time_and_a_wider_one_at_a_higher_leve
 def test_the_interval_of_a_time_holds_those_of_the_steps_and_of_a_step() -> None:
     fit = fit_constants(steps_by(replace(FLAT, joining_seconds=0.03), (2, 8)), FLAT, lambda _: ALONE)
     law = law_of(sample.advice())
-    bare, fitted = (Outlook(SPEED, fit.constants, law=law, fit=each).point(16, 256) for each in (None, fit))
+    bare, fitted = (ScalingPredictor(SPEED, fit.constants, law=law, fit=each).point(16, 256) for each in (None, fit))
     assert bare.step_interval is None and fitted.step_interval is not None
     assert bare.seconds is not None and fitted.seconds is not None
     assert bare.seconds.low is not None and fitted.seconds.low is not None
@@ -359,7 +359,7 @@ def test_the_interval_of_a_time_holds_those_of_the_steps_and_of_a_step() -> None
 
 
 def test_the_best_batch_size_is_the_soonest_of_all_that_could_be_shared_equally() -> None:
-    outlook = Outlook(SPEED, CONSTANTS, law=LAW)
+    outlook = ScalingPredictor(SPEED, CONSTANTS, law=LAW)
     (found,) = outlook.best([4])
     times = {size: outlook.point(4, size).seconds for size in range(4, SPEED.examples + 1, 4)}
     soonest = min(seconds.value for seconds in times.values() if seconds is not None)
@@ -371,7 +371,7 @@ def test_the_best_batch_size_is_the_soonest_of_all_that_could_be_shared_equally(
 
 
 def test_speed_ups_are_against_one_device_also_where_it_was_not_asked_for() -> None:
-    outlook = Outlook(SPEED, CONSTANTS, law=LAW, price=3.0)
+    outlook = ScalingPredictor(SPEED, CONSTANTS, law=LAW, price=3.0)
     (alone,), (eight,) = outlook.best([1]), outlook.best([8])
     assert alone.seconds is not None and eight.seconds is not None and eight.device_hours is not None
     assert (alone.speed_up, alone.efficiency) == (1.0, 1.0)
@@ -382,21 +382,21 @@ def test_speed_ups_are_against_one_device_also_where_it_was_not_asked_for() -> N
 
 def test_without_communication_weak_scaling_is_perfect() -> None:
     free = replace(FLAT, gradient_bytes=1, between=replace(FLAT.between, latency_seconds=0.0, bytes_per_second=1e30))
-    points = Outlook(SPEED, free).weak((1, 2, 16), 64)
+    points = ScalingPredictor(SPEED, free).weak((1, 2, 16), 64)
     assert [point.efficiency for point in points] == [pytest.approx(1.0)] * 3
     assert [point.batch_size for point in points] == [64, 128, 1024]
 
 
 def test_strong_scaling_ends_where_each_device_has_an_example_and_weak_where_the_data_do() -> None:
-    outlook = Outlook(SPEED, CONSTANTS)
+    outlook = ScalingPredictor(SPEED, CONSTANTS)
     assert [point.devices for point in outlook.strong((1, 2, 4, 8, 16), 8)] == [1, 2, 4, 8]
     assert [point.devices for point in outlook.weak((1, 2, 4, 8, 16), 256)] == [1, 2, 4]
     assert outlook.best((1, 2)) == ()
-    assert [point.devices for point in Outlook(SPEED, CONSTANTS, law=LAW).best((1024, 2048))] == [1024]
+    assert [point.devices for point in ScalingPredictor(SPEED, CONSTANTS, law=LAW).best((1024, 2048))] == [1024]
 
 
 def points_taking(times: dict[int, float]) -> list[ScalePoint]:
-    point = Outlook(SPEED, CONSTANTS, law=LAW).point(1, 64)
+    point = ScalingPredictor(SPEED, CONSTANTS, law=LAW).point(1, 64)
     return [
         replace(point, devices=n, seconds=Estimate(value=seconds, n=1, reason="given")) for n, seconds in times.items()
     ]
@@ -442,7 +442,7 @@ def test_the_law_of_an_advice_is_its_own() -> None:
         (lambda: compute_of(SPEED, 4, 8), "cannot be shared by 8 devices"),
         (lambda: worth_until([], 0.5), "a doubling takes off at most half"),
         (lambda: worth_until([], 0.0), "a doubling takes off at most half"),
-        (lambda: Outlook(SPEED, CONSTANTS, price=-1.0), "use 0 or more"),
+        (lambda: ScalingPredictor(SPEED, CONSTANTS, price=-1.0), "use 0 or more"),
         (lambda: replace(CONSTANTS, overlap=0.5), "use 1 or more for the overlap"),
         (lambda: replace(CONSTANTS, delay_seconds=math.nan), "0 or more for the others"),
         (lambda: replace(CONSTANTS, within=None), "give --node-link"),

@@ -12,7 +12,7 @@ from critbatch.law.critical_batch import fit_trade_off, perfect_until, regimes, 
 from critbatch.law.study_analysis import analyse, analyse_points
 from critbatch.law.target_points import tried_by_runs, usable_rates
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
-from critbatch.records.study import BudgetReading, GoalPoint, Regime, Spent
+from critbatch.records.study import BudgetReading, BudgetUnit, GoalPoint, Regime
 
 TARGET = Target(quantity=Quantity.VALIDATION_METRIC, value=0.9)
 EXAMPLES = 50_000
@@ -250,7 +250,7 @@ def test_one_seed_gives_no_interval():
     assert "one_seed" in found.cautions
 
 
-def reading(readings: tuple[BudgetReading, ...], spent: Spent, *, tuned: bool = True) -> BudgetReading:
+def reading(readings: tuple[BudgetReading, ...], spent: BudgetUnit, *, tuned: bool = True) -> BudgetReading:
     return next(one for one in readings if one.spent is spent and one.tuned is tuned)
 
 
@@ -258,23 +258,23 @@ def test_budgets_are_read_off_the_curves_at_the_most_that_all_sizes_spent():
     runs = [run(size, seed=seed, steps=1000, ends=ends) for size, ends in ((8, 1.0), (64, 0.5)) for seed in (0, 1)]
     runs = [replace(one, learning_rate=0.1) for one in runs]
     found = analyse(runs, target=TARGET, examples=EXAMPLES).budgets
-    steps = reading(found, Spent.STEPS)
+    steps = reading(found, BudgetUnit.STEPS)
     assert steps.amount == 500
     assert [point.validation_metric.value for point in steps.points] == pytest.approx([0.45, 0.45])
-    epochs = reading(found, Spent.EPOCHS)
+    epochs = reading(found, BudgetUnit.EPOCHS)
     assert epochs.amount == pytest.approx(1000 * 8 / EXAMPLES)
     assert [point.validation_metric.value for point in epochs.points] == pytest.approx([0.9, 0.9 / 8])
     assert [point.train_loss.value for point in epochs.points] == pytest.approx([2.1, 3 - 0.9 / 8])
     assert epochs.points[0].validation_metric.low == pytest.approx(0.9)
-    seconds = reading(found, Spent.SECONDS)
+    seconds = reading(found, BudgetUnit.SECONDS)
     assert seconds.amount == pytest.approx(500 * 0.001064)
     assert len([one for one in found if not one.tuned]) == 3
 
 
 def test_budgets_are_read_at_what_is_asked_and_leave_out_what_is_shorter():
     runs = [run(8, steps=1000, ends=1.0), run(64, steps=1000, ends=0.5)]
-    found = analyse(runs, target=TARGET, amounts={Spent.STEPS: 800}).budgets
-    steps = reading(found, Spent.STEPS)
+    found = analyse(runs, target=TARGET, amounts={BudgetUnit.STEPS: 800}).budgets
+    steps = reading(found, BudgetUnit.STEPS)
     assert steps.amount == 800 and [point.batch_size for point in steps.points] == [8]
     assert steps.points[0].validation_metric.reason == "one_seed"
 
@@ -283,10 +283,12 @@ def test_the_best_rate_for_a_budget_fails_least_often_then_does_best_on_validati
     good = [run(64, factor=1.0, seed=seed, steps=1000) for seed in (0, 1)]
     better = [run(64, factor=2.0, seed=seed, steps=900) for seed in (0, 1)]
     wild = [run(64, factor=4.0, seed=0, steps=500), run(64, factor=4.0, seed=1, ends=0.1, outcome=Outcome.DIVERGED)]
-    amounts = {Spent.STEPS: 400.0}
-    (point,) = reading(analyse([*good, *better, *wild], target=TARGET, amounts=amounts).budgets, Spent.STEPS).points
+    amounts = {BudgetUnit.STEPS: 400.0}
+    (point,) = reading(
+        analyse([*good, *better, *wild], target=TARGET, amounts=amounts).budgets, BudgetUnit.STEPS
+    ).points
     assert point.learning_rate == pytest.approx(2 * best_rate(64)) and point.failed == 0
-    (point,) = reading(analyse(wild, target=TARGET, amounts=amounts).budgets, Spent.STEPS).points
+    (point,) = reading(analyse(wild, target=TARGET, amounts=amounts).budgets, BudgetUnit.STEPS).points
     assert point.failed == 1 and point.validation_metric.n == 1
 
 
@@ -295,15 +297,15 @@ def test_where_the_target_is_a_loss_the_best_rate_has_the_lowest_validation_loss
     runs = [run(64, factor=1.0, steps=1000, ends=1.0), run(64, factor=2.0, steps=900, ends=1.0)]
     runs[0] = replace(runs[0], curve=tuple(low_loss))
     loss = Target(quantity=Quantity.VALIDATION_LOSS, value=0.2)
-    (point,) = reading(analyse(runs, target=loss).budgets, Spent.STEPS).points
+    (point,) = reading(analyse(runs, target=loss).budgets, BudgetUnit.STEPS).points
     assert point.learning_rate == pytest.approx(best_rate(64))
 
 
 def test_a_curve_that_is_no_number_any_more_is_a_failure():
     bad = run(64, steps=1000)
     bad = replace(bad, curve=(*bad.curve[:20], *(replace(one, train_loss=math.nan) for one in bad.curve[20:])))
-    found = analyse([bad, run(64, seed=1, steps=1000)], target=TARGET, amounts={Spent.STEPS: 1500.0})
-    (point,) = reading(found.budgets, Spent.STEPS).points
+    found = analyse([bad, run(64, seed=1, steps=1000)], target=TARGET, amounts={BudgetUnit.STEPS: 1500.0})
+    (point,) = reading(found.budgets, BudgetUnit.STEPS).points
     assert point.failed == 1 and math.isfinite(point.train_loss.value)
 
 
@@ -323,5 +325,5 @@ def test_few_evaluations_before_the_target_are_told():
 def test_the_one_rate_for_all_is_one_that_was_tried_everywhere_and_not_the_best_of_the_smallest_size_alone():
     tried = [(8, 0.01, 800), (8, 0.1, 1000), (64, 0.1, 900), (512, 0.1, 900), (512, 1.0, 700)]
     runs = [replace(run(size, steps=steps), learning_rate=rate) for size, rate, steps in tried]
-    one = reading(analyse(runs, target=TARGET, amounts={Spent.STEPS: 500}).budgets, Spent.STEPS, tuned=False)
+    one = reading(analyse(runs, target=TARGET, amounts={BudgetUnit.STEPS: 500}).budgets, BudgetUnit.STEPS, tuned=False)
     assert [(point.batch_size, point.learning_rate) for point in one.points] == [(8, 0.1), (64, 0.1), (512, 0.1)]

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from critbatch.law.schedule_length import prior_from, rung_near, told_by, with_decay
+from critbatch.law.schedule_length import observations, prior_from, rung_near, with_decay
 from critbatch.law.target_progress import (
+    estimated_steps_left,
     fits_training_set,
-    judged,
     learns_nothing,
-    part_of_the_way,
-    seen_until,
-    steps_to_go,
+    progress_to_target,
+    rejudge,
+    truncate,
 )
 from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Target
 from simulated_training import TARGET, World, fit, made
@@ -44,40 +44,40 @@ RUN = with_curve(made(64, 0.1, took=15.0), 2.3, 1.1, 0.7, 0.5, 0.3, 0.2)
 
 
 def test_a_run_to_a_harder_target_has_come_to_the_easier_one_where_its_curve_did() -> None:
-    found = judged(RUN, EASIER)
+    found = rejudge(RUN, EASIER)
     assert found.outcome is Outcome.REACHED and found.target == EASIER
     assert found.crossing is not None and found.crossing.step == pytest.approx(3.0)
     assert (found.steps, len(found.curve)) == (4, 4)
 
 
 def test_a_run_to_an_easier_target_is_a_bound_for_the_harder_one() -> None:
-    found = judged(RUN, HARDER)
+    found = rejudge(RUN, HARDER)
     assert (found.outcome, found.crossing, found.steps) == (Outcome.INTERRUPTED, None, RUN.steps)
     assert fit([replace(made(64, 0.1, took=50), target=HARDER), found]).reached == 1
 
 
 def test_one_that_diverged_stays_so_unless_it_had_come_there_before() -> None:
     lost = replace(RUN, outcome=Outcome.DIVERGED, crossing=None, diverged_at=20)
-    assert judged(lost, HARDER).outcome is Outcome.DIVERGED
-    assert (judged(lost, EASIER).outcome, judged(lost, EASIER).diverged_at) == (Outcome.REACHED, None)
+    assert rejudge(lost, HARDER).outcome is Outcome.DIVERGED
+    assert (rejudge(lost, EASIER).outcome, rejudge(lost, EASIER).diverged_at) == (Outcome.REACHED, None)
 
 
 def test_for_its_own_target_it_is_the_same() -> None:
-    assert judged(RUN, TARGET) is RUN
+    assert rejudge(RUN, TARGET) is RUN
 
 
 def test_a_run_that_is_ahead_is_seen_as_it_was() -> None:
-    assert [point.step for point in seen_until(RUN, 4).curve] == [0, 1, 2, 4]
-    assert seen_until(RUN, 99) is RUN
+    assert [point.step for point in truncate(RUN, 4).curve] == [0, 1, 2, 4]
+    assert truncate(RUN, 99) is RUN
 
 
 def test_steps_to_go_follow_a_power_law() -> None:
     # The loss halves whenever the steps double: from 0.25 at 16 steps to 0.2 it takes 2^0.32 times as many.
     run = with_curve(made(64, 0.1), 8.0, 4.0, 2.0, 1.0, 0.5, 0.25)
-    assert steps_to_go(run, TARGET) == pytest.approx(16 * (0.25 / 0.2 - 1))
-    assert part_of_the_way(run, TARGET) < 1
-    assert steps_to_go(with_curve(made(64, 0.1), 8.0, 1.0, 0.5, 0.5, 0.5, 0.5), TARGET) is None
-    assert steps_to_go(RUN, TARGET) == 0.0
+    assert estimated_steps_left(run, TARGET) == pytest.approx(16 * (0.25 / 0.2 - 1))
+    assert progress_to_target(run, TARGET) < 1
+    assert estimated_steps_left(with_curve(made(64, 0.1), 8.0, 1.0, 0.5, 0.5, 0.5, 0.5), TARGET) is None
+    assert estimated_steps_left(RUN, TARGET) == 0.0
 
 
 def test_a_loss_that_only_swings_learns_nothing() -> None:
@@ -97,7 +97,7 @@ def test_of_planned_lengths_the_shortest_that_came_counts_and_the_longest_that_d
         (64, 0.2, 0): {64: made(64, 0.2, ran=64), 91: made(64, 0.2, ran=91)},
         (64, 0.4, 0): {64: made(64, 0.4, diverged=True)},
     }
-    told = {run.learning_rate: run for run in told_by(runs)}
+    told = {run.learning_rate: run for run in observations(runs)}
     assert told[0.1] is short
     assert (told[0.2].steps, told[0.2].outcome) == (91, Outcome.INTERRUPTED)
     assert told[0.4].outcome is Outcome.DIVERGED

@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.critical_point import View, look, standing
-from critbatch.measure.empirical_risk import Surface
-from critbatch.measure.escape import Herd, binomial
+from critbatch.measure.critical_point import PointFeatures, look, standing
+from critbatch.measure.empirical_risk import EmpiricalRisk
+from critbatch.measure.escape import ModelEnsemble, binomial
 from critbatch.records.core import Quantity, Target
-from critbatch.records.loss_surface import CriticalPoint, Eigenvalue, Escape, Standing
+from critbatch.records.loss_surface import CriticalPoint, Eigenvalue, Escape, PointType
 from critbatch.tasks.task import Task
 from critbatch.tasks.toy import Place
 from tiny import tiny_task
 
 
-def at(place: list[float], surface: Callable[[Tensor], Tensor], *, factor: float = 1.0) -> Standing:
+def at(place: list[float], surface: Callable[[Tensor], Tensor], *, factor: float = 1.0) -> PointType:
     """Where one stands at a place of a surface of two weights, whose runs start at a distance of about 1."""
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def at(place: list[float], surface: Callable[[Tensor], Tensor], *, factor: float
     model = task.new_model(0)
     with torch.no_grad():
         model.weights.copy_(torch.tensor(place))
-    view, _, _ = look(task, Surface(task, model))
+    view, _, _ = look(task, EmpiricalRisk(task, model))
     return standing(view)[0]
 
 
@@ -66,44 +66,46 @@ def far_out(w: Tensor) -> Tensor:
 
 
 SURFACES = {
-    "the bottom of a bowl": ([0.0, 0.0], bowl, Standing.MINIMUM),
-    "beside it": ([0.3, 0.1], bowl, Standing.DESCENDING),
-    "a ridge": ([0.0, 0.0], ridge, Standing.SADDLE),
-    "a ridge, not quite": ([1e-6, 1e-6], ridge, Standing.SADDLE),
-    "a valley beside the ridge": ([0.0, 0.5**0.5], ridge, Standing.MINIMUM),
-    "the top of a hill": ([0.0, 0.0], hill, Standing.MAXIMUM),
-    "two weights at 0": ([0.0, 0.0], valley, Standing.SADDLE),
-    "two weights in their valley": ([1.0, 1.0], valley, Standing.MINIMUM),
-    "a sigmoid far out": ([2.0, 2.0], far_out, Standing.PLATEAU),
+    "the bottom of a bowl": ([0.0, 0.0], bowl, PointType.MINIMUM),
+    "beside it": ([0.3, 0.1], bowl, PointType.DESCENDING),
+    "a ridge": ([0.0, 0.0], ridge, PointType.SADDLE),
+    "a ridge, not quite": ([1e-6, 1e-6], ridge, PointType.SADDLE),
+    "a valley beside the ridge": ([0.0, 0.5**0.5], ridge, PointType.MINIMUM),
+    "the top of a hill": ([0.0, 0.0], hill, PointType.MAXIMUM),
+    "two weights at 0": ([0.0, 0.0], valley, PointType.SADDLE),
+    "two weights in their valley": ([1.0, 1.0], valley, PointType.MINIMUM),
+    "a sigmoid far out": ([2.0, 2.0], far_out, PointType.PLATEAU),
 }
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e-3, 1e4])
 @pytest.mark.parametrize(("place", "surface", "expected"), SURFACES.values(), ids=list(SURFACES))
 def test_a_point_is_what_it_is_whatever_the_loss_is_multiplied_with(
-    place: list[float], surface: Callable[[Tensor], Tensor], expected: Standing, factor: float
+    place: list[float], surface: Callable[[Tensor], Tensor], expected: PointType, factor: float
 ) -> None:
     assert at(place, surface, factor=factor) is expected
 
 
-def view(largest: Eigenvalue, smallest: Eigenvalue) -> View:
-    return View(gradient_norm=0.0, along=0.0, largest=largest, smallest=smallest, loss_scale=1.0, weight_scale=10.0)
+def view(largest: Eigenvalue, smallest: Eigenvalue) -> PointFeatures:
+    return PointFeatures(
+        gradient_norm=0.0, along=0.0, largest=largest, smallest=smallest, loss_scale=1.0, weight_scale=10.0
+    )
 
 
 def test_a_sign_within_its_error_or_not_converged_is_undecided() -> None:
     up = Eigenvalue(value=5.0, residual=0.01, converged=True)
     vague = Eigenvalue(value=-0.1, residual=0.2, converged=True)
-    assert standing(view(up, vague)) == (Standing.UNDECIDED, "curvature_within_error")
+    assert standing(view(up, vague)) == (PointType.UNDECIDED, "curvature_within_error")
     early = Eigenvalue(value=-0.1, residual=0.01, converged=False)
-    assert standing(view(up, early)) == (Standing.UNDECIDED, "not_converged")
-    assert standing(view(up, replace(early, placed=False))) == (Standing.UNDECIDED, "place_unknown")
+    assert standing(view(up, early)) == (PointType.UNDECIDED, "not_converged")
+    assert standing(view(up, replace(early, placed=False))) == (PointType.UNDECIDED, "place_unknown")
     sure = Eigenvalue(value=-0.1, residual=0.01, converged=True)
-    assert standing(view(up, sure)) == (Standing.SADDLE, "")
+    assert standing(view(up, sure)) == (PointType.SADDLE, "")
 
 
 def test_the_best_step_along_the_gradient_of_a_quadratic_takes_off_what_is_foretold() -> None:
     task = tiny_task(dtype=torch.float64)
-    surface = Surface(task, task.new_model(0))
+    surface = EmpiricalRisk(task, task.new_model(0))
     seen, _, gradient = look(task, surface)
     assert seen.expected_drop == pytest.approx(seen.gradient_norm**2 / (2 * seen.along))
     loss = surface.measure()[0]
@@ -118,7 +120,7 @@ def test_a_saddle_has_no_full_gradient_and_single_batches_have() -> None:
     with torch.no_grad():
         model.weights.zero_()
     record = critbatch.critical_point(task, model, batch_sizes=(1, 16, 64))
-    assert record.standing is Standing.SADDLE
+    assert record.standing is PointType.SADDLE
     assert record.gradient_norm < 1e-6
     one, some, every = record.batches
     assert one.median > some.median > 0.05 and every.median < 1e-6
@@ -174,7 +176,7 @@ def test_noise_does_not_help_where_every_batch_keeps_to_the_way_into_the_saddle(
 
 def test_models_that_move_as_one_move_as_each_would_alone() -> None:
     task = tiny_task(dtype=torch.float64)
-    herd = Herd(task, starts=3, seed=5, device=torch.device("cpu"))
+    herd = ModelEnsemble(task, starts=3, seed=5, device=torch.device("cpu"))
     herd.step(0.1, task.examples, times=4)
     for n in range(3):
         model = task.new_model(5 + n).eval()

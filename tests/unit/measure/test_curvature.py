@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.empirical_risk import EmpiricalRisk
 from critbatch.measure.hessian import GaussNewtonProduct, HessianProduct
 from critbatch.measure.spectrum import Krylov, extremes, spectral_density
 from critbatch.measure.trace import hutch_plus_plus
@@ -28,7 +28,7 @@ from tiny import tiny_task
 TASK = tiny_task(dtype=torch.float64)
 
 
-def dense(surface: Surface) -> Tensor:
+def dense(surface: EmpiricalRisk) -> Tensor:
     """The Hessian, one column after the other, by torch's own function of a function of the flat weights."""
     names = [name for name, weight in surface.model.named_parameters() if weight.requires_grad]
 
@@ -78,7 +78,7 @@ MODELS: dict[str, tuple[Callable[[], Task], Mode]] = {
 @pytest.mark.parametrize(("make", "mode"), MODELS.values(), ids=list(MODELS))
 def test_products_are_those_of_the_dense_hessian(make: Callable[[], Task], mode: Mode, keep_bytes: int) -> None:
     task = make()
-    surface = Surface(task, task.new_model(0), chunk=5 if task is not TASK else 40, mode=mode)
+    surface = EmpiricalRisk(task, task.new_model(0), chunk=5 if task is not TASK else 40, mode=mode)
     product = HessianProduct(surface, keep_bytes=keep_bytes)
     assert product.by == "autograd" and (product._kept is None) == (keep_bytes == 0)
     truth = dense(surface)
@@ -117,20 +117,20 @@ def test_where_there_is_no_second_derivative_differences_of_gradients_take_its_p
     model = task.new_model(0)
     plain = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 3))
     plain.load_state_dict(model.state_dict())
-    product = HessianProduct(Surface(task, model))
+    product = HessianProduct(EmpiricalRisk(task, model))
     assert product.by == "differences"
     vector = torch.randn(67, generator=torch.Generator().manual_seed(0))
-    truth = dense(Surface(single, plain, double=True)) @ vector.double()
+    truth = dense(EmpiricalRisk(single, plain, double=True)) @ vector.double()
     assert float((product(vector).double() - truth).norm() / truth.norm()) < 1e-6
     assert product.differences is not None and product.differences.error < 1e-6
 
 
 def test_gauss_newton_is_the_hessian_of_a_linear_model_and_never_negative() -> None:
     linear = replace(TASK, model=lambda: nn.Linear(4, 3).double())
-    surface = Surface(linear, linear.new_model(0), chunk=40)
+    surface = EmpiricalRisk(linear, linear.new_model(0), chunk=40)
     matrix = torch.stack([GaussNewtonProduct(surface)(row) for row in torch.eye(15, dtype=torch.float64)])
     torch.testing.assert_close(matrix, dense(surface), rtol=1e-9, atol=1e-12)
-    deep = Surface(TASK, TASK.new_model(0), chunk=40)
+    deep = EmpiricalRisk(TASK, TASK.new_model(0), chunk=40)
     product = GaussNewtonProduct(deep, keep_bytes=0)
     bent = torch.stack([product(row) for row in torch.eye(67, dtype=torch.float64)])
     torch.testing.assert_close(bent, bent.T, rtol=1e-9, atol=1e-12)
@@ -139,7 +139,7 @@ def test_gauss_newton_is_the_hessian_of_a_linear_model_and_never_negative() -> N
 
 @pytest.mark.parametrize("seed", range(3))
 def test_eigenvalues_are_within_their_residuals_and_the_tolerance(seed: int) -> None:
-    surface = Surface(TASK, TASK.new_model(seed))
+    surface = EmpiricalRisk(TASK, TASK.new_model(seed))
     truth = torch.linalg.eigvalsh(dense(surface))
     product = HessianProduct(surface)
     found = extremes(product, surface.weights, largest=2, smallest=2, tolerance=1e-6, seed=seed)
@@ -155,7 +155,7 @@ def test_eigenvalues_are_within_their_residuals_and_the_tolerance(seed: int) -> 
 def test_one_eigenvalue_asked_for_is_the_largest_where_peers_stop_too_early() -> None:
     """hessian-eigenthings 1.0.0a5 gives 0.295 for 0.695 on a model of this size when asked for one."""
     for seed in range(20):
-        surface = Surface(TASK, TASK.new_model(seed))
+        surface = EmpiricalRisk(TASK, TASK.new_model(seed))
         truth = torch.linalg.eigvalsh(dense(surface))[-1].item()
         found = extremes(HessianProduct(surface), surface.weights, seed=seed)
         assert found.largest[0].value == pytest.approx(truth, rel=2e-3)
@@ -425,7 +425,7 @@ def test_float64_is_an_option_of_a_float32_model() -> None:
     single = tiny_task()
     model = single.new_model(0)
     exact = critbatch.curvature(single, model, double=True, density=False, trace_products=67, tolerance=1e-6)
-    truth = dense(Surface(single, model, double=True))
+    truth = dense(EmpiricalRisk(single, model, double=True))
     assert exact.setup.precision == "float64"
     assert exact.trace is not None and exact.trace.value == pytest.approx(float(truth.trace()), rel=1e-9)
     assert exact.largest[0].value == pytest.approx(float(torch.linalg.eigvalsh(truth)[-1]), rel=1e-5)

@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import Surface
-from critbatch.measure.escape import Herd
+from critbatch.measure.empirical_risk import EmpiricalRisk
+from critbatch.measure.escape import ModelEnsemble
 from critbatch.measure.hessian import GaussNewtonProduct, HessianProduct
 from critbatch.records.core import Quantity, Target
 from critbatch.tasks.task import Task
@@ -96,7 +96,7 @@ KINDS = ("", "tied", "unused", "frozen", "empty", "no dimension", "sparse layer"
 def test_the_hessian_is_the_dense_one_whatever_the_weights(kind: str, keep_bytes: int) -> None:
     task = words(kind)
     model = task.new_model(0)
-    surface = Surface(task, model, double=True, chunk=15)
+    surface = EmpiricalRisk(task, model, double=True, chunk=15)
     # The dense twin of a model with sparse embeddings has the same weights.
     twin = Words("" if kind.startswith("sparse") else kind)
     twin.load_state_dict(model.state_dict())
@@ -110,7 +110,7 @@ def test_the_hessian_is_the_dense_one_whatever_the_weights(kind: str, keep_bytes
 @pytest.mark.parametrize("kind", KINDS)
 def test_gauss_newton_is_symmetric_and_not_negative_whatever_the_weights(kind: str) -> None:
     task = words(kind)
-    surface = Surface(task, task.new_model(0), double=True, chunk=15)
+    surface = EmpiricalRisk(task, task.new_model(0), double=True, chunk=15)
     matrix = rows(GaussNewtonProduct(surface), surface.size)
     torch.testing.assert_close(matrix, matrix.T, rtol=1e-9, atol=1e-12)
     assert torch.linalg.eigvalsh(matrix).min() > -1e-12 and matrix.any()
@@ -143,7 +143,7 @@ def test_checkpointed_activations_leave_the_hessian_as_it_is(use_reentrant: bool
     plain = Checkpointed(None)
     plain.load_state_dict(model.state_dict())
     truth = dense_hessian(plain, task)
-    surface = Surface(task, model, double=True, chunk=15)
+    surface = EmpiricalRisk(task, model, double=True, chunk=15)
     product = HessianProduct(surface)
     assert product.by == by
     error = (rows(product, surface.size) - truth).norm() / truth.norm()
@@ -199,7 +199,7 @@ def test_a_sparse_bag_of_words_has_its_hessian_by_differences() -> None:
     inputs = torch.randint(0, WORDS, (30, 3), generator=torch.Generator().manual_seed(0))
     task = task_of(Bag, inputs, inputs[:, 0])
     model = task.new_model(0)
-    surface = Surface(task, model, double=True)
+    surface = EmpiricalRisk(task, model, double=True)
     product = HessianProduct(surface)
 
     class Plain(nn.Module):
@@ -221,7 +221,7 @@ def test_a_sparse_bag_of_words_has_its_hessian_by_differences() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "sparse function"])
 def test_models_that_are_moved_at_once_go_where_each_goes_alone(kind: str) -> None:
     task = words(kind)
-    herd = Herd(task, starts=2, seed=3, device=torch.device("cpu"))
+    herd = ModelEnsemble(task, starts=2, seed=3, device=torch.device("cpu"))
     herd.step(0.5, task.examples, times=3)
     inputs, targets = task.train.span(0, task.examples)
     for n in range(2):
@@ -261,7 +261,7 @@ def test_weights_of_several_types_are_moved_as_vectors_of_the_widest() -> None:
     inputs = torch.randn(40, 5, generator=torch.Generator().manual_seed(0))
     task = task_of(lambda: Typed(torch.float64), inputs, (inputs[:, 0] > 0).long())
     model = task.new_model(0)
-    surface = Surface(task, model)
+    surface = EmpiricalRisk(task, model)
     assert surface.weights.dtype is surface.dtype is torch.float64
     truth = dense_hessian(model.double(), task)
     record = critbatch.curvature(task, model, density=False)

@@ -12,7 +12,7 @@ from torch import nn
 import critbatch
 from critbatch.errors import UserError
 from critbatch.measure.distribution_shift import changes_for
-from critbatch.measure.empirical_risk import Surface, recompute_batch_norm
+from critbatch.measure.empirical_risk import EmpiricalRisk, recompute_batch_norm
 from critbatch.measure.landscape import filter_normalized
 from critbatch.records.loss_surface import Landscape, Mode, Shift
 from tiny import blobs, tiny_task
@@ -37,7 +37,7 @@ def test_a_line_begins_and_ends_at_its_solutions() -> None:
             ("train", record.points[place].train_loss, record.points[place].train_metric),
             ("validation", record.points[place].validation_loss, record.points[place].validation_metric),
         ):
-            assert (loss, metric) == pytest.approx(Surface(TASK, model, data=data).measure(), rel=1e-12)
+            assert (loss, metric) == pytest.approx(EmpiricalRisk(TASK, model, data=data).measure(), rel=1e-12)
     assert Landscape.from_json(record.to_json()) == record
 
 
@@ -52,7 +52,7 @@ def test_batch_norm_s_statistics_are_those_of_the_whole_set_whatever_the_chunks(
     inputs = NORMALIZED.train.inputs
     hidden = model[0](inputs)
     for chunk in (96, 40, 7):
-        surface = Surface(NORMALIZED, model, chunk=chunk)
+        surface = EmpiricalRisk(NORMALIZED, model, chunk=chunk)
         recompute_batch_norm(surface)
         layer = surface.model[1]
         torch.testing.assert_close(layer.running_mean, hidden.mean(0).detach())
@@ -96,7 +96,7 @@ def frozen_by_hand() -> nn.Module:
 @pytest.mark.parametrize("make", [Frozen, frozen_by_its_layer, frozen_by_hand])
 def test_statistics_that_training_holds_stay_and_others_are_computed_anew(make: Callable[[], nn.Module]) -> None:
     model = make()
-    surface = Surface(replace(TASK, model=make), model, chunk=19)
+    surface = EmpiricalRisk(replace(TASK, model=make), model, chunk=19)
     recompute_batch_norm(surface)
     frozen, moved = surface.model[0], surface.model[2]
     assert (frozen.running_mean == 7).all() and (frozen.running_var == 1).all()
@@ -109,7 +109,7 @@ def test_statistics_that_training_holds_stay_and_others_are_computed_anew(make: 
 @pytest.mark.parametrize("make", [Frozen, frozen_by_its_layer, frozen_by_hand])
 def test_over_batches_a_layer_that_training_holds_uses_its_own_statistics(make: Callable[[], nn.Module]) -> None:
     model = make()
-    surface = Surface(replace(TASK, model=make), model, mode=Mode.BATCH)
+    surface = EmpiricalRisk(replace(TASK, model=make), model, mode=Mode.BATCH)
     hidden = model[1]((TASK.train.inputs - 7) / (1 + 1e-5) ** 0.5)
     outputs = model[3]((hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + 1e-5).sqrt())
     truth = nn.functional.cross_entropy(outputs, TASK.train.targets)
@@ -118,12 +118,12 @@ def test_over_batches_a_layer_that_training_holds_uses_its_own_statistics(make: 
 
 def test_without_a_batch_norm_that_moves_nothing_is_computed_anew_and_the_mode_does_not_matter() -> None:
     task = replace(TASK, model=lambda: nn.Sequential(FrozenLayer(4), nn.Linear(4, 3)).double())
-    assert not Surface(task, task.new_model(0), mode=Mode.BATCH).setup.batch_norm
+    assert not EmpiricalRisk(task, task.new_model(0), mode=Mode.BATCH).setup.batch_norm
     assert not critbatch.landscape(task, task.new_model(0), points=3).batch_norm_recomputed
 
 
 def test_a_batch_norm_over_chunks_never_gets_a_single_example() -> None:
-    surface = Surface(NORMALIZED, NORMALIZED.new_model(0), mode=Mode.BATCH, chunk=95)
+    surface = EmpiricalRisk(NORMALIZED, NORMALIZED.new_model(0), mode=Mode.BATCH, chunk=95)
     assert [len(targets) for _, targets in surface.chunks()] == [96]
     surface.gradient()
     recompute_batch_norm(surface)
@@ -134,7 +134,7 @@ def test_along_a_line_batch_norm_is_computed_anew() -> None:
     record = critbatch.landscape(NORMALIZED, models, points=4)
     assert record.batch_norm_recomputed
     start = next(point for point in record.points if point.alpha == 0)
-    fresh = Surface(NORMALIZED, models["first"])
+    fresh = EmpiricalRisk(NORMALIZED, models["first"])
     recompute_batch_norm(fresh)
     assert start.train_loss == pytest.approx(fresh.measure()[0], rel=1e-12)
     assert not models["first"][1].running_mean.any()
@@ -142,7 +142,7 @@ def test_along_a_line_batch_norm_is_computed_anew() -> None:
 
 def test_directions_of_a_plane_have_the_norms_of_the_filters() -> None:
     task = tiny_task(dtype=torch.float64)
-    surface = Surface(task, task.new_model(0))
+    surface = EmpiricalRisk(task, task.new_model(0))
     direction = filter_normalized(surface, torch.Generator().manual_seed(0))
     for drawn, weight in zip(surface.parts(direction), surface.parameters, strict=True):
         if weight.ndim > 1:
@@ -156,7 +156,7 @@ def test_the_middle_of_a_plane_is_the_solution() -> None:
     record = critbatch.landscape(TASK, model, points=3, span=0.5)
     assert record.kind == "plane" and len(record.points) == 9
     middle = next(point for point in record.points if (point.alpha, point.beta) == (0, 0))
-    assert middle.train_loss == pytest.approx(Surface(TASK, model).measure()[0])
+    assert middle.train_loss == pytest.approx(EmpiricalRisk(TASK, model).measure()[0])
     assert {point.alpha for point in record.points} == {-0.5, 0.0, 0.5}
 
 
@@ -193,10 +193,14 @@ def test_the_loss_rises_by_what_the_shifted_set_costs_and_more_where_the_model_i
     own = blobs(50, seed=5, dtype=torch.float64)
     record = critbatch.shift(TASK, models, shifts={"mine": own})
     for label, model in models.items():
-        before = Surface(TASK, model).measure()[0]
+        before = EmpiricalRisk(TASK, model).measure()[0]
         rises = {(rise.shift, rise.strength): rise for rise in record.rises if rise.label == label}
-        assert rises["mine", 0.0].rise.value == pytest.approx(Surface(TASK, model, data=own).measure()[0] - before)
-        assert rises["validation", 0.0].loss == pytest.approx(Surface(TASK, model, data="validation").measure()[0])
+        assert rises["mine", 0.0].rise.value == pytest.approx(
+            EmpiricalRisk(TASK, model, data=own).measure()[0] - before
+        )
+        assert rises["validation", 0.0].loss == pytest.approx(
+            EmpiricalRisk(TASK, model, data="validation").measure()[0]
+        )
         chance = rises["resampled", 0.0].rise
         assert chance.low is not None and chance.high is not None and chance.low < 0 < chance.high
         assert {strength for shift, strength in rises if shift == "noise"} == {0.1, 0.3, 1.0}
@@ -231,7 +235,7 @@ def test_pictures_are_moved_and_tokens_are_replaced() -> None:
 
 def test_the_interval_of_a_shift_by_chance_is_that_of_a_mean() -> None:
     model = TASK.new_model(0)
-    losses, _ = Surface(TASK, model).each()
+    losses, _ = EmpiricalRisk(TASK, model).each()
     record = critbatch.shift(TASK, {"one": model})
     chance = next(rise for rise in record.rises if rise.shift == "resampled").rise
     assert chance.low is not None and chance.high is not None

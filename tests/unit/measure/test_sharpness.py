@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import critbatch
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.empirical_risk import EmpiricalRisk
 from critbatch.measure.sharpness import _columns, sharpness_in
 from critbatch.records.core import Quantity, Target
 from critbatch.records.loss_surface import Box, Mode, Sharpness
@@ -64,7 +64,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES.values(), ids=list(PLACES))
 def test_the_highest_corner_of_a_box_on_a_bowl_is_found(place: Tensor, box: Box, epsilon: float) -> None:
     task, model = bowl(place)
-    surface = Surface(task, model)
+    surface = EmpiricalRisk(task, model)
     widths = epsilon * (place.abs() + (1 if box is Box.FULL else 0))
     corners = [torch.tensor(signs, dtype=torch.float64) for signs in product((-1.0, 1.0), repeat=6)]
     top = max(height(place + signs * widths) for signs in corners)
@@ -77,7 +77,7 @@ def test_the_highest_corner_of_a_box_on_a_bowl_is_found(place: Tensor, box: Box,
 def test_in_a_random_subspace_it_is_the_highest_corner_of_that(seed: int) -> None:
     place, epsilon = PLACES["beside it"], 0.01
     task, model = bowl(place)
-    surface = Surface(task, model)
+    surface = EmpiricalRisk(task, model)
     columns = _columns(surface, 3, torch.Generator().manual_seed(seed))
     widths = epsilon * (torch.linalg.lstsq(columns, place[:, None]).solution[:, 0].abs() + 1)
     corners = [torch.tensor(signs, dtype=torch.float64) for signs in product((-1.0, 1.0), repeat=3)]
@@ -92,7 +92,7 @@ def test_in_a_random_subspace_it_is_the_highest_corner_of_that(seed: int) -> Non
 def test_sharpness_is_never_negative_and_grows_with_the_box() -> None:
     task = tiny_task(dtype=torch.float64)
     for seed in range(10):
-        surface = Surface(task, task.new_model(seed))
+        surface = EmpiricalRisk(task, task.new_model(seed))
         for box in Box:
             small, large = (sharpness_in(surface, box, epsilon, subspace=5, seed=seed)[0] for epsilon in (1e-3, 1e-2))
             assert 0 <= small.sharpness < large.sharpness
@@ -101,7 +101,7 @@ def test_sharpness_is_never_negative_and_grows_with_the_box() -> None:
 def test_the_search_climbs_it_does_not_descend() -> None:
     """A public port negates the loss and not its slope: it then finds less than a point of the box has."""
     task = tiny_task(dtype=torch.float64)
-    surface = Surface(task, task.new_model(0))
+    surface = EmpiricalRisk(task, task.new_model(0))
     loss, gradient = surface.gradient()
     corner = surface.weights + 0.01 * (surface.weights.abs() + 1) * gradient.sign()
     highest, _ = sharpness_in(surface, Box.FULL, 0.01)

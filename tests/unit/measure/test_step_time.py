@@ -25,7 +25,7 @@ from critbatch.recipes.plan import Plan
 from critbatch.records.core import Estimate, Quantity, Speed, Target
 from critbatch.runtime.distributed import Shard
 from critbatch.runtime.host import processor_seconds
-from critbatch.tasks.sampler import Cursor, Feed, Source
+from critbatch.tasks.sampler import BatchGatherer, BatchIterator, EpochSampler
 from critbatch.tasks.task import Task
 from critbatch.training.step import Step
 
@@ -436,12 +436,14 @@ def test_an_error_that_is_no_lack_of_memory_is_told_in_one_sentence() -> None:
 # Memory, to the byte.
 
 
-def step_of(task: Task, batch_size: int, plan: Plan | None = None) -> tuple[Step, Feed]:
+def step_of(task: Task, batch_size: int, plan: Plan | None = None) -> tuple[Step, BatchIterator]:
     """A step whose optimizer has its state."""
     model = task.new_model(0)
     step = Step(task, model, (plan or plan_of(batch_size)).phases[0].optimizer(model.parameters()))
-    cursor = Cursor(task.examples, seed=0, drop_last=True)
-    feed = Feed(Source(task.train, CPU), cursor, batch_size=batch_size, shard=Shard(), piece=lambda n: None)
+    cursor = EpochSampler(task.examples, seed=0, drop_last=True)
+    feed = BatchIterator(
+        BatchGatherer(task.train, CPU), cursor, batch_size=batch_size, shard=Shard(), piece=lambda n: None
+    )
     size, pieces = next(feed)
     step.gradient(pieces, size)
     step.update(1e-6)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 
+import sample_claims
 import sample_loss_surface
 from critbatch.errors import UserError
 from critbatch.records.core import SCHEMA_VERSION, Advice, Record, Run, Speed
@@ -144,3 +145,11 @@ def test_a_field_is_read_by_the_name_that_it_had_before() -> None:
 def test_numbers_that_no_record_has_are_refused_also_beside_unknown_fields() -> None:
     with pytest.raises(UserError, match="count: Field required"):
         Whole.from_json('{"size": 1}')
+
+
+def test_a_file_of_claims_with_the_name_of_version_0_1_is_read_unless_there_is_a_newer_one(tmp_path: Path) -> None:
+    former, now = sample_claims.lecture(), replace(sample_claims.lecture(), seeds=7)
+    save_record(former, tmp_path).rename(tmp_path / "lecture.json")
+    assert [record.to_json() for record in load_records(tmp_path)] == [former.to_json()]
+    assert save_record(now, tmp_path).name == "claims.json"
+    assert [record.to_json() for record in load_records(tmp_path)] == [now.to_json()]

@@ -15,7 +15,7 @@ import sample_claims as lectures
 import sample_records as sample
 from critbatch.claims.summary import claims_of
 from critbatch.claims.tables import PUBLISHED
-from critbatch.records.claims import Better, Claim, ClaimName, Holds, Lecture, Partition
+from critbatch.records.claims import Claim, ClaimId, ClaimsReport, ClaimVerdict, Partition, Winner
 from critbatch.records.core import Record
 from critbatch.records.io import load_records, save_record
 from critbatch.reports.charts.claims import recipes_picture, update_and_epoch
@@ -33,19 +33,19 @@ EN, ZH = Translator("en"), Translator("zh")
 ALL: dict[str, Record] = {"lecture": lectures.lecture(), **lectures.MISSING}
 
 
-def claim_of(lecture: Lecture, name: ClaimName) -> Claim:
+def claim_of(lecture: ClaimsReport, name: ClaimId) -> Claim:
     return next(claim for claim in lecture.claims if claim.name is name)
 
 
-def blocks_of(lecture: Lecture, key: str, t: Translator = EN) -> tuple[Block, ...]:
+def blocks_of(lecture: ClaimsReport, key: str, t: Translator = EN) -> tuple[Block, ...]:
     return next(section.blocks for section in chapter(lecture, t).sections if section.key == key)
 
 
-def tables_of(lecture: Lecture, key: str) -> dict[str, Table]:
+def tables_of(lecture: ClaimsReport, key: str) -> dict[str, Table]:
     return {block.caption: block for block in blocks_of(lecture, key) if isinstance(block, Table)}
 
 
-def pictures_of(lecture: Lecture, t: Translator) -> Iterator[Picture]:
+def pictures_of(lecture: ClaimsReport, t: Translator) -> Iterator[Picture]:
     for section in chapter(lecture, t).sections:
         for block in section.blocks:
             charts = block.charts if block.kind == "charts" else (block,) if block.kind == "chart" else ()
@@ -53,7 +53,7 @@ def pictures_of(lecture: Lecture, t: Translator) -> Iterator[Picture]:
 
 
 @pytest.mark.parametrize("record", ALL.values(), ids=list(ALL))
-def test_both_languages_hold_the_same_sections_rows_badges_and_points(record: Lecture):
+def test_both_languages_hold_the_same_sections_rows_badges_and_points(record: ClaimsReport):
     english, chinese = (chapter(record, t) for t in (EN, ZH))
     shapes = []
     for told in (english, chinese):
@@ -85,7 +85,7 @@ def test_the_terminal_has_a_line_for_each_claim_with_sign_number_and_finding(lan
     rows = [line for line in told if re.match(r"[✓✗?] \d+\. ", line)]
     assert rows == [row for row in view_of(record).lines(record, t) if row]
     assert [int(row.split()[1][:-1]) for row in rows] == list(range(1, 11))
-    signs = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
+    signs = {ClaimVerdict.HELD: "✓", ClaimVerdict.NOT_HELD: "✗", ClaimVerdict.UNDECIDED: "?"}
     for row, claim in zip(rows, record.claims, strict=True):
         assert row[0] == signs[claim.holds]
         assert t(f"holds_{claim.holds}") in row
@@ -108,21 +108,21 @@ def test_the_first_table_has_every_claim_with_its_badge_and_leads_to_its_section
 
 def test_a_verdict_is_told_by_the_statement_that_decided_it():
     record = lectures.lecture()
-    worse = deciding(claim_of(record, ClaimName.OPTIMIZATION))
+    worse = deciding(claim_of(record, ClaimId.OPTIMIZATION))
     assert worse is not None
-    assert (worse.key, worse.holds) == ("train_worse_tuned", Holds.UNDECIDED)
-    quicker = deciding(claim_of(record, ClaimName.TIME))
+    assert (worse.key, worse.holds) == ("train_worse_tuned", ClaimVerdict.UNDECIDED)
+    quicker = deciding(claim_of(record, ClaimId.TIME))
     assert quicker is not None
     assert quicker.key == "shorter_epoch"
     assert quicker.effect is not None
-    told = finding(record, claim_of(record, ClaimName.TIME), EN)
+    told = finding(record, claim_of(record, ClaimId.TIME), EN)
     assert "160 × (95 % interval 150 to 170 ×, n = 40)" in told
-    assert EN.reason("lecture_wide") in finding(record, claim_of(record, ClaimName.OPTIMIZATION), EN)
+    assert EN.reason("lecture_wide") in finding(record, claim_of(record, ClaimId.OPTIMIZATION), EN)
 
 
 def test_the_claim_on_minima_tells_sharpness_and_what_the_minima_suffer_and_that_not_everyone_believes_it():
     record = lectures.lecture()
-    claim = claim_of(record, ClaimName.MINIMA)
+    claim = claim_of(record, ClaimId.MINIMA)
     told = finding(record, claim, EN)
     by_key = {each.key: effect_text(record, each, EN) for each in claim.statements}
     assert by_key["sharper"] in told and by_key["suffers_validation"] in told
@@ -135,7 +135,7 @@ def test_the_claim_on_minima_tells_sharpness_and_what_the_minima_suffer_and_that
 
 def test_a_recipe_that_has_both_is_told_with_its_steps_and_its_accuracy():
     record = lectures.lecture()
-    claim = claim_of(record, ClaimName.BOTH)
+    claim = claim_of(record, ClaimId.BOTH)
     told = finding(record, claim, EN)
     assert "11 × (95 % interval 8.8 to 14 ×, n = 5)" in told
     assert "-0.04 points (95 % interval -0.3 to +0.2 points, n = 5)" in told
@@ -143,15 +143,15 @@ def test_a_recipe_that_has_both_is_told_with_its_steps_and_its_accuracy():
 
 def test_differences_have_their_sign_and_those_of_shares_are_in_hundredths():
     record = lectures.lecture()
-    (escaped, *_) = claim_of(record, ClaimName.NOISE).statements
+    (escaped, *_) = claim_of(record, ClaimId.NOISE).statements
     assert effect_text(record, escaped, EN) == "+64 points (95 % interval +47 to +76 points, n = 50)"
-    (network, *_) = claim_of(record, ClaimName.GENERALIZATION).statements
+    (network, *_) = claim_of(record, ClaimId.GENERALIZATION).statements
     assert effect_text(record, network, ZH).startswith("+0.42 个百分点（95 % 区间 +0.11 至 +0.73 个百分点")
 
 
 def test_what_was_not_measured_is_a_sentence_and_why_it_was_not():
     record = lectures.partial()
-    for name in set(ClaimName) - {ClaimName.BATCHES, ClaimName.TIME}:
+    for name in set(ClaimId) - {ClaimId.BATCHES, ClaimId.TIME}:
         blocks = blocks_of(record, f"claim-{name}")
         (verdict,) = [block for block in blocks if isinstance(block, Verdict)]
         assert (verdict.holds, verdict.text) == ("undecided", EN.reason("lecture_not_asked"))
@@ -269,12 +269,12 @@ def test_the_summary_table_marks_winners_says_ties_and_tells_the_lectures_entry(
     tie = rows[EN("claims_row_optimization")]
     assert tie[1].marks == tie[2].marks == (EN("mark_even"),)
     assert (tie[3].text, tie[4].badge) == (EN("claims_entry_optimization"), "not_held")
-    assert finding(record, claim_of(record, ClaimName.SUMMARY), EN).startswith("In 4 of 6 rows")
+    assert finding(record, claim_of(record, ClaimId.SUMMARY), EN).startswith("In 4 of 6 rows")
 
 
 def test_a_row_of_the_summary_that_was_not_measured_stays_and_is_open():
     first, second, *_ = lectures.summary_rows()
-    record = lectures.lecture(summary=(first, replace(second, large=None, better=Better.OPEN)))
+    record = lectures.lecture(summary=(first, replace(second, large=None, better=Winner.OPEN)))
     rows = tables_of(record, "claim-summary")[EN("claims_summary_caption")].rows
     assert len(rows) == 6
     assert [row[4].badge for row in rows] == ["held", *["undecided"] * 5]
@@ -343,9 +343,9 @@ def test_every_statement_that_is_judged_has_its_sentences():
 
 def test_a_statement_of_a_later_version_is_told_by_its_key():
     record = lectures.lecture()
-    later = replace(claim_of(record, ClaimName.PATHS).statements[0], key="from_a_later_version")
+    later = replace(claim_of(record, ClaimId.PATHS).statements[0], key="from_a_later_version")
     assert stated(record, later, EN) == "from_a_later_version"
-    told = finding(record, Claim(name=ClaimName.PATHS, holds=Holds.HELD, statements=(later,)), EN)
+    told = finding(record, Claim(name=ClaimId.PATHS, holds=ClaimVerdict.HELD, statements=(later,)), EN)
     assert told == "from_a_later_version: +41 points (95 % interval +35 to +47 points, n = 20)"
 
 

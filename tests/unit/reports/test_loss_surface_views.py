@@ -11,10 +11,10 @@ import pytest
 
 import sample_loss_surface as sample
 from critbatch.errors import UserError
-from critbatch.measure.critical_point import TRIES
+from critbatch.measure.critical_point import SUGGESTIONS
 from critbatch.records.core import Estimate, NoiseScale, Record
 from critbatch.records.io import file_part, file_stem, load_records, save_record
-from critbatch.records.loss_surface import Eigenvalue, Standing
+from critbatch.records.loss_surface import Eigenvalue, PointType
 from critbatch.reports.charts.loss_surface import sharpness_and_rise
 from critbatch.reports.charts.noise import noise_by_layer
 from critbatch.reports.translator import Translator, catalog
@@ -127,13 +127,13 @@ def test_sharpness_against_rise_has_one_mark_a_solution_with_the_interval_of_the
         assert trace.y[0] + trace.error_y.array[0] == pytest.approx(rises[trace.name].high)
 
 
-@pytest.mark.parametrize("standing", list(Standing))
-def test_every_standing_is_said_and_its_tries_are_sentences(standing: Standing):
+@pytest.mark.parametrize("standing", list(PointType))
+def test_every_standing_is_said_and_its_tries_are_sentences(standing: PointType):
     for t in (EN, ZH):
-        told = summary(replace(sample.critical_point(standing), tries=TRIES[standing]), t.language)
+        told = summary(replace(sample.critical_point(standing), tries=SUGGESTIONS[standing]), t.language)
         assert told.startswith(t(f"critical_{standing}", task="digits-mlp"))
-        assert all(t.reason(key) in told for key in TRIES[standing])
-    assert set(TRIES[standing]) <= catalog("en").reasons
+        assert all(t.reason(key) in told for key in SUGGESTIONS[standing])
+    assert set(SUGGESTIONS[standing]) <= catalog("en").reasons
 
 
 @pytest.mark.parametrize(

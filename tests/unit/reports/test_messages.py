@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import sample_records as sample
-from critbatch.records.claims import ClaimName, Holds
+from critbatch.records.claims import ClaimId, ClaimVerdict
 from critbatch.records.core import Estimate, Goal, NoiseScale, Outcome, Record
-from critbatch.records.loss_surface import Box, Mode, Standing
-from critbatch.records.study import Regime, Search, Spent
+from critbatch.records.loss_surface import Box, Mode, PointType
+from critbatch.records.study import BudgetUnit, Regime, SearchMethod
 from critbatch.reports.derived.study import Trend
 from critbatch.reports.translator import MESSAGES, Translator, catalog, languages, significant
 from critbatch.reports.views.chapters import summary
@@ -77,7 +77,7 @@ def test_every_message_is_used_somewhere_and_every_message_used_is_there():
     literals = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     literals |= {key for text in templates for key in re.findall(r"\bt\('([a-z_]+)'", text)}
     fillings = literals.union(
-        *(Outcome, Goal, Standing, Box, Mode, Regime, Search, Spent, Trend, ClaimName, Holds),
+        *(Outcome, Goal, PointType, Box, Mode, Regime, SearchMethod, BudgetUnit, Trend, ClaimId, ClaimVerdict),
         {"image", "sequence", "example", "accuracy", "finished_without_target"},
     )
     composed = set()

@@ -15,7 +15,7 @@ import pytest
 
 import sample_records as sample
 from critbatch.errors import UserError
-from critbatch.records.core import MemberEnd, Record
+from critbatch.records.core import Record, ReplicaResult
 from critbatch.reports.charts.theme import PAGE
 from critbatch.reports.derived.runs import MOST_CURVES, MOST_POINTS
 from critbatch.reports.html import HERE, embedded, page_style
@@ -138,7 +138,7 @@ def test_one_page_tells_of_several_records_and_joins_the_runs_of_a_task(tmp_path
 def test_a_run_tells_of_its_copies_and_of_a_batch_that_grew(tmp_path: Path):
     plain = sample.run(64)
     ends = [
-        MemberEnd(copy=n, steps=9, seconds=1.0, train_loss=0.1, train_metric=0.9, validation_loss=0.2, **score)
+        ReplicaResult(copy=n, steps=9, seconds=1.0, train_loss=0.1, train_metric=0.9, validation_loss=0.2, **score)
         for n, score in enumerate(({"validation_metric": 0.9111}, {"validation_metric": 0.9333}))
     ]
     swap = replace(plain, recipe="swap2020", members=tuple(ends), seconds=8.0, parallel_seconds=5.0)

@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset
 import sample_records as sample
 from critbatch.advisor.result import recipe_code
 from critbatch.recipes import plan_of
-from critbatch.records.core import Advice, Setting, TimePoint
+from critbatch.records.core import Advice, OptionValue, TimePoint
 from critbatch.reports.snippets import snippets
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter
@@ -36,7 +36,7 @@ class Model(nn.Module):
 
 
 def advised(
-    recipe: str = "sgd", *, micro: int | None = None, epochs: float | None = None, **options: Setting
+    recipe: str = "sgd", *, micro: int | None = None, epochs: float | None = None, **options: OptionValue
 ) -> Advice:
     plain = sample.advice()
     best: TimePoint = replace(plain.points[1], batch_size=32)
@@ -152,7 +152,7 @@ def test_in_the_hugging_face_trainer_it_trains(advice: Advice, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("options", [{"sam_rho": 0.05}, {"order": "sequential", "drop_last": True}])
-def test_what_only_critbatch_can_do_is_its_own_call(options: dict[str, Setting]) -> None:
+def test_what_only_critbatch_can_do_is_its_own_call(options: dict[str, OptionValue]) -> None:
     (snippet,) = snippets(advised(**options, micro=16))
     assert snippet.name == "critbatch"
     names = run(snippet.code.replace("epochs=", "epochs=0.05 * "), task=tiny_task())

@@ -12,14 +12,14 @@ import sample_studies as studies
 from critbatch.records.study import Fit, Regime, Study
 from critbatch.reports.charts.advice import best_rates
 from critbatch.reports.charts.study import steps_against_examples, three_budgets
-from critbatch.reports.derived.study import Findings, findings
+from critbatch.reports.derived.study import StudyResults, findings
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import figure, summary
 
 EN = Translator("en")
 
 
-def found(record: Study | Fit) -> Findings:
+def found(record: Study | Fit) -> StudyResults:
     told = findings(record)
     assert told is not None
     return told

@@ -16,7 +16,7 @@ import sample_records as sample
 import sample_studies as studies
 import sample_study_gaps as gaps
 from critbatch.records.core import Estimate, Outcome, Record
-from critbatch.records.study import Analysis, Fit, Regime, SizeResult, Spent, Study, TradeOff
+from critbatch.records.study import Analysis, BudgetUnit, Fit, Regime, SizeResult, Study, TradeOff
 from critbatch.reports.derived.study import Trend, claim, findings, lag, trend
 from critbatch.reports.model import width
 from critbatch.reports.translator import Translator
@@ -93,7 +93,7 @@ def test_where_larger_batches_train_worse_is_read_off_the_intervals(falls: dict[
 
 
 def test_without_equal_steps_or_intervals_less_is_claimed():
-    epochs = [each for each in studies.budgets() if each.spent is Spent.EPOCHS]
+    epochs = [each for each in studies.budgets() if each.spent is BudgetUnit.EPOCHS]
     assert claim(epochs) == "epochs"
     assert claim([each for each in studies.budgets(epochs=0.0) if each.tuned][:1]) == "tuned_never"
     assert claim(()) == "open"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from critbatch.errors import UserError
-from critbatch.measure.empirical_risk import Surface
+from critbatch.measure.empirical_risk import EmpiricalRisk
 from critbatch.measure.step_time import speed
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
@@ -151,4 +151,4 @@ def test_evaluations_differ_only_by_rounding_where_sums_are_float32(monkeypatch:
 def test_a_measurement_of_the_loss_surface_is_refused_where_there_is_no_float64() -> None:
     task = tiny_task()
     with pytest.raises(UserError, match="needs float64, which the device mps does not have: use the device cpu"):
-        Surface(task, task.new_model(0), device=torch.device("mps"))
+        EmpiricalRisk(task, task.new_model(0), device=torch.device("mps"))

@@ -18,10 +18,10 @@ import critbatch
 from critbatch.errors import UserError
 from critbatch.records.core import Run
 from critbatch.studies.migration import take_over_folder
-from critbatch.studies.run_key import Terms
+from critbatch.studies.run_key import StudyKey
 from critbatch.studies.store import Store
 from critbatch.studies.stored import shelves, store_of, stored_studies
-from critbatch.studies.watch import Watch
+from critbatch.studies.watch import StudyWatcher
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "version_0"
 
@@ -41,11 +41,11 @@ def expected(folder: Path) -> list[Run]:
     return [Run.from_json(json.dumps(run)) for run in json.loads((folder / "finished.json").read_text())]
 
 
-def terms_in(folder: Path) -> Terms:
+def terms_in(folder: Path) -> StudyKey:
     """Read with SQL alone from Optuna's tables."""
     with closing(sqlite3.connect(folder / "store.sqlite")) as database:
         ((text,),) = database.execute("SELECT value_json FROM study_user_attributes WHERE key = 'terms'")
-    return Terms.from_json(json.loads(text))
+    return StudyKey.from_json(json.loads(text))
 
 
 def states(folder: Path) -> list[str]:
@@ -77,7 +77,7 @@ def test_all_runs_are_taken_over_in_their_order_and_the_old_file_stays_as_it_was
 OPEN = """
 import sys
 from pathlib import Path
-from critbatch.studies.run_key import Terms
+from critbatch.studies.run_key import StudyKey
 from critbatch.studies.store import Store
 
 terms = Terms.from_json(Path(sys.argv[2]).read_text())
@@ -115,7 +115,7 @@ def test_a_command_of_an_earlier_version_that_is_at_work_is_waited_for(folder: P
     child = f"""
 import sys
 from pathlib import Path
-from critbatch.studies.liveness import Presence
+from critbatch.studies.liveness import WorkerIdentity
 presence = Presence(Path({str(folder / "workers")!r}), {owner!r})
 print("there", flush=True)
 sys.stdin.read()
@@ -134,7 +134,7 @@ def test_an_old_store_is_read_and_watched_without_being_taken_over(folder: Path)
     (study,) = stored_studies(folder / "store.sqlite")
     assert store_of(folder) == folder / "store.sqlite"
     assert len(study.runs) == 10 and study.left == 2
-    with Watch(folder) as watch:
+    with StudyWatcher(folder) as watch:
         (seen,) = watch.look().studies
     assert (seen.done, seen.left) == (10, 2)
     table = critbatch.export(folder)

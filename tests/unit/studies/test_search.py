@@ -10,22 +10,22 @@ import pytest
 
 from critbatch.errors import UserError
 from critbatch.records.core import Outcome, Quantity, Target
-from critbatch.records.study import Question
+from critbatch.records.study import StudySpec
 from critbatch.studies.early_stopping import hopeless
-from critbatch.studies.run_key import Brief, Key
-from critbatch.studies.run_table import Stock
+from critbatch.studies.run_key import RunKey, RunSummary
+from critbatch.studies.run_table import StudyState
 from critbatch.studies.search import choose, rate_of
-from critbatch.studies.spec import epochs_of_steps, lengths_of, planned, pose
+from critbatch.studies.spec import epochs_of_steps, lengths_of, make_plan, pose
 from tiny import tiny_task
 
 TASK = tiny_task()
 ask = partial(pose, TASK, batch_sizes=(16,), recipe="sgd", target=TASK.target)
 
-World = Callable[[Key], Brief]
+World = Callable[[RunKey], RunSummary]
 
 
-def brief(steps: float = math.inf, *, outcome: Outcome | None = None, metric: float = 0.5) -> Brief:
-    return Brief(
+def brief(steps: float = math.inf, *, outcome: Outcome | None = None, metric: float = 0.5) -> RunSummary:
+    return RunSummary(
         outcome=outcome or (Outcome.FINISHED if math.isinf(steps) else Outcome.REACHED),
         score=steps,
         loss=1.0 - metric,
@@ -43,7 +43,7 @@ def brief(steps: float = math.inf, *, outcome: Outcome | None = None, metric: fl
 def best_at(best: float, *, fails_above: float = math.inf) -> World:
     """Steps by the law of a rate, with a little luck of the seed."""
 
-    def run(key: Key) -> Brief:
+    def run(key: RunKey) -> RunSummary:
         rho = key.learning_rate / best
         luck = 1 + 0.02 * math.sin(12.9898 * key.seed + 78.233 * key.learning_rate)
         if key.learning_rate > fails_above:
@@ -53,9 +53,9 @@ def best_at(best: float, *, fails_above: float = math.inf) -> World:
     return run
 
 
-def made_by(world: World, question: Question, *, order: random.Random | None = None) -> Stock:
+def made_by(world: World, question: StudySpec, *, order: random.Random | None = None) -> StudyState:
     """The study made to its end, each next run picked by `order` among those that are known to be needed."""
-    stock = Stock()
+    stock = StudyState()
     for _ in range(1000):
         choice = choose(question, stock)
         free = [key for key in choice.keys if key not in stock.finished]
@@ -67,7 +67,7 @@ def made_by(world: World, question: Question, *, order: random.Random | None = N
     raise AssertionError("it never ends")
 
 
-def rates(stock: Stock, seed: int = 0) -> list[float]:
+def rates(stock: StudyState, seed: int = 0) -> list[float]:
     return sorted(key.learning_rate for key in stock.finished if key.seed == seed)
 
 
@@ -103,7 +103,7 @@ def test_where_the_mean_over_seeds_prefers_a_rung_at_the_edge_its_neighbours_are
     question = ask(seeds=(0, 1, 2))
     usual = rate_of(question, 16, 0)
 
-    def unlucky(key: Key) -> Brief:
+    def unlucky(key: RunKey) -> RunSummary:
         return best_at(usual if key.seed == 0 else usual / 4)(key)
 
     stock = made_by(unlucky, question)
@@ -136,7 +136,7 @@ def test_runs_that_go_on_after_the_target_are_searched_for_two_bests():
     question = ask(seeds=(0, 1), stops_at_target=False)
     usual = rate_of(question, 16, 0)
 
-    def world(key: Key) -> Brief:
+    def world(key: RunKey) -> RunSummary:
         steps = best_at(8 * usual)(key).steps_to_target
         return replace(brief(steps), metric=1 / (1 + abs(math.log(key.learning_rate / usual * 8))))
 
@@ -155,7 +155,7 @@ def test_of_runs_that_go_on_the_validation_value_that_the_target_is_set_on_decid
     question = ask(seeds=(0,), stops_at_target=False)
     best = 4 * rate_of(question, 16, 0)
 
-    def overfits(key: Key) -> Brief:
+    def overfits(key: RunKey) -> RunSummary:
         return replace(brief(metric=1 / (1 + abs(math.log(key.learning_rate / best)))), loss=key.learning_rate)
 
     assert rates(made_by(overfits, question))[-1] > best
@@ -167,7 +167,7 @@ def test_of_runs_that_go_on_the_validation_value_that_the_target_is_set_on_decid
 def test_a_sampler_of_optuna_tries_as_many_settings_as_it_is_given_and_the_other_seeds_run_the_best(search):
     question = ask(search=search, trials=8, seeds=(0, 1), varied={"momentum": (0.0, 0.9)})
 
-    def world(key: Key) -> Brief:
+    def world(key: RunKey) -> RunSummary:
         return best_at(0.2 if dict(key.options)["momentum"] == 0.0 else 0.02)(key)
 
     stock = made_by(world, question)
@@ -188,7 +188,7 @@ def test_samplers_learn():
 
 def test_two_workers_of_a_sampler_do_not_ask_for_the_same_setting():
     question = ask(search="tpe", trials=6, seeds=(0,))
-    stock = Stock()
+    stock = StudyState()
     for _ in range(4):
         (new,) = [key for key in choose(question, stock).keys if key not in stock.running]
         stock.running.add(new)
@@ -208,7 +208,7 @@ def test_a_length_in_steps_is_that_many_steps_whatever_the_batch_size(size, step
     from critbatch.training.trainer import train
 
     epochs = epochs_of_steps(steps, size, TASK.examples)
-    plan = planned("sgd", batch_size=size, learning_rate=0.01, epochs=epochs, options={})
+    plan = make_plan("sgd", batch_size=size, learning_rate=0.01, epochs=epochs, options={})
     assert train(TASK, plan, compile=False).steps == steps
 
 
@@ -220,7 +220,7 @@ def test_a_run_is_as_long_as_the_longest_of_its_lengths():
 
 def test_options_of_recipe_and_plan_reach_the_plan():
     options = {"momentum": 0.5, "ghost_batch": 8, "order": "sequential", "micro_batch_size": 4}
-    plan = planned("sgd", batch_size=16, learning_rate=0.1, epochs=1.0, options=options)
+    plan = make_plan("sgd", batch_size=16, learning_rate=0.1, epochs=1.0, options=options)
     assert (plan.ghost_batch, plan.order, plan.micro_batch_size) == (8, "sequential", 4)
     assert plan.phases[0].optimizer(TASK.new_model(0).parameters()).defaults["momentum"] == 0.5
 

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from critbatch.errors import UserError
 from critbatch.records.core import SCHEMA_VERSION, Crossing, Outcome, Run
-from critbatch.studies.run_key import Key, Terms, score
+from critbatch.studies.run_key import RunKey, StudyKey, score
 from critbatch.studies.store import Store
 from stored_runs import TARGET, point, run_of, states_in
 
-TERMS = Terms(
+TERMS = StudyKey(
     task="tiny",
     fingerprint="abc",
     parts={"model": "1", "loss": "2", "metric": "2"},
@@ -31,7 +31,7 @@ TERMS = Terms(
     epochs=2.0,
     settings={"growth": 1.1},
 )
-KEY = Key(batch_size=64, learning_rate=0.1, seed=0)
+KEY = RunKey(batch_size=64, learning_rate=0.1, seed=0)
 
 
 def never(checkpoint: Path) -> Run:
@@ -59,7 +59,7 @@ def test_a_record_comes_back_the_same_however_long_its_curve_is(tmp_path):
 
 
 def test_every_end_of_a_run_but_an_interruption_is_a_result(tmp_path):
-    best, crossing = Key(batch_size=128, learning_rate=0.3, seed=1), Crossing(step=9.0, epoch=1.0, seconds=1.0)
+    best, crossing = RunKey(batch_size=128, learning_rate=0.3, seed=1), Crossing(step=9.0, epoch=1.0, seconds=1.0)
     ends = {
         KEY: replace(run_of(KEY), crossing=crossing),
         best: replace(run_of(best), crossing=replace(crossing, step=2.5)),
@@ -185,7 +185,7 @@ def test_commands_that_share_a_folder_work_side_by_side(tmp_path):
 
 
 keys = st.builds(
-    Key,
+    RunKey,
     batch_size=st.integers(1, 2**40),
     learning_rate=st.floats(1e-12, 1e6),
     seed=st.integers(0, 2**32 - 1),
@@ -199,7 +199,7 @@ keys = st.builds(
 @given(keys, keys)
 def test_two_keys_never_share_a_checkpoint(one, other):
     assert (one.digest == other.digest) == (one == other)
-    assert Key.from_json(one.to_json()) == one
+    assert RunKey.from_json(one.to_json()) == one
 
 
 def test_two_keys_never_collide_however_close(tmp_path):

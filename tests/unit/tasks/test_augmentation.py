@@ -24,7 +24,7 @@ from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome
 from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation, epoch_draws
-from critbatch.tasks.sampler import Cursor, Feed, Order, Source
+from critbatch.tasks.sampler import BatchGatherer, BatchIterator, EpochSampler, Order
 from critbatch.tasks.task import Task
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
@@ -83,9 +83,9 @@ def test_each_example_is_changed_by_its_own_numbers_of_the_epoch(
     batch_size: int, shard: Shard, piece: int | None
 ) -> None:
     task = augmented_task()
-    ahead = Cursor(50, seed=3)
-    feed = Feed(
-        Source(task.train, CPU),
+    ahead = EpochSampler(50, seed=3)
+    feed = BatchIterator(
+        BatchGatherer(task.train, CPU),
         ahead.copy(),
         batch_size=batch_size,
         shard=shard,
@@ -103,9 +103,9 @@ def test_each_example_is_changed_by_its_own_numbers_of_the_epoch(
 
 
 def test_batches_that_are_read_late_have_the_numbers_of_their_own_epoch() -> None:
-    task, cursor = augmented_task(), Cursor(50, seed=0, order=Order.SEQUENTIAL)
-    feed = Feed(
-        Source(task.train, CPU), cursor, batch_size=50, shard=Shard(), piece=lambda n: None, augment=task.augment
+    task, cursor = augmented_task(), EpochSampler(50, seed=0, order=Order.SEQUENTIAL)
+    feed = BatchIterator(
+        BatchGatherer(task.train, CPU), cursor, batch_size=50, shard=Shard(), piece=lambda n: None, augment=task.augment
     )
     first, second = next(feed)[1], next(feed)[1]
     for epoch, pieces in enumerate((first, second)):
@@ -267,7 +267,7 @@ def test_the_noise_scale_along_a_run_is_that_of_the_changed_inputs() -> None:
         grads = torch.autograd.grad(loss, list(training.model.parameters()))
         return torch.stack([grad.square().sum() for grad in grads]).sum()
 
-    cursor = Cursor(48, seed=0)
+    cursor = EpochSampler(48, seed=0)
     for pair in training.meter.pairs:
         rows = cursor.take(24)
         small = torch.stack([norm2(piece, cursor.epoch) for piece in rows.split(6)]).mean()

@@ -20,7 +20,7 @@ from critbatch.errors import UserError
 from critbatch.recipes import sgd
 from critbatch.records.core import Outcome
 from critbatch.tasks.data import DatasetBatches, Fault
-from critbatch.tasks.sampler import Source
+from critbatch.tasks.sampler import BatchGatherer
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation
 from critbatch.training.trainer import train
@@ -132,7 +132,7 @@ class Lengths(Dataset[Any]):
 
 
 def test_batches_of_different_lengths_are_batches() -> None:
-    source = Source(Lengths(), CPU)
+    source = BatchGatherer(Lengths(), CPU)
     shapes = [inputs.shape for inputs, _ in source.stream(iter(torch.arange(8).split(4)))]
     assert shapes == [(4, 5, 2), (4, 3, 2)]
     with pytest.raises(UserError, match=r"Item 4 of the training Dataset has an input of shape \(3, 2\), and others"):
@@ -176,7 +176,7 @@ def test_draws_follow_from_seed_epoch_and_indices(data: Any) -> None:
 
 def test_fewer_workers_than_none_are_refused() -> None:
     with pytest.raises(UserError, match="workers=-1 is not possible: use 0 or more"):
-        Source(Drawing(), CPU, workers=-1)
+        BatchGatherer(Drawing(), CPU, workers=-1)
 
 
 class Dying(Drawing):
@@ -185,7 +185,7 @@ class Dying(Drawing):
 
 
 def test_a_worker_that_dies_is_a_sentence() -> None:
-    source = Source(Dying(), CPU, workers=1)
+    source = BatchGatherer(Dying(), CPU, workers=1)
     with pytest.raises(UserError, match=r"A worker of the DataLoader has ended \(.*\): use fewer workers, or none\."):
         list(source.stream(iter([torch.arange(3)])))
 

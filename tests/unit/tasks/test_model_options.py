@@ -11,7 +11,7 @@ from torch import nn
 import critbatch
 from critbatch.errors import UserError
 from critbatch.records.core import Quantity, Run, Target
-from critbatch.studies.run_key import Key
+from critbatch.studies.run_key import RunKey
 from critbatch.tasks.task import Task
 from critbatch.training.trainer import train
 from tiny import blobs, tiny_plan
@@ -84,9 +84,9 @@ def test_a_sweep_refuses_an_option_that_the_model_does_not_take(tmp_path: Path) 
 
 
 def test_a_key_with_a_model_option_is_read_as_it_was_written() -> None:
-    key = Key(batch_size=8, learning_rate=0.1, seed=0, options=(("model.dropout", 0.1),))
-    assert Key.from_json(key.to_json()) == key
-    assert key.digest != Key(batch_size=8, learning_rate=0.1, seed=0).digest
+    key = RunKey(batch_size=8, learning_rate=0.1, seed=0, options=(("model.dropout", 0.1),))
+    assert RunKey.from_json(key.to_json()) == key
+    assert key.digest != RunKey(batch_size=8, learning_rate=0.1, seed=0).digest
 
 
 def test_advice_is_for_the_model_with_its_options(tmp_path: Path) -> None:

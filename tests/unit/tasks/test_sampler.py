@@ -9,12 +9,12 @@ from torch.utils.data import Dataset
 from critbatch.errors import UserError
 from critbatch.runtime.distributed import Shard
 from critbatch.tasks.data import Examples
-from critbatch.tasks.sampler import Cursor, Feed, Order, Source, epoch_order
+from critbatch.tasks.sampler import BatchGatherer, BatchIterator, EpochSampler, Order, epoch_order
 
 CPU = torch.device("cpu")
 
 
-def one_epoch(cursor: Cursor, batch_size: int) -> list[torch.Tensor]:
+def one_epoch(cursor: EpochSampler, batch_size: int) -> list[torch.Tensor]:
     epoch, batches = cursor.epoch, []
     while True:
         ahead = cursor.copy()
@@ -27,7 +27,7 @@ def one_epoch(cursor: Cursor, batch_size: int) -> list[torch.Tensor]:
 
 @given(examples=st.integers(1, 50), batch_size=st.integers(1, 60), seed=st.integers(0, 1000))
 def test_every_example_is_seen_once_per_epoch(examples: int, batch_size: int, seed: int) -> None:
-    cursor = Cursor(examples, seed=seed)
+    cursor = EpochSampler(examples, seed=seed)
     for _ in range(2):
         batches = one_epoch(cursor, batch_size)
         assert sorted(torch.cat(batches).tolist()) == list(range(examples))
@@ -37,7 +37,7 @@ def test_every_example_is_seen_once_per_epoch(examples: int, batch_size: int, se
 
 @given(examples=st.integers(1, 50), batch_size=st.integers(1, 50))
 def test_a_dropped_last_batch_leaves_only_full_ones(examples: int, batch_size: int) -> None:
-    cursor = Cursor(examples, seed=0, drop_last=True)
+    cursor = EpochSampler(examples, seed=0, drop_last=True)
     if batch_size > examples:
         with pytest.raises(UserError, match="drop_last leaves nothing"):
             cursor.take(batch_size)
@@ -82,7 +82,7 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone() -> None:
 def test_the_shards_together_are_the_batches_that_one_process_sees(
     examples: int, batch_size: int, world_size: int
 ) -> None:
-    alone, together = Cursor(examples, seed=0), [Cursor(examples, seed=0) for _ in range(world_size)]
+    alone, together = EpochSampler(examples, seed=0), [EpochSampler(examples, seed=0) for _ in range(world_size)]
     for _ in range(5):
         batch = alone.take(batch_size)
         parts = [Shard(rank, world_size).of(cursor.take(batch_size)) for rank, cursor in enumerate(together)]
@@ -92,10 +92,10 @@ def test_the_shards_together_are_the_batches_that_one_process_sees(
 
 
 def test_a_cursor_put_at_two_integers_goes_on_as_the_first_did() -> None:
-    first = Cursor(23, seed=4)
+    first = EpochSampler(23, seed=4)
     for _ in range(9):
         first.take(5)
-    second = Cursor(23, seed=4, epoch=first.epoch, offset=first.offset)
+    second = EpochSampler(23, seed=4, epoch=first.epoch, offset=first.offset)
     assert [first.take(5).tolist() for _ in range(9)] == [second.take(5).tolist() for _ in range(9)]
 
 
@@ -112,8 +112,10 @@ def test_a_dataset_gives_the_batches_that_tensors_give(workers: int) -> None:
     tensors = Examples(torch.arange(23.0).square()[:, None], torch.arange(23))
     seen = []
     for data in (tensors, Squares()):
-        source = Source(data, CPU, workers=workers)
-        feed = Feed(source, Cursor(23, seed=0), batch_size=6, shard=Shard(1, 2), piece=lambda n: 2 if n % 2 else None)
+        source = BatchGatherer(data, CPU, workers=workers)
+        feed = BatchIterator(
+            source, EpochSampler(23, seed=0), batch_size=6, shard=Shard(1, 2), piece=lambda n: 2 if n % 2 else None
+        )
         batches = []
         for _ in range(6):
             size, pieces = next(feed)
@@ -125,7 +127,7 @@ def test_a_dataset_gives_the_batches_that_tensors_give(workers: int) -> None:
 
 def test_a_batch_of_none_or_less_is_refused() -> None:
     with pytest.raises(UserError, match="batch_size=0 is not possible"):
-        Cursor(10, seed=0).take(0)
+        EpochSampler(10, seed=0).take(0)
 
 
 class Augmented(Dataset):
@@ -143,9 +145,9 @@ class Augmented(Dataset):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_examples_that_change_with_the_epoch_are_those_of_their_epoch(workers: int) -> None:
-    cursor = Cursor(10, seed=0)
-    source = Source(Augmented(), CPU, workers=workers)
-    feed = Feed(source, cursor, batch_size=4, shard=Shard(), piece=lambda n: None)
+    cursor = EpochSampler(10, seed=0)
+    source = BatchGatherer(Augmented(), CPU, workers=workers)
+    feed = BatchIterator(source, cursor, batch_size=4, shard=Shard(), piece=lambda n: None)
     seen = []
     for _ in range(7):
         epoch = cursor.epoch + (cursor.offset == 10)

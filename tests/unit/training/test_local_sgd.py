@@ -18,7 +18,7 @@ from critbatch.optim.lr_schedule import constant
 from critbatch.recipes import plan_of, sgd
 from critbatch.recipes.plan import Phase, Plan
 from critbatch.records.core import Outcome, Run
-from critbatch.tasks.sampler import Cursor
+from critbatch.tasks.sampler import EpochSampler
 from critbatch.tasks.task import Task
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training, train
@@ -234,7 +234,7 @@ def test_orders_of_copies_come_from_the_seed_of_the_run() -> None:
     other = Training(TASK, plan(phase(copies=2)), seed=1)
     assert other.local_sgd is not None
     assert len({member.phase_cursor.cursor.seed for member in other.local_sgd.members}) == 2
-    assert Cursor(96, seed=1).seed not in {member.phase_cursor.cursor.seed for member in other.local_sgd.members}
+    assert EpochSampler(96, seed=1).seed not in {member.phase_cursor.cursor.seed for member in other.local_sgd.members}
 
 
 def test_what_does_not_fit_together_is_one_sentence() -> None:

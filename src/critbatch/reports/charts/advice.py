@@ -28,13 +28,13 @@ from critbatch.reports.charts.theme import (
     safe,
 )
 from critbatch.reports.derived.runs import runs_worth_marking, soonest_settings
-from critbatch.reports.derived.study import Findings
+from critbatch.reports.derived.study import StudyResults
 from critbatch.reports.translator import Translator
 
 # The best learning rate against batch size: the usable range, the rule that fits, and the rules that are usual.
 
 
-def best_rates(findings: Findings, t: Translator) -> Picture | None:
+def best_rates(findings: StudyResults, t: Translator) -> Picture | None:
     """Each size's best rate, open where it is at the edge of those tried. None where no rate is known."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     told = [(size, rate) for size in sizes if (rate := size.learning_rate) is not None and rate > 0]
@@ -82,7 +82,9 @@ def best_rates(findings: Findings, t: Translator) -> Picture | None:
     return Picture(title, t("alt_rates", **at), figure)
 
 
-def _add_rules(figure: go.Figure, findings: Findings, told: Sequence[tuple[SizeResult, float]], t: Translator) -> None:
+def _add_rules(
+    figure: go.Figure, findings: StudyResults, told: Sequence[tuple[SizeResult, float]], t: Translator
+) -> None:
     """The fitted power and the two usual rules, all through the middle of the rates that are not at an edge."""
     inside = [(size, rate) for size, rate in told if not size.at_edge] or list(told)
     middle = math.exp(sum(math.log(size.batch_size) for size, _ in inside) / len(inside))

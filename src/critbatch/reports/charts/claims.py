@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from critbatch.claims.tables import PUBLISHED
-from critbatch.records.claims import Claim, Holds, Lecture, Measure, NetworkPair, RecipeRow, Statement
+from critbatch.records.claims import Claim, ClaimsReport, ClaimTest, ClaimVerdict, Measure, NetworkPair, RecipeRow
 from critbatch.records.core import Estimate, Speed, SpeedPoint
 from critbatch.reports.charts.common import beside, colour_of, row_axis
 from critbatch.reports.charts.theme import (
@@ -42,7 +42,11 @@ from critbatch.reports.derived.runs import timed
 from critbatch.reports.translator import Translator
 
 # Colour and mark by verdict, so that either is enough.
-LOOKS = {Holds.HELD: (GREEN, "circle"), Holds.NOT_HELD: (RED, "x-thin"), Holds.UNDECIDED: (GREY, "diamond-open")}
+LOOKS = {
+    ClaimVerdict.HELD: (GREEN, "circle"),
+    ClaimVerdict.NOT_HELD: (RED, "x-thin"),
+    ClaimVerdict.UNDECIDED: (GREY, "diamond-open"),
+}
 # On a logarithmic axis nothing lies beyond.
 FURTHEST = 1e4
 GAP = 0.06
@@ -51,7 +55,7 @@ SHORT = 20
 STACKED_GAP = 0.14
 
 
-def claims_overview(lecture: Lecture, t: Translator) -> Picture | None:
+def claims_overview(lecture: ClaimsReport, t: Translator) -> Picture | None:
     """A row for each claim with the effects that decide it: ratios on the left, differences on the right."""
     told = [(row, s) for row, claim in enumerate(lecture.claims) for s in _marks(claim)]
     names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'claims_short_{c.name}')}" for c in lecture.claims]
@@ -62,7 +66,7 @@ def claims_overview(lecture: Lecture, t: Translator) -> Picture | None:
     others = [pair for pair in zip(places, told, strict=True) if pair[1][1].measure is not Measure.RATIO]
     figure = go.Figure(layout={"template": LOOK})
     panels = [(chosen, log) for chosen, log in ((ratios, True), (others, False)) if chosen]
-    named: set[Holds] = set()
+    named: set[ClaimVerdict] = set()
     for i, (chosen, log) in enumerate(panels):
         statements = [statement for _, (_, statement) in chosen]
         _effects_panel(figure, i, len(panels), _across(statements, t, log=log), names, t)
@@ -70,11 +74,13 @@ def claims_overview(lecture: Lecture, t: Translator) -> Picture | None:
     figure.update_layout(
         meta={"narrow": _stacked(len(panels)), "taller": 1.5, "narrow_taller": 1.1 + 0.8 * len(panels)}
     )
-    at = {str(holds): sum(claim.holds is holds for claim in lecture.claims) for holds in Holds}
+    at = {str(holds): sum(claim.holds is holds for claim in lecture.claims) for holds in ClaimVerdict}
     return Picture(t("title_claims", n=len(names), **at), t("alt_claims", n=len(names), **at), figure)
 
 
-def effects_picture(lecture: Lecture, statements: Sequence[Statement], title: str, t: Translator) -> Picture | None:
+def effects_picture(
+    lecture: ClaimsReport, statements: Sequence[ClaimTest], title: str, t: Translator
+) -> Picture | None:
     """A row for each subject of statements that are of one kind."""
     told = [statement for statement in statements if _drawable(statement)]
     if not told:
@@ -87,30 +93,30 @@ def effects_picture(lecture: Lecture, statements: Sequence[Statement], title: st
     return Picture(title, t("alt_effects", n=len(told)), figure)
 
 
-def _drawable(statement: Statement) -> bool:
+def _drawable(statement: ClaimTest) -> bool:
     effect = statement.effect
     if effect is None or statement.measure is Measure.EXACT or not math.isfinite(effect.value):
         return False
     return statement.measure is not Measure.RATIO or effect.value > 0
 
 
-def _marks(claim: Claim) -> list[Statement]:
+def _marks(claim: Claim) -> list[ClaimTest]:
     """Those that decide the claim and are a number."""
     return [statement for statement in claim.statements if statement.main and _drawable(statement)]
 
 
-def _place(row: Sequence[Statement], statement: Statement, height: int) -> float:
+def _place(row: Sequence[ClaimTest], statement: ClaimTest, height: int) -> float:
     return height + beside(next(i for i, each in enumerate(row) if each is statement), len(row))
 
 
-def _across(statements: Sequence[Statement], t: Translator, *, log: bool) -> dict[str, Any]:
+def _across(statements: Sequence[ClaimTest], t: Translator, *, log: bool) -> dict[str, Any]:
     ends = [bound for s in statements if s.effect for bound in (s.effect.value, *_bounds(s)) if bound is not None]
     if log:
         return Axis(t("axis_ratio"), t.times, most=6).layout([*ends, 1.0])
     return Axis(t("axis_difference"), t.score, log=False).layout(ends)
 
 
-def _bounds(statement: Statement) -> tuple[float | None, float | None]:
+def _bounds(statement: ClaimTest) -> tuple[float | None, float | None]:
     effect = statement.effect
     if effect is None or effect.low is None or effect.high is None:
         return None, None
@@ -169,11 +175,11 @@ def _stacked(of: int) -> dict[str, dict[str, Any]]:
 def _add(
     figure: go.Figure,
     i: int,
-    lecture: Lecture,
-    statements: Sequence[Statement],
+    lecture: ClaimsReport,
+    statements: Sequence[ClaimTest],
     heights: Sequence[float],
     t: Translator,
-    named: set[Holds],
+    named: set[ClaimVerdict],
 ) -> None:
     """Marks by verdict; `named` are those that the legend holds already."""
     for holds, (colour, symbol) in LOOKS.items():

@@ -12,7 +12,7 @@ from critbatch.records.core import Advice, Estimate, Outcome, Run, TimePoint
 from critbatch.records.study import GoalPoint, Regime, SizeResult
 from critbatch.reports.charts.theme import AMBER, BLUE, GREEN, GREY, RED, bars, lines, safe, shade
 from critbatch.reports.derived.runs import MISSED
-from critbatch.reports.derived.study import Findings
+from critbatch.reports.derived.study import StudyResults
 from critbatch.reports.translator import Translator
 
 # Marks and hover texts that several figures share: a run by how it ended, a batch size with all that is known.
@@ -193,7 +193,7 @@ def held(estimates: Iterable[Estimate]) -> list[float | None]:
     return [value for each in estimates for value in (each.value, shown_low(each), shown_high(each))]
 
 
-def add_dots(figure: go.Figure, findings: Findings, t: Translator) -> list[float]:
+def add_dots(figure: go.Figure, findings: StudyResults, t: Translator) -> list[float]:
     """Single runs at the best rates, those that missed the target as open triangles. Returns their heights."""
     key = "amount_epochs" if findings.in_epochs else "amount_steps"
     heights: list[float] = []

@@ -25,13 +25,13 @@ from critbatch.reports.charts.theme import (
     safe,
     spaced,
 )
-from critbatch.reports.derived.loss_surface import drawable, on_log_axis
+from critbatch.reports.derived.loss_surface import finite_points, on_log_axis
 from critbatch.reports.translator import Translator
 
 
 def landscape_picture(landscape: Landscape, t: Translator) -> Picture | None:
     """Keskar's parametric plot of a line, or the contours of a plane."""
-    if not drawable(landscape):
+    if not finite_points(landscape):
         return None
     return _line(landscape, t) if landscape.kind == "line" else _plane(landscape, t)
 
@@ -72,7 +72,7 @@ def _line(landscape: Landscape, t: Translator) -> Picture:
     figure.update_xaxes({"title": axis}, row=2, col=1)
     for alpha in (0, 1):
         figure.add_vline(x=alpha, line={"color": MUTED, "width": 1.2, "dash": "dot"})
-    seen = drawable(landscape)
+    seen = finite_points(landscape)
     low, high = min(p.train_loss for p in seen), max(p.train_loss for p in seen)
     at = {"low": t.score(low), "high": t.score(high), "metric": metric}
     title = t("title_line", first=first, second=second, metric=metric)

@@ -19,7 +19,7 @@ from critbatch.records.loss_surface import (
 )
 from critbatch.reports.charts.common import beside, colour_of, row_axis
 from critbatch.reports.charts.theme import AMBER, BLUE, GREEN, MUTED, RED, Axis, Picture, bars, canvas, lines, safe
-from critbatch.reports.derived.loss_surface import measure_name, measures, shift_name, shifts, told_shift
+from critbatch.reports.derived.loss_surface import leading_shift, measure_name, measures, shift_name, shifts
 from critbatch.reports.translator import Translator
 
 # Gradients of single batches where training stands still, and how often it gets on.
@@ -222,7 +222,7 @@ def _add_ends(figure: go.Figure, curvature: Curvature, t: Translator, height: fl
 
 def sharpness_and_rise(shift: Shift, t: Translator) -> Picture | None:
     """The rise of the loss against sharpness in the first box, one mark a solution; for validation data if they are."""
-    by_label = {rise.label: rise for rise in told_shift(shift)}
+    by_label = {rise.label: rise for rise in leading_shift(shift)}
     labels = [each.solution.label for each in shift.sharpness]
     pairs = [
         (each, each.values[0], by_label[each.solution.label])

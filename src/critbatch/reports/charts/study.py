@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from critbatch.records.core import Estimate
-from critbatch.records.study import BudgetPoint, BudgetReading, Spent
+from critbatch.records.study import BudgetPoint, BudgetReading, BudgetUnit
 from critbatch.reports.charts.common import REGIME_COLOURS, add_dots, error_bars, held, hover_of_size
 from critbatch.reports.charts.theme import (
     AMBER,
@@ -28,7 +28,7 @@ from critbatch.reports.charts.theme import (
     pale,
     safe,
 )
-from critbatch.reports.derived.study import Findings, claim
+from critbatch.reports.derived.study import StudyResults, claim
 from critbatch.reports.translator import Translator
 
 # The lecture's figure, three times side by side: training and validation at equal epochs, steps and seconds.
@@ -45,10 +45,10 @@ SERIES = (
 )
 
 
-def three_budgets(findings: Findings, t: Translator) -> Picture | None:
+def three_budgets(findings: StudyResults, t: Translator) -> Picture | None:
     """One panel for each thing that is held equal; on a phone they stand below each other."""
     budgets = findings.analysis.budgets
-    panels = [group for spent in Spent if (group := [r for r in budgets if r.spent is spent and r.points])]
+    panels = [group for spent in BudgetUnit if (group := [r for r in budgets if r.spent is spent and r.points])]
     sizes = sorted({float(point.batch_size) for group in panels for reading in group for point in reading.points})
     if not panels:
         return None
@@ -76,7 +76,7 @@ def three_budgets(findings: Findings, t: Translator) -> Picture | None:
 
 
 def _equal(reading: BudgetReading, t: Translator) -> str:
-    write = {Spent.EPOCHS: t.about, Spent.STEPS: t.about, Spent.SECONDS: t.seconds}[reading.spent]
+    write = {BudgetUnit.EPOCHS: t.about, BudgetUnit.STEPS: t.about, BudgetUnit.SECONDS: t.seconds}[reading.spent]
     return t(f"panel_{reading.spent}", amount=write(reading.amount))
 
 
@@ -176,7 +176,7 @@ def _hover(point: BudgetPoint, name: str, estimate: Estimate, t: Translator) -> 
 PLACES = 80
 
 
-def steps_against_size(findings: Findings, t: Translator) -> Picture | None:
+def steps_against_size(findings: StudyResults, t: Translator) -> Picture | None:
     """Steps, or where those are not known epochs, against batch size, log-log. None where no size has either."""
     reached, missed = findings.reached, findings.missed
     if not (reached or missed):
@@ -221,7 +221,7 @@ def steps_against_size(findings: Findings, t: Translator) -> Picture | None:
     return Picture(_title(findings, t), _alt(findings, t), drawn)
 
 
-def _add_lines(figure: go.Figure, findings: Findings, span: tuple[float, float], t: Translator) -> None:
+def _add_lines(figure: go.Figure, findings: StudyResults, span: tuple[float, float], t: Translator) -> None:
     low, high = (math.log(end) for end in span)
     grid = [math.exp(low + (high - low) * i / PLACES) for i in range(PLACES + 1)]
     first, amount = findings.reached[0]
@@ -259,7 +259,7 @@ def _line(figure: go.Figure, points: Sequence[tuple[float, float]], line: dict[s
     figure.add_scatter(x=xs, y=ys, mode="lines", line=line, name=safe(name), hoverinfo="skip")
 
 
-def _add_predictions(figure: go.Figure, findings: Findings, t: Translator) -> list[float]:
+def _add_predictions(figure: go.Figure, findings: StudyResults, t: Translator) -> list[float]:
     told = [
         (point, value, point.low, point.high)
         for point in findings.predictions
@@ -298,7 +298,7 @@ def _add_predictions(figure: go.Figure, findings: Findings, t: Translator) -> li
     return [end for _, *ends in told for end in ends]
 
 
-def _add_bands(figure: go.Figure, findings: Findings, across: list[float], up: list[float], t: Translator) -> None:
+def _add_bands(figure: go.Figure, findings: StudyResults, across: list[float], up: list[float], t: Translator) -> None:
     """A shaded band for each regime, from half-way before its first size to half-way beyond its last."""
     bands = findings.bands
     if not bands:
@@ -339,7 +339,7 @@ def _add_bands(figure: go.Figure, findings: Findings, across: list[float], up: l
             )
 
 
-def _title(findings: Findings, t: Translator) -> str:
+def _title(findings: StudyResults, t: Translator) -> str:
     state, size = findings.law_state, findings.critical_size
     if not findings.reached:
         return t("title_sizes_none")
@@ -352,13 +352,13 @@ def _title(findings: Findings, t: Translator) -> str:
     return t("title_sizes", **_ends(findings, t))
 
 
-def _alt(findings: Findings, t: Translator) -> str:
+def _alt(findings: StudyResults, t: Translator) -> str:
     if not findings.reached:
         return t("alt_sizes_none", n=len(findings.missed))
     return t("alt_sizes", n=len(findings.reached), missed=len(findings.missed), **_ends(findings, t))
 
 
-def _ends(findings: Findings, t: Translator) -> dict[str, str]:
+def _ends(findings: StudyResults, t: Translator) -> dict[str, str]:
     (smallest, first), (largest, last) = findings.reached[0], findings.reached[-1]
     key = "amount_epochs" if findings.in_epochs else "amount_steps"
     return {
@@ -375,7 +375,7 @@ def _ends(findings: Findings, t: Translator) -> dict[str, str]:
 MOST_NAMES = 9
 
 
-def steps_against_examples(findings: Findings, t: Translator) -> Picture | None:
+def steps_against_examples(findings: StudyResults, t: Translator) -> Picture | None:
     """Each batch size at its best, and the law with its two ends. None where steps are not known."""
     told = [(size, amount, size.batch_size * amount.value) for size, amount in findings.reached]
     if not told or findings.in_epochs:
@@ -417,7 +417,7 @@ def steps_against_examples(findings: Findings, t: Translator) -> Picture | None:
     return Picture(title, t("alt_trade_off", **ends), figure)
 
 
-def _curve(findings: Findings) -> list[tuple[float, float]]:
+def _curve(findings: StudyResults) -> list[tuple[float, float]]:
     """Steps and examples by the law, a little further than the sizes that were run."""
     sizes = [size.batch_size for size, _ in findings.reached]
     low, high = math.log(min(sizes) / 3), math.log(max(sizes) * 3)
@@ -425,7 +425,7 @@ def _curve(findings: Findings) -> list[tuple[float, float]]:
     return [(steps, steps * size) for size in grid if (steps := findings.law(size)) is not None]
 
 
-def _add_law(figure: go.Figure, findings: Findings, curve: list[tuple[float, float]], t: Translator) -> None:
+def _add_law(figure: go.Figure, findings: StudyResults, curve: list[tuple[float, float]], t: Translator) -> None:
     figure.add_scatter(
         x=[steps for steps, _ in curve],
         y=[examples for _, examples in curve],

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, NetworkPair, RecipeRow, Statement
+from critbatch.records.claims import (
+    Claim,
+    ClaimId,
+    ClaimsReport,
+    ClaimTest,
+    ClaimVerdict,
+    Measure,
+    NetworkPair,
+    RecipeRow,
+)
 from critbatch.records.core import Speed
 from critbatch.reports.translator import Translator, Write
 
-SIGNS = {Holds.HELD: "✓", Holds.NOT_HELD: "✗", Holds.UNDECIDED: "?"}
+SIGNS = {ClaimVerdict.HELD: "✓", ClaimVerdict.NOT_HELD: "✗", ClaimVerdict.UNDECIDED: "?"}
 ORDERS = ("reshuffle", "shuffle_once", "sequential", "with_replacement")
 DATA, WEIGHTS = ("diabetes",), ("slope", "intercept")
 ROWS = ("update_alone", "update_parallel", "epoch", "gradient", "optimization", "generalization")
@@ -45,57 +54,57 @@ STATEMENTS = (
 # Of statements with one verdict, those that say most of the claim.
 TELLING = ("shorter_epoch", "train_worse_tuned")
 # Of these claims all the statements that decide them are told.
-TOLD_WHOLE = (ClaimName.BATCHES, ClaimName.MINIMA)
+TOLD_WHOLE = (ClaimId.BATCHES, ClaimId.MINIMA)
 SHARES = ("escapes_more",)  # differences of shares, not of metrics
 
 
-def counted(lecture: Lecture, holds: Holds) -> int:
+def counted(lecture: ClaimsReport, holds: ClaimVerdict) -> int:
     """How many claims have this verdict."""
     return sum(claim.holds is holds for claim in lecture.claims)
 
 
-def verdict(holds: Holds, t: Translator) -> str:
+def verdict(holds: ClaimVerdict, t: Translator) -> str:
     """Sign and word: '✓ held'."""
     return f"{SIGNS[holds]} {t(f'holds_{holds}')}"
 
 
-def number_of(name: ClaimName) -> int:
+def number_of(name: ClaimId) -> int:
     """The claim's place in the lecture, from 1."""
-    return list(ClaimName).index(name) + 1
+    return list(ClaimId).index(name) + 1
 
 
-def section_of(name: ClaimName) -> str:
+def section_of(name: ClaimId) -> str:
     """The key of the claim's section."""
     return f"claim-{name}"
 
 
-def deciding(claim: Claim) -> Statement | None:
+def deciding(claim: Claim) -> ClaimTest | None:
     """Of the statements that decide it, one with the claim's verdict; one with an interval before one without."""
     main = [statement for statement in claim.statements if statement.main] or list(claim.statements)
     same = [statement for statement in main if statement.holds is claim.holds] or main
     return min(same, key=_rank) if same else None
 
 
-def _rank(statement: Statement) -> tuple[int, bool]:
+def _rank(statement: ClaimTest) -> tuple[int, bool]:
     effect = statement.effect
     return 2 if effect is None else 0 if effect.low is not None else 1, statement.key not in TELLING
 
 
-def finding(lecture: Lecture, claim: Claim, t: Translator) -> str:
+def finding(lecture: ClaimsReport, claim: Claim, t: Translator) -> str:
     """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
     statement = deciding(claim)
     if statement is None:
         return t.reason(claim.reason) if claim.reason else t("claims_unmeasured")
-    if claim.name is ClaimName.SUMMARY:
-        won = sum(each.holds is Holds.HELD for each in claim.statements)
+    if claim.name is ClaimId.SUMMARY:
+        won = sum(each.holds is ClaimVerdict.HELD for each in claim.statements)
         return t("claims_finding_summary", n=t.count(won), rows=t.count(len(claim.statements)))
     told = [found(lecture, each, t) for each in _told(claim, statement)]
-    if statement.holds is Holds.UNDECIDED and statement.reason and statement.effect is not None:
+    if statement.holds is ClaimVerdict.UNDECIDED and statement.reason and statement.effect is not None:
         told.append(t.reason(statement.reason))
     return t.join(dict.fromkeys(told))
 
 
-def _told(claim: Claim, statement: Statement) -> list[Statement]:
+def _told(claim: Claim, statement: ClaimTest) -> list[ClaimTest]:
     """The statement that decides it, with those that it cannot be understood without."""
     same = [each for each in claim.statements if each.subject == statement.subject]
     if claim.name in TOLD_WHOLE and statement.main:
@@ -103,7 +112,7 @@ def _told(claim: Claim, statement: Statement) -> list[Statement]:
     return [statement, *(each for each in same if statement.key == "one_has_both" and each.key == "as_accurate")]
 
 
-def found(lecture: Lecture, statement: Statement, t: Translator) -> str:
+def found(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
     """The statement as a sentence with its number; why there is none where there is none."""
     if statement.effect is None:
         return t.reason(statement.reason) if statement.reason else t("claims_unmeasured")
@@ -113,19 +122,19 @@ def found(lecture: Lecture, statement: Statement, t: Translator) -> str:
     return t(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, t))
 
 
-def stated(lecture: Lecture, statement: Statement, t: Translator) -> str:
+def stated(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
     """What was measured, as a row of a table calls it; a statement of a later version by its key."""
     if statement.key not in STATEMENTS:
         return statement.key
     return t(f"statement_{_key(statement)}", **_filled(lecture, statement, t))
 
 
-def _key(statement: Statement) -> str:
+def _key(statement: ClaimTest) -> str:
     beside = statement.key == "parallel_hardware" and statement.subject == "accelerator"
     return "parallel_hardware_accelerator" if beside else statement.key
 
 
-def _filled(lecture: Lecture, statement: Statement, t: Translator) -> dict[str, str]:
+def _filled(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> dict[str, str]:
     small, large = statement.small_batch_size, statement.large_batch_size
     return {
         "subject": subject_name(statement, t),
@@ -135,7 +144,7 @@ def _filled(lecture: Lecture, statement: Statement, t: Translator) -> dict[str, 
     }
 
 
-def subject_name(statement: Statement, t: Translator) -> str:
+def subject_name(statement: ClaimTest, t: Translator) -> str:
     """A shuffle or a row of the lecture's table in words; a network, a recipe and a task by their own names."""
     name = statement.subject
     if statement.key == "order_costs" and name in ORDERS:
@@ -158,7 +167,7 @@ def row_name(key: str, t: Translator) -> str:
     return t(f"claims_row_{key}") if key in ROWS else key
 
 
-def effect_write(lecture: Lecture, statement: Statement, t: Translator) -> Write:
+def effect_formatter(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> Write:
     """How the number of an effect is written: differences with their sign, those of shares in hundredths of all."""
     if statement.measure is Measure.RATIO:
         return lambda value: t("times", times=t.times(value))
@@ -172,18 +181,18 @@ def signed(write: Write) -> Write:
     return lambda value: f"+{write(value)}" if value > 0 else write(value)
 
 
-def effect_text(lecture: Lecture, statement: Statement, t: Translator) -> str:
+def effect_text(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
     """'1.2 (95 % interval 1.1 to 1.3, n = 5)'; yes or no where the statement is true or false."""
     effect = statement.effect
     assert effect is not None
     if statement.measure is Measure.EXACT:
         return t("yes" if effect.value else "no")
-    return t.estimate(effect, effect_write(lecture, statement, t))
+    return t.estimate(effect, effect_formatter(lecture, statement, t))
 
 
 def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:
     """Why statements of it are undecided, or why nothing was measured: each reason once."""
-    keys = [statement.reason for statement in claim.statements if statement.holds is Holds.UNDECIDED]
+    keys = [statement.reason for statement in claim.statements if statement.holds is ClaimVerdict.UNDECIDED]
     return tuple(t.reason(key) for key in dict.fromkeys([claim.reason, *keys]) if key)
 
 
@@ -193,7 +202,7 @@ def hardware_name(speed: Speed, t: Translator) -> str:
     return machine.accelerator or t("claims_threads", n=machine.threads)
 
 
-def reduced(lecture: Lecture) -> bool:
+def reduced(lecture: ClaimsReport) -> bool:
     """Whether a network saw a part of its data only."""
     return any(pair.examples < pair.of_examples for pair in lecture.networks)
 

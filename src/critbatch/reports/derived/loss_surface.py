@@ -53,7 +53,7 @@ def shift_name(name: str, strength: float, t: Translator) -> str:
     return t("shift_own", name=name)
 
 
-def told_shift(shift: Shift) -> list[ShiftRise]:
+def leading_shift(shift: Shift) -> list[ShiftRise]:
     """The rises of the shift to tell of first, small ones first: validation data, or the one that raises most."""
     sound = [rise for rise in shift.rises if math.isfinite(rise.rise.value)]
     if not sound:
@@ -69,7 +69,7 @@ def on_log_axis(landscape: Landscape) -> bool:
     return all(not point.train_loss < 0 and not point.validation_loss < 0 for point in landscape.points)
 
 
-def drawable(landscape: Landscape) -> list[LandscapePoint]:
+def finite_points(landscape: Landscape) -> list[LandscapePoint]:
     """The points whose training loss the axis can show."""
     told = [point for point in landscape.points if math.isfinite(point.train_loss)]
     return [point for point in told if point.train_loss > 0] if on_log_axis(landscape) else told

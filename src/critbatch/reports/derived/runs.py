@@ -12,7 +12,7 @@ from functools import wraps
 from statistics import fmean, median
 from typing import Any, TypeVar
 
-from critbatch.records.core import CurvePoint, Outcome, Quantity, Run, Setting, Speed, SpeedPoint, Target
+from critbatch.records.core import CurvePoint, OptionValue, Outcome, Quantity, Run, Speed, SpeedPoint, Target
 
 # What is read off runs is read once for the whole page: both languages and several sections ask for it.
 
@@ -65,7 +65,7 @@ class Group:
 
     batch_size: int
     learning_rate: float
-    options: dict[str, Setting]
+    options: dict[str, OptionValue]
     runs: tuple[Run, ...]
 
     @property

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby
 
-from critbatch.records.core import Estimate, Run, Setting
+from critbatch.records.core import Estimate, OptionValue, Run
 from critbatch.records.study import (
     Analysis,
     BudgetReading,
+    BudgetUnit,
     Fit,
     GoalPoint,
     Prediction,
     Regime,
     SizeResult,
-    Spent,
     Study,
     TradeOff,
 )
@@ -37,7 +37,7 @@ class Trend(StrEnum):
 
 def compared(budgets: Sequence[BudgetReading]) -> list[BudgetReading]:
     """Those that hold at least two batch sizes: epochs before steps before seconds, tuned first."""
-    order = list(Spent)
+    order = list(BudgetUnit)
     told = [reading for reading in budgets if len(reading.points) > 1]
     return sorted(told, key=lambda reading: (order.index(reading.spent), not reading.tuned))
 
@@ -62,11 +62,11 @@ def trend(reading: BudgetReading | None, quantity: str) -> Trend:
 def claim(budgets: Sequence[BudgetReading]) -> str:
     """The key, without its prefix, of what the training metric says of "larger batches train worse"."""
 
-    def says(spent: Spent, *, tuned: bool) -> Trend:
+    def says(spent: BudgetUnit, *, tuned: bool) -> Trend:
         return trend(_find(budgets, spent, tuned=tuned), "train_metric")
 
-    epochs, fixed = says(Spent.EPOCHS, tuned=True), says(Spent.EPOCHS, tuned=False)
-    steps = says(Spent.STEPS, tuned=True)
+    epochs, fixed = says(BudgetUnit.EPOCHS, tuned=True), says(BudgetUnit.EPOCHS, tuned=False)
+    steps = says(BudgetUnit.STEPS, tuned=True)
     if epochs is Trend.OPEN:
         return "open"
     if epochs is Trend.FALLS:
@@ -76,14 +76,14 @@ def claim(budgets: Sequence[BudgetReading]) -> str:
 
 def lag(budgets: Sequence[BudgetReading]) -> str | None:
     """In equal epochs: a worse validation with worse training is no overfitting, one with as good training is."""
-    reading = _find(budgets, Spent.EPOCHS, tuned=True)
+    reading = _find(budgets, BudgetUnit.EPOCHS, tuned=True)
     if trend(reading, "validation_metric") is not Trend.FALLS:
         return None
     training = trend(reading, "train_metric")
     return {Trend.FALLS: "budgets_not_overfitting", Trend.OPEN: None}.get(training, "budgets_generalization")
 
 
-def _find(budgets: Sequence[BudgetReading], spent: Spent, *, tuned: bool) -> BudgetReading | None:
+def _find(budgets: Sequence[BudgetReading], spent: BudgetUnit, *, tuned: bool) -> BudgetReading | None:
     return next((each for each in compared(budgets) if (each.spent, each.tuned) == (spent, tuned)), None)
 
 
@@ -92,7 +92,7 @@ UNREADABLE = "constant_budget"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Findings:
+class StudyResults:
     """An analysis, in the unit that its points are known in: steps, or where those are missing epochs."""
 
     analysis: Analysis
@@ -192,7 +192,7 @@ class Findings:
         return bool(bands) and bands[-1][0] is not Regime.MAXIMAL_PARALLELISM
 
 
-def findings(record: Study | Fit) -> Findings | None:
+def findings(record: Study | Fit) -> StudyResults | None:
     """None where a study has not been analysed."""
     whole = record.analysis
     if whole is None:
@@ -201,7 +201,7 @@ def findings(record: Study | Fit) -> Findings | None:
     left_out = len(whole.sizes) - len(analysis.sizes)
     left_out_reached = sum(size.reached > 0 for size in whole.sizes) - sum(size.reached > 0 for size in analysis.sizes)
     if isinstance(record, Fit):
-        return Findings(
+        return StudyResults(
             left_out=left_out,
             left_out_reached=left_out_reached,
             analysis=analysis,
@@ -212,7 +212,7 @@ def findings(record: Study | Fit) -> Findings | None:
             law_reason=record.reason,
         )
     law = analysis.trade_off
-    return Findings(
+    return StudyResults(
         left_out=left_out,
         left_out_reached=left_out_reached,
         analysis=analysis,
@@ -252,7 +252,7 @@ def _at_best(runs: Sequence[Run], analysis: Analysis) -> list[GoalPoint]:
     ]
 
 
-def _is(run: Run, best: tuple[float | None, dict[str, Setting]] | None) -> bool:
+def _is(run: Run, best: tuple[float | None, dict[str, OptionValue]] | None) -> bool:
     """Whether the run is one of the best setting of its size: its options may be more than those that were varied."""
     if best is None or run.learning_rate != best[0]:
         return False

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
-from critbatch.records.claims import Claim, ClaimName, Holds, Lecture, Measure, RecipeRow, Statement
+from critbatch.records.claims import Claim, ClaimId, ClaimsReport, ClaimTest, ClaimVerdict, Measure, RecipeRow
 from critbatch.records.core import Record, Speed
 from critbatch.reports.charts.advice import time_to_target
 from critbatch.reports.charts.claims import claims_overview, is_base, recipes_picture
@@ -15,8 +15,8 @@ from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.claims import (
     SIGNS,
     counted,
+    effect_formatter,
     effect_text,
-    effect_write,
     finding,
     number_of,
     open_reasons,
@@ -74,7 +74,7 @@ from critbatch.reports.views.study_law import budgets_section
 # The lecture's claims on training, in pictures: larger batches, noise, the choice of a size, and recipes.
 
 
-def optimization_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def optimization_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Training and validation at equal epochs, steps and seconds."""
     found = findings(lecture.study) if lecture.study is not None else None
     if found is None:
@@ -82,7 +82,7 @@ def optimization_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[B
     return list(budgets_section(found, t).blocks)
 
 
-def noise_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def noise_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The escape experiment of each task, with what kind of point its starts stood at."""
     blocks: list[Block] = []
     methods: list[Block] = []
@@ -97,7 +97,7 @@ def noise_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
     return [*blocks, *methods] if blocks else [_missing(t)]
 
 
-def choice_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def choice_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The recommendation for this task, and the picture behind it."""
     advice = lecture.advice
     if advice is None:
@@ -108,7 +108,7 @@ def choice_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
     return [*blocks, *([Bullets(told.more)] if told.more else [])]
 
 
-def both_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def both_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Recipes at a large batch beside plain training with small ones."""
     if not lecture.recipes:
         return [_missing(t)]
@@ -154,35 +154,35 @@ def _missing(t: Translator) -> Text:
     return Text(t("claims_no_picture"))
 
 
-PARTS: dict[ClaimName, Callable[[Lecture, Claim, Translator], list[Block]]] = {
-    ClaimName.BATCHES: batches_blocks,
-    ClaimName.PATHS: paths_blocks,
-    ClaimName.TIME: time_blocks,
-    ClaimName.OPTIMIZATION: optimization_blocks,
-    ClaimName.NOISE: noise_blocks,
-    ClaimName.GENERALIZATION: generalization_blocks,
-    ClaimName.MINIMA: minima_blocks,
-    ClaimName.SUMMARY: summary_blocks,
-    ClaimName.CHOICE: choice_blocks,
-    ClaimName.BOTH: both_blocks,
+PARTS: dict[ClaimId, Callable[[ClaimsReport, Claim, Translator], list[Block]]] = {
+    ClaimId.BATCHES: batches_blocks,
+    ClaimId.PATHS: paths_blocks,
+    ClaimId.TIME: time_blocks,
+    ClaimId.OPTIMIZATION: optimization_blocks,
+    ClaimId.NOISE: noise_blocks,
+    ClaimId.GENERALIZATION: generalization_blocks,
+    ClaimId.MINIMA: minima_blocks,
+    ClaimId.SUMMARY: summary_blocks,
+    ClaimId.CHOICE: choice_blocks,
+    ClaimId.BOTH: both_blocks,
 }
 # More of them are read on demand: the pictures and tables before them say what is in them.
 MANY_STATEMENTS = 8
-PAPERS: dict[ClaimName, tuple[Paper, ...]] = {
-    ClaimName.BATCHES: (GOYAL,),
-    ClaimName.PATHS: (MCCANDLISH,),
-    ClaimName.TIME: (GOYAL,),
-    ClaimName.OPTIMIZATION: (SHALLUE,),
-    ClaimName.NOISE: (SMITH, DAUPHIN),
-    ClaimName.GENERALIZATION: (KESKAR, HOFFER, GOYAL, SHALLUE, MASTERS),
-    ClaimName.MINIMA: (KESKAR, DINH, KWON),
-    ClaimName.SUMMARY: (SHALLUE,),
-    ClaimName.CHOICE: (SHALLUE, MCCANDLISH),
-    ClaimName.BOTH: (LAMB, AKIBA, SWAP, LARS, GOYAL, NADO),
+PAPERS: dict[ClaimId, tuple[Paper, ...]] = {
+    ClaimId.BATCHES: (GOYAL,),
+    ClaimId.PATHS: (MCCANDLISH,),
+    ClaimId.TIME: (GOYAL,),
+    ClaimId.OPTIMIZATION: (SHALLUE,),
+    ClaimId.NOISE: (SMITH, DAUPHIN),
+    ClaimId.GENERALIZATION: (KESKAR, HOFFER, GOYAL, SHALLUE, MASTERS),
+    ClaimId.MINIMA: (KESKAR, DINH, KWON),
+    ClaimId.SUMMARY: (SHALLUE,),
+    ClaimId.CHOICE: (SHALLUE, MCCANDLISH),
+    ClaimId.BOTH: (LAMB, AKIBA, SWAP, LARS, GOYAL, NADO),
 }
 
 
-def lecture_section(lecture: Lecture, t: Translator) -> Section:
+def lecture_section(lecture: ClaimsReport, t: Translator) -> Section:
     """Every claim with its verdict and its finding, then all effects in one picture."""
     header = tuple(t(key) for key in ("column_claim", "column_verdict", "column_finding"))
     rows = tuple(_claim_row(lecture, claim, t) for claim in lecture.claims)
@@ -193,7 +193,7 @@ def lecture_section(lecture: Lecture, t: Translator) -> Section:
     return Section("lecture", t("section_claims"), tuple(blocks))
 
 
-def _claim_row(lecture: Lecture, claim: Claim, t: Translator) -> tuple[Cell, ...]:
+def _claim_row(lecture: ClaimsReport, claim: Claim, t: Translator) -> tuple[Cell, ...]:
     name = t("claims_number", number=number_of(claim.name), claim=t(f"claims_full_{claim.name}"))
     return (
         Cell(name, target=section_of(claim.name)),
@@ -202,7 +202,7 @@ def _claim_row(lecture: Lecture, claim: Claim, t: Translator) -> tuple[Cell, ...
     )
 
 
-def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
+def claim_section(lecture: ClaimsReport, claim: Claim, t: Translator) -> Section:
     """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
     parts = PARTS[claim.name](lecture, claim, t)
     blocks: list[Block] = [
@@ -211,7 +211,7 @@ def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
         *(part for part in parts if not isinstance(part, Method)),
     ]
     # The rows of the lecture's own table are its statements.
-    if claim.statements and claim.name is not ClaimName.SUMMARY:
+    if claim.statements and claim.name is not ClaimId.SUMMARY:
         blocks.append(_statements(lecture, claim, t))
     reasons = open_reasons(claim, t)
     if reasons and claim.statements:
@@ -225,7 +225,7 @@ def claim_section(lecture: Lecture, claim: Claim, t: Translator) -> Section:
     return Section(section_of(claim.name), t(f"claims_section_{claim.name}"), tuple(blocks))
 
 
-def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
+def _statements(lecture: ClaimsReport, claim: Claim, t: Translator) -> Table:
     header = tuple(t(key) for key in ("column_statement", "column_effect", "column_verdict", "column_decides"))
     rows = tuple(
         (
@@ -242,13 +242,13 @@ def _statements(lecture: Lecture, claim: Claim, t: Translator) -> Table:
     return Table(t("claims_statements"), header, rows, levels, folded=folded, wraps=True)
 
 
-def lecture_tiles(lecture: Lecture, t: Translator) -> list[Tile]:
+def lecture_tiles(lecture: ClaimsReport, t: Translator) -> list[Tile]:
     """A number for each verdict."""
     of = t("tile_of_claims", n=len(lecture.claims))
-    return [Tile(t(f"tile_holds_{holds}"), t.count(counted(lecture, holds)), of) for holds in Holds]
+    return [Tile(t(f"tile_holds_{holds}"), t.count(counted(lecture, holds)), of) for holds in ClaimVerdict]
 
 
-def _lines(lecture: Lecture, t: Translator) -> list[str]:
+def _lines(lecture: ClaimsReport, t: Translator) -> list[str]:
     """A line for each claim: sign, number, what it is, verdict, finding."""
     return [
         t(
@@ -263,19 +263,19 @@ def _lines(lecture: Lecture, t: Translator) -> list[str]:
     ]
 
 
-@view(Lecture)
-class LectureView(RecordView[Lecture]):
+@view(ClaimsReport)
+class LectureView(RecordView[ClaimsReport]):
     """The ten claims and their verdicts."""
 
-    def answer(self, lecture: Lecture, t: Translator) -> Answer:
+    def answer(self, lecture: ClaimsReport, t: Translator) -> Answer:
         """How many claims held, and at which batch sizes."""
         headline = t(
             "claims_headline",
             n=len(lecture.claims),
             task=lecture.task,
-            held=counted(lecture, Holds.HELD),
-            not_held=counted(lecture, Holds.NOT_HELD),
-            undecided=counted(lecture, Holds.UNDECIDED),
+            held=counted(lecture, ClaimVerdict.HELD),
+            not_held=counted(lecture, ClaimVerdict.NOT_HELD),
+            undecided=counted(lecture, ClaimVerdict.UNDECIDED),
         )
         sizes = {"small": t.count(lecture.small_batch_size), "large": t.count(lecture.large_batch_size)}
         lead = [t("claims_sizes", n=lecture.seeds, **sizes)]
@@ -283,11 +283,11 @@ class LectureView(RecordView[Lecture]):
             lead.append(t("claims_reduced"))
         return Answer(headline, tuple(lead))
 
-    def parts(self, lecture: Lecture, t: Translator, /) -> Parts:
+    def parts(self, lecture: ClaimsReport, t: Translator, /) -> Parts:
         sections = [lecture_section(lecture, t), *(claim_section(lecture, claim, t) for claim in lecture.claims)]
         return lecture_tiles(lecture, t), None, sections
 
-    def cautions(self, lecture: Lecture) -> list[str]:
+    def cautions(self, lecture: ClaimsReport) -> list[str]:
         """Claims that were left out, why statements are undecided, and what holds of every such test."""
         found = ["lecture_one_seed"] if lecture.seeds == 1 else []
         found += [claim.reason for claim in lecture.claims]
@@ -295,27 +295,27 @@ class LectureView(RecordView[Lecture]):
             statement.reason
             for claim in lecture.claims
             for statement in claim.statements
-            if statement.holds is Holds.UNDECIDED
+            if statement.holds is ClaimVerdict.UNDECIDED
         ]
         return [*lecture.left, *found, "many_claims", "one_machine", "one_task"]
 
-    def figure(self, lecture: Lecture, t: Translator, /) -> Picture | go.Figure | None:
+    def figure(self, lecture: ClaimsReport, t: Translator, /) -> Picture | go.Figure | None:
         return claims_overview(lecture, t)
 
-    def speeds(self, lecture: Lecture, /) -> Sequence[Speed]:
+    def speeds(self, lecture: ClaimsReport, /) -> Sequence[Speed]:
         return lecture.speeds
 
-    def parts_told(self, lecture: Lecture, /) -> Sequence[Record | None]:
+    def parts_told(self, lecture: ClaimsReport, /) -> Sequence[Record | None]:
         lists = (lecture.speeds, lecture.escapes, lecture.sharpness, lecture.lines, lecture.shifts)
         single = (lecture.study, lecture.orders, lecture.noise, lecture.advice)
         return [*(record for records in lists for record in records), *single]
 
-    def lines(self, lecture: Lecture, t: Translator, /) -> list[str]:
+    def lines(self, lecture: ClaimsReport, t: Translator, /) -> list[str]:
         return ["", *_lines(lecture, t)]
 
 
-def _effect_cell(lecture: Lecture, statement: Statement, t: Translator) -> Cell:
+def _effect_cell(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> Cell:
     """The number with its interval and n beneath."""
     if statement.measure is Measure.EXACT and statement.effect is not None:
         return Cell(effect_text(lecture, statement, t))
-    return cell(statement.effect, effect_write(lecture, statement, t), t)
+    return cell(statement.effect, effect_formatter(lecture, statement, t), t)

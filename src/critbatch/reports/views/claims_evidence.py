@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from critbatch.claims.tables import PUBLISHED, Published
-from critbatch.records.claims import Better, Claim, Holds, Lecture, NetworkPair, SummaryRow
+from critbatch.records.claims import Claim, ClaimsReport, ClaimVerdict, NetworkPair, SummaryRow, Winner
 from critbatch.records.core import Estimate, Speed
 from critbatch.records.loss_surface import Box, Landscape, Sharpness, Shift, SolutionSharpness
 from critbatch.reports.charts.claims import differences_picture, effects_picture, update_and_epoch
@@ -33,7 +33,7 @@ from critbatch.reports.views.common import cell, notes, setup_lines
 from critbatch.reports.views.sharpness import solutions_table
 
 
-def generalization_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def generalization_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Keskar's table 2: metrics in the end, ours beside the paper's, and the differences at equal training."""
     networks = lecture.networks
     picture = differences_picture(networks, t)
@@ -87,7 +87,7 @@ def _published(paper: Published, t: Translator) -> str:
     return t("claims_published", mean=t.score(paper.mean), deviation=t.about(paper.deviation))
 
 
-def minima_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def minima_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Sharpness beside the paper's table 3, the lines between solutions, and what a shift does to them."""
     blocks: list[Block] = [
         *_of_sharpness(lecture, t),
@@ -102,7 +102,7 @@ def minima_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
     return [*blocks, Method((*lines, *(t(key) for key in keys)), (KESKAR, DINH, KWON))]
 
 
-def _of_sharpness(lecture: Lecture, t: Translator) -> list[Block]:
+def _of_sharpness(lecture: ClaimsReport, t: Translator) -> list[Block]:
     drawn = [(record, sharpness_picture(record, t)) for record in lecture.sharpness]
     blocks: list[Block] = [Chart(p, t("claims_of_task", task=r.setup.task)) for r, p in drawn if p is not None]
     rows = [row for record in lecture.sharpness for row in _sharpness_rows(record, lecture.networks, t)]
@@ -171,7 +171,7 @@ def _shifts(records: Sequence[Shift], t: Translator) -> list[Block]:
 # The lecture's claims on single updates, in pictures: batches, paths, time, and the table that sums them up.
 
 
-def batches_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def batches_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Examples in batches, a picture for each way of shuffling, and what those cost."""
     pictures = [partition_picture(partition, t) for partition in lecture.partitions]
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
@@ -183,7 +183,7 @@ def batches_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]
     return blocks
 
 
-def paths_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def paths_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The lecture's picture of 20 examples, and how unsteady the steps of each batch size are."""
     if lecture.paths is None:
         return [_missing(t)]
@@ -195,7 +195,7 @@ def paths_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
     return [Text(text), Charts(charts)] if charts else [_missing(t)]
 
 
-def time_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def time_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Update and epoch on the lecture's linear axes, then on logarithmic ones, and where the time goes."""
     speeds = [speed for speed in lecture.speeds if timed(speed)]
     linear = update_and_epoch(speeds, t, log=False)
@@ -237,7 +237,7 @@ def _times(speeds: list[Speed], t: Translator) -> Table:
     return Table(t("claims_times_caption"), tuple(header), tuple(rows), told, folded=True)
 
 
-def summary_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]:
+def summary_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The lecture's last table with numbers: the winner marked, ties said, the lecture's own entry beside."""
     if not lecture.summary:
         return [_missing(t)]
@@ -261,25 +261,25 @@ def summary_blocks(lecture: Lecture, claim: Claim, t: Translator) -> list[Block]
 
 def _summary_row(key: str, row: SummaryRow | None, t: Translator) -> tuple[Cell, ...]:
     entry = Cell(t(f"claims_entry_{key}") if key in ROWS else "–")
-    if row is None or row.better is Better.OPEN:
-        holds = Holds.UNDECIDED
+    if row is None or row.better is Winner.OPEN:
+        holds = ClaimVerdict.UNDECIDED
     else:
-        holds = Holds.HELD if row.better is row.expected else Holds.NOT_HELD
+        holds = ClaimVerdict.HELD if row.better is row.expected else ClaimVerdict.NOT_HELD
     write = _write(row.unit, t) if row is not None else t.about
-    even = row is not None and row.better is Better.EVEN
+    even = row is not None and row.better is Winner.EVEN
     return (
         Cell(row_name(key, t)),
-        _side(row.small if row is not None else None, write, row is not None and row.better is Better.SMALL, even, t),
-        _side(row.large if row is not None else None, write, row is not None and row.better is Better.LARGE, even, t),
+        _side(row.small if row is not None else None, write, row is not None and row.better is Winner.SMALL, even, t),
+        _side(row.large if row is not None else None, write, row is not None and row.better is Winner.LARGE, even, t),
         entry,
         Cell(_agrees(holds, t), badge=str(holds)),
     )
 
 
-def _agrees(holds: Holds, t: Translator) -> str:
-    if holds is Holds.UNDECIDED:
+def _agrees(holds: ClaimVerdict, t: Translator) -> str:
+    if holds is ClaimVerdict.UNDECIDED:
         return verdict(holds, t)
-    return f"{SIGNS[holds]} {t('yes' if holds is Holds.HELD else 'no')}"
+    return f"{SIGNS[holds]} {t('yes' if holds is ClaimVerdict.HELD else 'no')}"
 
 
 def _side(estimate: Estimate | None, write: Write, wins: bool, even: bool, t: Translator) -> Cell:

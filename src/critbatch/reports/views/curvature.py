@@ -10,7 +10,7 @@ from critbatch.records.loss_surface import (
     Escape,
     EscapeCount,
     Matrix,
-    Standing,
+    PointType,
 )
 from critbatch.reports.charts.loss_surface import (
     critical_picture,
@@ -160,7 +160,7 @@ def escape_section(escape: Escape, t: Translator) -> Section:
 
 
 def _of_escape(escape: Escape) -> list[str]:
-    found = ["starts_descending"] if escape.standings.get(Standing.DESCENDING, 0) else []
+    found = ["starts_descending"] if escape.standings.get(PointType.DESCENDING, 0) else []
     if not all(math.isfinite(loss) for loss in escape.start_losses):
         found.append("not_finite")
     return found + open_reasons_of(e for count in escape.counts for e in (count.share, count.steps, count.loss))
@@ -302,7 +302,7 @@ class EscapeView(RecordView[Escape]):
         standings = (t("comma")).join(
             t("standing_count", standing=t(f"standing_{name}"), n=number)
             for name, number in escape.standings.items()
-            if name in set(Standing)
+            if name in set(PointType)
         )
         more = [
             t("escape_started", n=escape.starts, standings=standings),

@@ -6,7 +6,7 @@ from critbatch.records.study import Fit, GoalPoint
 from critbatch.reports.charts.study import steps_against_size
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.runs import MOST_ROWS
-from critbatch.reports.derived.study import Findings, findings
+from critbatch.reports.derived.study import StudyResults, findings
 from critbatch.reports.model import (
     MCCANDLISH,
     Answer,
@@ -73,7 +73,7 @@ def _row(point: GoalPoint, told: list[tuple[str, str, str]], t: Translator) -> t
     return Cell(t.count(point.batch_size)), *cells, Cell(state)
 
 
-def predictions_section(fit: Fit, findings: Findings, t: Translator) -> Section:
+def predictions_section(fit: Fit, findings: StudyResults, t: Translator) -> Section:
     """What one tuned run at other sizes would take."""
     blocks: list[Block] = [Text(t("predictions_text"))]
     if not findings.law_holds:

@@ -18,12 +18,12 @@ from critbatch.reports.charts.landscape import landscape_picture
 from critbatch.reports.charts.loss_surface import can_be_drawn, sharpness_and_rise, sharpness_picture, shift_picture
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.loss_surface import (
-    drawable,
+    finite_points,
+    leading_shift,
     measure_name,
     name_of,
     name_of_measure,
     shift_name,
-    told_shift,
 )
 from critbatch.reports.model import (
     DINH,
@@ -366,7 +366,7 @@ class LandscapeView(RecordView[Landscape]):
             key = "tile_highest" if line else "tile_highest_seen"
             where = t("tile_alpha", alpha=t.about(highest.alpha)) if line else ""
             tiles.append(Tile(t(key), t.score(highest.train_loss), where))
-        lost = len(landscape.points) - len(drawable(landscape))
+        lost = len(landscape.points) - len(finite_points(landscape))
         note = t("landscape_left_out", n=lost) if lost else t(f"hero_note_{'line' if line else 'plane'}")
         return tiles, chart(landscape_picture(landscape, t), note), [landscape_section(landscape, t)]
 
@@ -415,7 +415,7 @@ class ShiftView(RecordView[Shift]):
         return Answer(headline, tuple(lead), (t("shift_ranks", n=len(ends), up=up, down=down),))
 
     def parts(self, shift: Shift, t: Translator) -> Parts:
-        same = told_shift(shift)
+        same = leading_shift(shift)
         names = {each.solution.label: name_of(each.solution, shift.setup.task, t) for each in shift.sharpness}
         tiles = [
             Tile(

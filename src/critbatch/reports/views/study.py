@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 from critbatch.errors import UserError
 from critbatch.records.core import Estimate, Outcome, Record, Run, Speed, Target
-from critbatch.records.study import Question, Regime, Search, SizeResult, Study
+from critbatch.records.study import Regime, SearchMethod, SizeResult, Study, StudySpec
 from critbatch.reports.charts.advice import measured_time_to_target
 from critbatch.reports.charts.runs import accuracy
 from critbatch.reports.charts.study import steps_against_size, three_budgets
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.runs import metric_name, runs_worth_marking
-from critbatch.reports.derived.study import Findings, claim, compared, findings
+from critbatch.reports.derived.study import StudyResults, claim, compared, findings
 from critbatch.reports.model import (
     SHALLUE,
     Answer,
@@ -88,14 +88,14 @@ def _ending(run: Run, target: Target | None) -> str:
     return str(run.outcome)
 
 
-def rates_asked(asked: Question, t: Translator) -> str:
-    if asked.search is Search.GIVEN or (asked.search is not Search.WIDENING and asked.learning_rates):
+def rates_asked(asked: StudySpec, t: Translator) -> str:
+    if asked.search is SearchMethod.GIVEN or (asked.search is not SearchMethod.WIDENING and asked.learning_rates):
         return listed([t.rate(rate) for rate in asked.learning_rates], t)
     trials = t.count(asked.trials) if asked.trials is not None else "?"
     return t(f"search_{asked.search}", trials=trials)
 
 
-def length_asked(asked: Question, t: Translator) -> str:
+def length_asked(asked: StudySpec, t: Translator) -> str:
     told = []
     if asked.epochs is not None:
         told.append(t("amount_epochs", value=t.about(asked.epochs)))
@@ -121,7 +121,7 @@ def listed(told: Sequence[str], t: Translator) -> str:
 # Columns that only some files have: the field, the head, how its numbers are written.
 
 
-def sizes_section(findings: Findings, picture: Picture | None, note: str, t: Translator) -> Section:
+def sizes_section(findings: StudyResults, picture: Picture | None, note: str, t: Translator) -> Section:
     """The table, and time to target where a picture of it is given."""
     rated = any(size.learning_rate is not None for size in findings.sizes)
     blocks: list[Block] = [Text(t("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, t)]
@@ -135,7 +135,7 @@ def sizes_section(findings: Findings, picture: Picture | None, note: str, t: Tra
     return Section("sizes", t("section_sizes"), (*blocks, method))
 
 
-def sizes_table(findings: Findings, t: Translator) -> Table:
+def sizes_table(findings: StudyResults, t: Translator) -> Table:
     """A row for each batch size; columns that no size has are left out."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     rated = any(size.learning_rate is not None for size in sizes)
@@ -178,7 +178,7 @@ def sizes_table(findings: Findings, t: Translator) -> Table:
     return Table(caption, tuple(t(key) for key in header), tuple(rows), told_notes)
 
 
-def brief_table(findings: Findings, t: Translator) -> Table:
+def brief_table(findings: StudyResults, t: Translator) -> Table:
     """What a terminal has room for: the best rate, steps or epochs, seconds and regime of each size."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     rated, timed = (any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds"))
@@ -231,7 +231,7 @@ def _number(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
 # The answer of a study that was analysed, and that of runs made elsewhere.
 
 
-def law_said(found: Findings, t: Translator) -> list[str]:
+def law_said(found: StudyResults, t: Translator) -> list[str]:
     """Whether the law holds, with the critical batch size; nothing where that is not known at all."""
     if found.trade_off is None:
         return [t.reason(found.law_reason)] if found.law_reason else [t("law_said_missing")]
@@ -240,7 +240,7 @@ def law_said(found: Findings, t: Translator) -> list[str]:
     return [t(f"law_said_{found.law_state}", critical=critical) if critical else t("law_said_unbounded")]
 
 
-def regimes_said(found: Findings, t: Translator) -> list[str]:
+def regimes_said(found: StudyResults, t: Translator) -> list[str]:
     """Up to where twice the batch takes half the steps, and from where a larger one saves none."""
     if not found.bands or found.in_epochs:
         return []
@@ -257,12 +257,12 @@ def regimes_said(found: Findings, t: Translator) -> list[str]:
     return [t(f"regimes_three{late}", useful=t.count(useful), **sizes)]
 
 
-def rates_sentences(found: Findings, t: Translator) -> list[str]:
+def rates_sentences(found: StudyResults, t: Translator) -> list[str]:
     law = found.analysis.rate_law
     return rate_law_said(law, t) if law is not None else []
 
 
-def critical_bound(found: Findings, t: Translator) -> str:
+def critical_bound(found: StudyResults, t: Translator) -> str:
     return t.bounded(found.critical, t.about) if found.critical is not None else ""
 
 
@@ -272,7 +272,7 @@ def critical_bound(found: Findings, t: Translator) -> str:
 ROW_OF_TILES = 5
 
 
-def study_hero(found: Findings, t: Translator) -> Chart | None:
+def study_hero(found: StudyResults, t: Translator) -> Chart | None:
     """Steps against batch size, or without a target the three budgets."""
     picture = steps_against_size(found, t)
     if picture is not None:
@@ -281,7 +281,7 @@ def study_hero(found: Findings, t: Translator) -> Chart | None:
     return Chart(picture, t("hero_note_budgets")) if picture is not None else None
 
 
-def study_tiles(found: Findings, t: Translator) -> list[Tile]:
+def study_tiles(found: StudyResults, t: Translator) -> list[Tile]:
     tiles, best, law = [], found.soonest, found.trade_off
     if best is not None:
         tiles.append(Tile(t("tile_soonest"), t.count(best.batch_size), _rate(best.learning_rate, t)))
@@ -317,7 +317,7 @@ def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
 ABOUT_TARGET = {"no_run_reached_target", "few_sizes", "censored_sizes", "coarse_evaluations", "target_met_at_start"}
 
 
-def _study_answer(study: Study, found: Findings, t: Translator) -> Answer | None:
+def _study_answer(study: Study, found: StudyResults, t: Translator) -> Answer | None:
     """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
     asked, runs, best = study.question, study.runs, found.soonest
     done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.left))
@@ -342,7 +342,7 @@ def _study_answer(study: Study, found: Findings, t: Translator) -> Answer | None
     return Answer(headline, (*lead, *regimes_said(found, t)), tuple(more))
 
 
-def _study_parts(study: Study, found: Findings, t: Translator) -> Parts:
+def _study_parts(study: Study, found: StudyResults, t: Translator) -> Parts:
     """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
     runs, targeted = study.runs, study.question.target is not None
     picture = steps_against_size(found, t) if targeted else None
@@ -363,7 +363,7 @@ def _study_parts(study: Study, found: Findings, t: Translator) -> Parts:
     return tiles, hero, sections
 
 
-def _study_cautions(study: Study, found: Findings) -> list[str]:
+def _study_cautions(study: Study, found: StudyResults) -> list[str]:
     keys = ["runs_left"] if study.left else []
     told = cautions_of_findings(found)
     keys += [
@@ -382,7 +382,7 @@ def _study_cautions(study: Study, found: Findings) -> list[str]:
     return [*keys, "one_machine"]
 
 
-def cautions_of_findings(found: Findings) -> list[str]:
+def cautions_of_findings(found: StudyResults) -> list[str]:
     keys = [*found.analysis.cautions]
     if not found.law_holds or found.law_reason:
         keys.append(found.law_reason)
@@ -390,7 +390,7 @@ def cautions_of_findings(found: Findings) -> list[str]:
     return [*keys, *without_interval((best.steps, best.seconds))] if best is not None else keys
 
 
-def size_lines(found: Findings | None, t: Translator) -> list[str]:
+def size_lines(found: StudyResults | None, t: Translator) -> list[str]:
     """The batch sizes as a table of plain text; nothing where nothing was analysed."""
     if found is None or not any(size.steps or size.epochs or size.bound for size in found.sizes):
         return []

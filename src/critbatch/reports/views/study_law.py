@@ -6,10 +6,10 @@ import math
 
 from critbatch.law.goodness_of_fit import DOUBT
 from critbatch.records.core import Estimate
-from critbatch.records.study import BudgetPoint, BudgetReading, RateLaw, Spent
+from critbatch.records.study import BudgetPoint, BudgetReading, BudgetUnit, RateLaw
 from critbatch.reports.charts.advice import best_rates
 from critbatch.reports.charts.study import steps_against_examples, three_budgets
-from critbatch.reports.derived.study import Findings, claim, compared, ends, lag, trend
+from critbatch.reports.derived.study import StudyResults, claim, compared, ends, lag, trend
 from critbatch.reports.model import (
     GOYAL,
     KESKAR,
@@ -30,7 +30,7 @@ from critbatch.reports.views.common import notes
 QUANTITIES = ("train_metric", "validation_metric", "train_loss", "validation_loss")
 
 
-def budgets_section(findings: Findings, t: Translator, *, drawn: bool = False) -> Section:
+def budgets_section(findings: StudyResults, t: Translator, *, drawn: bool = False) -> Section:
     """`drawn` where the picture stands elsewhere already."""
     metric = t.metric(findings.metric_name)
     title, budgets = t("section_budgets", metric=metric), findings.analysis.budgets
@@ -82,7 +82,7 @@ def _verdicts(readings: list[BudgetReading], metric: str, t: Translator) -> Tabl
 
 
 def equal(reading: BudgetReading, t: Translator) -> str:
-    write = t.seconds if reading.spent is Spent.SECONDS else t.about
+    write = t.seconds if reading.spent is BudgetUnit.SECONDS else t.about
     return t(f"panel_{reading.spent}", amount=write(reading.amount))
 
 
@@ -139,7 +139,7 @@ def _number(estimate: Estimate, t: Translator) -> Cell:
 PLAIN = ("", "law_misfit")
 
 
-def law_section(findings: Findings, t: Translator) -> Section:
+def law_section(findings: StudyResults, t: Translator) -> Section:
     """Steps against examples, the least of both, and the test of fit in words."""
     title, law = t("section_law"), findings.trade_off
     picture = steps_against_examples(findings, t)
@@ -161,7 +161,7 @@ def law_section(findings: Findings, t: Translator) -> Section:
     return Section("law", title, (*blocks, *charts, Method(tuple(lines), (MCCANDLISH, SHALLUE))))
 
 
-def _meaning(findings: Findings, t: Translator) -> str:
+def _meaning(findings: StudyResults, t: Translator) -> str:
     law = findings.trade_off
     assert law is not None
     if law.min_steps is not None and law.min_examples is not None:
@@ -172,7 +172,7 @@ def _meaning(findings: Findings, t: Translator) -> str:
     return ""
 
 
-def _exponent(findings: Findings, t: Translator) -> list[str]:
+def _exponent(findings: StudyResults, t: Translator) -> list[str]:
     """What the interval of the critical batch size allows for, and what it would be without that."""
     law = findings.trade_off
     assert law is not None
@@ -187,7 +187,7 @@ def _told(estimate: Estimate, t: Translator) -> str:
     return t.bounded(estimate, t.about) or t("not_known")
 
 
-def _test(findings: Findings, t: Translator) -> list[str]:
+def _test(findings: StudyResults, t: Translator) -> list[str]:
     law, reason = findings.trade_off, findings.law_reason
     assert law is not None
     if law.p_value is None:
@@ -208,7 +208,7 @@ def _test(findings: Findings, t: Translator) -> list[str]:
 # How the best learning rate grows with the batch size.
 
 
-def rate_law_section(findings: Findings, t: Translator) -> Section:
+def rate_law_section(findings: StudyResults, t: Translator) -> Section:
     """The picture, the exponent in words, and what lies at an edge."""
     title, picture = t("section_rate"), best_rates(findings, t)
     if picture is None:
