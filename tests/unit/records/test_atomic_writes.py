@@ -142,9 +142,9 @@ def calls_without_encoding(path: Path) -> list[str]:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         given = {keyword.arg for keyword in node.keywords}
         texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+        owner = getattr(getattr(node.func, "value", None), "id", "")
         if name == "open":
             is_path = isinstance(node.func, ast.Attribute)
-            owner = getattr(getattr(node.func, "value", None), "id", "")
             if owner in ("os", "Image", "webbrowser", "tarfile", "gzip", "Store") or (
                 is_path and node.args and not texts
             ):
@@ -153,7 +153,7 @@ def calls_without_encoding(path: Path) -> list[str]:
             if not any("b" in mode or mode.startswith("r|") for mode in modes) and "encoding" not in given:
                 wrong.append(f"{path.name}:{node.lineno} open")
         elif (name == "read_text" and isinstance(node.func, ast.Attribute) and "encoding" not in given) or (
-            name == "write_text" and "encoding" not in given
+            name == "write_text" and "encoding" not in given and owner != "formatter"  # click's
         ):
             wrong.append(f"{path.name}:{node.lineno} {name}")
     return wrong
