@@ -155,8 +155,8 @@ def refused(design: Design, curve: Curve, cases: int, *, seed: int = 0) -> dict[
     for _ in range(cases):
         fitted = fit_trade_off(drawn_points(design, chance, curve=curve)[0])
         assert fitted is not None
-        held += fitted.record.holds
-        if not fitted.record.holds and not fitted.record.undecided:
+        held += fitted.record.is_consistent
+        if not fitted.record.is_consistent and not fitted.record.undecided:
             reasons[fitted.record.reason] += 1
     return {
         "refused": sum(reasons.values()) / cases,
@@ -218,8 +218,8 @@ def world(
         fitted = fit_trade_off(points)
         assert fitted is not None
         law, critical = fitted.record, fitted.record.critical_batch_size
-        held["holds"] += law.holds
-        held["refused"] += not law.holds and not law.undecided
+        held["holds"] += law.is_consistent
+        held["refused"] += not law.is_consistent and not law.undecided
         held["critical"] += (critical.low or 0.0) <= CENTRE <= (critical.high or math.inf)
         held["open"] += critical.low is None or critical.high is None
         for where, one in zip(("inside", "beyond"), predict_runs(fitted, [inside, beyond]), strict=True):

@@ -124,11 +124,11 @@ def noise_table() -> str:
 def scale_cell(scale: NoiseScale | None) -> str:
     if scale is None:
         return "–"
-    if not math.isfinite(scale.examples) or scale.examples <= 0:
+    if not math.isfinite(scale.noise_scale) or scale.noise_scale <= 0:
         return "no signal"
     low = significant(scale.low or 0, 3)
     ends = f"{low} to {significant(scale.high, 3)}" if scale.high is not None else f"at least {low}"
-    return f"{significant(scale.examples, 3)} ({ends})"
+    return f"{significant(scale.noise_scale, 3)} ({ends})"
 
 
 TABLES = (norms_table, monitor_table, curvature_table, noise_table, minima_table, escape_table)

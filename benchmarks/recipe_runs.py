@@ -223,7 +223,7 @@ def told(setting: Setting, training: Training, *, test: bool) -> dict[str, Any]:
     if test:
         source, everything = BatchGatherer(parts.test, device), sample(count(parts.test), None)
         found["test_loss"], found["test_accuracy"] = numbers(source, everything)
-        if training.local_sgd is not None and run.members:
+        if training.local_sgd is not None and run.replicas:
             ends = [numbers(source, everything, member.model)[1] for member in training.local_sgd.members]
             # Copies that were averaged before the end are no models of their own.
             found["members_test_accuracy"] = ends if training.phase_cursor.phase.average_every is None else None

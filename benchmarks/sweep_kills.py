@@ -157,7 +157,7 @@ def verdict(sweep: Sweep, unbroken: Study) -> dict[str, Any]:
     told = still(study)
     return {
         "runs": len(study.runs),
-        "left": study.left,
+        "left": study.runs_left,
         "rows": len(rows),
         "rows_not_ended": sum(row.brief is None for row in rows),
         "runs_with_two_rows": len(rows) - len({row.key for row in rows}),

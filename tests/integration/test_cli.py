@@ -124,7 +124,7 @@ def test_recipes_are_listed_with_their_papers_and_a_run_by_one_starts_from_anoth
     first = [*words, "--recipe", "swap2020", "--set", "copies=2", "--epochs", "3", "--learning-rate", "0.1"]
     assert critbatch(*first, monkeypatch=monkeypatch) == 0
     run = Run.from_json(capsys.readouterr().out)
-    assert len(run.members) == 2
+    assert len(run.replicas) == 2
     (kept,) = (here / "out").glob("*.weights.pt")
     assert critbatch(*words, "--epochs", "0.1", "--start-from", str(kept), monkeypatch=monkeypatch) == 0
     later = Run.from_json(capsys.readouterr().out)
@@ -137,7 +137,7 @@ def test_a_sweep_and_its_report(
     words = ["--batch-sizes", "8,64", "--learning-rates", "0.03,0.3", "--seeds", "0", "--epochs", "5", "--out", "out"]
     assert critbatch("sweep", "mine.py:task", *words, "--json", monkeypatch=monkeypatch) == 0
     study = Study.from_json(capsys.readouterr().out)
-    assert (len(study.runs), study.left) == (4, 0)
+    assert (len(study.runs), study.runs_left) == (4, 0)
     assert critbatch("report", "out", "--language", "zh", "--out", "here.html", monkeypatch=monkeypatch) == 0
     assert 'lang="zh' in (here / "here.html").read_text()
 

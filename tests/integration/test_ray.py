@@ -56,7 +56,7 @@ def test_when_one_of_two_nodes_is_killed_every_run_is_there_once_and_as_one_proc
     meddler = Meddler(kill)
     study = ask(out=tmp_path / "nodes", ray=cluster.address, workers=2, progress=meddler)
     assert meddler.done_it and len(cluster.list_all_nodes()) == 1
-    assert study.left == 0 and states_in(tmp_path / "nodes") == ["finished"] * 12
+    assert study.runs_left == 0 and states_in(tmp_path / "nodes") == ["finished"] * 12
     assert numbers(study) == numbers(ask(out=tmp_path / "alone"))
     assert study.provenance.machine.threads == 1
     assert not ray.is_initialized()
@@ -66,7 +66,7 @@ def test_ctrl_c_and_a_cluster_that_is_too_small(tmp_path, cluster):
     broken = ask(
         out=tmp_path, ray=cluster.address, workers=3, progress=Meddler(lambda: signal.raise_signal(signal.SIGINT))
     )
-    assert broken.left > 0 and set(states_in(tmp_path)) <= {"finished", "waiting"}
+    assert broken.runs_left > 0 and set(states_in(tmp_path)) <= {"finished", "waiting"}
     with pytest.raises(UserError, match=r"A worker wants 2 cores and 0 GPUs of one node .* have 1 and 0; 1 and 0"):
         ask(out=tmp_path, ray=cluster.address, threads=2)
     with pytest.raises(UserError, match=r"A worker wants 1 cores and 0.5 GPUs of one node"):
@@ -74,7 +74,7 @@ def test_ctrl_c_and_a_cluster_that_is_too_small(tmp_path, cluster):
     with connected(cluster.address):
         study = ask(out=tmp_path, ray=cluster.address)
         assert ray.is_initialized()
-    assert study.left == 0
+    assert study.runs_left == 0
 
 
 def test_what_is_wrong_with_a_cluster_is_said_in_one_sentence(tmp_path, monkeypatch):

@@ -88,7 +88,7 @@ def test_a_question_that_grew_makes_only_what_is_missing(tmp_path):
     assert len(watcher.tried) == 4 and all("batch size 32" in trying for trying in watcher.tried)
     assert all(run in grown.runs for run in first.runs) and len(states_in(tmp_path)) == 12
     smaller = small(tiny_task(), out=tmp_path, seeds=(1,))
-    assert len(smaller.runs) == 4 and smaller.left == 0
+    assert len(smaller.runs) == 4 and smaller.runs_left == 0
 
 
 def test_ctrl_c_ends_the_sweep_cleanly_and_the_next_one_ends_where_the_unbroken_one_ends(tmp_path, unbroken):
@@ -97,7 +97,7 @@ def test_ctrl_c_ends_the_sweep_cleanly_and_the_next_one_ends_where_the_unbroken_
             signal.raise_signal(signal.SIGINT)
 
     broken = small(tiny_task(), out=tmp_path, progress=Watcher(press))
-    assert len(broken.runs) == 2 and broken.left == 6
+    assert len(broken.runs) == 2 and broken.runs_left == 6
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     assert numbers(small(tiny_task(), out=tmp_path)) == numbers(unbroken)
     assert list((tmp_path / "checkpoints").iterdir()) == []
@@ -112,10 +112,10 @@ def test_a_budget_that_ends_leaves_a_study_that_the_next_call_goes_on_with(tmp_p
         now[0] += 1.0
 
     broken = small(tiny_task(), out=tmp_path, budget=30.0, progress=Watcher(age))
-    assert 0 < len(broken.runs) < 8 and broken.left == 8 - len(broken.runs)
+    assert 0 < len(broken.runs) < 8 and broken.runs_left == 8 - len(broken.runs)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 1
     for _ in range(20):
-        if (study := small(tiny_task(), out=tmp_path, budget=30.0, progress=Watcher(age))).left == 0:
+        if (study := small(tiny_task(), out=tmp_path, budget=30.0, progress=Watcher(age))).runs_left == 0:
             break
     assert numbers(study) == numbers(unbroken)
 
@@ -150,7 +150,7 @@ def test_a_sweep_that_is_killed_ends_with_every_run_once_and_equal_to_the_unbrok
     assert len(list((tmp_path / "checkpoints").glob("*.pt"))) == 1
     evaluations = []
     study = small(tiny_task(), out=tmp_path, progress=Watcher(evaluations.append))
-    assert study.left == 0 and numbers(study) == numbers(unbroken)
+    assert study.runs_left == 0 and numbers(study) == numbers(unbroken)
     assert states_in(tmp_path) == ["finished"] * 8
     (resumed,) = [run for run in study.runs if (run.batch_size, run.learning_rate, run.seed) == (16, 0.03, 0)]
     assert evaluations.count(trying) == len(resumed.curve) - 3  # it went on from the checkpoint of the third one

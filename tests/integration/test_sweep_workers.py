@@ -59,7 +59,7 @@ def workers_of(master: int) -> list[int]:
 
 def test_two_workers_make_the_runs_that_one_makes_and_their_numbers_to_the_bit(tmp_path, unbroken):
     study = small(tiny_task(), out=tmp_path, workers=2)
-    assert study.left == 0 and numbers(study) == numbers(unbroken)
+    assert study.runs_left == 0 and numbers(study) == numbers(unbroken)
     assert states_in(tmp_path) == ["finished"] * len(unbroken.runs)
     assert list((tmp_path / "workers").iterdir()) == []
 
@@ -72,7 +72,7 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(tmp_path):
     meddler = Meddler(kill, after=0, running=2)
     study = ask(out=tmp_path / "killed", workers=2, progress=meddler)
     assert meddler.done_it
-    assert study.left == 0 and numbers(study) == numbers(ask(out=tmp_path / "unbroken"))
+    assert study.runs_left == 0 and numbers(study) == numbers(ask(out=tmp_path / "unbroken"))
     assert states_in(tmp_path / "killed") == ["finished"] * 4
 
 
@@ -89,7 +89,7 @@ def test_a_worker_that_the_system_killed_for_want_of_memory_leaves_that_as_the_r
         tiny_task(target=0.999), out=tmp_path, learning_rates=(0.01,), workers=2, epochs=2000, progress=meddler
     )
     ended = [run for run in study.runs if run.outcome is Outcome.OUT_OF_MEMORY]
-    assert len(ended) == 1 and len(study.runs) == 4 and study.left == 0
+    assert len(ended) == 1 and len(study.runs) == 4 and study.runs_left == 0
 
 
 MASTER = """
@@ -120,7 +120,7 @@ def test_when_the_master_is_killed_the_workers_end_and_the_next_one_ends_where_t
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
     assert len(states_in(tmp_path)) < len(unbroken.runs)
     study = small(tiny_task(), out=tmp_path)
-    assert study.left == 0 and numbers(study) == numbers(unbroken)
+    assert study.runs_left == 0 and numbers(study) == numbers(unbroken)
     assert states_in(tmp_path) == ["finished"] * len(unbroken.runs)
 
 
@@ -128,7 +128,7 @@ def test_ctrl_c_stops_the_workers_at_once_with_their_place_kept(tmp_path):
     ask = partial(small, tiny_task(target=0.999), learning_rates=(0.01, 0.03), epochs=200)
     press = Meddler(lambda: signal.raise_signal(signal.SIGINT), after=0)
     broken = ask(out=tmp_path / "broken", workers=2, progress=press)
-    assert broken.left > 0 and set(states_in(tmp_path / "broken")) <= {"finished", "waiting"}
+    assert broken.runs_left > 0 and set(states_in(tmp_path / "broken")) <= {"finished", "waiting"}
     assert workers_of(os.getpid()) == []
     assert numbers(ask(out=tmp_path / "broken", workers=2)) == numbers(ask(out=tmp_path / "unbroken"))
 
@@ -155,7 +155,7 @@ def test_runs_that_are_far_behind_are_ended_and_are_bounds(tmp_path):
         prune=True,
         compile=False,
     )
-    behind = [run for run in study.runs if run.stopped_early]
+    behind = [run for run in study.runs if run.pruned]
     assert behind and all(run.outcome is Outcome.FINISHED and run.epochs < 16 for run in behind)
     assert {run.learning_rate for run in behind} < {0.0001, 0.001, 0.01}
     assert states_in(tmp_path).count("pruned") == len(behind)

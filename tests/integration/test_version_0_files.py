@@ -90,9 +90,9 @@ def test_a_sweep_keeps_its_runs_and_goes_on_with_those_that_were_broken_off(
     url = f"journal://{folder / 'runs.log'}" if place == "journal" else None
     with pytest.warns(UserWarning, match="Journal files are no longer written") if url else nullcontext():
         study = sweep("digits-narrow", out=folder, storage=url, **QUESTION)
-    assert len(finished) == 10 and len(study.runs) == 12 and study.left == 0
+    assert len(finished) == 10 and len(study.runs) == 12 and study.runs_left == 0
     assert {run.outcome for run in finished} == {Outcome.FINISHED, Outcome.DIVERGED, Outcome.OUT_OF_MEMORY}
-    assert sum(run.stopped_early for run in finished) == 3
+    assert sum(run.pruned for run in finished) == 3
     assert all(run in study.runs for run in finished)
     resumed = [run for run in study.runs if run not in finished]
     begins = [moments(list(run.curve)) for run in resumed]

@@ -114,18 +114,18 @@ def build_advice(
     met, chance = _kept(found, asked.objective, chosen, accuracy)
     return replace(
         advice,
-        within_ten_percent=within(near, advice.best, leeway(found.speed)) if advice.best is not None else None,
+        near_optimal_range=within(near, advice.best, leeway(found.speed)) if advice.best is not None else None,
         accumulation=math.ceil(chosen / micro) if chosen is not None and micro is not None else 1,
         objective=asked.objective,
-        met=met,
-        chance=chance,
+        bound_met=met,
+        bound_probability=chance,
         device_hours=advice.best.seconds.value / 3600 if advice.best is not None else None,
         accuracy=accuracy,
         options=dict(asked.options),
         recipe_code=recipe_code(asked.recipe, asked.options) if advice.best is not None else None,
         planned_epochs=planned_epochs,
-        cost=cost,
-        asked=asked.targets,
+        search_cost=cost,
+        targets=asked.targets,
         needed_seconds=_needed_seconds(found, asked, cost) if found.interrupted and chosen is None else None,
     )
 
@@ -234,7 +234,7 @@ def advice_for_devices(task: Task, advice: Advice) -> Advice:
         return advice
     best, met = cheapest(offers, objective.max_time)
     if best.devices == 1:
-        return replace(advice, met=met)
+        return replace(advice, bound_met=met)
     sizes = [point.batch_size for point in advice.points]
     nearest = min(advice.points, key=lambda point: abs(point.batch_size - best.batch_size))
     point = advice.points[sizes.index(best.batch_size)] if best.batch_size in sizes else nearest
@@ -247,13 +247,13 @@ def advice_for_devices(task: Task, advice: Advice) -> Advice:
             step_seconds=_as_predicted(best.step_seconds),
             seconds=best.seconds or point.seconds,
         ),
-        within_ten_percent=None,
+        near_optimal_range=None,
         micro_batch_size=best.micro_batch_size,
         accumulation=best.passes,
         devices=best.devices,
         device_hours=best.device_hours,
-        met=met,
-        chance=None,
+        bound_met=met,
+        bound_probability=None,
         cautions=("devices_predicted", *advice.cautions),
     )
 

@@ -100,7 +100,7 @@ class RunCache:
         end = self.end_of(key)
         if run.outcome in LOST or (key.options and run.outcome is Outcome.FINISHED):  # at the end of its plan
             end.unlink(missing_ok=True)
-        elif self.kept_bytes < KEPT_BYTES:
+        elif self.resume_bytes < KEPT_BYTES:
             save_checkpoint(end, _state_to_go_on_from(training))
         return self._furthest(self._stored[_place(key)])
 
@@ -129,7 +129,7 @@ class RunCache:
             steps=sum(run.steps for run in furthest),
             train_seconds=sum(run.seconds for run in furthest),
             evaluation_seconds=sum(run.evaluation_seconds for run in furthest),
-            kept_bytes=self.kept_bytes,
+            resume_bytes=self.resume_bytes,
         )
 
     def end_of(self, key: RunKey) -> Path:
@@ -137,7 +137,7 @@ class RunCache:
         return self._ends / f"{self.store.terms.digest}-{replace(key, stage='').digest}.pt"
 
     @property
-    def kept_bytes(self) -> int:
+    def resume_bytes(self) -> int:
         """On the disk."""
         return sum(path.stat().st_size for path in self._ends.glob("*.pt"))
 
@@ -155,7 +155,7 @@ def added(first: AdviceCost, second: AdviceCost) -> AdviceCost:
         steps=first.steps + second.steps,
         train_seconds=first.train_seconds + second.train_seconds,
         evaluation_seconds=first.evaluation_seconds + second.evaluation_seconds,
-        kept_bytes=max(first.kept_bytes, second.kept_bytes),
+        resume_bytes=max(first.resume_bytes, second.resume_bytes),
     )
 
 

@@ -105,8 +105,8 @@ def _noise_scale(noise: Noise) -> Estimate | None:
     """Of the last point of the run that has a signal and an interval."""
     for point in reversed(noise.points):
         scale = point.scale
-        if scale.low is not None and scale.high is not None and scale.examples < float("inf") and scale.low > 0:
-            return Estimate(value=scale.examples, n=scale.pairs, low=scale.low, high=scale.high, level=scale.level)
+        if scale.low is not None and scale.high is not None and scale.noise_scale < float("inf") and scale.low > 0:
+            return Estimate(value=scale.noise_scale, n=scale.pairs, low=scale.low, high=scale.high, level=scale.level)
     return None
 
 

@@ -190,7 +190,7 @@ class NoiseWindow:
         if known != "auto":
             return equal if known == "equal" else sized
         likely = sized if sum(step.contrast for step in steps) > 0 else equal
-        if abs(equal.examples - sized.examples) < CLOSE * equal.examples < math.inf:
+        if abs(equal.noise_scale - sized.noise_scale) < CLOSE * equal.noise_scale < math.inf:
             if equal.low is None or sized.low is None:
                 return likely
             high = None if equal.high is None or sized.high is None else max(equal.high, sized.high)

@@ -181,7 +181,7 @@ class MonitorCallback:
         except Exception as error:
             self.give_up(error)
             return {}
-        found = {"noise_scale": advice.noise.examples, "critical_batch_size": advice.critical.value}
+        found = {"noise_scale": advice.noise.noise_scale, "critical_batch_size": advice.critical.value}
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def noise_scale(self) -> NoiseScale:

@@ -181,7 +181,7 @@ def advise_record(
         target=target,
         answered=answered,
         best=best,
-        within_ten_percent=within(points, best, leeway(speed)) if best else None,
+        near_optimal_range=within(points, best, leeway(speed)) if best else None,
         current=next(iter(time_points(posterior, speed, today, runs=runs)), None),
         largest=points[-1] if points else None,
         points=points,

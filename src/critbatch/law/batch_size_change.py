@@ -92,7 +92,7 @@ def critical_batch_size(noise: NoiseScale) -> Estimate:
     within the interval up to r = 16. The interval contains that spread and the noise scale's own interval, as
     independent. It is open where the interval of the noise scale is open.
     """
-    level, found = noise.level, max(0.0, noise.examples)
+    level, found = noise.level, max(0.0, noise.noise_scale)
     if noise.low is None:
         value = NOISE_TO_LAW * found if noise.pairs else math.nan
         return Estimate(value=value, n=noise.pairs, level=level, reason=noise.reason or "too_few_pairs")

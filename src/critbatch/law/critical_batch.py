@@ -49,7 +49,7 @@ def regimes(steps: Mapping[int, float], trade_off: TradeOff | None) -> dict[int,
     """
     if trade_off is not None and trade_off.reason == "constant_budget":
         return dict.fromkeys(steps)
-    if trade_off is not None and (trade_off.holds or trade_off.undecided):
+    if trade_off is not None and (trade_off.is_consistent or trade_off.undecided):
         return {size: _by_law(size, trade_off) for size in steps}
     return {size: _of_slope(slope) for size, slope in _measured_slopes(steps).items()}
 
@@ -191,7 +191,7 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
         rounded=rounding is not None,
         p_value=verdict.p_value,
         test=verdict.test,
-        holds=verdict.holds,
+        is_consistent=verdict.holds,
         reason=verdict.reason,
     )
     return FittedTradeOff(law=law, wider=wider, in_epochs=in_epochs, examples=examples, record=record)
@@ -210,7 +210,7 @@ def _budget(law: LawFit, points: Sequence[GoalPoint], *, in_epochs: bool, exampl
         sizes=len({point.batch_size for point in points}),
         scatter=law.scatter,
         p_value=None,
-        holds=False,
+        is_consistent=False,
         reason=reason,
     )
     return FittedTradeOff(law=law, wider=None, in_epochs=in_epochs, examples=examples, record=record)

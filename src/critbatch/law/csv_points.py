@@ -352,7 +352,7 @@ def fit(
         points=complete,
         analysis=analysis,
         predictions=predict_runs(fitted, at) if fitted is not None else (),
-        law_holds=law is not None and law.holds,
+        law_holds=law is not None and law.is_consistent,
         reason=law.reason if law is not None else analysis.cautions[0],
         provenance=watch.provenance(command=command, seed=seed, device=None),
     )

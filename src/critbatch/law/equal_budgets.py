@@ -94,7 +94,7 @@ def _reach(alike: Sequence[AlikeRuns], axis: str) -> float:
     """How far the runs of one batch size went: the most that all whole runs of one rate have spent."""
     spent = []
     for one in alike:
-        whole = [run for run in one.runs if run.outcome not in FAILURES and not run.stopped_early and run.curve]
+        whole = [run for run in one.runs if run.outcome not in FAILURES and not run.pruned and run.curve]
         spent.append(min((getattr(run.curve[-1], axis) for run in whole), default=0.0))
     return float(max(spent, default=0.0))
 

@@ -92,7 +92,7 @@ def _of_analysis(analysis: Analysis, source: str) -> StepsLaw | None:
         critical_batch_size=found.critical_batch_size,
         sizes=_ends([size.batch_size for size in analysis.sizes if size.steps is not None]),
         source=source,
-        holds=found.holds,
+        holds=found.is_consistent,
         reason=found.reason,
     )
 

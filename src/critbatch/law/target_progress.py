@@ -27,7 +27,7 @@ def rejudge(run: Run, target: Target) -> Run:
     if crossing is None:
         failed = run.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
         outcome = run.outcome if failed else Outcome.INTERRUPTED
-        return replace(run, target=target, outcome=outcome, crossing=None, stopped_early=False)
+        return replace(run, target=target, outcome=outcome, crossing=None, pruned=False)
     seen = next(number for number, point in enumerate(run.curve, start=1) if target.reached_by(point))
     last = run.curve[seen - 1]
     return replace(
@@ -43,7 +43,7 @@ def rejudge(run: Run, target: Target) -> Run:
         diverged_at=None,
         curve=run.curve[:seen],
         noise=tuple(point for point in run.noise if point.step <= last.step),
-        stopped_early=False,
+        pruned=False,
     )
 
 

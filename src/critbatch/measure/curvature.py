@@ -118,7 +118,7 @@ def curvature(
         solution=solution or Solution(label=task.name),
         setup=surface.setup,
         matrix=matrix,
-        by=product.by,
+        method=product.by,
         loss=loss,
         gradient_norm=norm(gradient),
         largest=ends.largest,

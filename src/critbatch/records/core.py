@@ -100,7 +100,11 @@ class Record:
             return schema
         from pydantic_core.core_schema import no_info_before_validator_function
 
-        return no_info_before_validator_function(cls._with_names_of_today, schema)
+        # Inside the schema of the dataclass: a record that occurs several times is referred to by that schema alone.
+        own = handler.resolve_ref_schema(schema)
+        if own["schema"]["type"] != "function-before":
+            own["schema"] = no_info_before_validator_function(cls._with_names_of_today, own["schema"])
+        return schema
 
     @classmethod
     def _with_names_of_today(cls, value: Any) -> Any:
@@ -339,7 +343,7 @@ class NoiseScale(Record):
     reason: str = ""  # why there is no interval, or why not to trust it: a key of reports/messages
 
     @property
-    def examples(self) -> float:
+    def noise_scale(self) -> float:
         """The batch size at which noise and signal are equal (B_simple); infinite if no signal was found.
 
         If there is hardly any noise, its estimate may be below 0. It then counts as 0.
@@ -469,6 +473,8 @@ class Crossing(Record):
 class Run(Record):
     """One training run."""
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {"stopped_early": "pruned", "members": "replicas"}
+
     task: str
     recipe: str
     batch_size: int
@@ -490,12 +496,12 @@ class Run(Record):
     noise: tuple[NoisePoint, ...] = ()
     noise_every: int = 0  # every n-th step measured the noise, which takes longer; 0 for none
     metric_name: str = "metric"
-    members: tuple[ReplicaResult, ...] = ()  # the copies that the last phase with copies averaged
+    replicas: tuple[ReplicaResult, ...] = ()  # the copies that the last phase with copies averaged
     parallel_seconds: float | None = None  # `seconds` if each copy had its own device; None without copies
     options: dict[str, OptionValue] = field(
         default_factory=dict
     )  # of recipe and plan, if they differ from the defaults
-    stopped_early: bool = False  # a study stopped it because others were better: its steps are a lower bound
+    pruned: bool = False  # a study stopped it because others were better: its steps are a lower bound
 
     def __post_init__(self) -> None:
         self._read_old_options("options")
@@ -616,11 +622,13 @@ class AccuracyCheck(Record):
 class AdviceCost(Record):
     """What the search for the answer cost, over all calls with the same folder."""
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {"kept_bytes": "resume_bytes"}
+
     runs: int
     steps: int
     train_seconds: float
     evaluation_seconds: float
-    kept_bytes: int = 0  # of the final states of runs, from which a harder target continues
+    resume_bytes: int = 0  # of the final states of runs, from which a harder target continues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -639,6 +647,14 @@ class RecipeCode(Record):
 class Advice(Record):
     """The recommendation: which batch size, with which learning rate, reaches the target best."""
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {
+        "within_ten_percent": "near_optimal_range",
+        "cost": "search_cost",
+        "asked": "targets",
+        "chance": "bound_probability",
+        "met": "bound_met",
+    }
+
     task: str
     unit: str  # what an example is
     examples: int  # in the training set
@@ -646,7 +662,7 @@ class Advice(Record):
     target: Target
     answered: bool  # False if there is no recommendation: `cautions` say why
     best: TimePoint | None  # the recommended batch size
-    within_ten_percent: tuple[int, int] | None  # batch sizes whose time is within 10 % of the best
+    near_optimal_range: tuple[int, int] | None  # batch sizes whose time is within 10 % of the best
     current: TimePoint | None  # at the batch size in use today, if one was given
     largest: TimePoint | None  # at the largest batch size that fits into memory and was timed
     points: tuple[TimePoint, ...]  # all batch sizes
@@ -656,8 +672,10 @@ class Advice(Record):
     micro_batch_size: int | None = None  # examples in one forward pass on one device
     accumulation: int = 1  # forward passes per step, whose gradients are added up
     objective: Objective = field(default_factory=Objective)
-    met: bool | None = None  # whether the limit of the objective is kept; None if it has none, or if this is not known
-    chance: float | None = None  # probability of keeping the limit, if it is a time or a number of examples
+    bound_met: bool | None = (
+        None  # whether the limit of the objective is kept; None if it has none, or if this is not known
+    )
+    bound_probability: float | None = None  # probability of keeping the limit, if it is a time or a number of examples
     devices: int = 1  # number of devices that `best` is for
     device_hours: float | None = None  # to the target, over all devices
     accuracy: tuple[AccuracyCheck, ...] = ()
@@ -666,8 +684,8 @@ class Advice(Record):
     )  # of recipe and plan, if they differ from the defaults
     recipe_code: RecipeCode | None = None  # None in records of version 0.1
     planned_epochs: float | None = None  # length of a run, if the learning rate decays over it
-    cost: AdviceCost | None = None  # what the search cost
-    asked: tuple[Target, ...] = ()  # all targets of the runs in this folder
+    search_cost: AdviceCost | None = None  # what the search cost
+    targets: tuple[Target, ...] = ()  # all targets of the runs in this folder
     needed_seconds: float | None = None  # a budget that may be enough, if this one was too small
     cautions: tuple[str, ...] = ()  # what to keep in mind: keys of reports/messages
     provenance: Provenance

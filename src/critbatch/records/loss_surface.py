@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from critbatch.records.core import Estimate, NoiseScale, Provenance, Record
 
@@ -92,10 +93,12 @@ class Matrix(StrEnum):
 class Curvature(Record):
     """Eigenvalues, trace and spectral density of the Hessian, or of the Gauss-Newton matrix, of the mean loss."""
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {"by": "method"}
+
     solution: Solution
     setup: Setup
     matrix: Matrix
-    by: str  # "autograd" or "differences" of gradients
+    method: str  # "autograd" or "differences" of gradients
     loss: float
     gradient_norm: float
     largest: tuple[Eigenvalue, ...]  # in descending order

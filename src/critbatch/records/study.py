@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from critbatch.records.core import Estimate, OptionValue, Provenance, Record, Run, Speed, Target
 
@@ -29,6 +31,12 @@ class StudySpec(Record):
     A run is as long as the longest of `epochs`, `steps` and `seconds` that are given.
     """
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {
+        "stops_early": "prune",
+        "varied": "option_grid",
+        "fixed": "fixed_options",
+    }
+
     task: str
     fingerprint: str  # hash of the task's model and data
     recipe: str
@@ -42,24 +50,28 @@ class StudySpec(Record):
     seconds: float | None = None  # of training, by the step times of the study's machine
     target: Target | None
     stops_at_target: bool = True  # whether a run ends when it reaches the target
-    stops_early: bool = False  # whether successive halving ends runs that are far behind others of their batch size
-    fixed: dict[str, OptionValue] = field(default_factory=dict)  # options of recipe and plan, for all runs
-    varied: dict[str, tuple[OptionValue, ...]] = field(default_factory=dict)  # options that are tried, with each rate
+    prune: bool = False  # whether successive halving ends runs that are far behind others of their batch size
+    fixed_options: dict[str, OptionValue] = field(default_factory=dict)  # options of recipe and plan, for all runs
+    option_grid: dict[str, tuple[OptionValue, ...]] = field(
+        default_factory=dict
+    )  # options that are tried, with each rate
 
     def __post_init__(self) -> None:
-        self._read_old_options("fixed")
-        self._read_old_options("varied")
+        self._read_old_options("fixed_options")
+        self._read_old_options("option_grid")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study(Record):
     """A sweep, finished or not."""
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {"left": "runs_left"}
+
     question: StudySpec
     unit: str  # what an example is
     examples: int  # in the training set
     runs: tuple[Run, ...] = ()
-    left: int = 0  # runs still to make, as far as this is known
+    runs_left: int = 0  # runs still to make, as far as this is known
     speed: Speed | None = None
     analysis: Analysis | None = None
     provenance: Provenance
@@ -125,6 +137,8 @@ class TradeOff(Record):
     are known only in epochs, `min_steps` is None.
     """
 
+    renamed_fields: ClassVar[Mapping[str, str]] = {"holds": "is_consistent"}
+
     min_steps: Estimate | None  # S_min, steps of a very large batch
     min_examples: Estimate | None  # E_min, examples of a very small batch
     min_epochs: Estimate | None  # the same in epochs
@@ -137,13 +151,15 @@ class TradeOff(Record):
     rounded: bool = False  # repeats are equal, so each size counts as one point, known to within the rounding
     p_value: float | None  # probability that scatter alone gives such a misfit; None if there is nothing to test with
     test: str = ""  # "lack_of_fit" against repeated sizes, or "bend" against a law with one more number
-    holds: bool  # the test did not refute it, and would have refuted exponents of 0.8 and 1.25 and a drift of B^0.1
+    is_consistent: (
+        bool  # the test did not refute it, and would have refuted exponents of 0.8 and 1.25 and a drift of B^0.1
+    )
     reason: str = ""  # why it does not hold, or cannot be tested: a key of reports/messages
 
     @property
     def undecided(self) -> bool:
         """Whether there are too few points, or too scattered ones, to say if the law holds."""
-        return not self.holds and self.reason in ("too_few_points", "little_power")
+        return not self.is_consistent and self.reason in ("too_few_points", "little_power")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,7 +241,7 @@ class Translator:
 
     def noise(self, scale: NoiseScale) -> str:
         """A noise scale in examples, with its interval or its lower bound."""
-        value, level, n = self.about(scale.examples), self.percent(scale.level), scale.pairs
+        value, level, n = self.about(scale.noise_scale), self.percent(scale.level), scale.pairs
         if scale.low is not None and scale.high is not None:
             interval = self("interval", level=level, span=self.span(scale.low, scale.high, self.about))
             return self("number_with_interval", value=value, interval=interval, n=n)

@@ -30,7 +30,7 @@ Row = dict[str, Any]
 OPTION = "option_"
 LAST = ("train_loss", "train_metric", "validation_loss", "validation_metric")
 # Of a run: whole records that a row has no place for, or has in other columns.
-LEFT_OUT = ("target", "crossing", "curve", "noise", "members", "options")
+LEFT_OUT = ("target", "crossing", "curve", "noise", "replicas", "options")
 OF_CURVES = ("run", "study", "task", "recipe", "batch_size", "learning_rate", "seed")
 POINT = tuple(field.name for field in fields(CurvePoint))
 # Columns of a point whose names a run has too, as its own.

@@ -137,7 +137,7 @@ def _trial(each: ExportedRun, distributions: Mapping[str, BaseDistribution]) -> 
     state = TrialState.COMPLETE
     if run.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) or (each.target is None and not math.isfinite(value)):
         state = TrialState.FAIL
-    elif run.stopped_early or not math.isfinite(value):
+    elif run.pruned or not math.isfinite(value):
         state = TrialState.PRUNED
     trial = create_trial(
         state=state,

@@ -136,7 +136,7 @@ def brief_of(run: Run, *, target: Target | None) -> RunSummary:
         judged_by=target,
         steps_to_target=crossing.step if crossing is not None else math.inf,
         crossing_seconds=crossing.seconds if crossing is not None else None,
-        stopped_early=run.stopped_early,
+        stopped_early=run.pruned,
     )
 
 

@@ -262,7 +262,7 @@ def take_over(connection: Connection, number: int, owner: str) -> None:
 def finish(connection: Connection, number: int, owner: str, run: Run, brief: RunSummary) -> bool:
     """Write the end of a run, if `owner` still makes it. Returns whether that was so."""
     values = {
-        "state": PRUNED if run.stopped_early else FINISHED,
+        "state": PRUNED if run.pruned else FINISHED,
         "summary": brief.to_json(),
         "record": run.to_json(),
         "schema_version": SCHEMA_VERSION,

@@ -107,7 +107,8 @@ def _next(question: StudySpec, batch_size: int, seed: int, stock: StudyState, tr
     middle = usual_rate(question.recipe, batch_size)
     space: dict[str, Any] = {"learning_rate": FloatDistribution(middle / REACH, middle * REACH, log=True)}
     space |= {
-        name: CategoricalDistribution([repr(value) for value in values]) for name, values in question.varied.items()
+        name: CategoricalDistribution([repr(value) for value in values])
+        for name, values in question.option_grid.items()
     }
     words = f"{question.recipe} {batch_size} {seed} {len(tried)}"
     number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
@@ -119,8 +120,8 @@ def _next(question: StudySpec, batch_size: int, seed: int, stock: StudyState, tr
         # A sequence that is spread evenly begins anew with each study: this one's place in it is further on.
         asks = len(tried) + 1 if question.search is SearchMethod.QMC else 1
         trial = [study.ask(space) for _ in range(asks)][-1]
-    values = {repr(value): value for many in question.varied.values() for value in many}
-    options = tuple((name, values[trial.params[name]]) for name in sorted(question.varied))
+    values = {repr(value): value for many in question.option_grid.values() for value in many}
+    options = tuple((name, values[trial.params[name]]) for name in sorted(question.option_grid))
     rate = float(f"{trial.params['learning_rate']:.3g}")
     key = RunKey(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
     while key in tried:  # of equal settings, the neighbour says more
@@ -135,7 +136,7 @@ def _as_trial(question: StudySpec, key: RunKey, brief: RunSummary | None, space:
     rates = space["learning_rate"]
     told = dict(key.options)
     params = {"learning_rate": min(max(key.learning_rate, rates.low), rates.high)}
-    params |= {name: repr(told[name]) for name in question.varied}
+    params |= {name: repr(told[name]) for name in question.option_grid}
     if brief is None:
         return create_trial(state=TrialState.RUNNING, params=params, distributions=space)
     return create_trial(
@@ -307,8 +308,10 @@ def given(question: StudySpec) -> list[RunKey]:
 
 def combinations(question: StudySpec) -> list[Options]:
     """Of the options that are varied, each with each; one that is empty where none is."""
-    names = sorted(question.varied)
-    return [tuple(zip(names, values, strict=True)) for values in product(*(question.varied[name] for name in names))]
+    names = sorted(question.option_grid)
+    return [
+        tuple(zip(names, values, strict=True)) for values in product(*(question.option_grid[name] for name in names))
+    ]
 
 
 def _by_size(

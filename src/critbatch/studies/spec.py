@@ -125,7 +125,7 @@ def pose(
     seconds: float | None = None,
     target: Target | None,
     stops_at_target: bool = True,
-    stops_early: bool = False,
+    prune: bool = False,
     fixed: Mapping[str, OptionValue] | None = None,
     varied: Mapping[str, Sequence[OptionValue]] | None = None,
 ) -> StudySpec:
@@ -184,9 +184,9 @@ def pose(
         seconds=seconds,
         target=target,
         stops_at_target=stops_at_target and target is not None,
-        stops_early=stops_early,
-        fixed=dict(sorted((fixed or {}).items())),
-        varied=dict(sorted(several.items())),
+        prune=prune,
+        fixed_options=dict(sorted((fixed or {}).items())),
+        option_grid=dict(sorted(several.items())),
     )
 
 

@@ -31,7 +31,7 @@ def study_from_store(study: Study, shelf: RunReader) -> Study:
     return replace(
         study,
         runs=tuple(made),
-        left=len(choice.keys) - len(made) + choice.later,
+        runs_left=len(choice.keys) - len(made) + choice.later,
         analysis=analyse(made, target=question.target, examples=study.examples, amounts=_amounts(question)),
     )
 

@@ -63,7 +63,7 @@ def oom_run(order: WorkerJob, key: RunKey) -> Run:
         seconds=0.0,
         evaluation_seconds=0.0,
         curve=(),
-        options={**question.fixed, **dict(key.options)},
+        options={**question.fixed_options, **dict(key.options)},
     )
 
 

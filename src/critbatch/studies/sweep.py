@@ -153,7 +153,7 @@ def sweep(
         seconds=seconds,
         target=here.target if target == "task" else target,
         stops_at_target=stop_at_target,
-        stops_early=prune,
+        prune=prune,
         fixed=current_options(fixed_options or {}, notice=True),
         varied=current_options(option_grid or {}, notice=True),
     )
@@ -213,11 +213,11 @@ def terms_of(task: Task, question: StudySpec, evaluation: Evaluation, device: to
         epochs=question.epochs,
         settings={
             **asdict(evaluation),
-            **question.fixed,
+            **question.fixed_options,
             "device": device.type,
             "length in steps": question.steps,
             "length in seconds": question.seconds,
-            "stops early": question.stops_early,
+            "stops early": question.prune,
         },
     )
 

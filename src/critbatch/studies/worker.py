@@ -65,7 +65,7 @@ class RunExecutor:
             pause_at: a value of `time.monotonic()` at which it stops, to go on another time.
             report: where the study stops runs early: asked on the way whether this one is hopeless.
         """
-        question, options = self.question, {**self.question.fixed, **dict(key.options)}
+        question, options = self.question, {**self.question.fixed_options, **dict(key.options)}
         length = self.lengths[key.batch_size]
         plan = make_plan(
             question.recipe,
@@ -89,7 +89,7 @@ class RunExecutor:
         behind = report is not None and self._falls_behind(training, length, report, pause_at)
         if not behind and not training.interrupted:
             training.advance(pause_at=pause_at)
-        return replace(training.record(), options=dict(options), stopped_early=behind)
+        return replace(training.record(), options=dict(options), pruned=behind)
 
     def _falls_behind(self, training: Training, length: float, report: Report, pause_at: float | None) -> bool:
         for part in PARTS:
@@ -195,7 +195,7 @@ def work(order: WorkerJob, store: Store, *, pause_at: float | None, show: Displa
 def _make(
     maker: RunExecutor, claim: RunLease, store: Store, pause_at: float | None, show: Display, checkpoint: Path
 ) -> Run:
-    report = _reporter(claim, store) if maker.question.stops_early else None
+    report = _reporter(claim, store) if maker.question.prune else None
     return maker.make(claim.key, checkpoint, pause_at=pause_at, progress=show.watch, report=report)
 
 

@@ -230,6 +230,6 @@ def run_of(training: Recorded) -> Run:
         noise_every=training.noise_every,
         metric_name=training.task.metric_name,
         options={f"{MODEL}{name}": value for name, value in training.task.model_options.items()},
-        members=tuple(run_state.members),
+        replicas=tuple(run_state.members),
         parallel_seconds=run_state.seconds - run_state.saved_seconds if run_state.members else None,
     )

@@ -137,8 +137,8 @@ def test_asked_again_it_makes_no_step_and_says_the_same(easy: Told, tmp_path: Pa
 def test_a_harder_target_goes_on_from_the_runs_of_an_easier_one(harder: Told, hard: Told) -> None:
     assert harder.steps < 0.8 * hard.steps
     assert same(harder.advice, hard.advice)
-    assert harder.advice.asked == (EASY, HARD) and hard.advice.asked == (HARD,)
-    assert harder.advice.cost is not None and harder.advice.cost.kept_bytes > 0
+    assert harder.advice.targets == (EASY, HARD) and hard.advice.targets == (HARD,)
+    assert harder.advice.search_cost is not None and harder.advice.search_cost.resume_bytes > 0
 
 
 def test_a_run_that_went_on_is_the_unbroken_run(harder: Told, hard: Told) -> None:
@@ -253,7 +253,7 @@ def test_a_clock_that_swings_too_far_gives_no_answer_and_a_quiet_one_needs_no_mo
 ) -> None:
     folder = copy_of(easy, tmp_path)
     busy = tell(folder, target=EASY, speed=swinging(5.0)).advice
-    assert not busy.answered and busy.best is None and busy.points == () and busy.within_ten_percent is None
+    assert not busy.answered and busy.best is None and busy.points == () and busy.near_optimal_range is None
     assert "clock_unusable" in busy.cautions and "no_run_reached_target" not in busy.cautions
     for language, words in (("en", "cannot be ranked"), ("zh", "无法比较批次大小")):
         assert words in summary(busy, language) and "Warning" not in summary(busy, language)
@@ -266,8 +266,8 @@ def test_a_clock_that_swings_less_is_told_once_and_leaves_more_sizes_open(easy: 
     busy = tell(copy_of(easy, tmp_path), target=EASY, speed=swinging(2.0)).advice
     assert busy.answered and busy.best is not None and easy.advice.best is not None
     assert summary(busy).count("Warning: ") == 1 and "may come within 10 %" in summary(busy)
-    assert busy.within_ten_percent is not None and easy.advice.within_ten_percent is not None
-    assert busy.within_ten_percent[0] < easy.advice.within_ten_percent[0]
+    assert busy.near_optimal_range is not None and easy.advice.near_optimal_range is not None
+    assert busy.near_optimal_range[0] < easy.advice.near_optimal_range[0]
     widths = [point.seconds.high / point.seconds.low for point in (busy.best, easy.advice.best)]  # type: ignore[operator]
     assert widths[0] > widths[1]
 
@@ -312,19 +312,19 @@ def test_fewer_examples_make_a_smaller_batch(easy: Told, tmp_path: Path) -> None
     limit = free.best.batch_size * free.best.steps.value / 2
     objective = Objective(goal=Goal.EXAMPLES, examples_limit=limit)
     bound = campaign(folder, speed=speed, objective=objective).run()
-    assert bound.best is not None and bound.chance is not None
+    assert bound.best is not None and bound.bound_probability is not None
     assert bound.best.batch_size < free.best.batch_size
-    assert bound.met is (bound.chance >= 0.8)
+    assert bound.bound_met is (bound.bound_probability >= 0.8)
     none = campaign(folder, speed=speed, objective=replace(objective, examples_limit=1.0)).run()
-    assert none.met is False and none.chance == 0
+    assert none.bound_met is False and none.bound_probability == 0
 
 
 def test_cheapest_within_a_time_says_how_likely_it_is(easy: Told, tmp_path: Path) -> None:
     folder = copy_of(easy, tmp_path)
     asked = [Objective(goal=Goal.COST, max_time=seconds) for seconds in (1e-6, 1e6)]
     never, surely = (campaign(folder, objective=each).run() for each in asked)
-    assert (never.met, surely.met) == (False, True)
-    assert never.chance == 0 and surely.chance is not None and surely.chance > 0.8
+    assert (never.bound_met, surely.bound_met) == (False, True)
+    assert never.bound_probability == 0 and surely.bound_probability is not None and surely.bound_probability > 0.8
 
 
 def test_an_accuracy_that_must_not_fall_is_measured_with_seeds(easy: Told, tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_an_accuracy_that_must_not_fall_is_measured_with_seeds(easy: Told, tmp_p
     assert advice.best is not None and advice.accuracy
     check = advice.accuracy[-1]
     assert check.difference.n >= 3 and check.small_batch_size < check.batch_size
-    assert advice.met is True and check.falls is False and advice.best.batch_size == check.batch_size
+    assert advice.bound_met is True and check.falls is False and advice.best.batch_size == check.batch_size
     assert "generalization_not_measured" not in advice.cautions
     assert f"{check.difference.n} pairs of seeds" in summary(advice)
 
@@ -347,8 +347,8 @@ def test_several_devices_are_as_few_as_are_soon_enough(easy: Told) -> None:
         return advice_for_devices(TASK, replace(advice, objective=objective))
 
     ample, short = on(1e6), on(1e-9)
-    assert (ample.devices, ample.met) == (1, True)
-    assert short.met is False
+    assert (ample.devices, ample.bound_met) == (1, True)
+    assert short.bound_met is False
     assert "an hour" in summary(ample)
 
 

@@ -28,9 +28,9 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Advice]:
 
 def test_the_answer_is_a_size_that_was_timed_with_its_cost_beside_others(answer: tuple[Path, Advice]) -> None:
     _, advice = answer
-    assert advice.answered and advice.best is not None and advice.within_ten_percent is not None
+    assert advice.answered and advice.best is not None and advice.near_optimal_range is not None
     assert advice.best.batch_size in {point.batch_size for point in advice.speed.fitting}
-    low, high = advice.within_ten_percent
+    low, high = advice.near_optimal_range
     assert low <= advice.best.batch_size <= high
     assert advice.current is not None and advice.current.batch_size == 8
     assert advice.largest is not None and advice.largest.batch_size == 256

@@ -127,12 +127,12 @@ def watched(model: nn.Module, arrange: Callable[[Tensor], Any], *, told: Any = N
 def test_time_first_and_packed_sequences_have_as_many_examples_as_sequences() -> None:
     usual = watched(Recurrent(first=True), lambda rows: rows)
     lengths = torch.full((B,), T)
-    assert watched(Recurrent(first=False), lambda rows: rows.transpose(0, 1)).examples == pytest.approx(
-        usual.examples, rel=1e-4
+    assert watched(Recurrent(first=False), lambda rows: rows.transpose(0, 1)).noise_scale == pytest.approx(
+        usual.noise_scale, rel=1e-4
     )
     assert watched(
         Recurrent(first=True), lambda rows: pack_padded_sequence(rows, lengths, batch_first=True)
-    ).examples == pytest.approx(usual.examples, rel=1e-4)
+    ).noise_scale == pytest.approx(usual.noise_scale, rel=1e-4)
 
 
 class TimeFirst(nn.Module):
@@ -155,7 +155,7 @@ class BatchFirst(TimeFirst):
 def test_what_the_user_says_holds(options: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     usual = watched(BatchFirst(), lambda rows: rows)
     told = watched(TimeFirst(), lambda rows: rows.transpose(0, 1), **options)
-    assert told.examples == pytest.approx(usual.examples, rel=1e-5)
+    assert told.noise_scale == pytest.approx(usual.noise_scale, rel=1e-5)
     assert not caplog.records
     guess = watched(TimeFirst(), lambda rows: rows.transpose(0, 1))
     assert (guess.reason, guess.pairs) == ("batch_size_unknown", 0)

@@ -55,7 +55,7 @@ def test_by_micro_batches_it_is_the_noise_scale_of_their_gradients(divided: bool
         accumulate(model, [0, 8, 16, 24], scale=1 / 3 if divided else 1.0)
         monitor.update()
     told, truth = monitor.noise_scale(), expected(model, [0, 8, 16, 24])
-    assert told.examples == pytest.approx(truth.examples, rel=1e-10)
+    assert told.noise_scale == pytest.approx(truth.noise_scale, rel=1e-10)
     if divided:
         assert told.gradient_norm2 == pytest.approx(truth.gradient_norm2, rel=1e-10)
     assert (told.pairs, told.reason) == (1, "too_few_pairs")
@@ -71,7 +71,7 @@ def test_by_examples_it_is_the_noise_scale_of_their_gradients(edges: list[int]) 
             (TASK.loss(model(inputs), targets).sum() / edges[-1]).backward()
         monitor.update()
     truth = expected(model, list(range(25)))
-    assert monitor.noise_scale().examples == pytest.approx(truth.examples, rel=1e-9)
+    assert monitor.noise_scale().noise_scale == pytest.approx(truth.noise_scale, rel=1e-9)
     assert monitor.noise_scale().covariance_trace == pytest.approx(truth.covariance_trace, rel=1e-9)
 
 
@@ -136,8 +136,8 @@ def test_in_adam_s_metric_gradients_are_divided_by_the_root_of_its_root_mean_squ
     monitor.load_state_dict({**monitor.state_dict(), "pairs": []})
     monitor.update()
     truth = noise_scale(small, big, small=8, big=16)
-    assert monitor.noise_scale(in_metric=True).examples == pytest.approx(truth.examples, rel=1e-9)
-    assert monitor.noise_scale().examples == pytest.approx(expected(model, [16, 24, 32]).examples, rel=1e-9)
+    assert monitor.noise_scale(in_metric=True).noise_scale == pytest.approx(truth.noise_scale, rel=1e-9)
+    assert monitor.noise_scale().noise_scale == pytest.approx(expected(model, [16, 24, 32]).noise_scale, rel=1e-9)
 
 
 def test_its_state_goes_on_in_another_monitor() -> None:

@@ -259,6 +259,6 @@ def test_gradients_that_a_scaler_unscaled_are_the_same() -> None:
         if unscaled:
             scaler.unscale_(optimizer)
         monitor.update(gradient_scale=scaler.get_scale(), unscaled=unscaled)
-        told.append(monitor.noise_scale().examples)
+        told.append(monitor.noise_scale().noise_scale)
         monitor.close()
     assert told[0] == pytest.approx(told[1], rel=1e-9)

@@ -44,7 +44,7 @@ def test_no_run_at_the_target_is_no_answer():
     advice = advise([made(64, 0.1), made(64, 0.2, diverged=True)])
     assert not advice.answered
     assert advice.cautions[0] == "no_run_reached_target"
-    assert (advice.best, advice.law, advice.within_ten_percent, advice.points) == (None, None, None, ())
+    assert (advice.best, advice.law, advice.near_optimal_range, advice.points) == (None, None, None, ())
 
 
 def test_only_diverged_runs_are_no_answer_either():

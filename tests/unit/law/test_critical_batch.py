@@ -64,7 +64,7 @@ def test_points_on_the_law_give_its_numbers_back():
     assert law.critical_batch_size.value == pytest.approx(CRITICAL, rel=1e-6)
     assert law.min_examples.value == pytest.approx(MIN_STEPS * CRITICAL, rel=1e-6)
     assert law.min_epochs.value == pytest.approx(MIN_STEPS * CRITICAL / 1000, rel=1e-6)
-    assert law.holds and law.reason == "" and law.scatter < 1e-6
+    assert law.is_consistent and law.reason == "" and law.scatter < 1e-6
 
 
 def test_epochs_alone_tell_the_same_critical_batch_size_as_steps():
@@ -176,7 +176,7 @@ def test_an_exponent_that_many_points_show_is_in_its_interval_and_one_is_not():
         for _ in range(4)
     ]
     law = fitted(points).record
-    assert not law.holds and not law.undecided and law.exponent is not None
+    assert not law.is_consistent and not law.undecided and law.exponent is not None
     assert law.exponent.low is not None and law.exponent.high is not None
     assert law.exponent.low < 0.7 < law.exponent.high < 1
 
@@ -279,13 +279,13 @@ def test_repeats_that_find_a_misfit_too_small_to_matter_let_the_law_pass_where_t
     points = [point(size, factor=1 + off * (-1) ** i) for i, size in enumerate(SIZES)]
     doubled = [replace(one, steps=one.steps * wobble) for one in points if one.steps for wobble in (0.999, 1.001)]
     law = fitted(doubled).record
-    assert law.holds == (reason == "small_misfit") and law.reason == reason
+    assert law.is_consistent == (reason == "small_misfit") and law.reason == reason
     assert law.p_value is not None and law.p_value < 1e-3 and law.test == "lack_of_fit"
 
 
 def test_scatter_beyond_what_seeds_make_is_no_law():
     law = fitted(noisy(1, 1.0)).record
-    assert not law.holds
+    assert not law.is_consistent
 
 
 def test_where_all_points_scale_perfectly_neither_b_crit_nor_s_min_is_bounded_beyond():
@@ -314,14 +314,14 @@ def test_where_no_size_saves_a_step_neither_b_crit_nor_e_min_is_bounded_below():
 
 def test_one_number_of_epochs_for_all_tells_a_budget_and_no_law():
     law = fitted([GoalPoint(batch_size=size, epochs=90.0, censored=size > 500) for size in SIZES]).record
-    assert not law.holds and law.reason == "constant_budget" and law.p_value is None
+    assert not law.is_consistent and law.reason == "constant_budget" and law.p_value is None
     assert law.critical_batch_size.low is None and law.critical_batch_size.high is None
     assert law.min_epochs is not None and law.min_epochs.value == pytest.approx(90)
 
 
 def test_few_points_are_fitted_and_not_tested():
     law = fitted(noisy(sizes=SIZES[:3])).record
-    assert law.p_value is None and law.reason == "too_few_points" and not law.holds
+    assert law.p_value is None and law.reason == "too_few_points" and not law.is_consistent
     assert fit_trade_off(noisy(sizes=SIZES[:2])) is None
     assert fit_trade_off([replace(one, censored=i > 1) for i, one in enumerate(noisy())]) is None
 

@@ -101,7 +101,7 @@ def study(*, seeds: int = 3, scatter: float = 0.05, exponent: float = 1.0, chanc
 def test_a_study_gives_back_the_law_the_rates_and_the_regimes_it_was_made_with():
     found = analyse(study(scatter=0.02), target=TARGET, examples=EXAMPLES)
     law, rates = found.trade_off, found.rate_law
-    assert law is not None and law.min_steps is not None and law.holds and law.test == "lack_of_fit"
+    assert law is not None and law.min_steps is not None and law.is_consistent and law.test == "lack_of_fit"
     for estimate, truth in ((law.min_steps, MIN_STEPS), (law.critical_batch_size, CRITICAL)):
         assert estimate.low is not None and estimate.high is not None
         assert estimate.low < truth < estimate.high < 2 * truth
@@ -141,7 +141,7 @@ def test_a_target_that_the_runs_did_not_have_is_looked_for_on_their_curves():
 def test_what_missed_the_target_is_a_bound_and_what_failed_a_failure_of_its_rate():
     fast = [run(64, factor=2.0, seed=0), run(64, factor=2.0, seed=1, outcome=Outcome.DIVERGED, ends=0.2)]
     slow = [run(64, factor=0.5, seed=seed) for seed in (0, 1)]
-    late = [run(8, seed=0, ends=0.9, stopped_early=True), run(8, seed=1, ends=0.8, outcome=Outcome.INTERRUPTED)]
+    late = [run(8, seed=0, ends=0.9, pruned=True), run(8, seed=1, ends=0.8, outcome=Outcome.INTERRUPTED)]
     lost = [run(16, seed=0, ends=0.0, points=2, outcome=Outcome.OUT_OF_MEMORY)]
     found = analyse([*fast, *slow, *late, *lost], target=TARGET, examples=EXAMPLES)
     of_8, of_16, of_64 = found.sizes

@@ -149,7 +149,7 @@ def test_checkpointed_activations_leave_the_hessian_as_it_is(use_reentrant: bool
     error = (rows(product, surface.size) - truth).norm() / truth.norm()
     assert float(error) < exactness
     record = critbatch.curvature(task, model, density=False, trace_products=surface.size)
-    assert record.by == by and record.trace is not None
+    assert record.method == by and record.trace is not None
     assert record.trace.value == pytest.approx(float(truth.trace()), rel=1e-5)
     assert record.largest[0].value == pytest.approx(float(torch.linalg.eigvalsh(truth)[-1]), rel=1e-3)
     assert all(weight.grad is None for weight in model.parameters())

@@ -78,8 +78,8 @@ def test_the_headline_picture_marks_the_best_the_current_and_the_largest_size():
         "square": advice.largest.batch_size,
     }
     (band,) = drawn.layout.shapes
-    assert advice.within_ten_percent is not None
-    assert (band.x0, band.x1) == advice.within_ten_percent
+    assert advice.near_optimal_range is not None
+    assert (band.x0, band.x1) == advice.near_optimal_range
     curve = next(trace for trace in drawn.data if trace.name == "time to target")
     at_best = list(curve.x).index(advice.best.batch_size)
     assert curve.y[at_best] + curve.error_y.array[at_best] == pytest.approx(advice.best.seconds.high)

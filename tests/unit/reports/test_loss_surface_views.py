@@ -165,7 +165,7 @@ def test_noise_has_lines_of_its_other_metrics_and_bars_of_its_layers(tmp_path: P
     picture = noise_by_layer(noise.points[-1].layers, "sequence", EN)
     assert picture is not None
     (bars,) = picture.figure.data
-    assert list(bars.x) == pytest.approx([layer.scale.examples for layer in noise.points[-1].layers[:-1]])
+    assert list(bars.x) == pytest.approx([layer.scale.noise_scale for layer in noise.points[-1].layers[:-1]])
     page = written(tmp_path, noise)
     assert EN("method_noise_examples") in page.words
     assert EN("column_tokens") in page.words
@@ -181,7 +181,7 @@ def test_the_published_noise_scale_of_mnist_stands_beside_mnist_alone(tmp_path: 
 def test_a_layer_without_signal_has_no_bar():
     silent = NoiseScale(gradient_norm2=-1.0, covariance_trace=1.0)
     layer = replace(sample.layered_noise().points[-1].layers[0], scale=silent)
-    assert math.isinf(silent.examples)
+    assert math.isinf(silent.noise_scale)
     assert noise_by_layer([layer], "image", EN) is None
 
 

@@ -141,7 +141,7 @@ def test_a_run_tells_of_its_copies_and_of_a_batch_that_grew(tmp_path: Path):
         ReplicaResult(copy=n, steps=9, seconds=1.0, train_loss=0.1, train_metric=0.9, validation_loss=0.2, **score)
         for n, score in enumerate(({"validation_metric": 0.9111}, {"validation_metric": 0.9333}))
     ]
-    swap = replace(plain, recipe="swap2020", members=tuple(ends), seconds=8.0, parallel_seconds=5.0)
+    swap = replace(plain, recipe="swap2020", replicas=tuple(ends), seconds=8.0, parallel_seconds=5.0)
     grown = tuple(replace(point, batch_size=256) for point in plain.curve[-2:])
     adaptive = replace(plain, recipe="adaptive", seed=1, curve=(*plain.curve[:-2], *grown))
     page = written(tmp_path, swap, adaptive)

@@ -230,7 +230,7 @@ def test_what_is_read_off_runs_is_read_once_for_a_page(monkeypatch: pytest.Monke
 def test_an_empty_fit_has_no_figure_and_a_run_that_was_ended_early_is_told_so():
     with pytest.raises(TypeError, match="nothing to draw"):
         figure(studies.BARE_FIT)
-    run = replace(sample.run(64, outcome=Outcome.FINISHED, steps=90), stopped_early=True)
+    run = replace(sample.run(64, outcome=Outcome.FINISHED, steps=90), pruned=True)
     assert "was stopped early" in summary(run)
 
 
@@ -264,7 +264,7 @@ laws = st.builds(
     scatter=st.floats(0, 2),
     p_value=st.one_of(st.none(), st.floats(0, 1)),
     test=st.sampled_from(["", "bend", "lack_of_fit"]),
-    holds=st.booleans(),
+    is_consistent=st.booleans(),
     reason=st.sampled_from(["", "law_misfit", "steps_rise", "too_few_points", "constant_budget"]),
 )
 analyses = st.builds(
@@ -285,7 +285,9 @@ def test_whatever_an_analysis_holds_it_is_told_without_holes(analysis: Analysis)
     law = analysis.trade_off
     for record in (
         studies.study(analysis=analysis),
-        studies.fit(analysis=analysis, law_holds=law is not None and law.holds, reason=law.reason if law else ""),
+        studies.fit(
+            analysis=analysis, law_holds=law is not None and law.is_consistent, reason=law.reason if law else ""
+        ),
     ):
         for language in ("en", "zh"):
             chapter(record, Translator(language))

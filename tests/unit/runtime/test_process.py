@@ -82,9 +82,9 @@ def ended(training: Training) -> tuple[dict[str, Tensor], Run]:
     training.advance()
     run = training.record()
     curve = tuple(replace(point, seconds=0.0) for point in run.curve)
-    members = tuple(replace(member, seconds=0.0) for member in run.members)
+    members = tuple(replace(member, seconds=0.0) for member in run.replicas)
     timeless: dict[str, Any] = {"seconds": 0.0, "evaluation_seconds": 0.0, "parallel_seconds": None}
-    return training.model.state_dict(), replace(run, curve=curve, members=members, **timeless)
+    return training.model.state_dict(), replace(run, curve=curve, replicas=members, **timeless)
 
 
 def hold_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
@@ -272,7 +272,7 @@ def test_a_sweep_of_random_items_that_is_interrupted_ends_with_the_runs_of_the_u
     asked = partial(sweep, batch_sizes=(16,), learning_rates=(0.05,), seeds=(0, 1), epochs=2, target=None)
     task = noisy_task("random items")
     whole, times = asked(task, out=tmp_path / "whole"), 0
-    while len((broken := asked(task, out=tmp_path / "broken", progress=Interrupting())).runs) < 2 or broken.left:
+    while len((broken := asked(task, out=tmp_path / "broken", progress=Interrupting())).runs) < 2 or broken.runs_left:
         times += 1
         assert times < 50
     assert times > 2

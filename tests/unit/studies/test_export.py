@@ -168,7 +168,7 @@ def test_runs_that_failed_are_fails_for_optuna_and_values_that_are_not_finite_ar
     reached, diverged, pruned, missed = (run_of(key) for key in keys)
     nan = replace(diverged.curve[-1], step=9, validation_loss=math.nan)
     diverged = replace(diverged, outcome=Outcome.DIVERGED, crossing=None, curve=(*diverged.curve, nan))
-    pruned = replace(pruned, outcome=Outcome.FINISHED, crossing=None, stopped_early=True, options={"decay": "linear"})
+    pruned = replace(pruned, outcome=Outcome.FINISHED, crossing=None, pruned=True, options={"decay": "linear"})
     missed = replace(missed, outcome=Outcome.FINISHED, crossing=None, options={"decay": None, "at": (0.5, 0.8)})
     with Store.open(tmp_path, TERMS) as store:
         for key, run in zip(keys, (reached, diverged, pruned, missed), strict=True):
@@ -237,7 +237,7 @@ def test_a_study_that_was_killed_half_way_is_reported_from_its_store_alone(tmp_p
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[2] / "fixtures")]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -9
     (study,) = stored_studies(tmp_path / "runs.sqlite")
-    assert len(study.runs) == 3 and study.left == 5 and study.analysis is not None
+    assert len(study.runs) == 3 and study.runs_left == 5 and study.analysis is not None
     assert study.provenance.wall_seconds == pytest.approx(
         sum(run.seconds + run.evaluation_seconds for run in study.runs)
     )

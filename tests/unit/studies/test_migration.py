@@ -133,7 +133,7 @@ sys.stdin.read()
 def test_an_old_store_is_read_and_watched_without_being_taken_over(folder: Path) -> None:
     (study,) = stored_studies(folder / "store.sqlite")
     assert store_of(folder) == folder / "store.sqlite"
-    assert len(study.runs) == 10 and study.left == 2
+    assert len(study.runs) == 10 and study.runs_left == 2
     with StudyWatcher(folder) as watch:
         (seen,) = watch.look().studies
     assert (seen.done, seen.left) == (10, 2)

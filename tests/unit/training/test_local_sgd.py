@@ -187,11 +187,11 @@ def test_a_phase_ends_when_the_training_set_is_fitted_well_enough() -> None:
 
 def test_swap_tells_how_good_each_copy_was_and_what_copies_at_once_would_take() -> None:
     run = train(tiny_task(), tiny_plan("swap2020", epochs=30.0, copies=3))
-    assert [member.copy for member in run.members] == [0, 1, 2]
-    assert len({member.steps for member in run.members}) == 1
-    assert len({member.validation_loss for member in run.members}) == 3
+    assert [member.copy for member in run.replicas] == [0, 1, 2]
+    assert len({member.steps for member in run.replicas}) == 1
+    assert len({member.validation_loss for member in run.replicas}) == 3
     assert run.parallel_seconds is not None
-    spared = sum(member.seconds for member in run.members) - max(member.seconds for member in run.members)
+    spared = sum(member.seconds for member in run.replicas) - max(member.seconds for member in run.replicas)
     assert run.parallel_seconds == pytest.approx(run.seconds - spared)
     assert Run.from_json(run.to_json()) == run
 

@@ -27,9 +27,9 @@ from tiny import blobs, tiny_plan, tiny_task
 def same_but_for_the_clock(run: Run) -> Run:
     curve = tuple(replace(point, seconds=0.0) for point in run.curve)
     crossing = run.crossing and replace(run.crossing, seconds=0.0)
-    members = tuple(replace(member, seconds=0.0) for member in run.members)
+    members = tuple(replace(member, seconds=0.0) for member in run.replicas)
     timeless = {"seconds": 0.0, "evaluation_seconds": 0.0, "parallel_seconds": None}
-    return replace(run, curve=curve, crossing=crossing, members=members, **timeless)
+    return replace(run, curve=curve, crossing=crossing, replicas=members, **timeless)
 
 
 def weights(training: Training) -> torch.Tensor:

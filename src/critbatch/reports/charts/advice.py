@@ -213,7 +213,7 @@ def time_to_target(advice: Advice, t: Translator) -> Picture | None:
     figure = canvas(
         x.layout([*sizes, *(float(r.batch_size) for r in reached)]), y.layout([*values, *lows, *highs, *spots])
     )
-    _shade_near(figure, advice.within_ten_percent, t)
+    _shade_near(figure, advice.near_optimal_range, t)
     add_runs(figure, reached, spots, t("legend_runs_that_reached"), t)
     figure.add_scatter(
         x=sizes,

@@ -87,7 +87,7 @@ def hover_of_run(run: Run, t: Translator) -> str:
         t("hover_batch_size", batch_size=t.count(run.batch_size)),
         t("hover_learning_rate_and_seed", rate=t.rate(run.learning_rate), seed=run.seed),
         t(
-            "hover_stopped_early" if run.stopped_early else f"hover_{run.outcome}",
+            "hover_stopped_early" if run.pruned else f"hover_{run.outcome}",
             steps=t.about(end.step if end else run.diverged_at or run.steps),
             epochs=t.about(end.epoch if end else run.epochs),
             seconds=t.seconds(end.seconds if end else run.seconds),

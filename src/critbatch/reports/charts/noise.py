@@ -30,10 +30,10 @@ def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, t:
         ("legend_noise_by_curvature", GREEN, "dot", "diamond", _told(points, lambda point: point.by_curvature)),
     )
     # On a log axis a bound of zero lies infinitely far below.
-    floor = min(*(scale.examples for _, scale in told), batch_size) / 10
+    floor = min(*(scale.noise_scale for _, scale in told), batch_size) / 10
     held = [float(batch_size)]
     for readings in (told, *(other[-1] for other in others)):
-        held += [v for _, scale in readings for v in (scale.examples, scale.high) if v is not None]
+        held += [v for _, scale in readings for v in (scale.noise_scale, scale.high) if v is not None]
         held += [max(scale.low, floor) for _, scale in readings if scale.low is not None]
     y = Axis(t("axis_noise", unit=t.units(unit)), t.about).layout(held)
     figure = canvas({"title": {"text": safe(t("axis_epochs"))}, "rangemode": "tozero"}, y)
@@ -50,7 +50,7 @@ def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, t:
     for key, colour, dash, symbol, readings in (("legend_noise_scale", BLUE, "solid", "circle", told), *others):
         if readings:
             _add(figure, readings, t(key) if several else "", colour, dash, symbol, floor, t)
-    first, last = told[0][1].examples, told[-1][1].examples
+    first, last = told[0][1].noise_scale, told[-1][1].noise_scale
     at = {"first": t.about(first), "last": t.about(last), "n": len(told)}
     trend = "one" if len(told) == 1 else "rises" if last > first else "falls"
     return Picture(t(f"title_noise_{trend}", **at), t("alt_noise", **at), figure)
@@ -63,7 +63,7 @@ def _told(points: Sequence[NoisePoint], scale_of: Callable[[NoisePoint], NoiseSc
 
 def has_signal(scale: NoiseScale) -> bool:
     """Whether there is a noise scale to draw."""
-    return math.isfinite(scale.examples) and scale.examples > 0
+    return math.isfinite(scale.noise_scale) and scale.noise_scale > 0
 
 
 def _add(
@@ -76,7 +76,7 @@ def _add(
     floor: float,
     t: Translator,
 ) -> None:
-    values = [scale.examples for _, scale in told]
+    values = [scale.noise_scale for _, scale in told]
     lows = [max(scale.low, floor) if scale.low is not None else None for _, scale in told]
     figure.add_scatter(
         x=[point.epoch for point, _ in told],
@@ -112,7 +112,7 @@ def noise_by_layer(layers: Sequence[LayerNoise], unit: str, t: Translator) -> Pi
         return None
     largest = sorted(told, key=lambda layer: -layer.parameters)[:MOST_LAYERS]
     drawn = [layer for layer in told if layer in largest]
-    values = [layer.scale.examples for layer in drawn]
+    values = [layer.scale.noise_scale for layer in drawn]
     lows, highs = [layer.scale.low for layer in drawn], [layer.scale.high for layer in drawn]
     floor = min(values) / 10
     x = Axis(t("axis_noise", unit=t.units(unit)), t.about).layout(

@@ -219,7 +219,7 @@ def findings(record: Study | Fit) -> StudyResults | None:
         unit=record.unit,
         metric_name=metric_name(record.runs),
         dots=_spread(_at_best(record.runs, analysis)),
-        law_holds=law is not None and law.holds,
+        law_holds=law is not None and law.is_consistent,
         law_reason=law.reason if law is not None else "",
     )
 

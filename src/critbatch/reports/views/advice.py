@@ -53,13 +53,13 @@ def asked_sentences(advice: Advice, t: Translator) -> list[str]:
 
 def cost_sentences(advice: Advice, t: Translator) -> list[str]:
     """What all runs of the folder took, and the targets that they went to."""
-    cost, told = advice.cost, []
+    cost, told = advice.search_cost, []
     if cost is not None and cost.steps > 0:
         seconds = t.seconds(cost.train_seconds + cost.evaluation_seconds)
-        told.append(t("advice_cost_all", steps=t.count(cost.steps), seconds=seconds, bytes=t.bytes(cost.kept_bytes)))
-    if len(advice.asked) > 1:
-        targets = t("comma").join(t.target(each, metric_name(advice.runs)) for each in advice.asked)
-        told.append(t("advice_asked", n=len(advice.asked), targets=targets))
+        told.append(t("advice_cost_all", steps=t.count(cost.steps), seconds=seconds, bytes=t.bytes(cost.resume_bytes)))
+    if len(advice.targets) > 1:
+        targets = t("comma").join(t.target(each, metric_name(advice.runs)) for each in advice.targets)
+        told.append(t("advice_asked", n=len(advice.targets), targets=targets))
     return told
 
 
@@ -76,7 +76,7 @@ def help_sentences(advice: Advice, t: Translator) -> list[str]:
 
 def _objective(advice: Advice, t: Translator) -> list[str]:
     objective, found = advice.objective, []
-    chance = t.percent(advice.chance) if advice.chance is not None else ""
+    chance = t.percent(advice.bound_probability) if advice.bound_probability is not None else ""
     if objective.goal is Goal.COST and advice.device_hours is not None:
         hours = t.about(advice.device_hours)
         if advice.devices > 1:
@@ -89,19 +89,19 @@ def _objective(advice: Advice, t: Translator) -> list[str]:
             found.append(t("advice_price", price=t.about(price), cost=cost))
         if objective.max_time is not None:
             seconds = t.seconds(objective.max_time)
-            if advice.chance is not None:
-                key = "advice_within_met" if advice.met else "advice_within_missed"
+            if advice.bound_probability is not None:
+                key = "advice_within_met" if advice.bound_met else "advice_within_missed"
                 found.append(t(key, seconds=seconds, chance=chance))
-            elif advice.met is False:
+            elif advice.bound_met is False:
                 found.append(t("advice_devices_missed", seconds=seconds))
-    if objective.examples_limit is not None and advice.chance is not None:
-        key = "advice_examples_met" if advice.met else "advice_examples_missed"
+    if objective.examples_limit is not None and advice.bound_probability is not None:
+        key = "advice_examples_met" if advice.bound_met else "advice_examples_missed"
         found.append(t(key, limit=t.count(objective.examples_limit), unit=t.units(advice.unit), chance=chance))
     if objective.goal is Goal.ACCURACY:
         found += [_accuracy(check, advice, t) for check in advice.accuracy]
         if advice.accuracy:
             found.append(_gap(advice.accuracy[-1], advice, t))
-        elif advice.met:
+        elif advice.bound_met:
             found.append(t("advice_accuracy_small"))
     return found
 
@@ -141,11 +141,11 @@ def _gap(check: AccuracyCheck, advice: Advice, t: Translator) -> str:
 
 def asked_of_advice(advice: Advice, t: Translator) -> Section | None:
     """Objective, options, length, micro-batch, cost and targets. None for a record that holds no cost."""
-    cost = advice.cost
+    cost = advice.search_cost
     if cost is None:
         return None
     seconds = t.seconds(cost.train_seconds + cost.evaluation_seconds)
-    targets = advice.asked or (advice.target,)
+    targets = advice.targets or (advice.target,)
     facts = [
         (t("fact_objective"), t(f"objective_{advice.objective.goal}")),
         *([(t("fact_schedule"), t.options(advice.options))] if advice.options else []),
@@ -153,7 +153,7 @@ def asked_of_advice(advice: Advice, t: Translator) -> Section | None:
         *_plan(advice, t),
         (t("fact_cost"), t("runs_and_steps", runs=t.count(cost.runs), steps=t.count(cost.steps))),
         (t("fact_train_seconds"), seconds),
-        (t("fact_kept"), t.bytes(cost.kept_bytes)),
+        (t("fact_kept"), t.bytes(cost.resume_bytes)),
     ]
     said = (*asked_sentences(advice, t), *cost_sentences(advice, t))
     return Section("asked", t("section_asked_of_advice"), (Bullets(said), Facts(tuple(facts))))
@@ -219,7 +219,7 @@ def cost_of_sizes(advice: Advice, t: Translator) -> Section:
 def _marks(advice: Advice, point: TimePoint, t: Translator) -> tuple[str, ...]:
     named = (("mark_best", advice.best), ("mark_current", advice.current), ("mark_largest", advice.largest))
     marks = [t(key) for key, other in named if other is not None and other.batch_size == point.batch_size]
-    near = advice.within_ten_percent
+    near = advice.near_optimal_range
     if near is not None and near[0] <= point.batch_size <= near[1] and t("mark_best") not in marks:
         marks.append(t("mark_near"))
     return tuple(marks)
@@ -265,8 +265,8 @@ def _answered(advice: Advice, t: Translator) -> Answer:
     )
     target = t.target(advice.target, metric_name(advice.runs))
     lead = [t("advice_time", target=target, seconds=t.estimate(best.seconds, t.seconds))]
-    if advice.within_ten_percent is not None:
-        low, high = advice.within_ten_percent
+    if advice.near_optimal_range is not None:
+        low, high = advice.near_optimal_range
         busy = advice.speed.check is not None and advice.speed.check.is_busy
         key = "advice_near_alone" if low == high else "advice_near_busy" if busy else "advice_near"
         lead.append(t(key, low=t.count(low), high=t.count(high)))
@@ -312,9 +312,9 @@ def _unanswered(advice: Advice, t: Translator) -> Answer:
 
 
 def _near(advice: Advice, t: Translator) -> str:
-    if advice.within_ten_percent is None:
+    if advice.near_optimal_range is None:
         return ""
-    low, high = advice.within_ten_percent
+    low, high = advice.near_optimal_range
     return t("tile_near", span=t.span(low, high, t.count)) if low < high else t("tile_alone")
 
 

@@ -78,7 +78,7 @@ def curvature_section(curvature: Curvature, t: Translator) -> Section:
 
 def _method(curvature: Curvature, t: Translator) -> Method:
     lines = setup_lines(curvature.setup, t)
-    lines.append(t("method_by_differences" if curvature.by == "differences" else "method_by_autograd"))
+    lines.append(t("method_by_differences" if curvature.method == "differences" else "method_by_autograd"))
     if curvature.matrix is Matrix.GAUSS_NEWTON:
         lines.append(t("method_gauss_newton"))
     lines.append(t("method_residual", products=t.count(curvature.products)))

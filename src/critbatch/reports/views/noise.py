@@ -56,7 +56,7 @@ def _sentences(advice: MonitorAdvice, t: Translator) -> list[str]:
 
 def _estimate(advice: MonitorAdvice) -> Estimate:
     noise = advice.noise
-    return Estimate(value=noise.examples, n=noise.pairs, low=noise.low, high=noise.high, level=noise.level)
+    return Estimate(value=noise.noise_scale, n=noise.pairs, low=noise.low, high=noise.high, level=noise.level)
 
 
 def _worth_telling(advice: MonitorAdvice) -> tuple[OtherSize, ...]:
@@ -173,7 +173,7 @@ def _table(points: Sequence[NoisePoint], tokens: int, t: Translator) -> Table:
             Cell(t.count(point.step)),
             Cell(t.about(point.epoch)),
             _cell(point.scale, t),
-            *([Cell(t.about(point.scale.examples * tokens))] if tokens > 1 else []),
+            *([Cell(t.about(point.scale.noise_scale * tokens))] if tokens > 1 else []),
             *([_cell(point.in_metric, t)] if metric else []),
             *([_cell(point.by_curvature, t)] if curvature else []),
             Cell(t.count(point.scale.pairs)),
@@ -202,7 +202,7 @@ def _layer(layer: LayerNoise, t: Translator) -> tuple[Cell, ...]:
 
 
 def _cell(scale: NoiseScale | None, t: Translator) -> Cell:
-    return Cell("–") if scale is None else Cell(t.about(scale.examples), _bounds(scale, t))
+    return Cell("–") if scale is None else Cell(t.about(scale.noise_scale), _bounds(scale, t))
 
 
 def _bounds(scale: NoiseScale, t: Translator) -> str:
@@ -214,13 +214,13 @@ def _bounds(scale: NoiseScale, t: Translator) -> str:
 
 
 def _noise_tiles(noise: Noise, t: Translator) -> list[Tile]:
-    told = [point for point in noise.points if math.isfinite(point.scale.examples) and point.scale.examples > 0]
+    told = [point for point in noise.points if math.isfinite(point.scale.noise_scale) and point.scale.noise_scale > 0]
     ends = (("tile_noise_end", told[-1]), ("tile_noise_start", told[0])) if told else ()
     note = "tile_step_tokens" if noise.tokens_per_example > 1 else "tile_step"
     return [
-        Tile(t(key), t.about(point.scale.examples), t(note, steps=t.count(point.step), tokens=tokens))
+        Tile(t(key), t.about(point.scale.noise_scale), t(note, steps=t.count(point.step), tokens=tokens))
         for key, point in ends
-        for tokens in (t.about(point.scale.examples * noise.tokens_per_example),)
+        for tokens in (t.about(point.scale.noise_scale * noise.tokens_per_example),)
     ]
 
 
@@ -229,18 +229,20 @@ class NoiseView(RecordView[Noise]):
     """The gradient noise scale along a run."""
 
     def answer(self, noise: Noise, t: Translator) -> Answer:
-        told = [point for point in noise.points if math.isfinite(point.scale.examples) and point.scale.examples > 0]
+        told = [
+            point for point in noise.points if math.isfinite(point.scale.noise_scale) and point.scale.noise_scale > 0
+        ]
         if not told:
             return Answer(t("noise_nothing", task=noise.task), (t("noise_nothing_help"),))
         first, last = told[0], told[-1]
         scale = t.noise(last.scale)
-        headline = t("noise_headline", task=noise.task, noise=t.about(last.scale.examples), unit=t.units(noise.unit))
+        headline = t("noise_headline", task=noise.task, noise=t.about(last.scale.noise_scale), unit=t.units(noise.unit))
         at = {"scale": scale, "steps": t.count(last.step), "batch_size": t.count(noise.batch_size)}
         more = [t("noise_meaning")]
         if len(told) > 1:
-            more.insert(0, t("noise_start", first=t.about(first.scale.examples), steps=t.count(first.step)))
+            more.insert(0, t("noise_start", first=t.about(first.scale.noise_scale), steps=t.count(first.step)))
         if noise.tokens_per_example > 1:
-            more.append(t("noise_tokens", tokens=t.about(last.scale.examples * noise.tokens_per_example)))
+            more.append(t("noise_tokens", tokens=t.about(last.scale.noise_scale * noise.tokens_per_example)))
         return Answer(headline, (t("noise_lead", **at),), tuple(more))
 
     def parts(self, noise: Noise, t: Translator, /) -> Parts:

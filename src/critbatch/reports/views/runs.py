@@ -113,8 +113,8 @@ def runs_section(runs: Sequence[Run], t: Translator) -> Section:
 def _told(run: Run, t: Translator) -> list[str]:
     """What is to be said of a run that was no plain one: its copies, and how its batch grew."""
     told = []
-    if run.members and run.curve and run.parallel_seconds is not None:
-        scores = [member.validation_metric for member in run.members]
+    if run.replicas and run.curve and run.parallel_seconds is not None:
+        scores = [member.validation_metric for member in run.replicas]
         text = t(
             "run_members",
             recipe=run.recipe,
@@ -130,7 +130,7 @@ def _told(run: Run, t: Translator) -> list[str]:
         )
         told.append(text)
     sizes = [point.batch_size for point in run.curve if point.batch_size is not None]
-    if sizes and not run.members:
+    if sizes and not run.replicas:
         first, last = t.count(run.batch_size), t.count(sizes[-1])
         told.append(t("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
     return told
@@ -188,7 +188,7 @@ def _row(run: Run, t: Translator, *, chosen: bool) -> tuple[Cell, ...]:
         Cell(run.recipe),
         *((Cell(t.options(run.options) or "–"),) if chosen else ()),
         Cell(str(run.seed)),
-        Cell(t("outcome_stopped_early" if run.stopped_early else f"outcome_{run.outcome}")),
+        Cell(t("outcome_stopped_early" if run.pruned else f"outcome_{run.outcome}")),
         Cell(t.about(end.step if end else run.diverged_at or run.steps)),
         Cell(t.about(end.epoch if end else run.epochs)),
         Cell(t.seconds(end.seconds if end else run.seconds)),
@@ -234,7 +234,7 @@ def _one_answer(run: Run, t: Translator) -> Answer:
         "target": t.target(run.target, run.metric_name) if run.target is not None else "",
     }
     key = "finished_without_target" if run.outcome is Outcome.FINISHED and run.target is None else str(run.outcome)
-    key = "stopped_early" if run.stopped_early else key
+    key = "stopped_early" if run.pruned else key
     missed = [] if run.outcome is Outcome.REACHED else closest_run([run], run.target, t)
     lead = t("run_setting", recipe=run.recipe, seed=run.seed, **at)
     return Answer(t(f"run_{key}", **at), (lead, *missed))

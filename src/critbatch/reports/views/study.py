@@ -59,13 +59,13 @@ def asked_section(study: Study, t: Translator) -> Section:
     else:
         pairs.append((t("asked_target"), t.target(asked.target, metric_name(study.runs))))
         pairs.append((t("asked_at_target"), t("asked_ends" if asked.stops_at_target else "asked_goes_on")))
-    pairs.append((t("asked_stopping"), t("asked_stopped" if asked.stops_early else "asked_not_stopped")))
-    if asked.fixed:
-        pairs.append((t("asked_fixed"), t.options(asked.fixed)))
-    if asked.varied:
-        pairs.append((t("asked_varied"), t.choices(asked.varied)))
+    pairs.append((t("asked_stopping"), t("asked_stopped" if asked.prune else "asked_not_stopped")))
+    if asked.fixed_options:
+        pairs.append((t("asked_fixed"), t.options(asked.fixed_options)))
+    if asked.option_grid:
+        pairs.append((t("asked_varied"), t.choices(asked.option_grid)))
     blocks: list[Block] = [Text(t("asked_text")), Facts(tuple(pairs))]
-    told = outcomes(study.runs, study.left, t, target=asked.target)
+    told = outcomes(study.runs, study.runs_left, t, target=asked.target)
     blocks.append(Bullets(tuple(told), t("outcomes_title")))
     return Section("asked", t("section_asked"), tuple(blocks))
 
@@ -79,7 +79,7 @@ def outcomes(runs: Sequence[Run], left: int, t: Translator, *, target: Target | 
 
 
 def _ending(run: Run, target: Target | None) -> str:
-    if run.stopped_early:
+    if run.pruned:
         return "stopped"
     if run.crossing is not None or (target is not None and target.crossing(run.curve) is not None):
         return "reached"
@@ -320,7 +320,7 @@ ABOUT_TARGET = {"no_run_reached_target", "few_sizes", "censored_sizes", "coarse_
 def _study_answer(study: Study, found: StudyResults, t: Translator) -> Answer | None:
     """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
     asked, runs, best = study.question, study.runs, found.soonest
-    done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.left))
+    done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.runs_left))
     claims = [t(f"claim_{claim(found.analysis.budgets)}")] if compared(found.analysis.budgets) else []
     if asked.target is None:
         sizes = len({run.batch_size for run in runs})
@@ -358,13 +358,13 @@ def _study_parts(study: Study, found: StudyResults, t: Translator) -> Parts:
     sections += [noise_of_runs(runs, study.unit, t)] if any(run.noise for run in runs) else []
     tiles = study_tiles(found, t)
     if 0 < len(tiles) < ROW_OF_TILES:
-        left = t("tile_left", left=t.count(study.left)) if study.left else ""
+        left = t("tile_left", left=t.count(study.runs_left)) if study.runs_left else ""
         tiles.append(Tile(t("tile_runs"), t.count(len(runs)), left))
     return tiles, hero, sections
 
 
 def _study_cautions(study: Study, found: StudyResults) -> list[str]:
-    keys = ["runs_left"] if study.left else []
+    keys = ["runs_left"] if study.runs_left else []
     told = cautions_of_findings(found)
     keys += [
         *(told if study.question.target is not None else (key for key in told if key not in ABOUT_TARGET)),

@@ -18,7 +18,7 @@ from critbatch.reports.views.speed import hardware
 
 def unanalysed_answer(study: Study, t: Translator) -> Answer:
     asked, runs = study.question, study.runs
-    total = len(runs) + study.left
+    total = len(runs) + study.runs_left
     best = soonest_settings(runs)
     done = t("study_done", n=len(runs), total=t.count(total))
     if asked.target is None:
@@ -64,13 +64,13 @@ def unanalysed_parts(study: Study, t: Translator) -> Parts:
         Tile(t("batch_size"), t.count(soonest.batch_size), ""),
         Tile(t("learning_rate"), t.rate(soonest.learning_rate), ""),
         Tile(t("column_time"), t.seconds(median(seconds)), t.span(seconds[0], seconds[-1], t.seconds)),
-        Tile(t("tile_runs"), t.count(len(runs)), t("tile_left", left=study.left) if study.left else ""),
+        Tile(t("tile_runs"), t.count(len(runs)), t("tile_left", left=study.runs_left) if study.runs_left else ""),
     ]
     return tiles, hero, sections
 
 
 def unanalysed_cautions(study: Study) -> list[str]:
-    found = ["runs_left"] if study.left else []
+    found = ["runs_left"] if study.runs_left else []
     found += cautions_of_runs(study.runs)
     best = soonest_settings(study.runs)
     if best:
