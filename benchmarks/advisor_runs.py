@@ -19,6 +19,7 @@ from unittest.mock import patch
 from advisor_tasks import CPU, case_of, task_of
 from critbatch.advisor import run_cache as known_runs
 from critbatch.advisor.advise import AdviceCampaign
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.race import FEWEST_STEPS
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.prior import LawPrior
@@ -115,8 +116,8 @@ class Replay:
     def __init__(self, campaign: Campaign, key: RunKey, options: Mapping[str, OptionValue], noise_every: int) -> None:
         own = dict(key.options)
         self.campaign, self.key, self.options, self.noise_every = campaign, key, options, noise_every
-        self.epochs = float(str(own["epochs"])) if "epochs" in own else campaign.epochs
-        self.goal = None if "epochs" in own else campaign.task.target
+        self.epochs = float(str(own["epochs"])) if "epochs" in own else campaign.config.epochs
+        self.goal = None if "epochs" in own else campaign.config.target
         self.steps = 0.0
 
     def advance(self, until: Budget = NO_BUDGET, *, pause_at: float | None = None) -> Outcome | None:
@@ -134,7 +135,7 @@ class Replay:
         pass
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Campaign(AdviceCampaign):
     """The advice of the product with its runs from `trajectories`."""
 
@@ -177,14 +178,14 @@ def advise(
         patch("critbatch.advisor.rate_search.fit", fitted),
         patch("critbatch.advisor.length_search.fit", fitted),
     ):
-        campaign = Campaign(
+        config = AdviseConfig(
             task=task,
-            speed=speed,
-            folder=Path(folder),
+            recipe=task.recipe,
+            target=task.target,
             seed=seed,
             evaluation=EVALUATION,
             options=case_of(name).options,
-            device=CPU,
-            trajectories=trajectories,
         )
+        context = RunContext(folder=Path(folder), device=CPU)
+        campaign = Campaign(config=config, context=context, speed=speed, trajectories=trajectories)
         return campaign.run(), campaign.seconds()

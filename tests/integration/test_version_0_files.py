@@ -13,6 +13,7 @@ import torch
 
 from critbatch import Target, find_task, load_model
 from critbatch.advisor.advise import AdviceCampaign
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.recipes import plan_of
 from critbatch.records import Advice, Outcome, Quantity, Run, Speed
 from critbatch.records.io import load_records
@@ -118,10 +119,9 @@ def test_an_advice_uses_the_runs_of_an_easier_target_and_goes_on_with_them(tmp_p
     before = Advice.from_json((folder / "advice.json").read_bytes())
     speed = Speed.from_json((folder / "speed.json").read_bytes())
     target = Target(quantity=Quantity.VALIDATION_METRIC, value=0.71)
-    campaign = AdviceCampaign(
-        task=find_task("digits-narrow"), speed=speed, folder=folder, target=target, device=CPU, checks=()
-    )
-    advice = campaign.run()
+    task = find_task("digits-narrow")
+    config = AdviseConfig(task=task, recipe=task.recipe, target=target, checks=())
+    advice = AdviceCampaign(config=config, context=RunContext(folder=folder, device=CPU), speed=speed).run()
     assert not (folder / "ends").exists() and kept_states <= {path.name for path in (folder / "resume").iterdir()}
     known = {(run.batch_size, run.learning_rate, run.seed): run for run in before.runs}
     again = {(run.batch_size, run.learning_rate, run.seed): run for run in advice.runs}

@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.rate_search import SearchResult
 from critbatch.advisor.run_cache import RunCache
 from critbatch.law.noninferiority import compared
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate
 from critbatch.law.step_time import step_seconds_at
-from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
-from critbatch.runtime.progress import Display
+from critbatch.records.core import AccuracyCheck, Outcome, Run
 from critbatch.studies.spec import epochs_of_steps
-from critbatch.tasks.task import Task
 
 SEEDS = (3, 5)  # pairs of runs, and as many where those do not tell
 BEYOND = 2.0  # times the longer of both times to target
@@ -40,34 +39,18 @@ class AccuracyRuns:
     Args:
         known: the runs of the folder.
         search: makes the races that the small size and a smaller recommendation need.
-        task, seed: of the runs.
-        current: the batch size in use today: the small one, where it is smaller than the recommended one.
-        least_epochs: that the schedule needs.
-        pause_at: a value of `time.monotonic()`.
-        show: where to show how far it is.
+        config: the question. The batch size in use today is the small one, if it is below the recommended one.
+        context: where and until when it is answered.
     """
 
-    def __init__(
-        self,
-        known: RunCache,
-        search: SupportsSearch,
-        *,
-        task: Task,
-        objective: Objective,
-        seed: int,
-        current: int | None,
-        least_epochs: float,
-        pause_at: float | None,
-        show: Display,
-    ) -> None:
-        self.known, self.search, self.task, self.objective, self.seed = known, search, task, objective, seed
-        self.current, self.least_epochs, self.pause_at, self.show = current, least_epochs, pause_at, show
+    def __init__(self, known: RunCache, search: SupportsSearch, config: AdviseConfig, context: RunContext) -> None:
+        self.known, self.search, self.config, self.context = known, search, config, context
 
     def run(self, found: SearchResult) -> tuple[SearchResult, tuple[AccuracyCheck, ...]]:
         """The answer that the checks leave, and the checks, the last one that of the answer."""
         checks: list[AccuracyCheck] = []
         while found.posterior.reached and not found.interrupted:
-            clock = allowed(found.speed, self.objective, found.posterior, checks)
+            clock = allowed(found.speed, self.config.objective, found.posterior, checks)
             size = best_size(found.posterior, clock)
             small = self._small(size, candidate_sizes(clock))
             if small >= size or any(check.batch_size == size for check in checks):
@@ -83,19 +66,19 @@ class AccuracyRuns:
         return found, tuple(checks)
 
     def _small(self, size: int, sizes: Sequence[int]) -> int:
-        if self.current is not None and self.current < size:
-            return self.current
+        if self.config.current_batch_size is not None and self.config.current_batch_size < size:
+            return self.config.current_batch_size
         return max(min(sizes), min(SMALL, size // 4))
 
     def _check(self, found: SearchResult, size: int, small: int) -> AccuracyCheck | None:
         seconds, rate, small_rate = self._agreed(found, size, small)
-        margin = self.objective.accuracy_margin
+        margin = self.config.objective.accuracy_margin
         assert margin is not None
         large_runs: list[Run] = []
         small_runs: list[Run] = []
         check = None
         for count in SEEDS:
-            for seed in range(self.seed + len(large_runs), self.seed + count):
+            for seed in range(self.config.seed + len(large_runs), self.config.seed + count):
                 for at, with_rate, runs in ((size, rate, large_runs), (small, small_rate, small_runs)):
                     run = self._make(found, at, with_rate, seed, seconds)
                     if run.outcome is Outcome.INTERRUPTED:
@@ -120,7 +103,9 @@ class AccuracyRuns:
 
     def _make(self, found: SearchResult, size: int, rate: float, seed: int, seconds: float) -> Run:
         steps = math.ceil(seconds / step_seconds_at(found.speed, size).value)
-        epochs = max(epochs_of_steps(steps, size, self.task.examples), self.least_epochs)
+        epochs = max(epochs_of_steps(steps, size, self.config.task.examples), self.config.least_epochs)
         key = self.known.key_to_the_end(size, rate, seed, epochs=epochs)
-        self.show.update(stage=f"{self.task.name}: is the accuracy as good?", trying=str(key), part=0.0)
-        return self.known.make_to_the_end(key, pause_at=self.pause_at)
+        self.context.progress.update(
+            stage=f"{self.config.task.name}: is the accuracy as good?", trying=str(key), part=0.0
+        )
+        return self.known.make_to_the_end(key, pause_at=self.context.deadline)

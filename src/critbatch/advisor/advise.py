@@ -3,166 +3,50 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from critbatch.advisor.accuracy_check import AccuracyRuns, SupportsSearch
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.length_search import LengthSearch
 from critbatch.advisor.race import Race
-from critbatch.advisor.rate_search import Compare, RateSearch, SearchResult, TimeAgain
-from critbatch.advisor.result import Asked, advice_for_devices, build_advice
+from critbatch.advisor.rate_search import RateSearch, SearchResult
+from critbatch.advisor.result import advice_for_devices, build_advice
 from critbatch.advisor.run_cache import TO_THE_END, RunCache, added
 from critbatch.arguments import checked_call, current_options, output_folder, renamed_arguments
 from critbatch.errors import UserError
-from critbatch.law.objective import checked_objective
 from critbatch.measure.step_timer import StepTimer
-from critbatch.recipes import options_of, recipe_info
-from critbatch.recipes.plan import Plan
 from critbatch.records.core import AccuracyCheck, Advice, Goal, Objective, OptionValue, Speed, Target
-from critbatch.runtime.device import as_device, pick_device
+from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import RunTimer
-from critbatch.studies.run_key import RunKey, StudyKey
-from critbatch.studies.spec import OF_PLANS, make_plan
+from critbatch.studies.run_key import RunKey
+from critbatch.studies.spec import make_plan
 from critbatch.studies.store import Store
 from critbatch.tasks.registry import as_task
-from critbatch.tasks.task import MODEL, Task
-from critbatch.training.evaluation import Evaluation, check_target_on_data
+from critbatch.tasks.task import Task
+from critbatch.training.evaluation import check_target_on_data
 from critbatch.training.state import seconds_to_tell
 from critbatch.training.trainer import Training
 
-# The schedule that advice is for: which plans the law of steps against batch size speaks of, and which decay.
 
-GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is asked for", "epochs": "follows"}
-# Beyond the warm-up, so much below the peak: a schedule that decays.
-DECAYED = 0.99
-
-
-def checked_plan(recipe: str, options: Mapping[str, OptionValue], *, examples: int, epochs: float) -> Plan:
-    """A plan of these options, to see what kind it is.
-
-    Raises:
-        UserError: if there is no such recipe or option, or the law does not apply to it.
-    """
-    known = [name for name in (*options_of(recipe), *OF_PLANS) if name not in GIVEN]
-    for name in options:
-        if name in GIVEN:
-            raise UserError(f"{name} {GIVEN[name]} here: leave it out.")
-        if name not in known and not name.startswith(MODEL):
-            raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join(known)}; or use another recipe.")
-    plan = make_plan(recipe, batch_size=min(examples, 64), learning_rate=0.01, epochs=epochs, options=options)
-    if any(phase.copies > 1 for phase in plan.phases):
-        raise UserError(
-            f"Recipe {recipe} trains copies and takes their mean, of which the law of steps against batch size says "
-            "nothing: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
-        )
-    if plan.needs_noise or len({phase.batch_size for phase in plan.phases}) > 1:
-        raise UserError(
-            f"Recipe {recipe} changes its batch size along the run, of which the law of steps against batch size says "
-            "nothing: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
-        )
-    return plan
-
-
-def decays(plan: Plan) -> bool:
-    """Whether the learning rate ends below its peak, so that a run's length must be planned.
-
-    >>> from critbatch.recipes import sgd
-    >>> [decays(sgd(batch_size=8, learning_rate=0.1, epochs=9, lr_decay=decay)) for decay in ("constant", "cosine")]
-    [False, True]
-    """
-    phase = plan.phases[-1]
-    return phase.learning_rate(phase.epochs * (1 - 1e-9)) < DECAYED * plan.peak
-
-
-def without_decay(recipe: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """The options of the same recipe at a constant rate, as far as it can be told to; the warm-up stays.
-
-    A recipe whose decay is its own is then run as the start of a very long run, where its rate has hardly decayed.
-    """
-    constant = {"lr_decay": "constant"} if "lr_decay" in options_of(recipe) else {}
-    return {**options, **constant}
-
-
-def least_epochs(options: Mapping[str, OptionValue]) -> float:
-    """That a plan with these options needs: its warm-up and a little more, and the first stair after it."""
-    warm_up = options.get("warmup_epochs") or 0.0
-    if isinstance(warm_up, (str, tuple)):
-        return 0.0
-    return float(warm_up) * (3.0 if options.get("lr_decay") == "step" else 1.25)
-
-
-# The runs behind an advice, given the clock: a search, planned lengths where the rate decays, and the answer.
-
-EPOCHS = 200.0
-# A sample as large as this moves an accuracy of 0.97 by 0.4 % (one standard error), the same way at every batch size.
-EVALUATION = Evaluation(growth=1.1, validation_examples=2000, train_examples=1000)
-CHECKS = (1, 2)  # added to the seed
-
-
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AdviceCampaign:
-    """All that an advice runs, once the seconds per step are known. The clock is read for the deadline alone.
+    """All that an advice runs, once the seconds per step are known.
 
     Args:
-        task: what is trained.
-        speed: seconds per step of a machine: of this one, or as they might be.
-        folder: of the store. What it holds of this task, recipe, options and seed is not run again, whatever target,
-            machine or budget it was for.
-        recipe: its name; None for the task's own.
-        target: None for the task's own.
-        current: the batch size in use today, to compare with.
-        seed: of the first runs.
-        checks: added to it for the runs that check the recommendation.
-        evaluation: when a run is evaluated, and on what.
-        epochs: of a run that does not reach the target.
-        options: of the recipe or of plans, for all runs: with `lr_decay="cosine"` the answer is for that schedule.
-        objective: what is asked beside the target.
-        device: the accelerator where there is one, unless given.
-        max_run_time: seconds of training after which a run ends that has not come to the target; None for no limit.
-        deadline: a value of `time.monotonic()`, when the campaign stops with what it knows by then.
-        time_again: times the sizes around one anew, as `Clock.take_again`; None to leave the clock as it is.
-        compare: holds the clock against the steps of runs, as `Clock.compare`; None to leave it as it is.
-        show: where to show how far it is.
-        command: as the user gave it, for the record.
-        watch: started when the work began.
-
-    Raises:
-        UserError: if the settings are not possible, or the law says nothing of the recipe.
+        config: The question.
+        context: Where and until when it is answered.
+        speed: Seconds per step of a machine: of this one, or as they might be.
     """
 
-    task: Task
+    config: AdviseConfig
+    context: RunContext
     speed: Speed
-    folder: Path
-    recipe: str | None = None
-    target: Target | None = None
-    current: int | None = None
-    seed: int = 0
-    checks: Sequence[int] = CHECKS
-    evaluation: Evaluation = EVALUATION
-    epochs: float = EPOCHS
-    options: Mapping[str, OptionValue] = field(default_factory=dict)
-    objective: Objective = field(default_factory=Objective)
-    device: torch.device | None = None
-    deadline: float | None = None
-    max_run_time: float | None = None
-    time_again: TimeAgain | None = None
-    compare: Compare | None = None
-    show: Display = field(default_factory=Display)
-    command: str = ""
-    watch: RunTimer = field(default_factory=RunTimer)
-
-    def __post_init__(self) -> None:
-        self._device = self.device or pick_device()
-        self.task = self.task.with_options(self.options)
-        self.objective = checked_objective(self.objective)
-        self._recipe, self._goal = self.recipe or self.task.recipe, self.target or self.task.target
-        plan = checked_plan(self._recipe, self.options, examples=self.task.examples, epochs=self.epochs)
-        self._decays = decays(plan)
 
     def run(self) -> Advice:
         """Make the runs that are worth it, and answer. All of them are in the answer's `runs`.
@@ -171,131 +55,72 @@ class AdviceCampaign:
             UserError: if the folder cannot be used.
             KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
         """
-        constant = without_decay(self._recipe, self.options) if self._decays else self.options
+        config, context = self.config, self.context
         accuracy: tuple[AccuracyCheck, ...] = ()
-        with Store.open(self.folder, self._terms(constant), alone=True) as store:
-            known = self._known(store, constant)
+        with self._store(config.constant_options) as store:
+            known = self._known(store, config.constant_options)
             search = self._search(known)
             found = search.run(self.speed)
-            if not self._decays:
+            if not config.decays:
                 found, accuracy = self._accurate(known, search, found)
-            cost, asked = known.cost(), known.targets()
+            cost, targets = known.cost(), known.targets()
         length = None
-        if self._decays and found.posterior.reached and not found.interrupted:
-            with Store.open(self.folder, self._terms(self.options), alone=True) as store:
-                known = self._known(store, self.options)
-                planner = self._planner(known)
+        if config.decays and found.posterior.reached and not found.interrupted:
+            with self._store(config.options) as store:
+                known = self._known(store, config.options)
+                planner = LengthSearch(known, config, context)
                 found, accuracy = self._accurate(known, planner, planner.run(found))
                 cost = added(cost, known.cost())
                 length = planner.length_of(found, accuracy)
-        if found.interrupted and (self.deadline is None or time.monotonic() < self.deadline):
+        if found.interrupted and (context.deadline is None or time.monotonic() < context.deadline):
             raise KeyboardInterrupt
-        asks = Asked(
-            task=self.task,
-            recipe=self._recipe,
-            target=self._goal,
-            objective=self.objective,
-            options=self.options,
-            current=self.current,
-            evaluation=self.evaluation,
-            targets=tuple(dict.fromkeys((*asked, self._goal))),
-            decays=self._decays,
-            device=self._device,
-            seed=self.seed,
-            command=self.command,
-            watch=self.watch,
+        targets = tuple(dict.fromkeys((*targets, config.target)))
+        return build_advice(
+            found, config, context, accuracy=accuracy, planned_epochs=length, cost=cost, targets=targets
         )
-        return build_advice(found, asks, accuracy=accuracy, planned_epochs=length, cost=cost)
+
+    def _store(self, options: Mapping[str, OptionValue]) -> Store:
+        return Store.open(self.context.folder, self.config.study_key(options), alone=True)
 
     def _known(self, store: Store, options: Mapping[str, OptionValue]) -> RunCache:
-        return RunCache(store, partial(self._start, options), target=self._goal, folder=self.folder)
+        return RunCache(store, partial(self._start, options), target=self.config.target, folder=self.context.folder)
 
     def _search(self, known: RunCache) -> RateSearch:
-        show = self.show
-        show.update(deadline=self.deadline)
-        race = Race(known, pause_at=self.deadline, tell=lambda key: show.update(trying=str(key), part=0.0))
-        return RateSearch(
-            known,
-            race,
-            task=self.task,
-            recipe=recipe_info(self._recipe),
-            seed=self.seed,
-            checks=() if self._decays else self.checks,
-            objective=self.objective,
-            time_again=self.time_again,
-            compare=self.compare,
-            show=show,
-        )
-
-    def _planner(self, known: RunCache) -> LengthSearch:
-        return LengthSearch(
-            known,
-            task=self.task,
-            seed=self.seed,
-            checks=self.checks,
-            least_epochs=least_epochs(self.options),
-            objective=self.objective,
-            pause_at=self.deadline,
-            show=self.show,
-        )
+        show, deadline = self.context.progress, self.context.deadline
+        show.update(deadline=deadline)
+        race = Race(known, pause_at=deadline, tell=lambda key: show.update(trying=str(key), part=0.0))
+        return RateSearch(known, race, self.config, self.context)
 
     def _accurate(
         self, known: RunCache, search: SupportsSearch, found: SearchResult
     ) -> tuple[SearchResult, tuple[AccuracyCheck, ...]]:
         """The same, or what is left of it where the validation metric in the end must not fall."""
-        if self.objective.goal is not Goal.ACCURACY:
+        if self.config.objective.goal is not Goal.ACCURACY:
             return found, ()
-        runs = AccuracyRuns(
-            known,
-            search,
-            task=self.task,
-            objective=self.objective,
-            seed=self.seed,
-            current=self.current,
-            least_epochs=least_epochs(self.options),
-            pause_at=self.deadline,
-            show=self.show,
-        )
-        return runs.run(found)
-
-    def _terms(self, options: Mapping[str, OptionValue]) -> StudyKey:
-        return StudyKey(
-            task=self.task.name,
-            fingerprint=self.task.fingerprint(),
-            parts=self.task.fingerprints(),
-            recipe=self._recipe,
-            target=None,
-            judged_by=self._goal,
-            epochs=self.epochs,
-            settings={**asdict(self.evaluation), **options, **self._time_limit(), "seed": self.seed},
-        )
-
-    def _time_limit(self) -> dict[str, OptionValue]:
-        """Runs with another limit are other runs."""
-        return {} if self.max_run_time is None else {"max_run_time": self.max_run_time}
+        return AccuracyRuns(known, search, self.config, self.context).run(found)
 
     def _start(self, options: Mapping[str, OptionValue], key: RunKey, checkpoint: Path, noise_every: int) -> Training:
         """Begin a run, or go on with it."""
-        own = dict(key.options)
+        config, to_the_end = self.config, key.stage == TO_THE_END
         plan = make_plan(
-            self._recipe,
+            config.recipe,
             batch_size=key.batch_size,
             learning_rate=key.learning_rate,
-            epochs=float(str(own.get("epochs", self.epochs))),
+            epochs=float(str(dict(key.options).get("epochs", config.epochs))),
             options=options,
         )
         return Training(
-            self.task,
+            config.task,
             plan,
             seed=key.seed,
-            device=self._device,
-            target=None if key.stage == TO_THE_END else self._goal,
-            evaluation=self.evaluation,
+            device=self.context.device,
+            target=None if to_the_end else config.target,
+            evaluation=config.evaluation,
             noise_every=noise_every,
             checkpoint=checkpoint,
             compile=False,
-            progress=self.show.watch,
-            max_seconds=None if key.stage == TO_THE_END else self.max_run_time,
+            progress=self.context.progress.watch,
+            max_seconds=None if to_the_end else config.max_run_time,
         )
 
 
@@ -362,25 +187,31 @@ def advise(
             the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C. What was learned stays in the folder.
     """
-    task, watch, show = as_task(task), RunTimer(), progress or Display()
+    task, timer, show = as_task(task), RunTimer(), progress or Display()
     out, device = output_folder(out, task.name), as_device(device)
-    name, given = recipe or task.recipe, current_options(options or {}, notice=True)
-    task = task.with_options(given)
     if not budget > 0:
         raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
     if max_run_time is not None and not max_run_time > 0:
         raise UserError(f"max_run_time={max_run_time} allows nothing: use a number of seconds above 0.")
-    today = current_batch_size
-    if today is not None and not 1 <= today <= task.examples:
-        raise UserError(f"current_batch_size={today} is not possible: use a batch size from 1 to {task.examples}.")
-    asked = checked_objective(objective or Objective())
-    plan = checked_plan(name, given, examples=task.examples, epochs=EPOCHS)
-    check_target_on_data(task, target or task.target, evaluation=EVALUATION, device=device, seed=seed)
-    deadline = watch.began + budget - seconds_to_tell(budget)
-    clock = StepTimer(
-        task,
-        recipe=name,
-        micro_batch_size=plan.micro_batch_size,
+    size = current_batch_size
+    if size is not None and not 1 <= size <= task.examples:
+        raise UserError(f"current_batch_size={size} is not possible: use a batch size from 1 to {task.examples}.")
+    config = AdviseConfig(
+        task=task,
+        recipe=recipe or task.recipe,
+        target=target or task.target,
+        objective=objective or Objective(),
+        options=current_options(options or {}, notice=True),
+        current_batch_size=size,
+        seed=seed,
+        max_run_time=max_run_time,
+    )
+    check_target_on_data(config.task, config.target, evaluation=config.evaluation, device=device, seed=seed)
+    deadline = timer.began + budget - seconds_to_tell(budget)
+    step_timer = StepTimer(
+        config.task,
+        recipe=config.recipe,
+        micro_batch_size=config.plan.micro_batch_size,
         device=device,
         seed=seed,
         folder=out,
@@ -389,23 +220,15 @@ def advise(
         show=show,
         command=command,
     )
-    campaign = AdviceCampaign(
-        task=task,
-        speed=clock.take(),
+    context = RunContext(
         folder=out,
-        recipe=name,
-        target=target,
-        current=today,
-        seed=seed,
-        options=given,
-        objective=asked,
         device=device,
         deadline=deadline,
-        max_run_time=max_run_time,
-        time_again=clock.take_again,
-        compare=clock.compare,
-        show=show,
+        time_again=step_timer.take_again,
+        compare=step_timer.compare,
+        progress=show,
         command=command,
-        watch=watch,
+        timer=timer,
     )
-    return advice_for_devices(task, campaign.run())
+    campaign = AdviceCampaign(config=config, context=context, speed=step_timer.take())
+    return advice_for_devices(config.task, campaign.run())

@@ -12,15 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.rate_search import SearchResult
 from critbatch.advisor.run_cache import RunCache
 from critbatch.law.objective import allowed, best_size, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
 from critbatch.law.schedule_length import RUNG, Place, observations, prior_from, rung_near, shortest, with_decay
-from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run
-from critbatch.runtime.progress import Display
+from critbatch.records.core import AccuracyCheck, Outcome, Run
 from critbatch.studies.spec import epochs_of_steps
-from critbatch.tasks.task import Task
 
 FACTORS = (0.5, 1.0, 2.0)  # of the recommended rate
 SIZES = 3  # at the most
@@ -34,28 +33,12 @@ class LengthSearch:
 
     Args:
         known: the runs of the folder with this schedule, judged by the target.
-        task, seed: of the runs.
-        checks: added to the seed for the runs that check the recommendation.
-        least_epochs: that the schedule needs: its warm-up.
-        objective: which batch sizes may be recommended.
-        pause_at: a value of `time.monotonic()`.
-        show: where to show how far it is.
+        config: the question.
+        context: where and until when it is answered.
     """
 
-    def __init__(
-        self,
-        known: RunCache,
-        *,
-        task: Task,
-        seed: int,
-        checks: Sequence[int],
-        least_epochs: float,
-        objective: Objective,
-        pause_at: float | None,
-        show: Display,
-    ) -> None:
-        self.known, self.task, self.seed, self.checks = known, task, seed, checks
-        self.least_epochs, self.objective, self.pause_at, self.show = least_epochs, objective, pause_at, show
+    def __init__(self, known: RunCache, config: AdviseConfig, context: RunContext) -> None:
+        self.known, self.config, self.context = known, config, context
         self.interrupted = False
         self.made: dict[Place, dict[int, Run]] = {}
         self._asked_for: list[int] = []
@@ -67,16 +50,16 @@ class LengthSearch:
         posterior = with_decay(found.posterior)
         prior, raced = prior_from(posterior), list[int]()
         while not self.interrupted:
-            clock = allowed(found.speed, self.objective, posterior, accuracy)
+            clock = allowed(found.speed, self.config.objective, posterior, accuracy)
             size = best_size(posterior, clock)
             if len(raced) == SIZES or any(1 / SAME_SIZE <= size / other <= SAME_SIZE for other in raced):
                 break
             raced.append(size)
             self._race(size, posterior)
             posterior = fit(observations(self.made), prior=prior, use_measured_noise=False)
-            for more in self.checks:
+            for more in self.config.checks:
                 if posterior.reached and not self.interrupted:
-                    self._check(size, posterior, self.seed + more)
+                    self._check(size, posterior, self.config.seed + more)
                     posterior = fit(observations(self.made), prior=prior, use_measured_noise=False)
         for size in self._asked_for:
             if posterior.reached and not self.interrupted and size not in raced:
@@ -106,8 +89,8 @@ class LengthSearch:
         posterior = found.posterior
         if not posterior.reached:
             return None
-        size = best_size(posterior, allowed(found.speed, self.objective, posterior, accuracy))
-        checked = [made for (other, _, seed), made in self.made.items() if other == size and seed != self.seed]
+        size = best_size(posterior, allowed(found.speed, self.config.objective, posterior, accuracy))
+        checked = [made for (other, _, seed), made in self.made.items() if other == size and seed != self.config.seed]
         lengths = [shortest(made) or rung_near(max(made) * RUNG) for made in checked]
         expected = float(np.quantile(posterior.next_run(size, recommended_rate(posterior, size)), 0.8))
         return self._epochs(max(lengths, default=rung_near(expected)), size)
@@ -118,7 +101,7 @@ class LengthSearch:
         steps = rung_near(float(np.median(posterior.next_run(size, rate))))
         too_short = came_at = 0
         for _ in range(ROUNDS):
-            runs = {rate: self._make(size, rate, steps, self.seed) for rate in live if not self.interrupted}
+            runs = {rate: self._make(size, rate, steps, self.config.seed) for rate in live if not self.interrupted}
             if self.interrupted:
                 return
             if came := [rate for rate, run in runs.items() if run.crossing is not None]:
@@ -145,16 +128,18 @@ class LengthSearch:
         return steps == 1 or self._epochs(rung_near(steps / RUNG), size) == self._epochs(steps, size)
 
     def _epochs(self, steps: int, size: int) -> float:
-        return max(epochs_of_steps(steps, size, self.task.examples), self.least_epochs)
+        return max(epochs_of_steps(steps, size, self.config.task.examples), self.config.least_epochs)
 
     def _make(self, size: int, rate: float, steps: int, seed: int) -> Run:
         known = self.known
         key = known.key(size, rate, seed, epochs=self._epochs(steps, size))
         run = known.find(key)
         if run is None:
-            self.show.update(stage=f"{self.task.name}: runs of planned lengths", trying=str(key), part=0.0)
+            self.context.progress.update(
+                stage=f"{self.config.task.name}: runs of planned lengths", trying=str(key), part=0.0
+            )
             training = known.enter(key, 0)
-            self.interrupted = training.advance(pause_at=self.pause_at) is Outcome.INTERRUPTED
+            self.interrupted = training.advance(pause_at=self.context.deadline) is Outcome.INTERRUPTED
             if self.interrupted:
                 return training.record()
             run = known.keep(key, training)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.race import Race, last_steps
 from critbatch.advisor.run_cache import RunCache
 from critbatch.law.acquisition import FACTORS, Proposal, first_size, next_races
 from critbatch.law.objective import allowed, best_size, candidate_sizes, recommended_rate, two_digits
 from critbatch.law.posterior import Posterior, fit
-from critbatch.recipes import RecipeInfo
-from critbatch.records.core import AccuracyCheck, Objective, Outcome, Run, Speed
-from critbatch.runtime.progress import Display
-from critbatch.tasks.task import Task
+from critbatch.records.core import AccuracyCheck, Outcome, Run, Speed
 
 NOISE_EVERY = 4
 # A run with another seed checks the recommendation if its size is within this factor, and its rate within the second
@@ -24,8 +22,6 @@ SAME_SIZE, SAME_RATE = 2.0, 1.3
 MOVES = 3
 BEGUN, OVER = "begun", "over"
 
-TimeAgain = Callable[[Speed, int], Speed]
-Compare = Callable[[Speed, Sequence[Run]], Speed]
 # A clock that the steps of the runs did not agree with was taken again: so often the search goes on with the new one.
 COMPARED = 2
 
@@ -53,48 +49,31 @@ class RateSearch:
     Args:
         known: the runs of the folder, judged by the target.
         race: makes more.
-        task, recipe, seed: of the runs; the recipe has the prior of the law and the rates of the first race.
-        checks: added to the seed for the runs that check the recommendation.
-        objective: which batch sizes may be recommended.
-        time_again: times the sizes around one anew; None to leave the clock as it is.
-        compare: holds the clock against the steps of runs; None to leave it as it is.
-        show: where to show how far it is.
+        config: the question.
+        context: where and until when it is answered.
     """
 
-    def __init__(
-        self,
-        known: RunCache,
-        race: Race,
-        *,
-        task: Task,
-        recipe: RecipeInfo,
-        seed: int,
-        checks: Sequence[int],
-        objective: Objective,
-        time_again: TimeAgain | None,
-        compare: Compare | None = None,
-        show: Display,
-    ) -> None:
-        self.known, self.race, self.task, self.recipe, self.seed = known, race, task, recipe, seed
-        self.checks, self.objective, self.time_again, self.show = checks, objective, time_again, show
-        self.compare = compare
+    def __init__(self, known: RunCache, race: Race, config: AdviseConfig, context: RunContext) -> None:
+        self.known, self.race, self.config, self.context = known, race, config, context
+        # Where the rate decays, the runs of planned lengths are checked instead.
+        self.check_seeds = [] if config.decays else [config.seed + more for more in config.checks]
 
     def run(self, speed: Speed, accuracy: Sequence[AccuracyCheck] = ()) -> SearchResult:
         """Make the runs that are worth it."""
-        race, show, name = self.race, self.show, self.task.name
+        race, show, name = self.race, self.context.progress, self.config.task.name
         if self._is_racing() or not any(run.crossing is not None for run in self.known.runs()):
             self._race(speed)
         made = self._raced(speed)
         compared = 0
         while True:
             runs = self._runs()
-            posterior = fit(runs, prior=self.recipe.law_prior)
+            posterior = fit(runs, prior=self.config.recipe_info.law_prior)
             if race.interrupted or not posterior.reached:
                 break
-            clock = allowed(speed, self.objective, posterior, accuracy)
+            clock = allowed(speed, self.config.objective, posterior, accuracy)
             size = best_size(posterior, clock)
-            if self.time_again is not None and not self._is_timed_near(speed, size):
-                speed = self.time_again(speed, size)
+            if self.context.time_again is not None and not self._is_timed_near(speed, size):
+                speed = self.context.time_again(speed, size)
                 continue
             proposal = next_races(posterior, clock, runs)
             if proposal is not None and proposal not in made:
@@ -112,7 +91,7 @@ class RateSearch:
         return SearchResult(posterior=posterior, speed=speed, runs=tuple(runs), interrupted=race.interrupted)
 
     def _compared(self, speed: Speed) -> Speed:
-        return speed if self.compare is None else self.compare(speed, self.known.made_here)
+        return speed if self.context.compare is None else self.context.compare(speed, self.known.made_here)
 
     def again(self, found: SearchResult, accuracy: Sequence[AccuracyCheck]) -> SearchResult:
         """With what is known by now."""
@@ -123,16 +102,16 @@ class RateSearch:
         rate = recommended_rate(found.posterior, size)
         if not any(_is_near(run, found.posterior, size, of_size=1.0) for run in found.runs if run.crossing is not None):
             rates = [two_digits(factor * rate) for factor in FACTORS]
-            self.race.run_all(size, rates, last=last_steps(found.posterior, size, rates), seed=self.seed)
+            self.race.run_all(size, rates, last=last_steps(found.posterior, size, rates), seed=self.config.seed)
         return self.again(found, ())
 
     def _race(self, speed: Speed) -> None:
         """The first one, unless it went to its end in vain before: it would end the same."""
         if not self._is(OVER, 0):
             self._agree(BEGUN, 0)
-            self.show.update(stage=f"{self.task.name}: race over learning rates", total=None)
-            rates = self.recipe.first_learning_rates
-            self.race.run(self._first_size(speed), rates, seed=self.seed, noise_every=NOISE_EVERY)
+            self.context.progress.update(stage=f"{self.config.task.name}: race over learning rates", total=None)
+            rates = self.config.recipe_info.first_learning_rates
+            self.race.run(self._first_size(speed), rates, seed=self.config.seed, noise_every=NOISE_EVERY)
             if not self.race.interrupted:
                 self._agree(OVER, 0)
 
@@ -142,10 +121,10 @@ class RateSearch:
 
     def _race_of(self, proposal: Proposal, number: int, last: int) -> None:
         """A race that the law has proposed. It is kept what it is, so that one that is broken off goes on as it was."""
-        self.show.update(stage=f"{self.task.name}: race at batch size {proposal.batch_size}")
+        self.context.progress.update(stage=f"{self.config.task.name}: race at batch size {proposal.batch_size}")
         plan = {"batch_size": proposal.batch_size, "learning_rates": proposal.learning_rates, "last": last}
         self._agree(BEGUN, number, json.dumps(plan))
-        self.race.run_all(proposal.batch_size, proposal.learning_rates, last=last, seed=self.seed)
+        self.race.run_all(proposal.batch_size, proposal.learning_rates, last=last, seed=self.config.seed)
         if not self.race.interrupted:
             self._agree(OVER, number)
 
@@ -181,7 +160,7 @@ class RateSearch:
 
     def _first_size(self, speed: Speed) -> int:
         """That of the first call with the folder, if it fits on this machine: its runs are those to go on with."""
-        size = first_size(speed, self.task.examples)
+        size = first_size(speed, self.config.task.examples)
         agreed = int(self.known.store.agree("first size", str(size)))
         return agreed if agreed <= speed.largest_that_fits else size
 
@@ -196,7 +175,7 @@ class RateSearch:
 
     def _unchecked(self, posterior: Posterior, size: int, runs: Sequence[Run]) -> int | None:
         """A seed with which the recommendation is yet to be checked."""
-        seeds = [self.seed + more for more in self.checks]
+        seeds = self.check_seeds
         made = [run for run in runs if run.seed in seeds and run.outcome is not Outcome.INTERRUPTED]
         near = {run.seed for run in made if _is_near(run, posterior, size)}
         left = [seed for seed in seeds if seed not in near]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
-
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.rate_search import SearchResult
 from critbatch.law.acquisition import advise_record
 from critbatch.law.clock_check import is_usable, leeway
@@ -37,96 +36,68 @@ from critbatch.records.core import (
     Run,
     Target,
 )
-from critbatch.runtime.provenance import RunTimer
 from critbatch.tasks.data import count
 from critbatch.tasks.task import Task
-from critbatch.training.evaluation import Evaluation
 
 # Of what an advice takes, the first race: three quarters were measured.
 FIRST_RACE = 0.75
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """The question.
-
-    Args:
-        target: what is to be reached.
-        objective: what is asked beside it.
-        options: of recipe and plan.
-        current: the batch size in use today.
-        evaluation: on what the target was watched.
-        targets: all that runs of the folder went to.
-        decays: the learning rate decays over a run, whose length is planned.
-        device, seed, command, watch: for the provenance.
-    """
-
-    task: Task
-    recipe: str
-    target: Target
-    objective: Objective
-    options: Mapping[str, OptionValue]
-    current: int | None
-    evaluation: Evaluation
-    targets: tuple[Target, ...]
-    decays: bool
-    device: torch.device
-    seed: int
-    command: str
-    watch: RunTimer
-
-
 def build_advice(
     found: SearchResult,
-    asked: Asked,
+    config: AdviseConfig,
+    context: RunContext,
     *,
     accuracy: tuple[AccuracyCheck, ...],
     planned_epochs: float | None,
     cost: AdviceCost,
+    targets: tuple[Target, ...],
 ) -> Advice:
     """The answer that was found, or why there is none.
 
     Args:
         found: by the search.
-        asked: the question.
+        config: the question.
+        context: for the provenance.
         accuracy: the checks of the validation metric, the last one that of the answer.
         planned_epochs: the length of a run at the recommended batch size, where it is planned.
         cost: of all runs.
+        targets: all that runs of the folder went to.
     """
     posterior = found.posterior
-    clock = allowed(found.speed, asked.objective, posterior, accuracy)
+    clock = allowed(found.speed, config.objective, posterior, accuracy)
     chosen = best_size(posterior, clock) if posterior.reached and is_usable(found.speed) else None
-    micro = asked.options.get("micro_batch_size")
+    micro = config.options.get("micro_batch_size")
     micro = micro if isinstance(micro, int) and chosen is not None and micro < chosen else chosen
     advice = advise_record(
         posterior,
         found.speed,
         found.runs,
-        target=asked.target,
-        recipe=asked.recipe,
-        current=asked.current,
+        target=config.target,
+        recipe=config.recipe,
+        current=config.current_batch_size,
         chosen=chosen,
         micro_batch_size=micro,
-        cautions=_cautions(found, asked, accuracy),
-        provenance=asked.watch.provenance(command=asked.command, seed=asked.seed, device=asked.device),
+        cautions=_cautions(found, config, accuracy),
+        provenance=context.timer.provenance(command=context.command, seed=config.seed, device=context.device),
     )
     near = [point for point in advice.points if point.batch_size <= clock.largest_that_fits]
-    met, chance = _kept(found, asked.objective, chosen, accuracy)
+    met, chance = _kept(found, config.objective, chosen, accuracy)
     return replace(
         advice,
         near_optimal_range=within(near, advice.best, leeway(found.speed)) if advice.best is not None else None,
         accumulation=math.ceil(chosen / micro) if chosen is not None and micro is not None else 1,
-        objective=asked.objective,
+        objective=config.objective,
         bound_met=met,
         bound_probability=chance,
         device_hours=advice.best.seconds.value / 3600 if advice.best is not None else None,
         accuracy=accuracy,
-        options=dict(asked.options),
-        recipe_code=recipe_code(asked.recipe, asked.options) if advice.best is not None else None,
+        options=dict(config.options),
+        recipe_code=recipe_code(config.recipe, config.options) if advice.best is not None else None,
         planned_epochs=planned_epochs,
         search_cost=cost,
-        targets=asked.targets,
-        needed_seconds=_needed_seconds(found, asked, cost) if found.interrupted and chosen is None else None,
+        targets=targets,
+        needed_seconds=_needed_seconds(found, config, cost) if found.interrupted and chosen is None else None,
     )
 
 
@@ -176,17 +147,17 @@ def _kept(
     return None, None
 
 
-def _cautions(found: SearchResult, asked: Asked, accuracy: tuple[AccuracyCheck, ...]) -> list[str]:
+def _cautions(found: SearchResult, config: AdviseConfig, accuracy: tuple[AccuracyCheck, ...]) -> list[str]:
     cautions = ["budget_ended"] if found.interrupted else []
     if not found.posterior.reached:
-        cautions += _why_not(found, asked.target)
+        cautions += _why_not(found, config.target)
     cautions.append("one_machine")
     if not accuracy:
         cautions.append("generalization_not_measured")
-    seen = asked.evaluation.validation_examples
-    if seen is not None and count(asked.task.validation) > seen:
+    seen = config.evaluation.validation_examples
+    if seen is not None and count(config.task.validation) > seen:
         cautions.append("validation_sample")
-    if asked.decays:
+    if config.decays:
         cautions.append("length_planned")
     return cautions
 
@@ -205,11 +176,11 @@ def _leader(runs: tuple[Run, ...], target: Target) -> Run | None:
     return max((run for run in runs if run.curve), key=lambda run: progress_to_target(run, target), default=None)
 
 
-def _needed_seconds(found: SearchResult, asked: Asked, cost: AdviceCost) -> float | None:
+def _needed_seconds(found: SearchResult, config: AdviseConfig, cost: AdviceCost) -> float | None:
     """Seconds of another call that may be enough, if the best run goes on as it did."""
-    leader = _leader(found.runs, asked.target)
+    leader = _leader(found.runs, config.target)
     spent = cost.train_seconds + cost.evaluation_seconds
-    go = estimated_steps_left(leader, asked.target) if leader is not None and leader.steps > 0 else None
+    go = estimated_steps_left(leader, config.target) if leader is not None and leader.steps > 0 else None
     if leader is None or go is None:
         return None
     racing = sum(run.outcome is leader.outcome for run in found.runs)

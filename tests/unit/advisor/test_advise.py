@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from critbatch.advisor.advise import AdviceCampaign
+from critbatch.advisor.config import AdviseConfig, RunContext
 from critbatch.advisor.result import advice_for_devices
 from critbatch.advisor.run_cache import RESUME_DIR, RunCache
 from critbatch.errors import UserError
@@ -58,8 +59,16 @@ def clock(knee: float = 16) -> Speed:
 
 
 def campaign(folder: Path, **settings: object) -> AdviceCampaign:
+    """A campaign whose question and context have these settings, each where it belongs."""
     given = {"task": TASK, "speed": clock(), "folder": folder, **settings}
-    return AdviceCampaign(**given)  # type: ignore[arg-type]
+    task = given["task"]
+    assert isinstance(task, Task)
+    question = {"recipe": task.recipe, "target": task.target}
+    question |= {field.name: given[field.name] for field in fields(AdviseConfig) if field.name in given}
+    place = {field.name: given[field.name] for field in fields(RunContext) if field.name in given}
+    assert given.keys() <= {*question, *place, "speed"}
+    config, context = AdviseConfig(**question), RunContext(**place)  # type: ignore[arg-type]
+    return AdviceCampaign(config=config, context=context, speed=given["speed"])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -201,7 +210,7 @@ def ended_after(evaluations: int, folder: Path) -> Advice:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("runtime.process", "advisor.advise"):
             patch.setattr(f"critbatch.{module}.time", glass)
-        return campaign(folder, target=HARD, deadline=1.0, show=glass).run()
+        return campaign(folder, target=HARD, deadline=1.0, progress=glass).run()
 
 
 @pytest.mark.parametrize("evaluations", [2, 20, 40, 60, 62, 64, 66, 68, 70, 74, 78])
@@ -265,7 +274,7 @@ def test_a_clock_that_swings_too_far_gives_no_answer_and_a_quiet_one_needs_no_mo
 def test_a_clock_that_swings_less_is_told_once_and_leaves_more_sizes_open(easy: Told, tmp_path: Path) -> None:
     busy = tell(copy_of(easy, tmp_path), target=EASY, speed=swinging(2.0)).advice
     assert busy.answered and busy.best is not None and easy.advice.best is not None
-    assert summary(busy).count("Warning: ") == 1 and "may come within 10 %" in summary(busy)
+    assert summary(busy).count("Warning: ") == 1 and "may be within 10 %" in summary(busy)
     assert busy.near_optimal_range is not None and easy.advice.near_optimal_range is not None
     assert busy.near_optimal_range[0] < easy.advice.near_optimal_range[0]
     widths = [point.seconds.high / point.seconds.low for point in (busy.best, easy.advice.best)]  # type: ignore[operator]
@@ -291,7 +300,7 @@ def test_a_law_that_does_not_fit_is_said_and_what_would_help(tmp_path: Path) -> 
     """Runs of a folder whose steps rise with the batch: as many as make a sweep, so that none is added."""
     asked = campaign(tmp_path)
     sizes = {8: 40.0, 16: 400.0, 32: 60.0, 64: 700.0, 128: 90.0, 256: 900.0}
-    with Store.open(tmp_path, asked._terms({})) as store:
+    with Store.open(tmp_path, asked.config.study_key({})) as store:
         for size, steps in sizes.items():
             for seed in (0, 1, 2):
                 for rate in (0.05, 0.1):
@@ -349,7 +358,7 @@ def test_several_devices_are_as_few_as_are_soon_enough(easy: Told) -> None:
     ample, short = on(1e6), on(1e-9)
     assert (ample.devices, ample.bound_met) == (1, True)
     assert short.bound_met is False
-    assert "an hour" in summary(ample)
+    assert "per device-hour" in summary(ample)
 
 
 def test_a_decaying_rate_has_its_length_planned(tmp_path: Path) -> None:
