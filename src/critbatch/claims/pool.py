@@ -17,8 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.backend.utils import kill_process_tree
+from loky import ProcessPoolExecutor
+from loky.backend.utils import kill_process_tree
 
 from critbatch.arguments import check_count, process_limit
 from critbatch.errors import UserError
