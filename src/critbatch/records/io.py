@@ -99,13 +99,18 @@ def _short(name: str) -> str:
     return os.fsencode(name)[:200].decode(errors="ignore")
 
 
-def _remove_stale(folder: Path, prefix: str) -> None:
+def remove_parts(path: Path) -> None:
+    """Remove the temporary files that killed processes left beside `path`. No process may be writing it now."""
+    _remove_stale(path.parent, f".{_short(path.name)}.", older_than=-1.0)
+
+
+def _remove_stale(folder: Path, prefix: str, *, older_than: float = STALE_SECONDS) -> None:
     with suppress(OSError):
         for path in folder.iterdir():
             if path.name.startswith(prefix) and path.name.endswith(SUFFIX):
                 with suppress(OSError):
                     status = path.lstat()
-                    if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > STALE_SECONDS:
+                    if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > older_than:
                         path.unlink()
 
 

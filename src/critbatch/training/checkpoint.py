@@ -6,6 +6,7 @@ all bytes before it. Files of earlier versions have no comment: they are loaded 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -24,7 +25,7 @@ from critbatch.errors import UserError, first_line
 from critbatch.gradient_noise.noise_meter import NoiseMeter
 from critbatch.recipes.plan import NormStatistics, Plan
 from critbatch.records.core import SCHEMA_VERSION, VERSION_FIELD, Run
-from critbatch.records.io import atomic_replacement
+from critbatch.records.io import atomic_replacement, remove_parts
 from critbatch.records.loss_surface import Solution
 from critbatch.runtime.device import as_device
 from critbatch.runtime.distributed import Shard, averaged_statistics, gathered
@@ -119,9 +120,11 @@ def load_file(path: Path, device: torch.device, *, remedy: str) -> dict[str, Any
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove it, and the one before it."""
-    previous_of(path).unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
+    """Remove the checkpoint, the one before it, and what processes left that were killed while they wrote it."""
+    previous = previous_of(path)
+    for file in (path, previous, *path.parent.glob(f"{glob.escape(previous.name)}.*")):
+        file.unlink(missing_ok=True)
+    remove_parts(path)
 
 
 def previous_of(path: Path) -> Path:

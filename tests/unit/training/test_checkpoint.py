@@ -242,3 +242,13 @@ def test_the_task_that_is_given_is_used(
     with suppress(SystemExit):
         main()
     assert '"task":"tiny"' in capsys.readouterr().out.replace(": ", ":")
+
+
+def test_with_a_checkpoint_goes_what_killed_processes_left_of_it_and_nothing_else(tmp_path: Path) -> None:
+    checkpoint, other = tmp_path / "run[1].pt", tmp_path / "other.pt"
+    previous = previous_of(checkpoint)
+    litter = [tmp_path / f".{checkpoint.name}.0123abcd.part", previous.with_name(f"{previous.name}.4711")]
+    for file in (checkpoint, previous, *litter, other, tmp_path / f".{other.name}.0123abcd.part"):
+        file.write_bytes(b"x")
+    remove_checkpoint(checkpoint)
+    assert {file.name for file in tmp_path.iterdir()} == {other.name, f".{other.name}.0123abcd.part"}
