@@ -174,7 +174,7 @@ def advise(
 
     with (
         TemporaryDirectory() as folder,
-        patch.object(known_runs, "KEPT_BYTES", 0),
+        patch.object(known_runs, "MAX_RESUME_BYTES", 0),
         patch("critbatch.advisor.rate_search.fit", fitted),
         patch("critbatch.advisor.length_search.fit", fitted),
     ):

@@ -1,4 +1,4 @@
-"""The main job: measure, race, predict, check, and say which batch size and learning rate reach the target soonest."""
+"""`advise`: measure, search, check, and recommend the batch size and learning rate that reach the target soonest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from critbatch.advisor.length_search import LengthSearch
 from critbatch.advisor.race import Race
 from critbatch.advisor.rate_search import RateSearch, SearchResult
 from critbatch.advisor.result import advice_for_devices, build_advice
-from critbatch.advisor.run_cache import TO_THE_END, RunCache, added
+from critbatch.advisor.run_cache import STAGE_FULL_LENGTH, RunCache, add_costs
 from critbatch.arguments import checked_call, current_options, output_folder, renamed_arguments
 from critbatch.errors import UserError
 from critbatch.measure.step_timer import StepTimer
@@ -36,12 +36,12 @@ from critbatch.training.trainer import Training
 
 @dataclass(frozen=True, kw_only=True)
 class AdviceCampaign:
-    """All that an advice runs, once the seconds per step are known.
+    """The runs behind an advice, once the seconds per step are known.
 
     Args:
         config: The question.
-        context: Where and until when it is answered.
-        speed: Seconds per step of a machine: of this one, or as they might be.
+        context: Folder, device and deadline.
+        speed: Seconds per step, measured on this machine or assumed.
     """
 
     config: AdviseConfig
@@ -49,59 +49,63 @@ class AdviceCampaign:
     speed: Speed
 
     def run(self) -> Advice:
-        """Make the runs that are worth it, and answer. All of them are in the answer's `runs`.
+        """Make the runs that are worth their cost, and build the advice. Its `runs` hold all of them.
 
         Raises:
             UserError: if the folder cannot be used.
-            KeyboardInterrupt: at Ctrl-C; what was learned is in the store.
+            KeyboardInterrupt: at Ctrl-C. The store keeps all runs.
         """
         config, context = self.config, self.context
         accuracy: tuple[AccuracyCheck, ...] = ()
         with self._store(config.constant_options) as store:
-            known = self._known(store, config.constant_options)
-            search = self._search(known)
-            found = search.run(self.speed)
+            cache = self._open_cache(store, config.constant_options)
+            search = self._search(cache)
+            result = search.run(self.speed)
             if not config.decays:
-                found, accuracy = self._accurate(known, search, found)
-            cost, targets = known.cost(), known.targets()
+                result, accuracy = self._check_accuracy(cache, search, result)
+            cost, targets = cache.cost(), cache.targets()
         length = None
-        if config.decays and found.posterior.reached and not found.interrupted:
+        if config.decays and result.posterior.reached and not result.interrupted:
             with self._store(config.options) as store:
-                known = self._known(store, config.options)
-                planner = LengthSearch(known, config, context)
-                found, accuracy = self._accurate(known, planner, planner.run(found))
-                cost = added(cost, known.cost())
-                length = planner.length_of(found, accuracy)
-        if found.interrupted and (context.deadline is None or time.monotonic() < context.deadline):
+                cache = self._open_cache(store, config.options)
+                planner = LengthSearch(cache, config, context)
+                result, accuracy = self._check_accuracy(cache, planner, planner.run(result))
+                cost = add_costs(cost, cache.cost())
+                length = planner.length_of(result, accuracy)
+        if result.interrupted and (context.deadline is None or time.monotonic() < context.deadline):
             raise KeyboardInterrupt
         targets = tuple(dict.fromkeys((*targets, config.target)))
         return build_advice(
-            found, config, context, accuracy=accuracy, planned_epochs=length, cost=cost, targets=targets
+            result, config, context, accuracy=accuracy, planned_epochs=length, cost=cost, targets=targets
         )
 
     def _store(self, options: Mapping[str, OptionValue]) -> Store:
         return Store.open(self.context.folder, self.config.study_key(options), alone=True)
 
-    def _known(self, store: Store, options: Mapping[str, OptionValue]) -> RunCache:
-        return RunCache(store, partial(self._start, options), target=self.config.target, folder=self.context.folder)
+    def _open_cache(self, store: Store, options: Mapping[str, OptionValue]) -> RunCache:
+        return RunCache(
+            store, partial(self._start_training, options), target=self.config.target, folder=self.context.folder
+        )
 
-    def _search(self, known: RunCache) -> RateSearch:
-        show, deadline = self.context.progress, self.context.deadline
-        show.update(deadline=deadline)
-        race = Race(known, pause_at=deadline, tell=lambda key: show.update(trying=str(key), part=0.0))
-        return RateSearch(known, race, self.config, self.context)
+    def _search(self, cache: RunCache) -> RateSearch:
+        progress, deadline = self.context.progress, self.context.deadline
+        progress.update(deadline=deadline)
+        race = Race(cache, pause_at=deadline, report_progress=lambda key: progress.update(trying=str(key), part=0.0))
+        return RateSearch(cache, race, self.config, self.context)
 
-    def _accurate(
-        self, known: RunCache, search: SupportsSearch, found: SearchResult
+    def _check_accuracy(
+        self, cache: RunCache, search: SupportsSearch, result: SearchResult
     ) -> tuple[SearchResult, tuple[AccuracyCheck, ...]]:
-        """The same, or what is left of it where the validation metric in the end must not fall."""
+        """Check the final validation metric, if the objective asks for it; this may lower the recommended size."""
         if self.config.objective.goal is not Goal.ACCURACY:
-            return found, ()
-        return AccuracyRuns(known, search, self.config, self.context).run(found)
+            return result, ()
+        return AccuracyRuns(cache, search, self.config, self.context).run(result)
 
-    def _start(self, options: Mapping[str, OptionValue], key: RunKey, checkpoint: Path, noise_every: int) -> Training:
-        """Begin a run, or go on with it."""
-        config, to_the_end = self.config, key.stage == TO_THE_END
+    def _start_training(
+        self, options: Mapping[str, OptionValue], key: RunKey, checkpoint: Path, noise_every: int
+    ) -> Training:
+        """Start a run, or resume it from its checkpoint."""
+        config, full_length = self.config, key.stage == STAGE_FULL_LENGTH
         plan = make_plan(
             config.recipe,
             batch_size=key.batch_size,
@@ -114,13 +118,13 @@ class AdviceCampaign:
             plan,
             seed=key.seed,
             device=self.context.device,
-            target=None if to_the_end else config.target,
+            target=None if full_length else config.target,
             evaluation=config.evaluation,
             noise_every=noise_every,
             checkpoint=checkpoint,
             compile=False,
             progress=self.context.progress.watch,
-            max_seconds=None if to_the_end else config.max_run_time,
+            max_seconds=None if full_length else config.max_run_time,
         )
 
 
@@ -187,7 +191,7 @@ def advise(
             the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C. What was learned stays in the folder.
     """
-    task, timer, show = as_task(task), RunTimer(), progress or Display()
+    task, timer, progress = as_task(task), RunTimer(), progress or Display()
     out, device = output_folder(out, task.name), as_device(device)
     if not budget > 0:
         raise UserError(f"budget={budget} allows nothing: use a number of seconds above 0.")
@@ -217,7 +221,7 @@ def advise(
         folder=out,
         budget=budget,
         deadline=deadline,
-        show=show,
+        show=progress,
         command=command,
     )
     context = RunContext(
@@ -226,7 +230,7 @@ def advise(
         deadline=deadline,
         time_again=step_timer.take_again,
         compare=step_timer.compare,
-        progress=show,
+        progress=progress,
         command=command,
         timer=timer,
     )

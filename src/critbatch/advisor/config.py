@@ -1,4 +1,4 @@
-"""The question of an advice, and what it is answered with: two objects that are made once and handed on whole."""
+"""Configuration of an advice: `AdviseConfig` is the question, `RunContext` holds folder, device and deadline."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Compare = Callable[[Speed, Sequence[Run]], Speed]
 
 @dataclass(frozen=True, kw_only=True)
 class AdviseConfig:
-    """The question: what is trained, towards which target, and what else counts.
+    """The question: task, recipe, target, objective and limits.
 
     Args:
         task: Task to train. The options that belong to its model are applied to it.
@@ -73,7 +73,7 @@ class AdviseConfig:
 
     @cached_property
     def plan(self) -> Plan:
-        """A plan of these options, to see what kind it is."""
+        """An example plan with these options; its schedule and phases show what kind of plan it is."""
         return checked_plan(self.recipe, self.options, examples=self.task.examples, epochs=self.epochs)
 
     @cached_property
@@ -96,7 +96,7 @@ class AdviseConfig:
         return without_decay(self.recipe, self.options) if self.decays else self.options
 
     def study_key(self, options: Mapping[str, OptionValue]) -> StudyKey:
-        """What all runs with these options share. Runs with another limit of time are other runs."""
+        """Key of the study that holds the runs with these options. Another time limit gives another study."""
         limit = {} if self.max_run_time is None else {"max_run_time": self.max_run_time}
         return StudyKey(
             task=self.task.name,
@@ -112,17 +112,17 @@ class AdviseConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """Where the question is answered, until when, and who is told.
+    """Where runs are made and kept, until when, and where progress is shown.
 
     Args:
-        folder: Folder of the store. Runs of this task, recipe, options and seed that it has are not made again,
-            whatever target, machine or budget they were made for.
+        folder: Folder of the store. Its runs of this task, recipe, options and seed are used again, whatever target,
+            machine or budget they were made for.
         device: Device of the runs. Default: an accelerator if there is one, else cpu.
         deadline: Value of `time.monotonic()` at which the search stops with what it knows by then. None: no limit.
         time_again: Measures the step times around a batch size again. None: the step times stay as they are.
         compare: Compares the step times with those of runs. None: the step times stay as they are.
         progress: Progress display.
-        command: Command that the user gave, kept in the record.
+        command: The user's command, for the record.
         timer: Started when the work began.
     """
 
@@ -136,35 +136,36 @@ class RunContext:
     timer: RunTimer = field(default_factory=RunTimer)
 
 
-# The schedule that advice is for: which plans the law of steps against batch size speaks of, and which decay.
+# Plans that advice can be given for.
 
-GIVEN = {"batch_size": "is what is asked for", "learning_rate": "is what is asked for", "epochs": "follows"}
-# Beyond the warm-up, so much below the peak: a schedule that decays.
-DECAYED = 0.99
+# Options that an advice sets, and how the error message explains it.
+RESERVED_OPTIONS = {"batch_size": "is what advice finds", "learning_rate": "is what advice finds", "epochs": "follows"}
+# A schedule decays if its last rate is below this share of its peak.
+DECAYED_SHARE = 0.99
 
 
 def checked_plan(recipe: str, options: Mapping[str, OptionValue], *, examples: int, epochs: float) -> Plan:
-    """A plan of these options, to see what kind it is.
+    """Build an example plan with these options.
 
     Raises:
-        UserError: if there is no such recipe or option, or the law does not apply to it.
+        UserError: if there is no such recipe or option, or the law does not cover the plan.
     """
-    known = [name for name in (*options_of(recipe), *OF_PLANS) if name not in GIVEN]
+    names = [name for name in (*options_of(recipe), *OF_PLANS) if name not in RESERVED_OPTIONS]
     for name in options:
-        if name in GIVEN:
-            raise UserError(f"{name} {GIVEN[name]} here: leave it out.")
-        if name not in known and not name.startswith(MODEL):
-            raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join(known)}; or use another recipe.")
+        if name in RESERVED_OPTIONS:
+            raise UserError(f"{name} {RESERVED_OPTIONS[name]}: leave it out.")
+        if name not in names and not name.startswith(MODEL):
+            raise UserError(f"Recipe {recipe} has no option {name}: it has {', '.join(names)}; or use another recipe.")
     plan = make_plan(recipe, batch_size=min(examples, 64), learning_rate=0.01, epochs=epochs, options=options)
     if any(phase.copies > 1 for phase in plan.phases):
         raise UserError(
-            f"Recipe {recipe} trains copies and takes their mean, of which the law of steps against batch size says "
-            "nothing: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
+            f"Recipe {recipe} averages the weights of several copies, which the law of steps against batch size does "
+            "not cover: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
         )
     if plan.needs_noise or len({phase.batch_size for phase in plan.phases}) > 1:
         raise UserError(
-            f"Recipe {recipe} changes its batch size along the run, of which the law of steps against batch size says "
-            "nothing: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
+            f"Recipe {recipe} changes its batch size during the run, which the law of steps against batch size does "
+            "not cover: ask for advice with --recipe sgd or adam, and compare recipes with `critbatch sweep`."
         )
     return plan
 
@@ -177,20 +178,20 @@ def decays(plan: Plan) -> bool:
     [False, True]
     """
     phase = plan.phases[-1]
-    return phase.learning_rate(phase.epochs * (1 - 1e-9)) < DECAYED * plan.peak
+    return phase.learning_rate(phase.epochs * (1 - 1e-9)) < DECAYED_SHARE * plan.peak
 
 
 def without_decay(recipe: str, options: Mapping[str, OptionValue]) -> dict[str, OptionValue]:
-    """The options of the same recipe at a constant rate, as far as it can be told to; the warm-up stays.
+    """The same options with a constant learning rate after warm-up, if the recipe has that option.
 
-    A recipe whose decay is its own is then run as the start of a very long run, where its rate has hardly decayed.
+    A recipe that always decays is then the start of a very long run, during which its rate hardly decays.
     """
     constant = {"lr_decay": "constant"} if "lr_decay" in options_of(recipe) else {}
     return {**options, **constant}
 
 
 def least_epochs(options: Mapping[str, OptionValue]) -> float:
-    """That a plan with these options needs: its warm-up and a little more, and the first stair after it."""
+    """Fewest epochs of a plan with these options: the warm-up and a little more, up to the first step of a decay."""
     warm_up = options.get("warmup_epochs") or 0.0
     if isinstance(warm_up, (str, tuple)):
         return 0.0

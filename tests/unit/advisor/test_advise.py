@@ -305,7 +305,7 @@ def test_a_law_that_does_not_fit_is_said_and_what_would_help(tmp_path: Path) -> 
             for seed in (0, 1, 2):
                 for rate in (0.05, 0.1):
                     run = replace(made(size, rate, took=steps, seed=seed), task="clear", target=EASY)
-                    key = RunCache(store, asked._start, target=EASY, folder=tmp_path).key(size, rate, seed)  # type: ignore[arg-type]
+                    key = RunCache(store, asked._start_training, target=EASY, folder=tmp_path).key(size, rate, seed)  # type: ignore[arg-type]
                     store.run(key, lambda path, run=run: run)  # type: ignore[misc]
     told = tell(tmp_path)
     assert told.steps == 0
@@ -376,11 +376,11 @@ def test_a_decaying_rate_has_its_length_planned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"recipe": "swap2020"}, "trains copies and takes their mean"),
-        ({"recipe": "post-local-sgd"}, "trains copies and takes their mean"),
-        ({"recipe": "adaptive"}, "changes its batch size along the run"),
-        ({"recipe": "smith2017"}, "changes its batch size along the run"),
-        ({"options": {"epochs": 3}}, "epochs follows here"),
+        ({"recipe": "swap2020"}, "averages the weights of several copies"),
+        ({"recipe": "post-local-sgd"}, "averages the weights of several copies"),
+        ({"recipe": "adaptive"}, "changes its batch size during the run"),
+        ({"recipe": "smith2017"}, "changes its batch size during the run"),
+        ({"options": {"epochs": 3}}, "epochs follows: leave it out"),
         ({"options": {"betas": (0.9, 0.99)}}, "Recipe sgd has no option betas"),
         ({"options": {"lr_decay": "odd"}}, "lr_decay='odd' is not known"),
         ({"objective": Objective(goal=Goal.EXAMPLES)}, "needs a limit"),

@@ -39,7 +39,7 @@ def known_runs(store: Store, folder: Path, begin: Start = start) -> RunCache:
 
 
 def test_a_race_gives_most_steps_to_the_rate_that_comes_to_the_target_first(store: Store, tmp_path: Path) -> None:
-    race = Race(known_runs(store, tmp_path), pause_at=None, tell=lambda key: None)
+    race = Race(known_runs(store, tmp_path), pause_at=None, report_progress=lambda key: None)
     runs = {run.learning_rate: run for run in race.run(16, RATES, seed=0)}
     assert set(runs) >= set(RATES)
     reached = [run for run in runs.values() if run.outcome is Outcome.REACHED]
@@ -53,13 +53,13 @@ def test_a_race_gives_most_steps_to_the_rate_that_comes_to_the_target_first(stor
 
 
 def test_a_race_run_again_comes_from_the_store(store: Store, tmp_path: Path) -> None:
-    race = Race(known_runs(store, tmp_path), pause_at=None, tell=lambda key: None)
+    race = Race(known_runs(store, tmp_path), pause_at=None, report_progress=lambda key: None)
     runs = race.run(16, RATES, seed=0)
 
     def refuse(key: RunKey, checkpoint: Path, noise_every: int) -> Training:
         raise AssertionError(f"{key} was begun again")
 
-    again = Race(known_runs(store, tmp_path, refuse), pause_at=None, tell=lambda key: None)
+    again = Race(known_runs(store, tmp_path, refuse), pause_at=None, report_progress=lambda key: None)
     assert sorted(run.to_json() for run in again.run(16, RATES, seed=0)) == sorted(run.to_json() for run in runs)
 
 
@@ -71,11 +71,11 @@ def test_ctrl_c_keeps_the_place_of_every_run_in_the_race(store: Store, tmp_path:
         training.progress = lambda progress: os.kill(os.getpid(), signal.SIGINT) if len(told) >= 2 else None
         return training
 
-    race = Race(known_runs(store, tmp_path, interrupted_start), pause_at=None, tell=told.append)
+    race = Race(known_runs(store, tmp_path, interrupted_start), pause_at=None, report_progress=told.append)
     race.run(16, RATES, seed=0)
     assert race.interrupted
     assert {key.learning_rate for key in told} <= set(RATES)
-    again = Race(known_runs(store, tmp_path), pause_at=None, tell=lambda key: None)
+    again = Race(known_runs(store, tmp_path), pause_at=None, report_progress=lambda key: None)
     runs = {run.learning_rate: run for run in again.run(16, RATES, seed=0)}
     assert not again.interrupted
     assert any(run.outcome is Outcome.REACHED for run in runs.values())
