@@ -31,10 +31,10 @@ from critbatch.records.study import Study, StudySpec
 from critbatch.runtime.device import describe_machine
 from critbatch.runtime.provenance import RunTimer
 from critbatch.studies import run_table
-from critbatch.studies.run_key import RunKey, brief_of
+from critbatch.studies.run_key import RunKey, summary_of
 from critbatch.studies.run_table import StudyState
 from critbatch.studies.search import choose
-from critbatch.studies.spec import pose
+from critbatch.studies.spec import build_spec
 from critbatch.studies.store import Store
 from critbatch.studies.sweep import terms_of
 from critbatch.tasks.registry import find_task
@@ -60,7 +60,7 @@ print(time.perf_counter() - began, time.process_time() - used, left)
 
 
 def question_of(seeds: int) -> StudySpec:
-    return pose(
+    return build_spec(
         TASK,
         batch_sizes=SIZES,
         learning_rates=RATES,
@@ -131,14 +131,14 @@ def fill(folder: Path, seeds: int) -> None:
     with open_store(folder, question) as store:
         provenance = watch.provenance(command="critbatch sweep digits-mlp", seed=0, device=CPU)
         head = Study(question=question, unit=TASK.unit, examples=TASK.examples, provenance=provenance)
-        store.tell(head, ended=True)
+        store.save_study(head, ended=True)
         keys = choose(question, StudyState()).keys
         for start in range(0, len(keys), 1000):
             with store._database.write(store._study) as connection:
                 for key in keys[start : start + 1000]:
                     run = made_up(key, question)
                     number = store._table.insert(connection, key, "host.0")
-                    run_table.finish(connection, number, "host.0", run, brief_of(run, target=question.target))
+                    run_table.finish(connection, number, "host.0", run, summary_of(run, target=question.target))
             print(f"{min(start + 1000, len(keys))} runs", flush=True)
 
 
@@ -221,7 +221,7 @@ def main() -> None:
             fill(in_memory, asked.seeds)
             shutil.move(in_memory, folder)
         with open_store(folder, question_of(asked.seeds)) as store:
-            runs = len(store.look().finished)
+            runs = len(store.state().finished)
         each = bookkeeping(Path(temporary) / "small", 100)
         script = str(Path(sys.executable).parent / "critbatch")
         page, table = folder / "report.html", folder / "runs.csv"

@@ -31,7 +31,7 @@ import torch
 from critbatch.records.core import Run
 from critbatch.records.study import Study
 from critbatch.runtime.device import describe_machine
-from critbatch.studies.stored import shelves, stored_studies
+from critbatch.studies.stored import open_readers, stored_studies
 from postgres_server import postgres
 from sweep_kill_shots import OF_SQL
 
@@ -152,14 +152,14 @@ def finish(sweep: Sweep) -> None:
 
 def verdict(sweep: Sweep, unbroken: Study) -> dict[str, Any]:
     (study,) = stored_studies(sweep.store)
-    with shelves(sweep.store) as (shelf,):
+    with open_readers(sweep.store) as (shelf,):
         rows = shelf.rows()
     told = still(study)
     return {
         "runs": len(study.runs),
         "left": study.runs_left,
         "rows": len(rows),
-        "rows_not_ended": sum(row.brief is None for row in rows),
+        "rows_not_ended": sum(row.summary is None for row in rows),
         "runs_with_two_rows": len(rows) - len({row.key for row in rows}),
         "equal_to_unbroken": told == still(unbroken),
         "masters_started": sweep.starts,

@@ -308,7 +308,7 @@ def test_a_study_that_waited_for_its_turn_has_only_what_is_left_of_the_time(monk
 
 def test_workers_have_a_twentieth_of_a_budget_to_stop_in() -> None:
     def seconds(pause_at: float | None) -> float:
-        return WorkerSupervisor(None, 1, None, pause_at=pause_at, tell=lambda: 0).seconds_to_stop  # type: ignore[arg-type]
+        return WorkerSupervisor(None, 1, None, pause_at=pause_at, report_progress=lambda: 0).seconds_to_stop  # type: ignore[arg-type]
 
     assert seconds(None) == SECONDS_TO_STOP
     assert seconds(time.monotonic() + 200) == pytest.approx(10.0, abs=0.5)

@@ -55,17 +55,17 @@ def worker(folder: Path, url: str | None):
 def test_what_another_makes_is_not_made_again_and_what_it_leaves_when_killed_is_taken_up_at_once(tmp_path, place):
     url = url_of(place, tmp_path)
     with worker(tmp_path, url) as other, Store.open(tmp_path, TERMS, url=url) as store:
-        assert store.look().running == {KEY} and store.claim(lambda stock: [KEY]) is None
+        assert store.state().running == {KEY} and store.claim(lambda stock: [KEY]) is None
         free = store.claim(lambda stock: [KEY, OTHER])
         assert free.key == OTHER and store.keep(free, run_of(OTHER))
         other.send_signal(signal.SIGKILL)
         other.wait()
-        assert store.look().broken == {KEY}
+        assert store.state().broken == {KEY}
         seen = []
         store.run(KEY, lambda checkpoint: seen.append(checkpoint.read_text()) or run_of(KEY))
         assert seen == ["half way"] and not store.checkpoint(KEY).exists()
         assert store.runs() == (run_of(KEY), run_of(OTHER))
-        assert list((tmp_path / "workers").iterdir()) == [tmp_path / "workers" / store._presence.name]
+        assert list((tmp_path / "workers").iterdir()) == [tmp_path / "workers" / store._identity.name]
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -73,12 +73,12 @@ def test_a_process_thought_dead_that_comes_back_does_not_overwrite_what_the_othe
     url, late = url_of(place, tmp_path), replace(run_of(KEY), seconds=99.0)
     with Store.open(tmp_path, TERMS, url=url) as frozen, Store.open(tmp_path, TERMS, url=url) as store:
         claim = frozen.claim(lambda stock: [KEY])
-        monkeypatch.setattr(store._presence, "is_dead", lambda name, beat: name == frozen._presence.name)
+        monkeypatch.setattr(store._identity, "is_dead", lambda name, beat: name == frozen._identity.name)
         taken = store.claim(lambda stock: [KEY])
         assert taken.id == claim.id
         assert not frozen.keep(claim, late)
         frozen.release(claim)
-        assert store.look().running == {KEY}
+        assert store.state().running == {KEY}
         assert store.keep(taken, run_of(KEY))
         assert frozen.find(KEY) == run_of(KEY) and frozen.claim(lambda stock: [KEY]) is None
 
@@ -101,7 +101,7 @@ def test_a_process_of_another_machine_is_dead_when_its_beat_stands_still_for_a_m
 
 
 def test_the_beats_of_a_run_reach_the_other_machines(tmp_path, monkeypatch):
-    monkeypatch.setattr("critbatch.studies.liveness.SECONDS_BETWEEN_BEATS", 0.01)
+    monkeypatch.setattr("critbatch.studies.liveness.SECONDS_BETWEEN_HEARTBEATS", 0.01)
 
     def slow(checkpoint: Path) -> Run:
         with Store.open(tmp_path, TERMS) as other:
@@ -118,7 +118,7 @@ def test_a_name_is_alive_as_long_as_its_process(tmp_path):
 import sys
 from pathlib import Path
 from critbatch.studies.liveness import WorkerIdentity
-presence = Presence(Path({str(tmp_path)!r}), {(name := new_name())!r})
+identity = WorkerIdentity(Path({str(tmp_path)!r}), {(name := new_name())!r})
 print("there", flush=True)
 sys.stdin.read()
 """
@@ -164,7 +164,11 @@ def test_three_processes_that_begin_together_make_each_run_once(tmp_path, place)
 
 def test_what_the_first_says_is_what_all_go_by(tmp_path):
     with Store.open(tmp_path, TERMS) as one, Store.open(tmp_path, TERMS) as two:
-        assert [one.agree("length", "2"), two.agree("length", "3"), one.agree("length", "4")] == ["2", "2", "2"]
+        assert [one.set_shared("length", "2"), two.set_shared("length", "3"), one.set_shared("length", "4")] == [
+            "2",
+            "2",
+            "2",
+        ]
 
 
 POSTGRES = os.environ.get("CRITBATCH_TEST_POSTGRES", "")
@@ -173,9 +177,9 @@ POSTGRES = os.environ.get("CRITBATCH_TEST_POSTGRES", "")
 @pytest.mark.skipif(not POSTGRES, reason="no $CRITBATCH_TEST_POSTGRES, the URL of an empty database")
 def test_a_server_keeps_its_promises_too(tmp_path):
     with worker(tmp_path, POSTGRES) as other, Store.open(tmp_path, TERMS, url=POSTGRES) as store:
-        assert store.look().running == {KEY} and store.claim(lambda stock: [KEY]) is None
+        assert store.state().running == {KEY} and store.claim(lambda stock: [KEY]) is None
         other.kill()
         other.wait()
-        assert store.look().broken == {KEY}
+        assert store.state().broken == {KEY}
         store.run(KEY, lambda checkpoint: run_of(KEY))
         assert run_of(KEY) in store.runs()

@@ -16,8 +16,8 @@ from critbatch.recipes import RECIPES, usual_rate
 from critbatch.records.core import Outcome, Run
 from critbatch.records.study import Study
 from critbatch.runtime.progress import Display, display_on
-from critbatch.studies.search import MOST_RUNGS, given, rate_of
-from critbatch.studies.spec import pose, usual_batch_sizes
+from critbatch.studies.search import MOST_RUNGS, given_keys, rate_of
+from critbatch.studies.spec import build_spec, usual_batch_sizes
 from critbatch.studies.sweep import sweep
 from stored_runs import states_in
 from tiny import tiny_task
@@ -215,7 +215,7 @@ def test_a_question_that_cannot_be_asked_is_answered_with_a_sentence_and_leaves_
 @pytest.mark.parametrize("size", [1, 16, 256, 10_000])
 def test_the_rungs_of_every_recipe_are_about_a_factor_2_apart(recipe, size):
     fits = {"smith2017": {"largest_batch": 96}, "post-local-sgd": {"copies": 4}}.get(recipe)
-    question = pose(tiny_task(), recipe=recipe, target=None, fixed=fits)
+    question = build_spec(tiny_task(), recipe=recipe, target=None, fixed=fits)
     rungs = [rate_of(question, size, rung) for rung in range(-MOST_RUNGS, MOST_RUNGS + 1)]
     assert all(1.8 < high / low < 2.2 for low, high in pairwise(rungs))
     assert rungs[MOST_RUNGS] == pytest.approx(usual_rate(recipe, size), rel=0.05)
@@ -223,13 +223,13 @@ def test_the_rungs_of_every_recipe_are_about_a_factor_2_apart(recipe, size):
 
 def test_of_the_usual_batch_sizes_those_are_asked_whose_plans_fit_the_data():
     task = tiny_task(examples=600)
-    assert pose(task, recipe="sgd", target=None).batch_sizes == (4, 16, 64, 256, 600)
-    assert pose(task, recipe="smith2017", target=None).batch_sizes == (4,)  # 125 times as much is 500
-    assert pose(task, recipe="post-local-sgd", target=None).batch_sizes == (16, 64, 256, 600)
+    assert build_spec(task, recipe="sgd", target=None).batch_sizes == (4, 16, 64, 256, 600)
+    assert build_spec(task, recipe="smith2017", target=None).batch_sizes == (4,)  # 125 times as much is 500
+    assert build_spec(task, recipe="post-local-sgd", target=None).batch_sizes == (16, 64, 256, 600)
     with pytest.raises(UserError, match="goes from batches of 16 to 2000, above the 600 training examples: use the"):
-        pose(task, recipe="smith2017", target=None, batch_sizes=(4, 16))
+        build_spec(task, recipe="smith2017", target=None, batch_sizes=(4, 16))
     with pytest.raises(UserError, match="goes from batches of 4 to 500, above the 96 training examples: use the"):
-        pose(tiny_task(), recipe="smith2017", target=None)
+        build_spec(tiny_task(), recipe="smith2017", target=None)
 
 
 @pytest.mark.parametrize("examples", [1, 2, 3, 4, 7, 8, 96, 1437, 10_000, 10_001, 60_000])
@@ -242,9 +242,9 @@ def test_the_usual_batch_sizes_grow_by_2_to_8_up_to_the_whole_set(examples):
 
 def test_a_sweep_tunes_one_batch_size_after_the_other_from_the_largest_and_all_for_one_seed_first():
     task = tiny_task()
-    question = pose(
+    question = build_spec(
         task, batch_sizes=(4, 64), learning_rates=(0.3, 0.1), seeds=(7, 5), recipe="sgd", epochs=1, target=None
     )
-    assert [(key.seed, key.batch_size, key.learning_rate) for key in given(question)] == [
+    assert [(key.seed, key.batch_size, key.learning_rate) for key in given_keys(question)] == [
         (seed, size, rate) for seed in (7, 5) for size in (64, 4) for rate in (0.1, 0.3)
     ]

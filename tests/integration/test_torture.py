@@ -26,7 +26,7 @@ from typing import Any
 import pytest
 
 from critbatch.records.core import Advice
-from critbatch.studies.stored import shelves, stored_studies
+from critbatch.studies.stored import open_readers, stored_studies
 from integration.test_full_disk import Disk, disk  # noqa: F401
 from integration.test_sweep import numbers
 from stored_runs import states_in
@@ -223,7 +223,7 @@ def runs_in(out: Path) -> Counter[str]:
     """The runs that have come to their end, by their keys."""
     if not (out / "runs.sqlite").is_file():
         return Counter()
-    with shelves(out / "runs.sqlite") as found:
+    with open_readers(out / "runs.sqlite") as found:
         return Counter(f"{shelf.terms.digest} {key}" for shelf in found for key, _ in shelf.keyed_runs())
 
 

@@ -57,7 +57,7 @@ BROKEN = replace(DIVERGED, seed=1)
 def fill(folder: Path, *, broken: bool = True) -> None:
     """Three runs at their end and one that was interrupted, of eight."""
     with Store.open(folder, TERMS) as store:
-        store.tell(STUDY, ended=False)
+        store.save_study(STUDY, ended=False)
         store.run(BEST, lambda checkpoint: run_of(BEST))
         store.run(MISSED, lambda checkpoint: run_of(MISSED, Outcome.FINISHED))
         store.run(DIVERGED, lambda checkpoint: run_of(DIVERGED, Outcome.DIVERGED))
@@ -122,7 +122,7 @@ def test_a_run_whose_maker_was_killed_is_broken_off_and_nobody_is_at_work(tmp_pa
 def test_a_database_is_watched_by_its_url(tmp_path: Path, place: str):
     url = f"sqlite:///{tmp_path / 'other.sqlite'}" if place == "sqlite" else None
     with Store.open(tmp_path, TERMS, url=url) as store:
-        store.tell(STUDY, ended=False)
+        store.save_study(STUDY, ended=False)
         store.run(BEST, lambda checkpoint: run_of(BEST))
     (study,) = looked(url or tmp_path / "runs.sqlite").studies
     assert (study.done, study.left) == (1, 7)
@@ -130,7 +130,9 @@ def test_a_database_is_watched_by_its_url(tmp_path: Path, place: str):
 
 def test_when_nothing_is_left_and_nobody_works_it_is_over(tmp_path: Path):
     with Store.open(tmp_path, TERMS) as store:
-        store.tell(replace(STUDY, question=replace(QUESTION, learning_rates=(0.3,), batch_sizes=(32,))), ended=True)
+        store.save_study(
+            replace(STUDY, question=replace(QUESTION, learning_rates=(0.3,), batch_sizes=(32,))), ended=True
+        )
         for key in (BEST, MISSED):
             store.run(key, lambda checkpoint, key=key: run_of(key))
     look = looked(tmp_path)
@@ -194,7 +196,7 @@ def test_of_a_folder_of_studies_the_one_at_work_is_shown_and_a_line_of_each_othe
     with StudyWatcher(str(tmp_path)) as watch:
         assert len(watch.look().studies) == 1
         with Store.open(tmp_path / "second", replace(TERMS, recipe="adam")) as store:
-            store.tell(replace(STUDY, question=replace(QUESTION, recipe="adam")), ended=False)
+            store.save_study(replace(STUDY, question=replace(QUESTION, recipe="adam")), ended=False)
         with worker(tmp_path / "first" / "sweep", None):
             look = watch.look()
     assert sorted(study.recipe for study in look.studies) == ["adam", "sgd"]

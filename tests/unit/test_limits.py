@@ -148,7 +148,7 @@ def test_what_starts_processes_or_threads_asks_where_it_starts_them() -> None:
     with pytest.raises(UserError, match=f"workers={most + 1} is not possible: use {most} at most"):
         Pool(most + 1, threads=1, show=Display())
     with pytest.raises(UserError, match="is not possible"):
-        WorkerSupervisor(None, most + 1, None, pause_at=None, tell=lambda: 0)  # type: ignore[arg-type]
+        WorkerSupervisor(None, most + 1, None, pause_at=None, report_progress=lambda: 0)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is not possible"):
         BatchGatherer(tiny_task().train, torch.device("cpu"), workers=most + 1)
     threads = torch.get_num_threads()

@@ -99,7 +99,7 @@ class AccuracyRuns:
         ]
         name = f"accuracy at {size} against {small}, target {self.cache.target.value!r}"
         seconds, rate, small_rate = json.loads(
-            self.cache.store.agree(name, json.dumps([LENGTH_FACTOR * max(times), *rates]))
+            self.cache.store.set_shared(name, json.dumps([LENGTH_FACTOR * max(times), *rates]))
         )
         return float(seconds), float(rate), float(small_rate)
 

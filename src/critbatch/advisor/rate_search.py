@@ -142,7 +142,7 @@ class RateSearch:
         """The races that earlier calls proposed. An interrupted one is finished first."""
         proposals: list[Proposal] = []
         while not self.race.interrupted:
-            plan_json = self.cache.store.agreed(self._mark(BEGUN, len(proposals) + 1))
+            plan_json = self.cache.store.get_shared(self._mark(BEGUN, len(proposals) + 1))
             if plan_json is None:
                 break
             plan = json.loads(plan_json)
@@ -156,10 +156,10 @@ class RateSearch:
         return f"race {number} to {self.cache.target.quantity} {self.cache.target.value!r} is {state}"
 
     def _is_marked(self, state: str, number: int) -> bool:
-        return self.cache.store.agreed(self._mark(state, number)) is not None
+        return self.cache.store.get_shared(self._mark(state, number)) is not None
 
     def _set_mark(self, state: str, number: int, value: str = "yes") -> None:
-        self.cache.store.agree(self._mark(state, number), value)
+        self.cache.store.set_shared(self._mark(state, number), value)
 
     def _runs(self) -> list[Run]:
         """All runs in the cache, and those of an interrupted race."""
@@ -171,16 +171,16 @@ class RateSearch:
     def _first_size(self, speed: Speed) -> int:
         """The first size of the first call with this folder, whose runs can be used again, if it fits in memory."""
         size = first_size(speed, self.config.task.examples)
-        agreed = int(self.cache.store.agree("first size", str(size)))
+        agreed = int(self.cache.store.set_shared("first size", str(size)))
         return agreed if agreed <= speed.largest_that_fits else size
 
     def _is_timed_near(self, speed: Speed, size: int) -> bool:
         """Whether sizes near this one have been timed again in this timing; marks this one as timed if not."""
         store, clock = self.cache.store, f"timed by the clock of {speed.provenance.started} near"
         near = (other for other in candidate_sizes(speed) if 1 / SAME_SIZE_FACTOR <= other / size <= SAME_SIZE_FACTOR)
-        if any(store.agreed(f"{clock} {other}") is not None for other in near):
+        if any(store.get_shared(f"{clock} {other}") is not None for other in near):
             return True
-        store.agree(f"{clock} {size}", "yes")
+        store.set_shared(f"{clock} {size}", "yes")
         return False
 
     def _unchecked(self, posterior: Posterior, size: int, runs: Sequence[Run]) -> int | None:

@@ -20,9 +20,9 @@ from critbatch.records.core import Advice, CurvePoint, Record, Run
 from critbatch.records.io import atomic_replacement, blamed_on_records, load_records, reason_of
 from critbatch.records.study import Study
 from critbatch.studies.optuna_export import ExportedRun, write_optuna
-from critbatch.studies.run_key import brief_of
+from critbatch.studies.run_key import summary_of
 from critbatch.studies.store import RunReader
-from critbatch.studies.stored import is_url, shelves, store_of
+from critbatch.studies.stored import is_url, open_readers, store_of
 
 # Runs as rows of a table: one a run, or one an evaluation, for other programs to read.
 
@@ -56,7 +56,7 @@ def curve_rows(sources: Iterable[ExportedRun]) -> Iterator[Row]:
 
 
 def _run_row(source: ExportedRun) -> Row:
-    run, brief = source.run, brief_of(source.run, target=source.run.target)
+    run, summary = source.run, summary_of(source.run, target=source.run.target)
     row: Row = {"study": source.study, "stage": source.stage}
     row |= {field.name: _plain(getattr(run, field.name)) for field in fields(run) if field.name not in LEFT_OUT}
     target, crossing = run.target, run.crossing
@@ -66,17 +66,17 @@ def _run_row(source: ExportedRun) -> Row:
         "crossing_step": crossing.step if crossing is not None else None,
         "crossing_epoch": crossing.epoch if crossing is not None else None,
         "crossing_seconds": crossing.seconds if crossing is not None else None,
-        "score": brief.score,
-        "lowest_validation_loss": brief.loss,
-        "highest_validation_metric": brief.metric,
-        "wall_seconds": brief.wall_seconds,
+        "score": summary.score,
+        "lowest_validation_loss": summary.loss,
+        "highest_validation_metric": summary.metric,
+        "wall_seconds": summary.wall_seconds,
         "evaluations": len(run.curve),
     }
     row |= {f"last_{name}": getattr(run.curve[-1], name) if run.curve else None for name in LAST}
     row |= {f"{OPTION}{name}": _plain(value) for name, value in run.options.items()}
     # Of what is in it, so that it is the same wherever the run was read from.
-    told = repr([item for item in sorted(row.items()) if item[0] not in ("study", "stage")])
-    return {"run": hashlib.sha256(told.encode()).hexdigest()[:16], **row}
+    content = repr([item for item in sorted(row.items()) if item[0] not in ("study", "stage")])
+    return {"run": hashlib.sha256(content.encode()).hexdigest()[:16], **row}
 
 
 def _plain(value: Any) -> Any:
@@ -146,8 +146,8 @@ def write_parquet(rows: Iterable[Row], columns: Sequence[str], path: Path) -> No
     types = {str: arrow.string(), bool: arrow.bool_(), int: arrow.int64(), float: arrow.float64()}
     schema = arrow.schema([(name, types[kinds[name]]) for name in columns])
     with ParquetWriter(str(path), schema) as writer:
-        for many in chain([first], _chunks(rest)):
-            cells = {name: [_as(kinds[name], row[name]) for row in many] for name in columns}
+        for chunk in chain([first], _chunks(rest)):
+            cells = {name: [_converted(kinds[name], row[name]) for row in chunk] for name in columns}
             writer.write_table(arrow.table(cells, schema=schema))
 
 
@@ -181,13 +181,13 @@ def _kind_of(rows: Sequence[Row], name: str) -> type[Any]:
     return float if kinds <= {int, float} else str
 
 
-def _as(kind: type[Any], value: Any) -> Any:
+def _converted(kind: type[Any], value: Any) -> Any:
     return None if value is None else kind(value)
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while many := list(islice(rows, ROWS_AT_A_TIME)):
-        yield many
+    while chunk := list(islice(rows, ROWS_AT_A_TIME)):
+        yield chunk
 
 
 SUFFIXES = {f".{kind}": kind for kind in WRITERS}
@@ -251,30 +251,30 @@ def _write(sources: list[ExportedRun], path: Path, kind: str, study: Study | Pat
 
 def _sources(study: Study | Path | str) -> Iterator[ExportedRun]:
     if isinstance(study, Study):
-        yield from _of_records([study])
+        yield from _runs_of_records([study])
     elif (store := store_of(study)) is not None:
-        with shelves(store) as found:
-            for shelf in reversed(found):
-                yield from _of_store(shelf)
+        with open_readers(store) as readers:
+            for reader in reversed(readers):
+                yield from _runs_of_store(reader)
     else:
-        yield from _of_records(load_records(Path(study)))
+        yield from _runs_of_records(load_records(Path(study)))
 
 
-def _of_store(shelf: RunReader) -> Iterator[ExportedRun]:
-    runs = dict(shelf.keyed_runs())
-    for row in shelf.rows():
+def _runs_of_store(reader: RunReader) -> Iterator[ExportedRun]:
+    runs = dict(reader.keyed_runs())
+    for row in reader.rows():
         if row.key in runs:
             yield ExportedRun(
                 runs[row.key],
-                study=shelf.terms.digest,
+                study=reader.terms.digest,
                 stage=row.key.stage,
-                target=shelf.judge,
+                target=reader.target,
                 started=row.started,
                 ended=row.ended,
             )
 
 
-def _of_records(records: list[Record]) -> Iterator[ExportedRun]:
+def _runs_of_records(records: list[Record]) -> Iterator[ExportedRun]:
     for record in records:
         if isinstance(record, Run):
             yield ExportedRun(record, target=record.target)

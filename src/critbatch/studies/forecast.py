@@ -12,7 +12,7 @@ from critbatch.studies.run_key import RunKey, RunSummary
 
 
 def forecast(
-    made: Mapping[RunKey, RunSummary], missing: Iterable[int], *, examples: Mapping[int, float], workers: int = 1
+    finished: Mapping[RunKey, RunSummary], missing: Iterable[int], *, examples: Mapping[int, float], workers: int = 1
 ) -> Forecast | None:
     """The seconds that runs at the batch sizes `missing` will take, by those that are there; None if there are none.
 
@@ -26,35 +26,35 @@ def forecast(
         workers: so many runs are made at a time.
     """
     groups: dict[int, list[RunSummary]] = defaultdict(list)
-    for key, brief in made.items():
-        if brief.examples > 0:
-            groups[key.batch_size].append(brief)
+    for key, summary in finished.items():
+        if summary.examples > 0:
+            groups[key.batch_size].append(summary)
     if not groups:
         return None
-    seconds = {size: fmean(brief.wall_seconds for brief in group) for size, group in groups.items()}
+    seconds = {size: fmean(summary.wall_seconds for summary in group) for size, group in groups.items()}
     example_seconds = {size: max(b.wall_seconds / b.examples for b in group) for size, group in groups.items()}
     total, at_most = 0.0, False
     for size in missing:
         if size not in seconds:
             at_most = True
-            bounds = [each * max(1.0, other / size) for other, each in example_seconds.items()]
+            bounds = [bound * max(1.0, other / size) for other, bound in example_seconds.items()]
             seconds[size] = min(bounds) * examples[size]
         total += seconds[size]
     return Forecast(seconds=total / workers, at_most=at_most)
 
 
-def best_of_each_size(made: Mapping[RunKey, RunSummary]) -> dict[int, tuple[RunKey, RunSummary]]:
+def best_of_each_size(finished: Mapping[RunKey, RunSummary]) -> dict[int, tuple[RunKey, RunSummary]]:
     """At each batch size the run that was at its target after the fewest steps; without a target, of lowest loss."""
     best: dict[int, tuple[RunKey, RunSummary]] = {}
-    for key, brief in made.items():
-        held = best.get(key.batch_size)
-        if _worth(brief) < (_worth(held[1]) if held is not None else NOTHING):
-            best[key.batch_size] = (key, brief)
+    for key, summary in finished.items():
+        previous = best.get(key.batch_size)
+        if _rank(summary) < (_rank(previous[1]) if previous is not None else NO_RUN):
+            best[key.batch_size] = (key, summary)
     return dict(sorted(best.items()))
 
 
-NOTHING = (math.inf, math.inf)
+NO_RUN = (math.inf, math.inf)
 
 
-def _worth(brief: RunSummary) -> tuple[float, float]:
-    return brief.steps_to_target, brief.loss
+def _rank(summary: RunSummary) -> tuple[float, float]:
+    return summary.steps_to_target, summary.loss

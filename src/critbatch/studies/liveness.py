@@ -19,10 +19,10 @@ from critbatch.errors import UserError
 
 # A process of another machine that has shown no sign of life for so long is dead; it shows one so often.
 SECONDS_UNTIL_DEAD = 60.0
-SECONDS_BETWEEN_BEATS = 5.0
+SECONDS_BETWEEN_HEARTBEATS = 5.0
 
 # POSIX locks do not tell a process of its own ones.
-_of_this_process: set[str] = set()
+_own_names: set[str] = set()
 
 
 class WorkerIdentity:
@@ -43,33 +43,33 @@ class WorkerIdentity:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = (folder / self.name).open("ab")
         fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _of_this_process.add(self.name)
-        self._seen: dict[str, tuple[int, float]] = {}
-        self.leaves_runs = False
+        _own_names.add(self.name)
+        self._heartbeats: dict[str, tuple[int, float]] = {}
+        self.keep_file = False
 
-    def is_dead(self, name: str, beat: int) -> bool:
+    def is_dead(self, name: str, heartbeat: int) -> bool:
         """Whether the process called `name`, whose last beat is `beat`, has ended."""
-        if name in _of_this_process:
+        if name in _own_names:
             return False
         if _host_of(name) == host():
             file = self.folder / name
             if file.is_file():
                 return _is_free(file)
-        before, since = self._seen.get(name, (None, 0.0))
-        if before != beat:
-            self._seen[name] = (beat, time.monotonic())
+        last, since = self._heartbeats.get(name, (None, 0.0))
+        if last != heartbeat:
+            self._heartbeats[name] = (heartbeat, time.monotonic())
             return False
         return time.monotonic() - since > SECONDS_UNTIL_DEAD
 
-    def bury(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Take away what a dead process left."""
         (self.folder / name).unlink(missing_ok=True)
-        self._seen.pop(name, None)
+        self._heartbeats.pop(name, None)
 
     def end(self) -> None:
         """Where it `leaves_runs` its file stays, which nobody holds then: others see that it has ended."""
-        _of_this_process.discard(self.name)
-        if not self.leaves_runs:
+        _own_names.discard(self.name)
+        if not self.keep_file:
             (self.folder / self.name).unlink(missing_ok=True)
         self._file.close()
 
@@ -110,24 +110,24 @@ def _is_free(file: Path) -> bool:
 class Heartbeat:
     """Calls `beat` with a number that grows, now and then, within `with`."""
 
-    def __init__(self, beat: Callable[[int], None]) -> None:
-        self.beat = beat
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go, daemon=True)
+    def __init__(self, send: Callable[[int], None]) -> None:
+        self.send = send
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def _go(self) -> None:
+    def _run(self) -> None:
         number = 0
-        while not self._over.wait(SECONDS_BETWEEN_BEATS):
+        while not self._stopped.wait(SECONDS_BETWEEN_HEARTBEATS):
             number += 1
             # One that is missed costs nothing; a database that stays away is said when the run is kept.
             with suppress(UserError):
-                self.beat(number)
+                self.send(number)
 
     def __enter__(self) -> None:
         self._thread.start()
 
     def __exit__(self, *error: object) -> None:
-        self._over.set()
+        self._stopped.set()
         self._thread.join()
 
 
@@ -147,11 +147,11 @@ def is_held(file: Path) -> bool:
     except OSError:
         return False
     try:
-        wanted = (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET) if sys.platform == "darwin" else (fcntl.F_WRLCK, 0, 0, 0, 0)
-        found = struct.unpack(LAYOUT, fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(LAYOUT, *wanted)))
+        request = (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET) if sys.platform == "darwin" else (fcntl.F_WRLCK, 0, 0, 0, 0)
+        answer = struct.unpack(LAYOUT, fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(LAYOUT, *request)))
     finally:
         os.close(handle)
-    return bool((found[3] if sys.platform == "darwin" else found[0]) != fcntl.F_UNLCK)
+    return bool((answer[3] if sys.platform == "darwin" else answer[0]) != fcntl.F_UNLCK)
 
 
 # Who may work in a folder: many commands that share its runs, or one that does not.

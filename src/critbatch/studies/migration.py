@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 OLD_FILE = "store.sqlite"
 # Attributes of studies and trials in Optuna's tables. The record of a run is in others, `run 1`, `run 2` ...
-TERMS, KEY, OWNER, BEAT, BRIEF, PIECE = "terms", "key", "owner", "beat", "brief", "run"
+TERMS, KEY, OWNER, HEARTBEAT, SUMMARY, PIECE = "terms", "key", "owner", "beat", "brief", "run"
 # By Optuna's names of states. A trial that failed was none of ours.
 STATES = {"COMPLETE": FINISHED, "PRUNED": PRUNED, "RUNNING": RUNNING, "WAITING": WAITING}
 
@@ -132,8 +132,8 @@ def _source_of(database: Database, folder: Path, url: str | None) -> tuple[str, 
         file = folder / OLD_FILE if url is None else journal_of(url)
         if not file.is_file():
             return None
-        found = file.stat()
-        return f"copied from {file.name}", f"{found.st_size} bytes, {found.st_mtime_ns}"
+        status = file.stat()
+        return f"copied from {file.name}", f"{status.st_size} bytes, {status.st_mtime_ns}"
     with database.read() as connection:
         return ("copied from Optuna's tables", "once") if _has_tables_of_optuna(connection) else None
 
@@ -206,15 +206,15 @@ def _row_of(trial: Any) -> dict[str, Any] | None:
         return None
     state, summary, record = STATES[trial.state.name], None, None
     if state in AT_THEIR_END:
-        pieces = range(json.loads(attributes[BRIEF])["pieces"])
-        summary = replace(RunSummary.from_json(attributes[BRIEF])).to_json()  # without the number of pieces
+        pieces = range(json.loads(attributes[SUMMARY])["pieces"])
+        summary = replace(RunSummary.from_json(attributes[SUMMARY])).to_json()  # without the number of pieces
         record = "".join(attributes[f"{PIECE} {number + 1}"] for number in pieces)
     key = RunKey.from_json(attributes[KEY])
     return {
         "run_key": key.digest,
         "state": state,
         "owner": attributes.get(OWNER, ""),
-        "heartbeat": attributes.get(BEAT, 0),
+        "heartbeat": attributes.get(HEARTBEAT, 0),
         "schema_version": 0,
         "started": trial.datetime_start.timestamp() if trial.datetime_start is not None else None,
         "ended": trial.datetime_complete.timestamp() if trial.datetime_complete is not None else None,

@@ -22,7 +22,7 @@ from critbatch.errors import UserError
 from critbatch.records.core import OptionValue, Outcome, Quantity, Run, Target
 from critbatch.records.io import atomic_replacement, reason_of
 from critbatch.studies.database import quiet
-from critbatch.studies.run_key import RunSummary, brief_of
+from critbatch.studies.run_key import RunSummary, summary_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -124,7 +124,7 @@ def _trial(each: ExportedRun, distributions: Mapping[str, BaseDistribution]) -> 
     from optuna.distributions import CategoricalDistribution
     from optuna.trial import TrialState, create_trial
 
-    run, brief = each.run, brief_of(each.run, target=each.target)
+    run, summary = each.run, summary_of(each.run, target=each.target)
     params: dict[str, Any] = {
         "batch_size": run.batch_size,
         "learning_rate": float(run.learning_rate),
@@ -133,7 +133,7 @@ def _trial(each: ExportedRun, distributions: Mapping[str, BaseDistribution]) -> 
     for name, value in run.options.items():
         is_choice = isinstance(distributions[name], CategoricalDistribution)
         params[name] = _choice(value) if is_choice else float(str(value))
-    value = brief.loss if each.target is None else brief.steps_to_target
+    value = summary.loss if each.target is None else summary.steps_to_target
     state = TrialState.COMPLETE
     if run.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) or (each.target is None and not math.isfinite(value)):
         state = TrialState.FAIL
@@ -144,12 +144,12 @@ def _trial(each: ExportedRun, distributions: Mapping[str, BaseDistribution]) -> 
         value=value if state is TrialState.COMPLETE else None,
         params=params,
         distributions={name: distributions[name] for name in params},
-        user_attrs=_attributes(each, brief),
+        user_attrs=_attributes(each, summary),
         intermediate_values=_curve(run, each.target),
     )
     ended = datetime.fromtimestamp(each.ended) if each.ended is not None else datetime.now()
-    begun = datetime.fromtimestamp(each.started) if each.started is not None else None
-    trial.datetime_start = begun or ended - timedelta(seconds=brief.wall_seconds)
+    started = datetime.fromtimestamp(each.started) if each.started is not None else None
+    trial.datetime_start = started or ended - timedelta(seconds=summary.wall_seconds)
     trial.datetime_complete = ended
     return trial
 
@@ -161,7 +161,7 @@ def _curve(run: Run, target: Target | None) -> dict[int, float]:
     return {step: value for step, value in values.items() if math.isfinite(value)}
 
 
-def _attributes(each: ExportedRun, brief: RunSummary) -> dict[str, Any]:
+def _attributes(each: ExportedRun, summary: RunSummary) -> dict[str, Any]:
     """What else the dashboard shows of a trial, with units. Numbers that are not finite are left out."""
     run = each.run
     attributes: dict[str, Any] = {
@@ -171,10 +171,10 @@ def _attributes(each: ExportedRun, brief: RunSummary) -> dict[str, Any]:
         "examples": run.examples,
         "epochs": run.epochs,
         "training (seconds)": run.seconds,
-        "training and evaluation (seconds)": brief.wall_seconds,
-        "training to the target (seconds)": brief.crossing_seconds,
-        "lowest validation loss": brief.loss,
-        f"highest validation {run.metric_name}": brief.metric,
+        "training and evaluation (seconds)": summary.wall_seconds,
+        "training to the target (seconds)": summary.crossing_seconds,
+        "lowest validation loss": summary.loss,
+        f"highest validation {run.metric_name}": summary.metric,
     }
     return {
         name: value

@@ -43,7 +43,7 @@ def connected(address: str) -> Iterator[Any]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         settings["include_dashboard"] = False
     else:
-        _knock(address)
+        _check_port(address)
     try:
         ray.init(address=address, **settings)
     except (ValueError, RuntimeError, OSError, ImportError) as error:
@@ -62,14 +62,14 @@ def refuse_if_too_small(ray: Any, address: str, *, cores: float, gpus: float) ->
     """Raise a UserError if no node of the cluster has what one worker wants, busy or not."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(node.get("CPU", 0.0) >= cores and node.get("GPU", 0.0) >= gpus for node in nodes):
-        there = "; ".join(f"{node.get('CPU', 0.0):g} and {node.get('GPU', 0.0):g}" for node in nodes)
+        sizes = "; ".join(f"{node.get('CPU', 0.0):g} and {node.get('GPU', 0.0):g}" for node in nodes)
         raise UserError(
             f"A worker wants {cores:g} cores and {gpus:g} GPUs of one node of the Ray cluster {address!r}, whose nodes "
-            f"have {there}: ask for less (--threads, --gpus-per-worker), or start a node."
+            f"have {sizes}: ask for less (--threads, --gpus-per-worker), or start a node."
         )
 
 
-def _knock(address: str) -> None:
+def _check_port(address: str) -> None:
     """Raise a UserError if nobody listens at a `host:port`."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
@@ -92,14 +92,14 @@ class WorkerActor:
     def __init__(self) -> None:
         self.worker: WorkerProcess | None = None
 
-    def begin(self, parcel: bytes, settings: dict[str, Any]) -> str:
+    def start_worker(self, job_bytes: bytes, settings: dict[str, Any]) -> str:
         """Returns the name of the worker."""
-        self.worker = WorkerProcess(parcel, **settings)
+        self.worker = WorkerProcess(job_bytes, **settings)
         return self.worker.name
 
-    def ended(self) -> WorkerExit | None:
+    def poll_exit(self) -> WorkerExit | None:
         assert self.worker is not None
-        return self.worker.ended()
+        return self.worker.poll_exit()
 
     def stop(self) -> None:
         if self.worker is not None:
@@ -119,21 +119,21 @@ class RaySupervisor(WorkerSupervisor):
 
     def __init__(
         self,
-        order: WorkerJob,
+        job: WorkerJob,
         count: int,
         store: Store,
         *,
         pause_at: float | None,
-        tell: Callable[[], int],
+        report_progress: Callable[[], int],
         address: str,
         gpus: float | None,
     ) -> None:
-        order = replace(order, folder=order.folder.absolute())
-        super().__init__(order, count, store, pause_at=pause_at, tell=tell)
+        job = replace(job, folder=job.folder.absolute())
+        super().__init__(job, count, store, pause_at=pause_at, report_progress=report_progress)
         self.address = address
-        self.cores = float(order.threads or 1)
-        self.gpus = gpus if gpus is not None else float(order.device.startswith("cuda"))
-        self._parcel: Any = None
+        self.cores = float(job.threads or 1)
+        self.gpus = gpus if gpus is not None else float(job.device.startswith("cuda"))
+        self._job_ref: Any = None
 
     def work(self) -> None:
         """As that of `Crew`.
@@ -142,55 +142,55 @@ class RaySupervisor(WorkerSupervisor):
             UserError: as there; and if Ray is not installed, the cluster does not answer, or no node of it is large
                 enough for one worker.
         """
-        packed = self.order.packed()
+        job_bytes = self.job.serialized()
         with connected(self.address) as ray:
             refuse_if_too_small(ray, self.address, cores=self.cores, gpus=self.gpus)
-            self._parcel = ray.put(packed)
+            self._job_ref = ray.put(job_bytes)
             super().work()
 
     def start(self, number: int) -> WorkerHandle:
         settings = {
             "seconds": self.seconds_left(),
-            "folder": self.order.folder,
+            "folder": self.job.folder,
             "number": number,
-            "threads": self.order.threads,
-            "place": Path.cwd(),
-            "path": sys.path,
+            "threads": self.job.threads,
+            "working_folder": Path.cwd(),
+            "module_path": sys.path,
         }
-        return RayWorkerHandle(number, self._parcel, settings, cores=self.cores, gpus=self.gpus)
+        return RayWorkerHandle(number, self._job_ref, settings, cores=self.cores, gpus=self.gpus)
 
 
 class RayWorkerHandle:
     """A worker on whatever node had room for it. It is asked without waiting: its node may be gone."""
 
-    def __init__(self, number: int, parcel: Any, settings: dict[str, Any], *, cores: float, gpus: float) -> None:
+    def __init__(self, number: int, job_bytes: Any, settings: dict[str, Any], *, cores: float, gpus: float) -> None:
         import ray
 
         self.number, self.name = number, ""
-        self._end: WorkerExit | None = None
-        seat: Any = ray.remote(WorkerActor)
-        self._actor = seat.options(num_cpus=cores, num_gpus=gpus).remote()
-        self._answer = self._actor.begin.remote(parcel, settings)
+        self._exit: WorkerExit | None = None
+        remote_actor: Any = ray.remote(WorkerActor)
+        self._actor = remote_actor.options(num_cpus=cores, num_gpus=gpus).remote()
+        self._answer = self._actor.start_worker.remote(job_bytes, settings)
 
-    def ended(self) -> WorkerExit | None:
+    def poll_exit(self) -> WorkerExit | None:
         import ray
 
-        if self._end is None and ray.wait([self._answer], timeout=0)[0]:
-            answer = self._heard()
+        if self._exit is None and ray.wait([self._answer], timeout=0)[0]:
+            answer = self._read_answer()
             if isinstance(answer, str):
                 self.name = answer
             elif answer is not None:
-                self._end = answer
+                self._exit = answer
                 self.kill()
-            if self._end is None:
-                self._answer = self._actor.ended.remote()
-        return self._end
+            if self._exit is None:
+                self._answer = self._actor.poll_exit.remote()
+        return self._exit
 
-    def waits(self) -> bool:
-        return not self.name and self._end is None
+    def is_waiting(self) -> bool:
+        return not self.name and self._exit is None
 
     def stop(self) -> None:
-        if self._end is None and self.name:
+        if self._exit is None and self.name:
             self._actor.stop.remote()
 
     def kill(self) -> None:
@@ -198,7 +198,7 @@ class RayWorkerHandle:
 
         ray.kill(self._actor)
 
-    def _heard(self) -> str | WorkerExit | None:
+    def _read_answer(self) -> str | WorkerExit | None:
         import ray
         from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 

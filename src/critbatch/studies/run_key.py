@@ -40,10 +40,10 @@ class StudyKey(Record):
 
     @property
     def digest(self) -> str:
-        told = json.loads(self.to_json())
-        del told["parts"], told["judged_by"], told[VERSION_FIELD]
-        told["settings"] = first_options(told["settings"])
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+        fields = json.loads(self.to_json())
+        del fields["parts"], fields["judged_by"], fields[VERSION_FIELD]
+        fields["settings"] = first_options(fields["settings"])
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,9 @@ class RunKey:
 
     @property
     def digest(self) -> str:
-        words = f"{self.stage} {self.batch_size} {float(self.learning_rate).hex()} {self.seed}"
-        words += f" {tuple(sorted(first_options(dict(self.options)).items()))!r}" if self.options else ""
-        return hashlib.sha256(words.encode()).hexdigest()[:12]
+        text = f"{self.stage} {self.batch_size} {float(self.learning_rate).hex()} {self.seed}"
+        text += f" {tuple(sorted(first_options(dict(self.options)).items()))!r}" if self.options else ""
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def to_json(self) -> str:
         return json.dumps([self.batch_size, self.learning_rate, self.seed, self.stage, self.options])
@@ -77,12 +77,12 @@ class RunKey:
     @classmethod
     def from_json(cls, text: str) -> RunKey:
         batch_size, learning_rate, seed, stage, options = json.loads(text)
-        told = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
-        return cls(batch_size=batch_size, learning_rate=learning_rate, seed=seed, stage=stage, options=told)
+        option_pairs = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in options)
+        return cls(batch_size=batch_size, learning_rate=learning_rate, seed=seed, stage=stage, options=option_pairs)
 
     def __str__(self) -> str:
-        told = "".join(f", {name}={value}" for name, value in self.options)
-        return f"batch size {self.batch_size}, learning rate {self.learning_rate:g}{told}, seed {self.seed}"
+        options = "".join(f", {name}={value}" for name, value in self.options)
+        return f"batch size {self.batch_size}, learning rate {self.learning_rate:g}{options}, seed {self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +121,7 @@ class RunSummary(Record):
         return math.isinf(self.steps_to_target)
 
 
-def brief_of(run: Run, *, target: Target | None) -> RunSummary:
+def summary_of(run: Run, *, target: Target | None) -> RunSummary:
     """The brief of a run as judged by a target."""
     crossing = run.crossing if target == run.target else target.crossing(run.curve) if target is not None else None
     return RunSummary(

@@ -193,7 +193,7 @@ class RunRow:
     heartbeat: int
     started: float | None  # seconds since 1970
     ended: float | None
-    brief: RunSummary | None
+    summary: RunSummary | None
 
 
 @dataclass
@@ -229,9 +229,9 @@ class RunTable:
         table = _table("runs")
         columns = select(*(table.c[name] for name in ROW_COLUMNS))
         open_ids = [row.id for row in self.rows.values() if row.state not in AT_THEIR_END]
-        wanted: list[ColumnElement[bool]] = [table.c.id.in_(chunk) for chunk in _chunks(open_ids)]
-        wanted.append((table.c.study_id == self.study) & (table.c.id > max(self.rows, default=-1)))
-        for condition in wanted:
+        conditions: list[ColumnElement[bool]] = [table.c.id.in_(chunk) for chunk in _chunks(open_ids)]
+        conditions.append((table.c.study_id == self.study) & (table.c.id > max(self.rows, default=-1)))
+        for condition in conditions:
             for values in connection.execute(columns.where(condition).order_by(table.c.id)):
                 row = _row_of(*values)
                 self.rows[row.id] = row
@@ -259,11 +259,11 @@ def take_over(connection: Connection, number: int, owner: str) -> None:
     connection.execute(table.update().where(table.c.id == number).values(state=RUNNING, owner=owner, heartbeat=0))
 
 
-def finish(connection: Connection, number: int, owner: str, run: Run, brief: RunSummary) -> bool:
+def finish(connection: Connection, number: int, owner: str, run: Run, summary: RunSummary) -> bool:
     """Write the end of a run, if `owner` still makes it. Returns whether that was so."""
     values = {
         "state": PRUNED if run.pruned else FINISHED,
-        "summary": brief.to_json(),
+        "summary": summary.to_json(),
         "record": run.to_json(),
         "schema_version": SCHEMA_VERSION,
         "ended": time.time(),
@@ -275,7 +275,7 @@ def give_back(connection: Connection, number: int, owner: str) -> None:
     connection.execute(_of_owner(number, owner).values(state=WAITING))
 
 
-def beat(connection: Connection, number: int, owner: str, heartbeat: int) -> None:
+def write_heartbeat(connection: Connection, number: int, owner: str, heartbeat: int) -> None:
     connection.execute(_of_owner(number, owner).values(heartbeat=heartbeat))
 
 
@@ -323,11 +323,11 @@ def merge_runs(connection: Connection, study: int, rows: Iterable[Mapping[str, A
     from sqlalchemy import select
 
     table = _table("runs")
-    known = select(table.c.run_key, table.c.id, table.c.state).where(table.c.study_id == study)
-    here = {key: (number, state) for key, number, state in connection.execute(known)}
+    query = select(table.c.run_key, table.c.id, table.c.state).where(table.c.study_id == study)
+    existing = {key: (number, state) for key, number, state in connection.execute(query)}
     added = []
     for row in rows:
-        number, state = here.get(row["run_key"], (None, ""))
+        number, state = existing.get(row["run_key"], (None, ""))
         if number is None:
             added.append({"study_id": study, **row})
         elif row["state"] in AT_THEIR_END and state not in AT_THEIR_END:
@@ -361,7 +361,7 @@ def _row_of(
         heartbeat=heartbeat,
         started=started,
         ended=ended,
-        brief=RunSummary.from_json(summary) if summary is not None and state in AT_THEIR_END else None,
+        summary=RunSummary.from_json(summary) if summary is not None and state in AT_THEIR_END else None,
     )
 
 

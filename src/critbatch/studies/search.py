@@ -42,10 +42,10 @@ def judges_of(question: StudySpec) -> list[Judge]:
 def _by_target(question: StudySpec) -> Judge:
     """First the share that missed the target, then the median steps to it; where all missed it, their best value."""
 
-    def judge(briefs: Sequence[RunSummary]) -> Rank:
-        missed = sum(brief.missed for brief in briefs) / len(briefs)
-        steps = median(brief.steps_to_target for brief in briefs)
-        return (_failed(briefs), missed, steps, median(_value(question, brief) for brief in briefs))
+    def judge(summaries: Sequence[RunSummary]) -> Rank:
+        missed = sum(summary.missed for summary in summaries) / len(summaries)
+        steps = median(summary.steps_to_target for summary in summaries)
+        return (_failed(summaries), missed, steps, median(_value(question, summary) for summary in summaries))
 
     return judge
 
@@ -53,20 +53,20 @@ def _by_target(question: StudySpec) -> Judge:
 def _by_end(question: StudySpec) -> Judge:
     """The median over seeds of the best validation value: of the metric where the target is set on it."""
 
-    def judge(briefs: Sequence[RunSummary]) -> Rank:
-        return (_failed(briefs), 0.0, 0.0, median(_value(question, brief) for brief in briefs))
+    def judge(summaries: Sequence[RunSummary]) -> Rank:
+        return (_failed(summaries), 0.0, 0.0, median(_value(question, summary) for summary in summaries))
 
     return judge
 
 
-def _failed(briefs: Sequence[RunSummary]) -> float:
-    return sum(brief.failed for brief in briefs) / len(briefs)
+def _failed(summaries: Sequence[RunSummary]) -> float:
+    return sum(summary.failed for summary in summaries) / len(summaries)
 
 
-def _value(question: StudySpec, brief: RunSummary) -> float:
+def _value(question: StudySpec, summary: RunSummary) -> float:
     if question.target is not None and question.target.quantity is Quantity.VALIDATION_METRIC:
-        return -brief.metric
-    return brief.loss
+        return -summary.metric
+    return summary.loss
 
 
 # Learning rates, and options that are varied, chosen by Optuna's samplers: at each batch size on its own.
@@ -77,7 +77,7 @@ REACH = 100.0
 FAILED, MISSED = 60.0, 40.0
 
 
-def sampled(question: StudySpec, batch_size: int, stock: StudyState) -> tuple[list[RunKey], int]:
+def sampled_keys(question: StudySpec, batch_size: int, state: StudyState) -> tuple[list[RunKey], int]:
     """The runs that are needed at one batch size, and how many more are sure to come.
 
     With the first seed as many settings are tried as the question has trials, each chosen in view of the others. The
@@ -85,21 +85,21 @@ def sampled(question: StudySpec, batch_size: int, stock: StudyState) -> tuple[li
     """
     assert question.trials is not None
     first, others = question.seeds[0], question.seeds[1:]
-    here = [key for key in (*stock.finished, *stock.running, *stock.broken) if key.batch_size == batch_size]
-    tried = [key for key in here if key.seed == first]
+    keys = [key for key in (*state.finished, *state.running, *state.broken) if key.batch_size == batch_size]
+    tried = [key for key in keys if key.seed == first]
     if len(tried) < question.trials:
-        broken = [key for key in tried if key in stock.broken]
+        broken = [key for key in tried if key in state.broken]
         more = question.trials - len(tried)
-        new = [] if broken else [_next(question, batch_size, first, stock, tried)]
+        new = [] if broken else [_next(question, batch_size, first, state, tried)]
         return [*tried, *new], more - len(new) + len(others)
-    if any(key not in stock.finished for key in tried):
+    if any(key not in state.finished for key in tried):
         return tried, len(others)
     judge = judges_of(question)[-1]
-    best = min(tried, key=lambda key: judge([stock.finished[key]]))
+    best = min(tried, key=lambda key: judge([state.finished[key]]))
     return tried + [replace(best, seed=seed) for seed in others], 0
 
 
-def _next(question: StudySpec, batch_size: int, seed: int, stock: StudyState, tried: list[RunKey]) -> RunKey:
+def _next(question: StudySpec, batch_size: int, seed: int, state: StudyState, tried: list[RunKey]) -> RunKey:
     """The setting that the sampler wants to know next."""
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
@@ -116,11 +116,11 @@ def _next(question: StudySpec, batch_size: int, seed: int, stock: StudyState, tr
         warnings.simplefilter("ignore")  # of samplers that are experimental, or cannot use what is not finished
         study = optuna.create_study(sampler=_sampler(question.search, number))
         for key in tried:
-            study.add_trial(_as_trial(question, key, stock.finished.get(key), space))
+            study.add_trial(_as_trial(question, key, state.finished.get(key), space))
         # A sequence that is spread evenly begins anew with each study: this one's place in it is further on.
         asks = len(tried) + 1 if question.search is SearchMethod.QMC else 1
         trial = [study.ask(space) for _ in range(asks)][-1]
-    values = {repr(value): value for many in question.option_grid.values() for value in many}
+    values = {repr(value): value for choices in question.option_grid.values() for value in choices}
     options = tuple((name, values[trial.params[name]]) for name in sorted(question.option_grid))
     rate = float(f"{trial.params['learning_rate']:.3g}")
     key = RunKey(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
@@ -130,24 +130,24 @@ def _next(question: StudySpec, batch_size: int, seed: int, stock: StudyState, tr
     return key
 
 
-def _as_trial(question: StudySpec, key: RunKey, brief: RunSummary | None, space: dict[str, Any]) -> Any:
+def _as_trial(question: StudySpec, key: RunKey, summary: RunSummary | None, space: dict[str, Any]) -> Any:
     from optuna.trial import TrialState, create_trial
 
     rates = space["learning_rate"]
-    told = dict(key.options)
+    options = dict(key.options)
     params = {"learning_rate": min(max(key.learning_rate, rates.low), rates.high)}
-    params |= {name: repr(told[name]) for name in question.option_grid}
-    if brief is None:
+    params |= {name: repr(options[name]) for name in question.option_grid}
+    if summary is None:
         return create_trial(state=TrialState.RUNNING, params=params, distributions=space)
     return create_trial(
         state=TrialState.COMPLETE,
         params=params,
         distributions=space,
-        value=_worth(judges_of(question)[-1]([brief]), question),
+        value=_score(judges_of(question)[-1]([summary]), question),
     )
 
 
-def _worth(ranked: Rank, question: StudySpec) -> float:
+def _score(ranked: Rank, question: StudySpec) -> float:
     """One number in the order of the ranks, of a size that a model of it can do with."""
     failed, missed, steps, value = ranked
     if failed:
@@ -182,8 +182,8 @@ RUNG = 2.0
 MOST_RUNGS = 14
 
 
-def widened(
-    question: StudySpec, batch_size: int, options: tuple[tuple[str, OptionValue], ...], stock: StudyState
+def widened_keys(
+    question: StudySpec, batch_size: int, options: tuple[tuple[str, OptionValue], ...], state: StudyState
 ) -> tuple[list[RunKey], int]:
     """The runs that are needed at one batch size, and how many more are sure to come.
 
@@ -200,36 +200,36 @@ def widened(
             batch_size=batch_size, learning_rate=rate_of(question, batch_size, rung), seed=seed, options=options
         )
 
-    def ended(rungs: list[int], seeds: tuple[int, ...]) -> dict[int, list[RunSummary]] | None:
+    def finished_runs(rungs: list[int], seeds: tuple[int, ...]) -> dict[int, list[RunSummary]] | None:
         """The ends of all these runs; None while one is not there."""
         keys = {rung: [key(rung, seed) for seed in seeds] for rung in rungs}
-        if not all(one in stock.finished for many in keys.values() for one in many):
+        if not all(one in state.finished for seed_keys in keys.values() for one in seed_keys):
             return None
-        return {rung: [stock.finished[one] for one in many] for rung, many in keys.items()}
+        return {rung: [state.finished[one] for one in seed_keys] for rung, seed_keys in keys.items()}
 
     judges = judges_of(question)
     first, others = question.seeds[:1], question.seeds[1:]
     tried = [-1, 0, 1]
     while True:
-        found = ended(tried, first)
-        if found is None:
+        summaries_by_rung = finished_runs(tried, first)
+        if summaries_by_rung is None:
             return [key(rung, first[0]) for rung in tried], 3 * len(others)
-        best = _best(judges, found)
+        best = _best(judges, summaries_by_rung)
         wider = [rung for one in best if (rung := _beyond(one, tried)) is not None]
         if not wider:
             break
         tried = sorted({*tried, *wider})
-    sure = _around(best)
+    needed_rungs = _around(best)
     while others:
-        found = ended(sure, question.seeds)
-        if found is None:
+        summaries_by_rung = finished_runs(needed_rungs, question.seeds)
+        if summaries_by_rung is None:
             break
-        best = _best(judges, found)
-        if set(_around(best)) <= set(sure):
+        best = _best(judges, summaries_by_rung)
+        if set(_around(best)) <= set(needed_rungs):
             break
-        sure = sorted({*sure, *_around(best)})
-    searched = [key(rung, first[0]) for rung in sorted({*tried, *sure})]
-    return searched + [key(rung, seed) for seed in others for rung in sure], 0
+        needed_rungs = sorted({*needed_rungs, *_around(best)})
+    searched = [key(rung, first[0]) for rung in sorted({*tried, *needed_rungs})]
+    return searched + [key(rung, seed) for seed in others for rung in needed_rungs], 0
 
 
 def rate_of(question: StudySpec, batch_size: int, rung: int) -> float:
@@ -237,9 +237,9 @@ def rate_of(question: StudySpec, batch_size: int, rung: int) -> float:
     return float(f"{usual_rate(question.recipe, batch_size) * RUNG**rung:.2g}")
 
 
-def _best(judges: list[Judge], found: dict[int, list[RunSummary]]) -> list[int]:
+def _best(judges: list[Judge], summaries_by_rung: dict[int, list[RunSummary]]) -> list[int]:
     """By each judge the rung whose runs did best; of equals the one with the smallest rate, which is the safer one."""
-    ranks = [{rung: (judge(briefs), rung) for rung, briefs in found.items()} for judge in judges]
+    ranks = [{rung: (judge(summaries), rung) for rung, summaries in summaries_by_rung.items()} for judge in judges]
     return [min(ranked, key=ranked.__getitem__) for ranked in ranks]
 
 
@@ -271,7 +271,7 @@ class Choice:
     later: int = 0
 
 
-def choose(question: StudySpec, stock: StudyState) -> Choice:
+def choose(question: StudySpec, state: StudyState) -> Choice:
     """The runs that are needed as far as that can be said by now.
 
     What is needed follows from the runs at their end alone, not from who made them in which order: a study that was
@@ -279,16 +279,16 @@ def choose(question: StudySpec, stock: StudyState) -> Choice:
     order.
     """
     if question.search is SearchMethod.GIVEN:
-        return Choice(given(question))
+        return Choice(given_keys(question))
     if question.search is SearchMethod.WIDENING:
-        keys, later = _by_size(question, lambda size, options: widened(question, size, options, stock))
-        keys = list(dict.fromkeys([*given(question), *keys]))
+        keys, later = _by_size(question, lambda size, options: widened_keys(question, size, options, state))
+        keys = list(dict.fromkeys([*given_keys(question), *keys]))
     else:
-        keys, later = _by_size(question, lambda size, options: sampled(question, size, stock), varied=False)
+        keys, later = _by_size(question, lambda size, options: sampled_keys(question, size, state), varied=False)
     return Choice(keys, later)
 
 
-def given(question: StudySpec) -> list[RunKey]:
+def given_keys(question: StudySpec) -> list[RunKey]:
     """The runs at the learning rates of the question, in an order in which a study half done is of use already.
 
     The first seed goes over the whole grid before the second begins. Within it the large batches come first, whose runs
@@ -315,13 +315,13 @@ def combinations(question: StudySpec) -> list[Options]:
 
 
 def _by_size(
-    question: StudySpec, at: Callable[[int, Options], tuple[list[RunKey], int]], *, varied: bool = True
+    question: StudySpec, runs_at: Callable[[int, Options], tuple[list[RunKey], int]], *, varied: bool = True
 ) -> tuple[list[RunKey], int]:
     keys: list[RunKey] = []
     later = 0
     for size in sorted(question.batch_sizes, reverse=True):
         for options in combinations(question) if varied else [()]:
-            needed, more = at(size, options)
+            needed, more = runs_at(size, options)
             keys += needed
             later += more
     first = {seed: place for place, seed in enumerate(question.seeds)}

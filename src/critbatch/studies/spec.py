@@ -72,8 +72,10 @@ def make_plan(
         UserError: if there is no such option, or its value is not possible.
     """
     of_plans = {name: value for name, value in options.items() if name in OF_PLANS}
-    own = {name: value for name, value in options.items() if name not in OF_PLANS and not name.startswith(MODEL)}
-    plan = plan_of(recipe, batch_size=batch_size, learning_rate=learning_rate, epochs=epochs, **own)
+    recipe_options = {
+        name: value for name, value in options.items() if name not in OF_PLANS and not name.startswith(MODEL)
+    }
+    plan = plan_of(recipe, batch_size=batch_size, learning_rate=learning_rate, epochs=epochs, **recipe_options)
     return replace(plan, **_of_their_types(of_plans))
 
 
@@ -111,7 +113,7 @@ LARGE_SET = 10_000
 SEEDS = 2**32  # as many as torch and Optuna both take
 
 
-def pose(
+def build_spec(
     task: Task,
     *,
     batch_sizes: Sequence[int] | None = None,
@@ -141,14 +143,14 @@ def pose(
     for name, length in (("epochs", epochs), ("steps", steps), ("seconds", seconds)):
         if length is not None and not (length > 0 and math.isfinite(length)):
             raise UserError(f"{name}={length} is not possible: use a number above 0.")
-    how = _search(search, learning_rates, trials)
+    method = _search(search, learning_rates, trials)
     sizes = usual_batch_sizes(task.examples) if batch_sizes is None else tuple(batch_sizes)
     rates = tuple(learning_rates or ())
     lists: dict[str, tuple[OptionValue, ...]] = {"batch_sizes": sizes, "seeds": tuple(seeds)}
     if learning_rates is not None:
         lists["learning_rates"] = rates
-    several = {name: tuple(values) for name, values in (varied or {}).items()}
-    _refuse_empty_and_doubled({**lists, **several})
+    grid = {name: tuple(values) for name, values in (varied or {}).items()}
+    _refuse_empty_and_duplicates({**lists, **grid})
     for size in sizes:
         if not 1 <= size <= task.examples:
             raise UserError(
@@ -161,13 +163,13 @@ def pose(
     for seed in seeds:
         if not 0 <= seed < SEEDS:
             raise UserError(f"seed={seed} is not possible: use 0 to {SEEDS - 1}.")
-    if twice := sorted(set(fixed or {}) & set(several)):
-        raise UserError(f"{twice[0]} is both fixed and varied: give it once.")
-    check_options(task, recipe, fixed=fixed or {}, varied=several)
-    fitting = tuple(size for size in sizes if not _misfit(task, recipe, size, fixed=fixed or {}, varied=several))
+    if duplicates := sorted(set(fixed or {}) & set(grid)):
+        raise UserError(f"{duplicates[0]} is both fixed and varied: give it once.")
+    check_options(task, recipe, fixed=fixed or {}, varied=grid)
+    fitting = tuple(size for size in sizes if not _misfit(task, recipe, size, fixed=fixed or {}, varied=grid))
     if batch_sizes is not None or not fitting:
         for size in sizes:
-            if misfit := _misfit(task, recipe, size, fixed=fixed or {}, varied=several):
+            if misfit := _misfit(task, recipe, size, fixed=fixed or {}, varied=grid):
                 raise misfit
     sizes = fitting
     return StudySpec(
@@ -175,9 +177,9 @@ def pose(
         fingerprint=task.fingerprint(),
         recipe=recipe,
         batch_sizes=tuple(sorted(sizes)),
-        search=how,
+        search=method,
         learning_rates=tuple(sorted(rates)),
-        trials=(trials or TRIALS) if how not in (SearchMethod.GIVEN, SearchMethod.WIDENING) else None,
+        trials=(trials or TRIALS) if method not in (SearchMethod.GIVEN, SearchMethod.WIDENING) else None,
         seeds=tuple(seeds),
         epochs=epochs,
         steps=steps,
@@ -186,7 +188,7 @@ def pose(
         stops_at_target=stops_at_target and target is not None,
         prune=prune,
         fixed_options=dict(sorted((fixed or {}).items())),
-        option_grid=dict(sorted(several.items())),
+        option_grid=dict(sorted(grid.items())),
     )
 
 
@@ -199,12 +201,12 @@ def _misfit(
     varied: Mapping[str, tuple[OptionValue, ...]],
 ) -> UserError | None:
     """Why a plan at this batch size cannot be carried out, for any of the varied options; None where all can."""
-    for options in product(*varied.values()):
-        own = {**fixed, **dict(zip(varied, options, strict=True))}
+    for values in product(*varied.values()):
+        options = {**fixed, **dict(zip(varied, values, strict=True))}
         try:
             refuse_misfits(
                 task,
-                make_plan(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=own),
+                make_plan(recipe, batch_size=size, learning_rate=0.01, epochs=1.0, options=options),
                 seed=0,
                 processes=1,
             )
@@ -220,24 +222,24 @@ def _search(search: str | None, learning_rates: Sequence[float] | None, trials: 
         raise UserError(f"Learning rates are given, and searched for by {search}: give one of the two, or `widening`.")
     if learning_rates is None and search == SearchMethod.GIVEN:
         raise UserError("The search is `given`, but no learning rates are: give them, such as 0.03,0.1,0.3.")
-    how = (
+    method = (
         SearchMethod(search)
         if search is not None
         else SearchMethod.WIDENING
         if learning_rates is None
         else SearchMethod.GIVEN
     )
-    if trials is not None and (trials < 1 or how in (SearchMethod.GIVEN, SearchMethod.WIDENING)):
+    if trials is not None and (trials < 1 or method in (SearchMethod.GIVEN, SearchMethod.WIDENING)):
         raise UserError(f"trials={trials} is not possible: use 1 or more, and a search by tpe, gp, cmaes, qmc, random.")
-    return how
+    return method
 
 
-def _refuse_empty_and_doubled(lists: Mapping[str, tuple[OptionValue, ...]]) -> None:
+def _refuse_empty_and_duplicates(lists: Mapping[str, tuple[OptionValue, ...]]) -> None:
     for name, values in lists.items():
         if not values:
             raise UserError(f"`{name}` is empty: give one value at least.")
-        if (twice := next((value for value in values if values.count(value) > 1), None)) is not None:
-            raise UserError(f"`{name}` holds {twice} more than once: give each value once.")
+        if (duplicate := next((value for value in values if values.count(value) > 1), None)) is not None:
+            raise UserError(f"`{name}` holds {duplicate} more than once: give each value once.")
 
 
 def usual_batch_sizes(examples: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from critbatch.studies import run_table
 from critbatch.studies.database import Database, explained, open_database
 from critbatch.studies.liveness import FolderLock, Heartbeat, WorkerIdentity
 from critbatch.studies.migration import migrate
-from critbatch.studies.run_key import RunKey, StudyKey, brief_of
+from critbatch.studies.run_key import RunKey, StudyKey, summary_of
 from critbatch.studies.run_table import AT_THEIR_END, RUNNING, RunRow, RunTable, StudyState
 from critbatch.training.checkpoint import remove_checkpoint
 
@@ -46,17 +46,17 @@ class RunReader:
         self._database, self._study, self.terms = database, study, terms
         self._table = RunTable(study)
         self._records: dict[RunKey, Run] = {}
-        self.judge = terms.judged_by or terms.target
+        self.target = terms.judged_by or terms.target
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         """How sentences call the database."""
         return self._database.location
 
-    def look(self) -> StudyState:
+    def state(self) -> StudyState:
         """What there is by now."""
         self._refresh()
-        return self._stock()
+        return self._read_state()
 
     def rows(self) -> list[RunRow]:
         """The runs in the order in which they were begun, without their records."""
@@ -67,17 +67,17 @@ class RunReader:
         """The run of this key, or None if it has not been made to its end."""
         if key not in self._records:
             row = self._table.of_key.get(key)
-            if row is None or row.brief is None:
+            if row is None or row.summary is None:
                 self._refresh()
                 row = self._table.of_key.get(key)
-            if row is None or row.brief is None:
+            if row is None or row.summary is None:
                 return None
             self._read([row])
         return self._records[key]
 
     def find_all(self, keys: Iterable[RunKey]) -> list[Run]:
         """Those of these runs that have been made to their end, as `look` saw it last."""
-        rows = [row for key in keys if (row := self._table.of_key.get(key)) is not None and row.brief is not None]
+        rows = [row for key in keys if (row := self._table.of_key.get(key)) is not None and row.summary is not None]
         self._read([row for row in rows if row.key not in self._records])
         return [self._records[row.key] for row in rows]
 
@@ -90,45 +90,45 @@ class RunReader:
         keys = [row.key for row in self.rows() if row.state in AT_THEIR_END]
         return list(zip(keys, self.find_all(keys), strict=True))
 
-    def told(self) -> Study | None:
+    def saved_study(self) -> Study | None:
         """The study that the last sweep over these runs was to make, without its runs; None if there was no sweep."""
-        text = self.agreed(STUDY)
+        text = self.get_shared(STUDY)
         return None if text is None else Study.from_json(text)
 
-    def agreed(self, name: str) -> str | None:
+    def get_shared(self, name: str) -> str | None:
         """What all that share the runs go by, where it has been said."""
-        with explained(self.where), self._database.read() as connection:
+        with explained(self.location), self._database.read() as connection:
             return run_table.read_agreement(connection, self._study, name)
 
     def _refresh(self) -> None:
-        with explained(self.where), self._database.read() as connection:
+        with explained(self.location), self._database.read() as connection:
             self._table.refresh(connection)
 
-    def _stock(self) -> StudyState:
+    def _read_state(self) -> StudyState:
         rows = self._table.rows.values()
-        self._judge_again([row for row in rows if row.brief is not None and row.brief.judged_by != self.judge])
-        stock = StudyState()
+        self._summarize_again([row for row in rows if row.summary is not None and row.summary.judged_by != self.target])
+        state = StudyState()
         for row in rows:
-            if row.brief is not None:
-                stock.finished.setdefault(row.key, row.brief)
-            elif self._is_being_made(row):
-                stock.running.add(row.key)
+            if row.summary is not None:
+                state.finished.setdefault(row.key, row.summary)
+            elif self._is_running(row):
+                state.running.add(row.key)
             else:
-                stock.broken.add(row.key)
-        return stock
+                state.broken.add(row.key)
+        return state
 
-    def _is_being_made(self, row: RunRow) -> bool:
+    def _is_running(self, row: RunRow) -> bool:
         return row.state == RUNNING
 
-    def _judge_again(self, rows: list[RunRow]) -> None:
+    def _summarize_again(self, rows: list[RunRow]) -> None:
         """Runs that were judged by another target than is asked for now have all that is needed in their curves."""
         self._read([row for row in rows if row.key not in self._records])
         for row in rows:
-            row.brief = brief_of(self._records[row.key], target=self.judge)
+            row.summary = summary_of(self._records[row.key], target=self.target)
 
     def _read(self, rows: list[RunRow]) -> None:
         if rows:
-            with explained(self.where), self._database.read() as connection:
+            with explained(self.location), self._database.read() as connection:
                 self._records.update(run_table.read_records(connection, rows))
 
 
@@ -147,11 +147,11 @@ class Store(RunReader):
         run = store.run(key, make)    # from the store, or made now and kept
     """
 
-    def __init__(self, database: Database, study: int, terms: StudyKey, presence: WorkerIdentity, folder: Path) -> None:
+    def __init__(self, database: Database, study: int, terms: StudyKey, identity: WorkerIdentity, folder: Path) -> None:
         super().__init__(database, study, terms)
-        self._presence, self._folder = presence, folder
+        self._identity, self._folder = identity, folder
         self._closing = ExitStack()
-        self._mine: set[int] = set()
+        self._own_ids: set[int] = set()
 
     @classmethod
     def open(
@@ -177,12 +177,12 @@ class Store(RunReader):
             closing.callback(FolderLock(folder, alone=alone).release)
             database = open_database(folder, FILE, url)
             closing.callback(database.close)
-            presence = closing.enter_context(WorkerIdentity(folder / "workers", name))
+            identity = closing.enter_context(WorkerIdentity(folder / "workers", name))
             migrate(database, folder, url)
             with explained(database.location), database.write() as connection:
                 refuse_other_tasks(run_table.studies(connection), terms, database.location, shared=url is not None)
                 study = run_table.study_of(connection, terms)
-            store = cls(database, study, terms, presence, folder)
+            store = cls(database, study, terms, identity, folder)
             store._closing = closing.pop_all()
         return store
 
@@ -198,39 +198,39 @@ class Store(RunReader):
         Args:
             choose: the runs to be made, given what there is; those at their end may be among them.
         """
-        with explained(self.where), self._database.write(self._study) as connection:
+        with explained(self.location), self._database.write(self._study) as connection:
             self._table.refresh(connection)
-            stock = self._stock()
-            taken = stock.finished.keys() | stock.running
-            free = next((key for key in choose(stock) if key not in taken), None)
+            state = self._read_state()
+            taken = state.finished.keys() | state.running
+            free = next((key for key in choose(state) if key not in taken), None)
             if free is None:
                 return None
-            claim = RunLease(free, self._take(connection, free))
-        self._mine.add(claim.id)
-        return claim
+            lease = RunLease(free, self._take(connection, free))
+        self._own_ids.add(lease.id)
+        return lease
 
-    def keep(self, claim: RunLease, run: Run) -> bool:
+    def keep(self, lease: RunLease, run: Run) -> bool:
         """Write the record and the state, which make it a result, in one step.
 
         Returns:
             False if another process has taken the run over meanwhile, which had reason to think this one dead.
         """
-        brief = brief_of(run, target=self.judge)
-        with explained(self.where), self._database.change() as connection:
-            is_kept = run_table.finish(connection, claim.id, self._presence.name, run, brief)
-        self._mine.discard(claim.id)
+        summary = summary_of(run, target=self.target)
+        with explained(self.location), self._database.change() as connection:
+            is_kept = run_table.finish(connection, lease.id, self._identity.name, run, summary)
+        self._own_ids.discard(lease.id)
         if is_kept:
-            self._records[claim.key] = run
-            remove_checkpoint(self.checkpoint(claim.key))
+            self._records[lease.key] = run
+            remove_checkpoint(self.checkpoint(lease.key))
         return is_kept
 
-    def release(self, claim: RunLease) -> None:
+    def release(self, lease: RunLease) -> None:
         """Give a run back that is not at its end: whoever comes next goes on with it."""
-        with explained(self.where), self._database.change() as connection:
-            run_table.give_back(connection, claim.id, self._presence.name)
-        self._mine.discard(claim.id)
+        with explained(self.location), self._database.change() as connection:
+            run_table.give_back(connection, lease.id, self._identity.name)
+        self._own_ids.discard(lease.id)
 
-    def making(self, name: str) -> RunLease | None:
+    def lease_of(self, name: str) -> RunLease | None:
         """The run that the process called `name` is, or was, making."""
         return next(
             (RunLease(row.key, row.id) for row in self.rows() if row.state == RUNNING and row.owner == name), None
@@ -247,67 +247,67 @@ class Store(RunReader):
         Raises:
             UserError: if the database does not take the record, or another process is making this run.
         """
-        if (found := self.find(key)) is not None:
-            return found
-        claim = self.claim(lambda stock: [key])
-        if claim is None:
+        if (run := self.find(key)) is not None:
+            return run
+        lease = self.claim(lambda state: [key])
+        if lease is None:
             raise UserError(
-                f"The run of {key} is being made by another process with {self.where}: wait until it is done there."
+                f"The run of {key} is being made by another process with {self.location}: wait until it is done there."
             )
-        return self.make(claim, make)
+        return self.make(lease, make)
 
-    def make(self, claim: RunLease, make: Callable[[Path], Run]) -> Run:
+    def make(self, lease: RunLease, make: Callable[[Path], Run]) -> Run:
         """Make a run that was claimed, and keep it, or give it back if it is interrupted or fails."""
         run = None
         try:
-            with Heartbeat(partial(self.beat, claim)):
-                run = make(self.checkpoint(claim.key))
+            with Heartbeat(partial(self.send_heartbeat, lease)):
+                run = make(self.checkpoint(lease.key))
         finally:
             if run is None or run.outcome is Outcome.INTERRUPTED:
-                self.release(claim)
+                self.release(lease)
         if run.outcome is not Outcome.INTERRUPTED:
-            self.keep(claim, run)
+            self.keep(lease, run)
         return run
 
-    def note(self, claim: RunLease, part: int, value: float) -> None:
+    def report_intermediate(self, lease: RunLease, part: int, value: float) -> None:
         """Leave with a run how it stands at a part of its way, for others to compare theirs with."""
-        with explained(self.where), self._database.change() as connection:
-            run_table.write_intermediate(connection, claim.id, part, value)
+        with explained(self.location), self._database.change() as connection:
+            run_table.write_intermediate(connection, lease.id, part, value)
 
-    def notes(self, claims: Iterable[RunLease]) -> dict[int, dict[int, float]]:
+    def intermediate_values(self, leases: Iterable[RunLease]) -> dict[int, dict[int, float]]:
         """What was noted with runs, by their ids."""
-        with explained(self.where), self._database.read() as connection:
-            return run_table.read_intermediates(connection, [claim.id for claim in claims])
+        with explained(self.location), self._database.read() as connection:
+            return run_table.read_intermediates(connection, [lease.id for lease in leases])
 
-    def peers(self, claim: RunLease) -> list[RunLease]:
+    def competitors(self, lease: RunLease) -> list[RunLease]:
         """The other runs of the same batch size and seed."""
-        mine = (claim.key.batch_size, claim.key.seed, claim.key.stage)
-        alike = [row for row in self.rows() if (row.key.batch_size, row.key.seed, row.key.stage) == mine]
-        return [RunLease(row.key, row.id) for row in alike if row.id != claim.id]
+        group = (lease.key.batch_size, lease.key.seed, lease.key.stage)
+        rows = [row for row in self.rows() if (row.key.batch_size, row.key.seed, row.key.stage) == group]
+        return [RunLease(row.key, row.id) for row in rows if row.id != lease.id]
 
-    def agree(self, name: str, value: str) -> str:
+    def set_shared(self, name: str, value: str) -> str:
         """What all that share the store go by: the value of whoever came first."""
-        with explained(self.where), self._database.write(self._study) as connection:
-            agreed = run_table.read_agreement(connection, self._study, name)
-            if agreed is None:
+        with explained(self.location), self._database.write(self._study) as connection:
+            shared = run_table.read_agreement(connection, self._study, name)
+            if shared is None:
                 run_table.write_agreement(connection, self._study, name, value)
-        return value if agreed is None else agreed
+        return value if shared is None else shared
 
-    def tell(self, study: Study, *, ended: bool) -> None:
+    def save_study(self, study: Study, *, ended: bool) -> None:
         """Keep what the study is to be, for `told`. Where it has not `ended`, nobody knows yet how long it took."""
         seconds = study.provenance.wall_seconds if ended else 0.0
         head = replace(study, runs=(), analysis=None, provenance=replace(study.provenance, wall_seconds=seconds))
-        with explained(self.where), self._database.write(self._study) as connection:
+        with explained(self.location), self._database.write(self._study) as connection:
             run_table.write_agreement(connection, self._study, STUDY, head.to_json())
 
-    def beat(self, claim: RunLease, number: int) -> None:
+    def send_heartbeat(self, lease: RunLease, number: int) -> None:
         """Leave a sign of life with the run that is being made."""
-        with explained(self.where), self._database.change() as connection:
-            run_table.beat(connection, claim.id, self._presence.name, number)
+        with explained(self.location), self._database.change() as connection:
+            run_table.write_heartbeat(connection, lease.id, self._identity.name, number)
 
     def close(self) -> None:
         """Leave the store. A run that could not be given back, as on a full disk, is found to be free all the same."""
-        self._presence.leaves_runs = bool(self._mine)
+        self._identity.keep_file = bool(self._own_ids)
         self._closing.close()
 
     def __enter__(self) -> Self:
@@ -322,21 +322,23 @@ class Store(RunReader):
         """The one row of this key, running for this process from now on. Returns its id."""
         row = self._table.of_key.get(key)
         if row is None:
-            return self._table.insert(connection, key, self._presence.name)
+            return self._table.insert(connection, key, self._identity.name)
         if row.state == RUNNING:
-            self._presence.bury(row.owner)
-        run_table.take_over(connection, row.id, self._presence.name)
+            self._identity.forget(row.owner)
+        run_table.take_over(connection, row.id, self._identity.name)
         return row.id
 
-    def _is_being_made(self, row: RunRow) -> bool:
+    def _is_running(self, row: RunRow) -> bool:
         """A run that a dead process was making is broken off."""
-        if row.id in self._mine:
+        if row.id in self._own_ids:
             return True
-        mine = row.owner == self._presence.name
-        return row.state == RUNNING and not mine and not self._presence.is_dead(row.owner, row.heartbeat)
+        is_own = row.owner == self._identity.name
+        return row.state == RUNNING and not is_own and not self._identity.is_dead(row.owner, row.heartbeat)
 
 
-def refuse_other_tasks(studies: Iterable[tuple[int, StudyKey]], terms: StudyKey, where: str, *, shared: bool) -> None:
+def refuse_other_tasks(
+    studies: Iterable[tuple[int, StudyKey]], terms: StudyKey, location: str, *, shared: bool
+) -> None:
     """Raise a UserError for runs of the task as it was before it changed; and in a folder, which is one task's, for
     those of another.
 
@@ -344,21 +346,21 @@ def refuse_other_tasks(studies: Iterable[tuple[int, StudyKey]], terms: StudyKey,
         studies: of the database, by their numbers.
         shared: the database may hold other tasks too.
     """
-    for _, theirs in studies:
-        if theirs.task == terms.task and theirs.fingerprint != terms.fingerprint:
+    for _, stored in studies:
+        if stored.task == terms.task and stored.fingerprint != terms.fingerprint:
             raise UserError(
-                f"The runs in {where} are of the task {terms.task!r} as it was before {_what_changed(theirs, terms)} "
-                f"changed (fingerprint {theirs.fingerprint} there, {terms.fingerprint} now): give another --out, or "
-                "the task as it was."
+                f"The runs in {location} are of the task {terms.task!r} as it was before "
+                f"{_what_changed(stored, terms)} changed (fingerprint {stored.fingerprint} there, "
+                f"{terms.fingerprint} now): give another --out, or the task as it was."
             )
-        if theirs.task != terms.task and not shared:
+        if stored.task != terms.task and not shared:
             raise UserError(
-                f"The runs in {where} are of the task {theirs.task!r}, not of {terms.task!r}: give another --out."
+                f"The runs in {location} are of the task {stored.task!r}, not of {terms.task!r}: give another --out."
             )
 
 
-def _what_changed(theirs: StudyKey, ours: StudyKey) -> str:
-    names = [name for name, part in ours.parts.items() if theirs.parts.get(name) != part]
-    if not theirs.parts or not names:
+def _what_changed(stored: StudyKey, current: StudyKey) -> str:
+    names = [name for name, fingerprint in current.parts.items() if stored.parts.get(name) != fingerprint]
+    if not stored.parts or not names:
         return "its model, data, loss or metric"
     return "its " + " and its ".join(names)

@@ -44,9 +44,9 @@ def memory_kills() -> int:
     return 0
 
 
-def oom_run(order: WorkerJob, key: RunKey) -> Run:
+def oom_run(job: WorkerJob, key: RunKey) -> Run:
     """The record of a run whose process was killed for want of memory: no more is known of it."""
-    question = order.question
+    question = job.question
     return Run(
         task=question.task,
         recipe=question.recipe,
@@ -85,9 +85,9 @@ class WorkerExit:
 
     name: str
     code: int = 0
-    said: str = ""
+    message: str = ""
     log: str = ""
-    for_memory: bool = False
+    out_of_memory: bool = False
     lost: bool = False
 
 
@@ -109,48 +109,48 @@ class WorkerProcess:
 
     def __init__(
         self,
-        order: bytes,
+        job: bytes,
         *,
         seconds: float | None,
         folder: Path,
         number: int,
         threads: int | None,
-        place: Path,
-        path: list[str],
+        working_folder: Path,
+        module_path: list[str],
     ) -> None:
         self.name, self.number = new_name(), number
         self.log = folder / "workers" / f"worker-{number + 1}.log"
         self._kills = memory_kills()
-        self._end: WorkerExit | None = None
-        few = {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"} if threads else {}
-        with self._opened_log() as errors:
+        self._exit: WorkerExit | None = None
+        thread_limits = {"OMP_NUM_THREADS": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"} if threads else {}
+        with self._open_log() as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "critbatch.studies.worker_process"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **few},
-                cwd=place if place.is_dir() else None,
+                env={**os.environ, **thread_limits},
+                cwd=working_folder if working_folder.is_dir() else None,
                 start_new_session=True,  # Ctrl-C comes from here, once
             )
         assert self.process.stdin is not None
         with suppress(BrokenPipeError):  # it has ended already: `ended` says how
-            self.process.stdin.write(pickle.dumps((self.name, seconds, path, order)))
+            self.process.stdin.write(pickle.dumps((self.name, seconds, module_path, job)))
             self.process.stdin.flush()
 
-    def ended(self) -> WorkerExit | None:
+    def poll_exit(self) -> WorkerExit | None:
         """None while it is at work."""
         code = self.process.poll()
-        if self._end is None and code is not None:
-            said, log = self._said() or f"exit code {code}", f"{self.log} on {host()}"
+        if self._exit is None and code is not None:
+            message, log = self._read_message() or f"exit code {code}", f"{self.log} on {host()}"
             self._close()
             if code == 0:
                 self.log.unlink(missing_ok=True)
             killed_for_memory = -code == signal.SIGKILL and memory_kills() > self._kills
-            self._end = WorkerExit(self.name, code=code, said=said, log=log, for_memory=killed_for_memory)
-        return self._end
+            self._exit = WorkerExit(self.name, code=code, message=message, log=log, out_of_memory=killed_for_memory)
+        return self._exit
 
-    def _opened_log(self) -> BinaryIO:
+    def _open_log(self) -> BinaryIO:
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             return self.log.open("ab")
@@ -159,13 +159,13 @@ class WorkerProcess:
                 f"{self.log} cannot be written ({error.strerror}): make room there, or give another --out."
             ) from error
 
-    def _said(self) -> str:
+    def _read_message(self) -> str:
         assert self.process.stdout is not None
         # A process of the worker's own may have outlived it, and hold the other end.
         os.set_blocking(self.process.stdout.fileno(), False)
         return (self.process.stdout.read() or b"").decode(errors="replace").strip()
 
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Whether it has not begun for want of room."""
         return False
 
@@ -187,12 +187,12 @@ class WorkerProcess:
                     pipe.close()
 
 
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_CHECKS = 0.5
 SECONDS_TO_STOP = 60.0
 # Where there is a budget: of what is left of it when the workers start.
 SHARE_TO_STOP = 0.05
 # A run that ends its worker so often would do it for ever.
-MOST_DEATHS = 10
+MAX_DEATHS = 10
 
 
 class WorkerHandle(Protocol):
@@ -200,9 +200,9 @@ class WorkerHandle(Protocol):
 
     number: int
 
-    def ended(self) -> WorkerExit | None: ...
+    def poll_exit(self) -> WorkerExit | None: ...
 
-    def waits(self) -> bool: ...
+    def is_waiting(self) -> bool: ...
 
     def stop(self) -> None: ...
 
@@ -219,11 +219,11 @@ class WorkerSupervisor:
     """
 
     def __init__(
-        self, order: WorkerJob, count: int, store: Store, *, pause_at: float | None, tell: Callable[[], int]
+        self, job: WorkerJob, count: int, store: Store, *, pause_at: float | None, report_progress: Callable[[], int]
     ) -> None:
         check_count(f"workers={count}", count, process_limit())
-        self.order, self.count, self.store = order, count, store
-        self.pause_at, self.tell = pause_at, tell
+        self.job, self.count, self.store = job, count, store
+        self.pause_at, self.report_progress = pause_at, report_progress
         self.deaths: Counter[RunKey] = Counter()
         # Workers have the same deadline, so they are at their ends when it comes, but for one that is evaluating.
         self.seconds_to_stop = SECONDS_TO_STOP
@@ -236,82 +236,89 @@ class WorkerSupervisor:
         Raises:
             UserError: if a worker fails; its sentence says where what it printed is.
         """
-        members: list[WorkerHandle] = []
+        workers: list[WorkerHandle] = []
         with Interruption(self.pause_at) as stop:
             try:
-                members += [self.start(number) for number in range(self.count)]
-                while members and not stop.asked:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
-                    left = self.tell()
-                    members[:] = [new for member in members if (new := self._look_after(member, left)) is not None]
+                workers += [self.start(number) for number in range(self.count)]
+                while workers and not stop.asked:
+                    time.sleep(SECONDS_BETWEEN_CHECKS)
+                    runs_left = self.report_progress()
+                    workers[:] = [
+                        new for worker in workers if (new := self._replace_if_ended(worker, runs_left)) is not None
+                    ]
             finally:
-                _stop(members, self.seconds_to_stop)
-                self.tell()
+                _stop_all(workers, self.seconds_to_stop)
+                self.report_progress()
 
     def start(self, number: int) -> WorkerHandle:
         """A new worker, the one of this number."""
-        order = replace(self.order, device=_device_of(self.order.device, number))
+        job = replace(self.job, device=_device_of(self.job.device, number))
         return WorkerProcess(
-            order.packed(),
+            job.serialized(),
             seconds=self.seconds_left(),
-            folder=order.folder,
+            folder=job.folder,
             number=number,
-            threads=order.threads,
-            place=Path.cwd(),
-            path=sys.path,
+            threads=job.threads,
+            working_folder=Path.cwd(),
+            module_path=sys.path,
         )
 
     def seconds_left(self) -> float | None:
         return None if self.pause_at is None else max(0.0, self.pause_at - time.monotonic())
 
-    def _look_after(self, member: WorkerHandle, left: int) -> WorkerHandle | None:
+    def _replace_if_ended(self, worker: WorkerHandle, runs_left: int) -> WorkerHandle | None:
         """The worker itself, the one in its place, or None if it has done its part."""
-        end = member.ended()
-        if end is None:
-            if left or not member.waits():
-                return member
-            member.kill()
+        worker_exit = worker.poll_exit()
+        if worker_exit is None:
+            if runs_left or not worker.is_waiting():
+                return worker
+            worker.kill()
             return None
-        if not end.lost and end.code == 0:
+        if not worker_exit.lost and worker_exit.code == 0:
             return None
-        if end.code > 0:
-            raise UserError(_failure(end))
-        claim = self.store.making(end.name)
-        if claim is not None and end.for_memory:
-            taken = self.store.claim(lambda stock: [claim.key])
-            if taken is not None:
-                self.store.keep(taken, oom_run(self.order, claim.key))
-        elif claim is not None and not end.lost:
-            self._count_death(claim.key, -end.code)
-        return self.start(member.number) if left else None
+        if worker_exit.code > 0:
+            raise UserError(_failure(worker_exit))
+        lease = self.store.lease_of(worker_exit.name)
+        if lease is not None and worker_exit.out_of_memory:
+            own_lease = self.store.claim(lambda state: [lease.key])
+            if own_lease is not None:
+                self.store.keep(own_lease, oom_run(self.job, lease.key))
+        elif lease is not None and not worker_exit.lost:
+            self._count_death(lease.key, -worker_exit.code)
+        return self.start(worker.number) if runs_left else None
 
     def _count_death(self, key: RunKey, number: int) -> None:
         self.deaths[key] += 1
-        if self.deaths[key] >= MOST_DEATHS:
+        if self.deaths[key] >= MAX_DEATHS:
             raise UserError(
-                f"The run of {key} has ended its worker {MOST_DEATHS} times by {signal.Signals(number).name}: leave "
+                f"The run of {key} has ended its worker {MAX_DEATHS} times by {signal.Signals(number).name}: leave "
                 "it out, or run `critbatch train` with its settings to see why."
             )
 
 
-def _failure(end: WorkerExit) -> str:
-    if end.code == USER_ERROR:
-        return end.said
-    return f"A worker has failed ({end.said}): mend that and give the command again. All it said is in {end.log}."
+def _failure(worker_exit: WorkerExit) -> str:
+    if worker_exit.code == USER_ERROR:
+        return worker_exit.message
+    return (
+        f"A worker has failed ({worker_exit.message}): fix that and give the command again. Its output is in "
+        f"{worker_exit.log}."
+    )
 
 
-def _stop(members: list[WorkerHandle], seconds: float) -> None:
+def _stop_all(workers: list[WorkerHandle], seconds: float) -> None:
     """Let all write their checkpoints and end; kill one that does not."""
-    for member in members:
-        member.stop()
+    for worker in workers:
+        worker.stop()
     limit = time.monotonic() + seconds
     try:
-        while time.monotonic() < limit and any(member.ended() is None and not member.waits() for member in members):
+        while time.monotonic() < limit and any(
+            worker.poll_exit() is None and not worker.is_waiting() for worker in workers
+        ):
             time.sleep(0.02)
     except KeyboardInterrupt:
         pass
-    for member in members:
-        member.kill()
+    for worker in workers:
+        worker.kill()
 
 
 def _device_of(name: str, number: int) -> str:

@@ -21,11 +21,11 @@ from critbatch.runtime.device import as_device
 from critbatch.runtime.progress import Display
 from critbatch.runtime.provenance import RunTimer
 from critbatch.studies.run_key import StudyKey
-from critbatch.studies.spec import lengths_of, pose
+from critbatch.studies.spec import build_spec, lengths_of
 from critbatch.studies.store import MACHINE, Store
 from critbatch.studies.stored import study_from_store
 from critbatch.studies.supervisor import WorkerSupervisor
-from critbatch.studies.worker import WorkerJob, tell, work
+from critbatch.studies.worker import WorkerJob, report_progress, work
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation, check_target_on_data
@@ -134,24 +134,24 @@ def sweep(
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
     if gpus_per_worker is not None and (ray is None or not gpus_per_worker > 0):
         raise UserError(f"gpus_per_worker={gpus_per_worker} is not possible: use a number above 0, and a Ray cluster.")
-    watch = RunTimer()
+    timer = RunTimer()
     device = as_device("cuda" if gpus_per_worker and device is None else device)
-    evaluation, show = evaluation or Evaluation(), progress or Display()
-    deadline = None if budget is None else watch.began + budget - seconds_to_tell(budget)
-    here = as_task(task)
-    out = output_folder(out, here.name)
-    question = pose(
-        here,
+    evaluation, display = evaluation or Evaluation(), progress or Display()
+    deadline = None if budget is None else timer.began + budget - seconds_to_tell(budget)
+    study_task = as_task(task)
+    out = output_folder(out, study_task.name)
+    question = build_spec(
+        study_task,
         batch_sizes=batch_sizes,
         learning_rates=learning_rates,
         search=search,
         trials=trials,
         seeds=seeds,
-        recipe=recipe or here.recipe,
+        recipe=recipe or study_task.recipe,
         epochs=epochs,
         steps=steps,
         seconds=seconds,
-        target=here.target if target == "task" else target,
+        target=study_task.target if target == "task" else target,
         stops_at_target=stop_at_target,
         prune=prune,
         fixed=current_options(fixed_options or {}, notice=True),
@@ -159,16 +159,16 @@ def sweep(
     )
     if question.target is not None:
         at = device if ray is None else torch.device("cpu")  # that of the nodes need not be here
-        check_target_on_data(here, question.target, evaluation=evaluation, device=at, seed=question.seeds[0])
-    terms = terms_of(here, question, evaluation, device)
+        check_target_on_data(study_task, question.target, evaluation=evaluation, device=at, seed=question.seeds[0])
+    terms = terms_of(study_task, question, evaluation, device)
     with Store.open(out, terms, url=storage) as store:
         speed = None
         if seconds is not None:
             # Where the lengths of runs are agreed on, their clock stays what it is.
-            anew = any(store.agreed(f"{LENGTHS} {size}") is None for size in question.batch_sizes)
-            speed = _clock(here, question, out, device, deadline, show, command, anew=anew)
-        lengths = _agreed_lengths(store, question, here.examples, speed)
-        order = WorkerJob(
+            anew = any(store.get_shared(f"{LENGTHS} {size}") is None for size in question.batch_sizes)
+            speed = _measure_speed(study_task, question, out, device, deadline, display, command, anew=anew)
+        lengths = _shared_lengths(store, question, study_task.examples, speed)
+        job = WorkerJob(
             task=task,
             question=question,
             terms=terms,
@@ -183,22 +183,30 @@ def sweep(
 
         def study() -> Study:
             own = device if ray is None else torch.device("cpu")
-            provenance = watch.provenance(command=command, seed=question.seeds[0], device=own)
-            if ray is not None and (theirs := store.agreed(MACHINE)) is not None:
-                provenance = replace(provenance, machine=Machine.from_json(theirs))
-            return Study(question=question, unit=here.unit, examples=here.examples, speed=speed, provenance=provenance)
+            provenance = timer.provenance(command=command, seed=question.seeds[0], device=own)
+            if ray is not None and (ray_machine := store.get_shared(MACHINE)) is not None:
+                provenance = replace(provenance, machine=Machine.from_json(ray_machine))
+            return Study(
+                question=question,
+                unit=study_task.unit,
+                examples=study_task.examples,
+                speed=speed,
+                provenance=provenance,
+            )
 
-        store.tell(study(), ended=False)
-        show.update(stage=f"sweep of {here.name}", deadline=deadline)
+        store.save_study(study(), ended=False)
+        display.update(stage=f"sweep of {study_task.name}", deadline=deadline)
         if workers == 1 and ray is None:
-            work(order, store, pause_at=deadline, show=show)
+            work(job, store, pause_at=deadline, display=display)
         else:
-            crew = _crew_of(order, workers, ray, gpus_per_worker, store, here.examples, deadline, show)
-            crew.work()
-        told = study_from_store(study(), store)
-        store.tell(told, ended=True)
-    show.update(trying="", part=None, running=None, done=len(told.runs))
-    return told
+            supervisor = _make_supervisor(
+                job, workers, ray, gpus_per_worker, store, study_task.examples, deadline, display
+            )
+            supervisor.work()
+        result = study_from_store(study(), store)
+        store.save_study(result, ended=True)
+    display.update(trying="", part=None, running=None, done=len(result.runs))
+    return result
 
 
 def terms_of(task: Task, question: StudySpec, evaluation: Evaluation, device: torch.device) -> StudyKey:
@@ -222,13 +230,13 @@ def terms_of(task: Task, question: StudySpec, evaluation: Evaluation, device: to
     )
 
 
-def _clock(
+def _measure_speed(
     task: Task,
     question: StudySpec,
     out: Path,
     device: torch.device,
     deadline: float | None,
-    show: Display,
+    display: Display,
     command: str,
     *,
     anew: bool,
@@ -242,46 +250,46 @@ def _clock(
         folder=out,
         budget=left,
         deadline=deadline,
-        show=show,
+        show=display,
         command=command,
     )
     speed = clock.take(question.batch_sizes, anew=anew)
-    if lacking := untimed(speed, question.batch_sizes):
+    if missing := untimed(speed, question.batch_sizes):
         raise UserError(
-            f"The budget ended before a step of batch size {lacking[0]} was timed: give the same command again, which "
+            f"The budget ended before a step of batch size {missing[0]} was timed: give the same command again, which "
             "goes on from there, or more time with --budget."
         )
     return speed
 
 
-def _agreed_lengths(store: Store, question: StudySpec, examples: int, speed: Speed | None) -> dict[int, float]:
+def _shared_lengths(store: Store, question: StudySpec, examples: int, speed: Speed | None) -> dict[int, float]:
     """Epochs of a run by its batch size. Lengths by a clock are those of whoever measured first."""
     lengths = lengths_of(question, examples, speed)
     if question.seconds is None:
         return lengths
-    agreed = {
-        size: json.loads(store.agree(f"{LENGTHS} {size}", json.dumps(length))) for size, length in lengths.items()
+    shared = {
+        size: json.loads(store.set_shared(f"{LENGTHS} {size}", json.dumps(length))) for size, length in lengths.items()
     }
-    return {size: float(length) for size, length in agreed.items()}
+    return {size: float(length) for size, length in shared.items()}
 
 
-def _crew_of(
-    order: WorkerJob,
+def _make_supervisor(
+    job: WorkerJob,
     workers: int,
     ray: str | None,
     gpus: float | None,
     store: Store,
     examples: int,
     deadline: float | None,
-    show: Display,
+    display: Display,
 ) -> WorkerSupervisor:
-    most = {size: length * examples for size, length in order.lengths.items()}
+    max_examples = {size: length * examples for size, length in job.lengths.items()}
 
-    def now() -> int:
-        return tell(order, store.look(), most, show, trying=None)
+    def report() -> int:
+        return report_progress(job, store.state(), max_examples, display, trying=None)
 
     if ray is None:
-        return WorkerSupervisor(order, workers, store, pause_at=deadline, tell=now)
+        return WorkerSupervisor(job, workers, store, pause_at=deadline, report_progress=report)
     from critbatch.studies.ray_backend import RaySupervisor
 
-    return RaySupervisor(order, workers, store, pause_at=deadline, tell=now, address=ray, gpus=gpus)
+    return RaySupervisor(job, workers, store, pause_at=deadline, report_progress=report, address=ray, gpus=gpus)

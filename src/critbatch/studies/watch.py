@@ -20,7 +20,7 @@ from critbatch.runtime.progress import Forecast
 from critbatch.studies import run_table
 from critbatch.studies.database import Database, explained
 from critbatch.studies.forecast import best_of_each_size, forecast
-from critbatch.studies.liveness import SECONDS_BETWEEN_BEATS, WorkerIdentity, is_held
+from critbatch.studies.liveness import SECONDS_BETWEEN_HEARTBEATS, WorkerIdentity, is_held
 from critbatch.studies.migration import open_store_to_read
 from critbatch.studies.run_key import RunKey, RunSummary, StudyKey
 from critbatch.studies.run_table import RUNNING, RunRow
@@ -35,64 +35,66 @@ class LivenessProbe(WorkerIdentity):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._seen: dict[str, tuple[int, float]] = {}
+        self._heartbeats: dict[str, tuple[int, float]] = {}
 
 
 class LiveRunReader(RunReader):
     """The runs of the same terms, and whether those who make them live."""
 
-    def __init__(self, database: Database, study: int, terms: StudyKey, onlooker: LivenessProbe) -> None:
+    def __init__(self, database: Database, study: int, terms: StudyKey, probe: LivenessProbe) -> None:
         super().__init__(database, study, terms)
-        self._onlooker = onlooker
+        self._probe = probe
 
-    def _is_being_made(self, row: RunRow) -> bool:
-        return row.state == RUNNING and not self._onlooker.is_dead(row.owner, row.heartbeat)
+    def _is_running(self, row: RunRow) -> bool:
+        return row.state == RUNNING and not self._probe.is_dead(row.owner, row.heartbeat)
 
-    def so_far(self) -> StudyStatus | None:
+    def status(self) -> StudyStatus | None:
         """What is known by now; None where no run was begun and none is asked for."""
-        study = self.told()
+        study = self.saved_study()
         if study is not None:
-            self.judge = study.question.target
-        stock = self.look()
-        made, left, missing = stock.finished, None, [key.batch_size for key in stock.running]
+            self.target = study.question.target
+        state = self.state()
+        finished, left, missing = state.finished, None, [key.batch_size for key in state.running]
         if study is not None:
-            choice = choose(study.question, stock)
-            made = {key: stock.finished[key] for key in choice.keys if key in stock.finished}
-            missing = [key.batch_size for key in choice.keys if key not in made]
+            choice = choose(study.question, state)
+            finished = {key: state.finished[key] for key in choice.keys if key in state.finished}
+            missing = [key.batch_size for key in choice.keys if key not in finished]
             left = len(missing) + choice.later
-        elif not (made or stock.running or stock.broken):
+        elif not (finished or state.running or state.broken):
             return None
-        best = best_of_each_size(made)
+        best = best_of_each_size(finished)
         runs = {size: run for size, (key, _) in best.items() if (run := self.find(key)) is not None}
-        loss = self.judge is not None and self.judge.quantity is Quantity.VALIDATION_LOSS
+        loss = self.target is not None and self.target.quantity is Quantity.VALIDATION_LOSS
         curves_of = (Quantity.VALIDATION_LOSS if loss or not _have_metric(runs) else Quantity.VALIDATION_METRIC).value
-        sizes = sorted({key.batch_size for key in made} | set(study.question.batch_sizes if study is not None else ()))
-        rest = self._forecast(study, made, missing, workers=max(1, len(stock.running))) if missing else None
+        sizes = sorted(
+            {key.batch_size for key in finished} | set(study.question.batch_sizes if study is not None else ())
+        )
+        time_left = self._forecast(study, finished, missing, workers=max(1, len(state.running))) if missing else None
         return StudyStatus(
-            where=self.where,
+            where=self.location,
             task=self.terms.task,
             recipe=self.terms.recipe,
-            target=self.judge,
+            target=self.target,
             metric_name=next((run.metric_name for run in runs.values()), "metric"),
             question=study.question if study is not None else None,
-            done=len(made),
-            failed=sum(brief.failed for brief in made.values()),
-            broken_off=len(stock.broken),
+            done=len(finished),
+            failed=sum(summary.failed for summary in finished.values()),
+            broken_off=len(state.broken),
             left=left,
-            seconds_left=None if rest is None else rest.seconds,
-            at_most=rest is not None and rest.at_most,
-            at_work=self._at_work(stock.running, made),
+            seconds_left=None if time_left is None else time_left.seconds,
+            at_most=time_left is not None and time_left.at_most,
+            at_work=self._running_runs(state.running, finished),
             curves_of=curves_of,
-            sizes=tuple(_size_so_far(size, made, best.get(size), runs.get(size), curves_of) for size in sizes),
+            sizes=tuple(_size_status(size, finished, best.get(size), runs.get(size), curves_of) for size in sizes),
         )
 
     def _forecast(
-        self, study: Study | None, made: dict[RunKey, RunSummary], missing: list[int], *, workers: int
+        self, study: Study | None, finished: dict[RunKey, RunSummary], missing: list[int], *, workers: int
     ) -> Forecast | None:
         if study is None:
             return None
         question = study.question
-        lengths = {size: self.agreed(f"lengths {size}") for size in question.batch_sizes}
+        lengths = {size: self.get_shared(f"lengths {size}") for size in question.batch_sizes}
         if question.seconds is None:
             epochs = lengths_of(question, study.examples, None)
         elif all(lengths.values()):
@@ -100,14 +102,17 @@ class LiveRunReader(RunReader):
         else:
             return None
         return forecast(
-            made, missing, examples={size: length * study.examples for size, length in epochs.items()}, workers=workers
+            finished,
+            missing,
+            examples={size: length * study.examples for size, length in epochs.items()},
+            workers=workers,
         )
 
-    def _at_work(self, running: set[RunKey], made: dict[RunKey, RunSummary]) -> tuple[RunningRun, ...]:
-        took: defaultdict[int, list[float]] = defaultdict(list)
-        for key, brief in made.items():
-            if not brief.failed:
-                took[key.batch_size].append(brief.wall_seconds)
+    def _running_runs(self, running: set[RunKey], finished: dict[RunKey, RunSummary]) -> tuple[RunningRun, ...]:
+        durations: defaultdict[int, list[float]] = defaultdict(list)
+        for key, summary in finished.items():
+            if not summary.failed:
+                durations[key.batch_size].append(summary.wall_seconds)
         rows = [row for row in self._table.rows.values() if row.key in running]
         return tuple(
             RunningRun(
@@ -116,8 +121,8 @@ class LiveRunReader(RunReader):
                 seed=row.key.seed,
                 options=dict(row.key.options),
                 host=row.owner.rpartition(".")[0],
-                at_least_seconds=row.heartbeat * SECONDS_BETWEEN_BEATS,
-                expected_seconds=fmean(seconds) if (seconds := took[row.key.batch_size]) else None,
+                at_least_seconds=row.heartbeat * SECONDS_BETWEEN_HEARTBEATS,
+                expected_seconds=fmean(seconds) if (seconds := durations[row.key.batch_size]) else None,
             )
             for row in rows
         )
@@ -127,14 +132,18 @@ def _have_metric(runs: dict[int, Run]) -> bool:
     return any(math.isfinite(point.validation_metric) for run in runs.values() for point in run.curve)
 
 
-def _size_so_far(
-    size: int, made: dict[RunKey, RunSummary], best: tuple[RunKey, RunSummary] | None, run: Run | None, curves_of: str
+def _size_status(
+    size: int,
+    finished: dict[RunKey, RunSummary],
+    best: tuple[RunKey, RunSummary] | None,
+    run: Run | None,
+    curves_of: str,
 ) -> SizeStatus:
-    briefs = [brief for key, brief in made.items() if key.batch_size == size]
-    failed = sum(brief.failed for brief in briefs)
+    summaries = [summary for key, summary in finished.items() if key.batch_size == size]
+    failed = sum(summary.failed for summary in summaries)
     if best is None or run is None:
-        return SizeStatus(batch_size=size, made=len(briefs), failed=failed)
-    key, brief = best
+        return SizeStatus(batch_size=size, made=len(summaries), failed=failed)
+    key, summary = best
     curve = tuple(
         (point.epoch, value) for point in run.curve if math.isfinite(value := float(getattr(point, curves_of)))
     )
@@ -142,15 +151,15 @@ def _size_so_far(
     lowest = curves_of == Quantity.VALIDATION_LOSS
     return SizeStatus(
         batch_size=size,
-        made=len(briefs),
+        made=len(summaries),
         failed=failed,
         learning_rate=key.learning_rate,
         options=dict(key.options),
         seed=key.seed,
-        outcome=brief.outcome,
-        reached=not brief.missed,
-        steps=brief.steps if brief.missed else brief.steps_to_target,
-        seconds=brief.seconds if brief.crossing_seconds is None else brief.crossing_seconds,
+        outcome=summary.outcome,
+        reached=not summary.missed,
+        steps=summary.steps if summary.missed else summary.steps_to_target,
+        seconds=summary.seconds if summary.crossing_seconds is None else summary.crossing_seconds,
         best_value=(min(values) if lowest else max(values)) if values else None,
         curve=curve,
     )
@@ -159,7 +168,7 @@ def _size_so_far(
 # Look at studies while others work on them: nothing is written, no lock is taken, and nobody waits.
 
 # A folder of studies has them so deep at the most: `lecture` puts each study into a folder of its own.
-DEEPEST = 3
+MAX_DEPTH = 3
 
 
 def stores_in(place: str) -> list[Path | str]:
@@ -175,14 +184,16 @@ def stores_in(place: str) -> list[Path | str]:
         raise UserError(
             f"There is no folder {place}: give the --out of `critbatch sweep` or `advise`, or the URL of a --storage."
         )
-    deep = [folder.glob("*/" * depth) for depth in range(1, DEEPEST + 1)]
-    below = [store for folders in deep for path in sorted(folders) if (store := store_of(path)) is not None]
-    if not below:
+    folders_by_depth = [folder.glob("*/" * depth) for depth in range(1, MAX_DEPTH + 1)]
+    stores = [
+        store for folders in folders_by_depth for path in sorted(folders) if (store := store_of(path)) is not None
+    ]
+    if not stores:
         raise UserError(
             f"{place} holds no study: give the --out of `critbatch sweep` or `advise`, once it has begun to make runs, "
             "or the URL of a --storage."
         )
-    return [*below]
+    return [*stores]
 
 
 class StudyWatcher:
@@ -199,7 +210,7 @@ class StudyWatcher:
         self.places: dict[str, str] = {}  # by what sentences call a database: its folder, or its URL
         self._place = str(place)
         self._stores: dict[Path | str, tuple[Database, LivenessProbe]] = {}
-        self._shelves: dict[tuple[str, int], LiveRunReader] = {}
+        self._readers: dict[tuple[str, int], LiveRunReader] = {}
         self._closing = ExitStack()
         with ExitStack() as closing:
             closing.callback(self.close)
@@ -224,15 +235,15 @@ class StudyWatcher:
         """
         self._open_new()
         studies = []
-        for database, onlooker in self._stores.values():
+        for database, probe in self._stores.values():
             with explained(database.location), database.read() as connection:
                 stored = run_table.studies(connection)
             for study, terms in reversed(stored):
                 place = (database.location, study)
-                if place not in self._shelves:
-                    self._shelves[place] = LiveRunReader(database, study, terms, onlooker)
-                if (told := self._shelves[place].so_far()) is not None:
-                    studies.append(told)
+                if place not in self._readers:
+                    self._readers[place] = LiveRunReader(database, study, terms, probe)
+                if (status := self._readers[place].status()) is not None:
+                    studies.append(status)
         return WatchSnapshot(
             at=datetime.now().astimezone().isoformat(timespec="seconds"),
             studies=tuple(studies),

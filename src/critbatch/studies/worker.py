@@ -86,12 +86,12 @@ class RunExecutor:
             compile=self.compiled,
             progress=progress,
         )
-        behind = report is not None and self._falls_behind(training, length, report, pause_at)
-        if not behind and not training.interrupted:
+        is_pruned = report is not None and self._is_pruned(training, length, report, pause_at)
+        if not is_pruned and not training.interrupted:
             training.advance(pause_at=pause_at)
-        return replace(training.record(), options=dict(options), pruned=behind)
+        return replace(training.record(), options=dict(options), pruned=is_pruned)
 
-    def _falls_behind(self, training: Training, length: float, report: Report, pause_at: float | None) -> bool:
+    def _is_pruned(self, training: Training, length: float, report: Report, pause_at: float | None) -> bool:
         for part in PARTS:
             examples = max(1, int(length * self.task.examples * part / WHOLE))
             if training.advance(Budget(examples=examples), pause_at=pause_at) is not None:
@@ -129,7 +129,7 @@ class WorkerJob:
     threads: int | None
     compiled: bool
 
-    def maker(self) -> RunExecutor:
+    def executor(self) -> RunExecutor:
         """The task found and the device picked, in the process that will make runs."""
         use_threads(self.threads)
         return RunExecutor(
@@ -141,7 +141,7 @@ class WorkerJob:
             compiled=self.compiled,
         )
 
-    def packed(self) -> bytes:
+    def serialized(self) -> bytes:
         """For another process. A task of a notebook or script goes with its code.
 
         Raises:
@@ -164,87 +164,89 @@ class WorkerJob:
 SECONDS_TO_WAIT = 0.5
 
 
-def work(order: WorkerJob, store: Store, *, pause_at: float | None, show: Display) -> None:
+def work(job: WorkerJob, store: Store, *, pause_at: float | None, display: Display) -> None:
     """Make runs until none is left, Ctrl-C, or `pause_at`, a value of `time.monotonic()`.
 
     Where others make the last ones it waits for them, and takes over what one of them leaves.
     """
-    question, maker = order.question, order.maker()
-    examples = {size: length * maker.task.examples for size, length in order.lengths.items()}
+    question, executor = job.question, job.executor()
+    examples = {size: length * executor.task.examples for size, length in job.lengths.items()}
     with Interruption(pause_at) as stop:
         while not stop.asked:
-            seen: list[StudyState] = []
+            states: list[StudyState] = []
 
-            def wanted(stock: StudyState, seen: list[StudyState] = seen) -> list[RunKey]:
-                seen.append(stock)
-                return choose(question, stock).keys
+            def choose_keys(state: StudyState, states: list[StudyState] = states) -> list[RunKey]:
+                states.append(state)
+                return choose(question, state).keys
 
-            claim = store.claim(wanted)
-            stock = seen[-1]
-            left = tell(order, stock, examples, show, trying=claim.key if claim is not None else None)
-            if claim is None:
+            lease = store.claim(choose_keys)
+            state = states[-1]
+            left = report_progress(job, state, examples, display, trying=lease.key if lease is not None else None)
+            if lease is None:
                 if left == 0:
                     return
                 time.sleep(SECONDS_TO_WAIT)
                 continue
-            run = store.make(claim, partial(_make, maker, claim, store, pause_at, show))
+            run = store.make(lease, partial(_make_run, executor, lease, store, pause_at, display))
             if run.outcome is Outcome.INTERRUPTED:
                 return
 
 
-def _make(
-    maker: RunExecutor, claim: RunLease, store: Store, pause_at: float | None, show: Display, checkpoint: Path
+def _make_run(
+    executor: RunExecutor, lease: RunLease, store: Store, pause_at: float | None, display: Display, checkpoint: Path
 ) -> Run:
-    report = _reporter(claim, store) if maker.question.prune else None
-    return maker.make(claim.key, checkpoint, pause_at=pause_at, progress=show.watch, report=report)
+    report = _pruning_report(lease, store) if executor.question.prune else None
+    return executor.make(lease.key, checkpoint, pause_at=pause_at, progress=display.watch, report=report)
 
 
-def _reporter(claim: RunLease, store: Store) -> Report:
+def _pruning_report(lease: RunLease, store: Store) -> Report:
     """Notes how a run stands, and compares it with the others of its batch size and seed."""
 
     def report(part: int, standing: float) -> bool:
-        if part in store.notes([claim])[claim.id]:
+        if part in store.intermediate_values([lease])[lease.id]:
             return False  # it went on from here before it was broken off
-        store.note(claim, part, standing)
-        peers = store.peers(claim)
-        notes = store.notes([claim, *peers])
-        return hopeless(notes.pop(claim.id), {number: notes[number] for number in sorted(notes)})
+        store.report_intermediate(lease, part, standing)
+        competitors = store.competitors(lease)
+        values = store.intermediate_values([lease, *competitors])
+        return hopeless(values.pop(lease.id), {number: values[number] for number in sorted(values)})
 
     return report
 
 
-def tell(
-    order: WorkerJob, stock: StudyState, examples: Mapping[int, float], show: Display, *, trying: RunKey | None
+def report_progress(
+    job: WorkerJob, state: StudyState, examples: Mapping[int, float], display: Display, *, trying: RunKey | None
 ) -> int:
     """Show how far the study is. Returns how many runs are not at their end."""
-    choice = choose(order.question, stock)
-    made = {key: stock.finished[key] for key in choice.keys if key in stock.finished}
-    missing = [key for key in choice.keys if key not in made]
+    choice = choose(job.question, state)
+    finished = {key: state.finished[key] for key in choice.keys if key in state.finished}
+    missing = [key for key in choice.keys if key not in finished]
     left = len(missing) + choice.later
-    show.update(
+    display.update(
         trying=str(trying) if trying is not None else "",
         part=0.0 if trying is not None else None,
-        done=len(made),
-        total=len(made) + left,
-        running=len(stock.running),
-        best=_best_of(made),
-        left=forecast(made, [key.batch_size for key in missing], examples=examples, workers=max(1, len(stock.running))),
+        done=len(finished),
+        total=len(finished) + left,
+        running=len(state.running),
+        best=_best_of(finished),
+        left=forecast(
+            finished, [key.batch_size for key in missing], examples=examples, workers=max(1, len(state.running))
+        ),
     )
     return left
 
 
-def _best_of(made: Mapping[RunKey, RunSummary]) -> str:
+def _best_of(finished: Mapping[RunKey, RunSummary]) -> str:
     """At each batch size, in words."""
-    told = [
-        f"{size}: {brief.steps_to_target:.0f} steps at {key.learning_rate:g}"
-        if brief.crossing_seconds is not None
-        else f"{size}: loss {brief.loss:.3g} at {key.learning_rate:g}"
-        for size, (key, brief) in best_of_each_size(made).items()
+    lines = [
+        f"{size}: {summary.steps_to_target:.0f} steps at {key.learning_rate:g}"
+        if summary.crossing_seconds is not None
+        else f"{size}: loss {summary.loss:.3g} at {key.learning_rate:g}"
+        for size, (key, summary) in best_of_each_size(finished).items()
     ]
-    return ", ".join(told)
+    return ", ".join(lines)
 
 
-def take_part(packed: bytes, name: str, pause_at: float | None) -> None:
+def run_worker(serialized: bytes, name: str, pause_at: float | None) -> None:
     """Make runs of the study that an order names, in a process of its own.
 
     Args:
@@ -255,14 +257,14 @@ def take_part(packed: bytes, name: str, pause_at: float | None) -> None:
     Raises:
         UserError: if the database of the study is not reached from here, or the store cannot be used.
     """
-    order = pickle.loads(packed)
-    assert isinstance(order, WorkerJob)
-    with Store.open(order.folder, order.terms, url=order.url, name=name) as store:
-        if store.told() is None:
+    job = pickle.loads(serialized)
+    assert isinstance(job, WorkerJob)
+    with Store.open(job.folder, job.terms, url=job.url, name=name) as store:
+        if store.saved_study() is None:
             raise UserError(
-                f"The machine {host()} finds another database at {store.where} than the sweep was started with: give "
-                "--storage with the URL of one that all machines reach, or an --out on a disk that they share."
+                f"The machine {host()} finds another database at {store.location} than the sweep was started with: "
+                "give --storage with the URL of one that all machines reach, or an --out on a disk that they share."
             )
-        use_threads(order.threads)
-        store.agree(MACHINE, describe_machine(pick_device(order.device)).to_json())
-        work(order, store, pause_at=pause_at, show=Display())
+        use_threads(job.threads)
+        store.set_shared(MACHINE, describe_machine(pick_device(job.device)).to_json())
+        work(job, store, pause_at=pause_at, display=Display())

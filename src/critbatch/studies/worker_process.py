@@ -31,30 +31,30 @@ def main() -> int:
     # Ray starts its processes deaf to Ctrl-C, as a shell does with those in its background.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    voice = os.dup(sys.stdout.fileno())
+    messages = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        name, seconds, path, order = pickle.load(sys.stdin.buffer)
+        name, seconds, module_path, job = pickle.load(sys.stdin.buffer)
         pause_at = None if seconds is None else time.monotonic() + seconds
-        threading.Thread(target=_end_with_the_master, daemon=True).start()
-        sys.path += [folder for folder in path if folder not in sys.path and Path(folder).exists()]
-        from critbatch.studies.worker import take_part
+        threading.Thread(target=_stop_with_parent, daemon=True).start()
+        sys.path += [folder for folder in module_path if folder not in sys.path and Path(folder).exists()]
+        from critbatch.studies.worker import run_worker
 
-        take_part(order, name, pause_at)
+        run_worker(job, name, pause_at)
     except KeyboardInterrupt:
         return 0
     except UserError as error:
-        os.write(voice, str(error).encode())
+        os.write(messages, str(error).encode())
         return USER_ERROR
     except Exception as error:
-        os.write(voice, traceback.format_exception_only(error)[-1].strip().encode())
+        os.write(messages, traceback.format_exception_only(error)[-1].strip().encode())
         with suppress(OSError):
             traceback.print_exc()
         return 1
     return 0
 
 
-def _end_with_the_master() -> None:
+def _stop_with_parent() -> None:
     """Standard input ends when the process that holds its other end does, however that ends."""
     while os.read(sys.stdin.fileno(), 1):
         pass

@@ -9,14 +9,14 @@ from rich.console import Console
 
 from critbatch.runtime.progress import Display, Forecast, Lines, Live, Situation, display_on
 from critbatch.studies.forecast import best_of_each_size, forecast
-from critbatch.studies.run_key import RunKey, RunSummary, brief_of
+from critbatch.studies.run_key import RunKey, RunSummary, summary_of
 from stored_runs import TARGET, run_of
 
 
 def timed(batch_size: int, seconds: float, examples: int = 1000, seed: int = 0) -> dict[RunKey, RunSummary]:
     key = RunKey(batch_size=batch_size, learning_rate=0.1, seed=seed)
     return {
-        key: brief_of(replace(run_of(key), seconds=seconds, evaluation_seconds=0.0, examples=examples), target=TARGET)
+        key: summary_of(replace(run_of(key), seconds=seconds, evaluation_seconds=0.0, examples=examples), target=TARGET)
     }
 
 
@@ -43,7 +43,7 @@ def test_a_smaller_batch_is_bounded_by_as_many_seconds_a_step_and_a_larger_one_b
 
 def test_all_that_a_run_takes_is_counted():
     run = replace(run_of(RunKey(batch_size=64, learning_rate=0.1, seed=0)), seconds=1.0)
-    assert brief_of(replace(run, evaluation_seconds=2.0, compile_seconds=4.0), target=TARGET).wall_seconds == 7.0
+    assert summary_of(replace(run, evaluation_seconds=2.0, compile_seconds=4.0), target=TARGET).wall_seconds == 7.0
 
 
 def test_the_best_run_of_a_batch_size_is_the_one_at_its_target_in_the_fewest_steps_and_one_that_missed_it_is_none():

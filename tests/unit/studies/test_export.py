@@ -53,7 +53,7 @@ def test_a_row_has_all_that_a_run_has_beside_its_curve(folder):
     (study,) = stored_studies(folder / "runs.sqlite")
     rows = {row["run"]: row for row in table(path)}
     assert len(rows) == len(study.runs) == 16
-    inside = {"target", "crossing", "curve", "noise", "members", "options"}
+    inside = {"target", "crossing", "curve", "noise", "replicas", "options"}
     for name in {field.name for field in fields(Run)} - inside:
         told = [getattr(run, name) for run in study.runs]
         assert sorted(row[name] for row in rows.values()) == sorted("" if v is None else str(v) for v in told), name
@@ -269,7 +269,7 @@ def test_rows_of_nothing_are_nothing_and_a_run_without_a_curve_has_a_row():
 def test_a_study_is_kept_without_its_runs(tmp_path):
     study = small(tiny_task(), out=tmp_path, seeds=tuple(range(40)), learning_rates=(0.3,), batch_sizes=(96,), epochs=1)
     with Store.open(tmp_path / "other", TERMS) as store:
-        store.tell(study, ended=True)
-        told = store.told()
+        store.save_study(study, ended=True)
+        told = store.saved_study()
     assert isinstance(told, Study) and told == replace(study, runs=(), analysis=None)
     assert len(told.to_json()) < 30_000

@@ -20,7 +20,7 @@ from critbatch.records.core import Run
 from critbatch.studies.migration import take_over_folder
 from critbatch.studies.run_key import StudyKey
 from critbatch.studies.store import Store
-from critbatch.studies.stored import shelves, store_of, stored_studies
+from critbatch.studies.stored import open_readers, store_of, stored_studies
 from critbatch.studies.watch import StudyWatcher
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "version_0"
@@ -60,7 +60,7 @@ def test_all_runs_are_taken_over_in_their_order_and_the_old_file_stays_as_it_was
     before, terms = (folder / "store.sqlite").read_bytes(), terms_in(folder)
     with Store.open(folder, terms) as store:
         assert store.runs() == tuple(expected(folder))
-        assert store.told() is not None
+        assert store.saved_study() is not None
         rows = store.rows()
     assert states(folder) == [*STATES, "waiting", "running"]
     assert all(row.started is not None and row.ended is not None for row in rows[:10])
@@ -80,7 +80,7 @@ from pathlib import Path
 from critbatch.studies.run_key import StudyKey
 from critbatch.studies.store import Store
 
-terms = Terms.from_json(Path(sys.argv[2]).read_text())
+terms = StudyKey.from_json(Path(sys.argv[2]).read_text())
 sys.stdin.readline()
 with Store.open(Path(sys.argv[1]), terms) as store:
     print(len(store.runs()), len(store.rows()))
@@ -116,7 +116,7 @@ def test_a_command_of_an_earlier_version_that_is_at_work_is_waited_for(folder: P
 import sys
 from pathlib import Path
 from critbatch.studies.liveness import WorkerIdentity
-presence = Presence(Path({str(folder / "workers")!r}), {owner!r})
+identity = WorkerIdentity(Path({str(folder / "workers")!r}), {owner!r})
 print("there", flush=True)
 sys.stdin.read()
 """
@@ -148,7 +148,7 @@ def test_a_journal_is_read_up_to_the_line_that_a_killed_process_half_wrote(tmp_p
     url, log = f"journal://{folder / 'runs.log'}", folder / "runs.log"
     log.write_bytes(log.read_bytes() + b'{"op_code": 5, "study')
     before = log.read_bytes()
-    with shelves(url) as (shelf,):
+    with open_readers(url) as (shelf,):
         assert shelf.runs() == tuple(expected(folder))
         terms = shelf.terms
     assert sorted(path.name for path in folder.glob("runs.log*")) == ["runs.log", "runs.log.lock"]

@@ -15,11 +15,11 @@ from critbatch.studies.early_stopping import hopeless
 from critbatch.studies.run_key import RunKey, RunSummary
 from critbatch.studies.run_table import StudyState
 from critbatch.studies.search import choose, rate_of
-from critbatch.studies.spec import epochs_of_steps, lengths_of, make_plan, pose
+from critbatch.studies.spec import build_spec, epochs_of_steps, lengths_of, make_plan
 from tiny import tiny_task
 
 TASK = tiny_task()
-ask = partial(pose, TASK, batch_sizes=(16,), recipe="sgd", target=TASK.target)
+ask = partial(build_spec, TASK, batch_sizes=(16,), recipe="sgd", target=TASK.target)
 
 World = Callable[[RunKey], RunSummary]
 

@@ -71,7 +71,7 @@ def test_every_end_of_a_run_but_an_interruption_is_a_result(tmp_path):
             store.run(key, lambda checkpoint, run=run: run)
     with Store.open(tmp_path, TERMS) as store:
         assert [store.run(key, never) for key in ends] == list(ends.values())
-        briefs = store.look().finished
+        briefs = store.state().finished
     assert [brief.steps_to_target for brief in briefs.values()] == [9.0, 2.5, math.inf, math.inf, math.inf]
     assert [brief.outcome for brief in briefs.values()] == [run.outcome for run in ends.values()]
     # With SQL alone, as another program would read them.
