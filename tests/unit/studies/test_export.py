@@ -111,7 +111,7 @@ def test_json_lines_are_json_also_where_numbers_are_not_finite(folder):
 
     rows = [json.loads(line, parse_constant=refuse) for line in lines]
     assert len(rows) == 16 and any(row["score"] is None for row in rows)
-    assert {type(row["stopped_early"]) for row in rows} == {bool}
+    assert {type(row["pruned"]) for row in rows} == {bool}
 
 
 def test_parquet_has_the_types_of_the_values_and_the_rows_of_the_csv(folder, monkeypatch):
