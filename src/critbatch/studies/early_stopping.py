@@ -1,4 +1,4 @@
-"""Ends runs that are far behind others of their batch size: successive halving by Optuna's pruner."""
+"""Stops runs that are far behind others of their batch size: successive halving with Optuna's pruner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from critbatch.records.core import Quantity, Run
 from critbatch.records.study import StudySpec
 from critbatch.studies.database import quiet
 
-# A run is judged at an eighth, a quarter and a half of its length; the better half goes on.
+# A run is compared after 1/8, 1/4 and 1/2 of its length; the better half continues.
 PARTS = (1, 2, 4)
 WHOLE = 8
 
@@ -18,14 +18,14 @@ Values = Mapping[int, float]
 
 
 def hopeless(own: Values, others: Mapping[int, Values]) -> bool:
-    """Whether a run is to be ended where it stands.
+    """Whether to stop a run now.
 
     Jamieson and Talwalkar 2016, arXiv:1502.07943, in the asynchronous form of Li et al. 2018, arXiv:1810.05934: a run
-    goes on if it is in the better half of those that have come as far by now.
+    continues if it is in the better half of those that have come this far.
 
     Args:
-        own: the values of the run, smaller is better, by `PARTS`; the last one is where it stands.
-        others: of the other runs of its batch size and seed, by a number, in the order in which they were begun.
+        own: Values of the run at each of `PARTS` so far; smaller is better.
+        others: Values of the other runs of its batch size and seed, by run id, in starting order.
     """
     import optuna
     from optuna.pruners import SuccessiveHalvingPruner
@@ -45,11 +45,11 @@ def hopeless(own: Values, others: Mapping[int, Values]) -> bool:
 
 
 def standing(question: StudySpec, run: Run) -> float:
-    """How well a run does by now on the validation set; smaller is better."""
+    """The best validation value of a run so far; smaller is better."""
     if question.target is not None and question.target.quantity is Quantity.VALIDATION_METRIC:
         return -max((p.validation_metric for p in run.curve if math.isfinite(p.validation_metric)), default=-math.inf)
     return min((p.validation_loss for p in run.curve if math.isfinite(p.validation_loss)), default=math.inf)
 
 
 Report = Callable[[int, float], bool]
-"""Takes a part of the way and the standing there, and tells whether the run is hopeless."""
+"""Takes a part of the length and the validation value there; returns whether to stop the run."""

@@ -1,4 +1,4 @@
-"""How long the runs that are missing will take, by those that are made; and which of these is the best."""
+"""Estimates the time of the missing runs from the finished ones, and finds the best run of each batch size."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from critbatch.studies.run_key import RunKey, RunSummary
 def forecast(
     finished: Mapping[RunKey, RunSummary], missing: Iterable[int], *, examples: Mapping[int, float], workers: int = 1
 ) -> Forecast | None:
-    """The seconds that runs at the batch sizes `missing` will take, by those that are there; None if there are none.
+    """Estimate the seconds of the missing runs from the finished ones; None if no run has finished.
 
-    A batch size that has runs takes their mean time. Any other is bounded by those that have: a step is no slower than
-    one of a larger batch, an example takes no longer than in a smaller batch, and no run sees more than `examples`.
+    For a batch size with finished runs, it uses their mean time. For any other it uses an upper bound: a step takes no
+    longer than one of a larger batch, an example takes no longer than in a smaller batch, and no run sees more than
+    `examples`.
 
     Args:
-        made: the runs that are at their end.
-        missing: the batch size of each run that is not.
-        examples: by batch size, those that a run sees if nothing ends it early.
-        workers: so many runs are made at a time.
+        finished: Runs that have ended.
+        missing: The batch size of each missing run.
+        examples: By batch size, the examples that a run sees if nothing ends it early.
+        workers: Number of runs made at a time.
     """
     groups: dict[int, list[RunSummary]] = defaultdict(list)
     for key, summary in finished.items():
@@ -44,7 +45,7 @@ def forecast(
 
 
 def best_of_each_size(finished: Mapping[RunKey, RunSummary]) -> dict[int, tuple[RunKey, RunSummary]]:
-    """At each batch size the run that was at its target after the fewest steps; without a target, of lowest loss."""
+    """At each batch size the run with the fewest steps to the target; without a target, with the lowest loss."""
     best: dict[int, tuple[RunKey, RunSummary]] = {}
     for key, summary in finished.items():
         previous = best.get(key.batch_size)

@@ -1,4 +1,4 @@
-"""Who is at work: a name for each process, and whether the one behind a name still lives."""
+"""Worker names, heartbeats and locks: whether the process behind a name is still alive."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import Self
 
 from critbatch.errors import UserError
 
-# A process of another machine that has shown no sign of life for so long is dead; it shows one so often.
+# A process on another machine counts as dead after this time without a new heartbeat.
 SECONDS_UNTIL_DEAD = 60.0
 SECONDS_BETWEEN_HEARTBEATS = 5.0
 
-# POSIX locks do not tell a process of its own ones.
+# A process cannot see its own POSIX locks.
 _own_names: set[str] = set()
 
 
 class WorkerIdentity:
-    """A process at work in a folder, from here to `end` or the end of the process, however it ends.
+    """The name of a working process and its lock file, until `end` or until the process ends in any way.
 
-    On one machine a lock tells whether another lives, and the system takes it back from the dead. Of other machines
-    the beats tell, which each leaves in the database: no clocks are compared, only whether a beat changes while one
-    looks.
+    On the same machine a file lock shows whether another process is alive; the system releases it when the process
+    dies. Processes on other machines write heartbeats to the database. No clocks are compared: a process is alive if
+    its heartbeat number changes while this process watches.
 
     Args:
-        folder: with the lock files in it, made if it is not there.
-        name: another process has thought of it, to find this one's runs if it dies; one of its own unless given.
+        folder: Folder of the lock files; created if missing.
+        name: Name given by a supervisor, which can then find the runs of this process if it dies. Default: a new one.
     """
 
     def __init__(self, folder: Path, name: str | None = None) -> None:
@@ -48,7 +48,7 @@ class WorkerIdentity:
         self.keep_file = False
 
     def is_dead(self, name: str, heartbeat: int) -> bool:
-        """Whether the process called `name`, whose last beat is `beat`, has ended."""
+        """Whether the process called `name`, whose last heartbeat is number `heartbeat`, has ended."""
         if name in _own_names:
             return False
         if _host_of(name) == host():
@@ -62,12 +62,12 @@ class WorkerIdentity:
         return time.monotonic() - since > SECONDS_UNTIL_DEAD
 
     def forget(self, name: str) -> None:
-        """Take away what a dead process left."""
+        """Remove the lock file of a dead process."""
         (self.folder / name).unlink(missing_ok=True)
         self._heartbeats.pop(name, None)
 
     def end(self) -> None:
-        """Where it `leaves_runs` its file stays, which nobody holds then: others see that it has ended."""
+        """Release the lock. With `keep_file` the file stays, unlocked: others then see that this process ended."""
         _own_names.discard(self.name)
         if not self.keep_file:
             (self.folder / self.name).unlink(missing_ok=True)
@@ -81,7 +81,7 @@ class WorkerIdentity:
 
 
 def new_name() -> str:
-    """Of a process of this machine."""
+    """A new name for a process on this machine."""
     return f"{host()}.{uuid.uuid4().hex[:12]}"
 
 
@@ -104,11 +104,8 @@ def _is_free(file: Path) -> bool:
     return True
 
 
-# Signs of life of a process while it makes a run, for those on other machines.
-
-
 class Heartbeat:
-    """Calls `beat` with a number that grows, now and then, within `with`."""
+    """Calls `send` with a growing number every few seconds while a run is made."""
 
     def __init__(self, send: Callable[[int], None]) -> None:
         self.send = send
@@ -119,7 +116,7 @@ class Heartbeat:
         number = 0
         while not self._stopped.wait(SECONDS_BETWEEN_HEARTBEATS):
             number += 1
-            # One that is missed costs nothing; a database that stays away is said when the run is kept.
+            # One missed heartbeat does no harm. If the database stays away, storing the run reports it.
             with suppress(UserError):
                 self.send(number)
 
@@ -131,16 +128,14 @@ class Heartbeat:
         self._thread.join()
 
 
-# Whether another process holds a lock on a file, asked without taking it.
-
-# `struct flock`, by which fcntl(2) is asked: the kind of lock first on Linux, last on macOS.
+# Layout of `struct flock` for fcntl(2): the lock type comes first on Linux, last on macOS.
 LAYOUT = "@qqihh" if sys.platform == "darwin" else "@hhqqi4x"
 
 
 def is_held(file: Path) -> bool:
     """Whether another process than this one holds a POSIX lock on the file; False where it is not there.
 
-    A process that asks of a file that it has locked itself loses its own lock, as POSIX has it.
+    A process must not call this for a file that it has locked itself: POSIX then drops its own lock.
     """
     try:
         handle = os.open(file, os.O_RDONLY)
@@ -154,16 +149,13 @@ def is_held(file: Path) -> bool:
     return bool((answer[3] if sys.platform == "darwin" else answer[0]) != fcntl.F_UNLCK)
 
 
-# Who may work in a folder: many commands that share its runs, or one that does not.
-
-
 class FolderLock:
-    """Holds `folder`, which is made if it is not there, until `release` or the end of the process, however it ends.
+    """A lock on `folder` until `release` or the end of the process. The folder is created if missing.
 
-    The lock is one of the process (POSIX), so that a child that outlives a killed parent does not hold it.
+    It is a POSIX lock of the process, so a child that outlives a killed parent does not hold it.
 
     Args:
-        alone: no other process may hold the folder; else those that share may.
+        alone: Refuse all other processes. Otherwise processes that share the folder may work there too.
 
     Raises:
         UserError: if the folder cannot be written, or another process holds it.

@@ -1,8 +1,8 @@
-"""Runs kept for good: each is made once, by one process, and one broken off goes on from there.
+"""The store of runs: one process makes each run, once, and an interrupted run resumes from its checkpoint.
 
-A run is one row of a table for its whole life (`run_table`): running while it is made, waiting when it was broken off,
-finished when its record is kept (pruned where the study ended it early). Every end of a run but an interruption is a
-result: it diverged, it ran out of memory, it missed its target.
+A run is one row of a table (`run_table`). Its state is running, waiting after an interruption, finished once its record
+is stored, or pruned if the study stopped it early. A run that diverged, ran out of memory or missed its target is a
+result too; only an interrupted run is not.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 FILE = "runs.sqlite"
-# What all that share the runs of a study go by.
+# Names of values that all workers of a study share.
 STUDY, MACHINE = "study", "machine"
 
 
@@ -38,8 +38,8 @@ class RunReader:
     """The runs of one study.
 
     Args:
-        study: its number in the database.
-        terms: what its runs share.
+        study: Its number in the database.
+        terms: What its runs share.
     """
 
     def __init__(self, database: Database, study: int, terms: StudyKey) -> None:
@@ -50,21 +50,21 @@ class RunReader:
 
     @property
     def location(self) -> str:
-        """How sentences call the database."""
+        """The location of the database, as messages name it."""
         return self._database.location
 
     def state(self) -> StudyState:
-        """What there is by now."""
+        """The runs of the study by their present state."""
         self._refresh()
         return self._read_state()
 
     def rows(self) -> list[RunRow]:
-        """The runs in the order in which they were begun, without their records."""
+        """The rows of the runs in starting order, without their records."""
         self._refresh()
         return list(self._table.rows.values())
 
     def find(self, key: RunKey) -> Run | None:
-        """The run of this key, or None if it has not been made to its end."""
+        """The run of this key, or None if it has not ended."""
         if key not in self._records:
             row = self._table.of_key.get(key)
             if row is None or row.summary is None:
@@ -76,27 +76,27 @@ class RunReader:
         return self._records[key]
 
     def find_all(self, keys: Iterable[RunKey]) -> list[Run]:
-        """Those of these runs that have been made to their end, as `look` saw it last."""
+        """Those of these runs that have ended, as of the last `state()`."""
         rows = [row for key in keys if (row := self._table.of_key.get(key)) is not None and row.summary is not None]
         self._read([row for row in rows if row.key not in self._records])
         return [self._records[row.key] for row in rows]
 
     def runs(self) -> tuple[Run, ...]:
-        """All the runs, in the order in which they were begun."""
+        """All runs that have ended, in starting order."""
         return tuple(run for _, run in self.keyed_runs())
 
     def keyed_runs(self) -> list[tuple[RunKey, Run]]:
-        """As `runs`, each with what it is called by."""
+        """As `runs`, each with its key."""
         keys = [row.key for row in self.rows() if row.state in AT_THEIR_END]
         return list(zip(keys, self.find_all(keys), strict=True))
 
     def saved_study(self) -> Study | None:
-        """The study that the last sweep over these runs was to make, without its runs; None if there was no sweep."""
+        """The study that the last sweep saved, without its runs; None if there was no sweep."""
         text = self.get_shared(STUDY)
         return None if text is None else Study.from_json(text)
 
     def get_shared(self, name: str) -> str | None:
-        """What all that share the runs go by, where it has been said."""
+        """The value that all workers of the study share under this name; None if none was set."""
         with explained(self.location), self._database.read() as connection:
             return run_table.read_agreement(connection, self._study, name)
 
@@ -121,7 +121,7 @@ class RunReader:
         return row.state == RUNNING
 
     def _summarize_again(self, rows: list[RunRow]) -> None:
-        """Runs that were judged by another target than is asked for now have all that is needed in their curves."""
+        """Summarize runs by the present target that were summarized by another one."""
         self._read([row for row in rows if row.key not in self._records])
         for row in rows:
             row.summary = summary_of(self._records[row.key], target=self.target)
@@ -134,17 +134,17 @@ class RunReader:
 
 @dataclass(frozen=True)
 class RunLease:
-    """A run that this process and no other makes."""
+    """The right of one process to make a run."""
 
     key: RunKey
     id: int
 
 
 class Store(RunReader):
-    """The runs of the same terms, shared by all processes that opened it, on one machine or many.
+    """The runs of one study, shared by all processes that open the store, on one machine or many.
 
     with Store.open(folder, terms) as store:
-        run = store.run(key, make)    # from the store, or made now and kept
+        run = store.run(key, make)    # read from the store, or made now and stored
     """
 
     def __init__(self, database: Database, study: int, terms: StudyKey, identity: WorkerIdentity, folder: Path) -> None:
@@ -157,16 +157,16 @@ class Store(RunReader):
     def open(
         cls, folder: Path, terms: StudyKey, *, url: str | None = None, alone: bool = False, name: str | None = None
     ) -> Store:
-        """Open the runs of `terms`, and make the store if there is none.
+        """Open the runs of `terms`, and create the store if there is none.
 
-        The runs that an earlier version kept there, in `store.sqlite` or in tables of Optuna's, are taken over.
+        Runs that an earlier version stored there, in `store.sqlite` or in tables of Optuna, are copied.
 
         Args:
-            folder: for the checkpoints, and for the database unless `url` is given.
-            terms: what its runs share.
-            url: of another database, in SQLAlchemy's form: `postgresql+psycopg://user@host/name`.
-            alone: no other process works in the folder as long as this one does.
-            name: of this process, as `Presence` takes it.
+            folder: Folder of the checkpoints, and of the database unless `url` is given.
+            terms: What its runs share.
+            url: URL of another database, in SQLAlchemy's form: `postgresql+psycopg://user@host/name`.
+            alone: Refuse other processes in the folder while this one works there.
+            name: Name of this process, as for `WorkerIdentity`.
 
         Raises:
             UserError: if the folder cannot be written or a command works in it that does not share; if the database
@@ -187,16 +187,14 @@ class Store(RunReader):
         return store
 
     def checkpoint(self, key: RunKey) -> Path:
-        """Where the checkpoint of this run lies while it is not at its end."""
+        """The path of the checkpoint of this run until it ends."""
         return self._folder / "checkpoints" / f"{self.terms.digest}-{key.digest}.pt"
 
-    # Working.
-
     def claim(self, choose: Callable[[StudyState], Iterable[RunKey]]) -> RunLease | None:
-        """Take the first run that is free, in the order of `choose`, for this process to make; None if none is.
+        """Lease the first free run, in the order of `choose`, to this process; None if no run is free.
 
         Args:
-            choose: the runs to be made, given what there is; those at their end may be among them.
+            choose: Returns the needed runs for the present state; they may include runs that have ended.
         """
         with explained(self.location), self._database.write(self._study) as connection:
             self._table.refresh(connection)
@@ -210,10 +208,10 @@ class Store(RunReader):
         return lease
 
     def keep(self, lease: RunLease, run: Run) -> bool:
-        """Write the record and the state, which make it a result, in one step.
+        """Store the record and the final state of a run in one transaction.
 
         Returns:
-            False if another process has taken the run over meanwhile, which had reason to think this one dead.
+            False if another process has taken over the run because it considered this one dead.
         """
         summary = summary_of(run, target=self.target)
         with explained(self.location), self._database.change() as connection:
@@ -225,24 +223,24 @@ class Store(RunReader):
         return is_kept
 
     def release(self, lease: RunLease) -> None:
-        """Give a run back that is not at its end: whoever comes next goes on with it."""
+        """Give back a run that has not ended, so that another process can resume it."""
         with explained(self.location), self._database.change() as connection:
             run_table.give_back(connection, lease.id, self._identity.name)
         self._own_ids.discard(lease.id)
 
-    def lease_of(self, name: str) -> RunLease | None:
-        """The run that the process called `name` is, or was, making."""
+    def lease_of(self, worker: str) -> RunLease | None:
+        """The lease of the run that the worker of this name is making, or was making when it died."""
         return next(
-            (RunLease(row.key, row.id) for row in self.rows() if row.state == RUNNING and row.owner == name), None
+            (RunLease(row.key, row.id) for row in self.rows() if row.state == RUNNING and row.owner == worker), None
         )
 
     def run(self, key: RunKey, make: Callable[[Path], Run]) -> Run:
-        """The run of this key: from the store, or made now and kept.
+        """The run of this key: read from the store, or made now and stored.
 
         Args:
-            key: which one.
-            make: makes it, given the path of its checkpoint, and goes on from there if the file exists. An interrupted
-                run is given back but not kept: the next time goes on with it.
+            key: The run.
+            make: Makes the run, given the path of its checkpoint, and resumes from there if the file exists. An
+                interrupted run is released and not stored; the next call resumes it.
 
         Raises:
             UserError: if the database does not take the record, or another process is making this run.
@@ -257,7 +255,7 @@ class Store(RunReader):
         return self.make(lease, make)
 
     def make(self, lease: RunLease, make: Callable[[Path], Run]) -> Run:
-        """Make a run that was claimed, and keep it, or give it back if it is interrupted or fails."""
+        """Make a leased run and store it, or release it if it is interrupted or fails."""
         run = None
         try:
             with Heartbeat(partial(self.send_heartbeat, lease)):
@@ -270,12 +268,12 @@ class Store(RunReader):
         return run
 
     def report_intermediate(self, lease: RunLease, part: int, value: float) -> None:
-        """Leave with a run how it stands at a part of its way, for others to compare theirs with."""
+        """Store the validation value of a run after a part of its length, for the pruner."""
         with explained(self.location), self._database.change() as connection:
             run_table.write_intermediate(connection, lease.id, part, value)
 
     def intermediate_values(self, leases: Iterable[RunLease]) -> dict[int, dict[int, float]]:
-        """What was noted with runs, by their ids."""
+        """The intermediate values of runs, by run id and part of the length."""
         with explained(self.location), self._database.read() as connection:
             return run_table.read_intermediates(connection, [lease.id for lease in leases])
 
@@ -286,7 +284,7 @@ class Store(RunReader):
         return [RunLease(row.key, row.id) for row in rows if row.id != lease.id]
 
     def set_shared(self, name: str, value: str) -> str:
-        """What all that share the store go by: the value of whoever came first."""
+        """Set a value for all workers of the study, unless one is set. Returns the value that holds: the first one."""
         with explained(self.location), self._database.write(self._study) as connection:
             shared = run_table.read_agreement(connection, self._study, name)
             if shared is None:
@@ -294,19 +292,19 @@ class Store(RunReader):
         return value if shared is None else shared
 
     def save_study(self, study: Study, *, ended: bool) -> None:
-        """Keep what the study is to be, for `told`. Where it has not `ended`, nobody knows yet how long it took."""
+        """Store the study without its runs, for `saved_study`. Its duration is stored only once it has `ended`."""
         seconds = study.provenance.wall_seconds if ended else 0.0
         head = replace(study, runs=(), analysis=None, provenance=replace(study.provenance, wall_seconds=seconds))
         with explained(self.location), self._database.write(self._study) as connection:
             run_table.write_agreement(connection, self._study, STUDY, head.to_json())
 
     def send_heartbeat(self, lease: RunLease, number: int) -> None:
-        """Leave a sign of life with the run that is being made."""
+        """Write a heartbeat for the run that this process is making."""
         with explained(self.location), self._database.change() as connection:
             run_table.write_heartbeat(connection, lease.id, self._identity.name, number)
 
     def close(self) -> None:
-        """Leave the store. A run that could not be given back, as on a full disk, is found to be free all the same."""
+        """Close the store. Runs that could not be released become free when this process ends."""
         self._identity.keep_file = bool(self._own_ids)
         self._closing.close()
 
@@ -319,7 +317,7 @@ class Store(RunReader):
         self.close()
 
     def _take(self, connection: Connection, key: RunKey) -> int:
-        """The one row of this key, running for this process from now on. Returns its id."""
+        """Mark the row of this key as running for this process. Returns its id."""
         row = self._table.of_key.get(key)
         if row is None:
             return self._table.insert(connection, key, self._identity.name)
@@ -329,7 +327,7 @@ class Store(RunReader):
         return row.id
 
     def _is_running(self, row: RunRow) -> bool:
-        """A run that a dead process was making is broken off."""
+        """Whether a living process makes this run. A run of a dead process counts as interrupted."""
         if row.id in self._own_ids:
             return True
         is_own = row.owner == self._identity.name
@@ -339,12 +337,11 @@ class Store(RunReader):
 def refuse_other_tasks(
     studies: Iterable[tuple[int, StudyKey]], terms: StudyKey, location: str, *, shared: bool
 ) -> None:
-    """Raise a UserError for runs of the task as it was before it changed; and in a folder, which is one task's, for
-    those of another.
+    """Raise a UserError if there are runs of the task from before it changed, or, in a folder, runs of another task.
 
     Args:
-        studies: of the database, by their numbers.
-        shared: the database may hold other tasks too.
+        studies: Studies of the database with their numbers.
+        shared: Whether the database may hold other tasks too.
     """
     for _, stored in studies:
         if stored.task == terms.task and stored.fingerprint != terms.fingerprint:

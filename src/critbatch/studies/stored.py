@@ -1,4 +1,4 @@
-"""The studies in a folder or database as they are by now, read without their tasks and without taking part."""
+"""Reads the studies of a folder or database in their present state, without loading tasks or making runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from critbatch.studies.migration import OLD_FILE, open_store_to_read
 from critbatch.studies.search import choose
 from critbatch.studies.store import FILE, RunReader
 
-# From the runs that there are to the record of the study: those that the question needs, and what they say.
-
 
 def study_from_store(study: Study, reader: RunReader) -> Study:
-    """The study with the runs that it has by now.
+    """The study with the runs that have ended so far, and their analysis.
 
     Args:
-        study: without runs.
+        study: The study without runs.
+        reader: Reader of its runs.
     """
     question = study.question
     reader.target = question.target
@@ -37,7 +36,7 @@ def study_from_store(study: Study, reader: RunReader) -> Study:
 
 
 def _amounts(question: StudySpec) -> dict[BudgetUnit, float]:
-    """What the question says of the budgets at which batch sizes are compared."""
+    """The budgets at which batch sizes are compared, if the specification gives several."""
     amounts = {
         BudgetUnit.EPOCHS: question.epochs,
         BudgetUnit.STEPS: question.steps,
@@ -48,7 +47,7 @@ def _amounts(question: StudySpec) -> dict[BudgetUnit, float]:
 
 
 def store_of(location: Path | str) -> Path | str | None:
-    """Where the store of a study is: the SQLite file of a folder, or a URL as it is. None where there is none.
+    """The store of a study: the SQLite file in a folder, or the URL unchanged. None if there is none.
 
     >>> store_of("postgresql+psycopg://user@host/name")
     'postgresql+psycopg://user@host/name'
@@ -66,10 +65,10 @@ def is_url(location: Path | str) -> bool:
 
 @contextmanager
 def open_readers(store: Path | str) -> Iterator[list[RunReader]]:
-    """Within, the runs of each set of terms, those that were begun last first.
+    """Open readers of all studies of a store, newest first.
 
     Args:
-        store: as `store_of` gives it.
+        store: As returned by `store_of`.
 
     Raises:
         UserError: if the database cannot be read.
@@ -84,7 +83,7 @@ def open_readers(store: Path | str) -> Iterator[list[RunReader]]:
 
 
 def stored_studies(store: Path | str) -> list[Study]:
-    """Each sweep of the store that has runs, with all that it says by now, finished or not.
+    """All studies of the store that have runs, finished or not.
 
     Raises:
         UserError: if the database cannot be read.
@@ -99,7 +98,7 @@ def stored_studies(store: Path | str) -> list[Study]:
 
 
 def _timed(study: Study, reader: RunReader) -> Study:
-    """Of a sweep that did not come to its end, as many seconds as its runs took."""
+    """The study; if its sweep did not end, its duration is the sum over its runs."""
     if study.provenance.wall_seconds > 0:
         return study
     seconds = sum(summary.wall_seconds for summary in reader.state().finished.values())
