@@ -13,7 +13,7 @@ from pathlib import Path
 from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import ClaimsReport, ClaimVerdict
 from critbatch.records.core import Estimate
-from critbatch.reports.derived.claims import found, network_name, number_of, open_reasons, verdict
+from critbatch.reports.derived.claims import effect_sentence, network_name, number_of, open_reasons, verdict
 from critbatch.reports.translator import Translator
 
 RESULTS = Path(__file__).parent / "results"
@@ -59,7 +59,7 @@ def claims_table(told: ClaimsReport) -> str:
     rows = ["| | claim | verdict | what decided it |", "|---|---|---|---|"]
     for claim in told.claims:
         main = [statement for statement in claim.statements if statement.main]
-        said = [found(told, statement, t) for statement in main if statement.key != "table_row"]
+        said = [effect_sentence(told, statement, t) for statement in main if statement.key != "table_row"]
         by = " ".join([*said, *(open_reasons(claim, t) if said and claim.holds is ClaimVerdict.UNDECIDED else ())])
         rows.append(
             f"| {number_of(claim.name)} | {t(f'claims_short_{claim.name}')} "

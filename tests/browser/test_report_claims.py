@@ -12,7 +12,7 @@ import sample_claims
 import sample_records as sample
 from browser.test_report_access import OPEN_ALL, found_by_axe
 from critbatch.records.claims import ClaimVerdict
-from critbatch.reports.derived.claims import counted, verdict
+from critbatch.reports.derived.claims import count_of, verdict
 from critbatch.reports.translator import Translator
 from critbatch.reports.write import report as write_report
 from report_visits import IN_A_BROWSER, SHOWN, Visit, launched
@@ -61,7 +61,7 @@ def test_each_claim_has_its_verdict_and_leads_to_its_section(browser: Any, addre
     assert badges.count() == 10
     told = badges.all_inner_texts()
     for holds in ClaimVerdict:
-        assert sum(verdict(holds, t) in row for row in told) == counted(record, holds)
+        assert sum(verdict(holds, t) in row for row in told) == count_of(record, holds)
     for claim, row in zip(record.claims, badges.all(), strict=True):
         row.locator("a").press("Enter")
         assert seen.run("location.hash") == f"#{language}-1-claim-{claim.name}"

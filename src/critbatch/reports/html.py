@@ -83,8 +83,11 @@ class FigureWriter:
 
     def __call__(self, picture: Picture) -> dict[str, Any]:
         self.made += 1
-        drawn = picture.figure.to_plotly_json()
-        return {"id": f"figure-{self.made}", "data": embedded({"data": drawn["data"], "layout": drawn["layout"]})}
+        json_figure = picture.figure.to_plotly_json()
+        return {
+            "id": f"figure-{self.made}",
+            "data": embedded({"data": json_figure["data"], "layout": json_figure["layout"]}),
+        }
 
 
 def embedded(value: Any) -> Markup:

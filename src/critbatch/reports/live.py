@@ -62,17 +62,17 @@ def plotted(
         level: a height to mark by a broken line.
         rises: the better values are the higher ones. The worst ones, of the first steps, are left out.
     """
-    drawn = [line for line in lines if line.points]
-    if not drawn or height < 4:
+    curves = [line for line in lines if line.points]
+    if not curves or height < 4:
         return []
-    heights = sorted((y for line in drawn for _, y in line.points), reverse=not rises)
-    kept = [*heights[int(WORST * len(heights)) :], *([level] if level is not None else [])]
-    low, high = min(kept), max(kept)
+    heights = sorted((y for line in curves for _, y in line.points), reverse=not rises)
+    scale_heights = [*heights[int(WORST * len(heights)) :], *([level] if level is not None else [])]
+    low, high = min(scale_heights), max(scale_heights)
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
-    end = max(x for line in drawn for x, _ in line.points) or 1.0
+    end = max(x for line in curves for x, _ in line.points) or 1.0
     names = {0: write(high), (height - 2) // 2: write(high - (high - low) / 2), height - 2: write(low)}
     margin = max(map(columns_of, names.values()))
-    cells = _plot_cells(drawn, width - margin - 2, height - 1, end=end, low=low, high=high, level=level)
+    cells = _plot_cells(curves, width - margin - 2, height - 1, end=end, low=low, high=high, level=level)
     rows = []
     for number, row in enumerate(cells):
         name = names.get(number, "")
@@ -129,22 +129,22 @@ PLOT_ROWS = (6, 14)
 WIDEST = 100
 
 
-def view(look: WatchSnapshot, t: Translator, *, width: int, height: int, live: bool = False) -> RenderableType:
+def view(snapshot: WatchSnapshot, t: Translator, *, width: int, height: int, live: bool = False) -> RenderableType:
     """The study that somebody works on, or the one that was begun last, in full; a line for each of the others.
 
     Args:
         width, height: of the terminal, in characters.
         live: with the time of the look, and how to end the watch.
     """
-    foot = [Text(t("watch_at", time=datetime.fromisoformat(look.at).strftime("%X")), style="dim")] if live else []
-    if not look.studies:
+    foot = [Text(t("watch_at", time=datetime.fromisoformat(snapshot.at).strftime("%X")), style="dim")] if live else []
+    if not snapshot.studies:
         return Group(Text(t("watch_no_study")), *foot)
-    shown = next((study for study in look.studies if study.at_work), look.studies[0])
-    others = [*(_other(study, t) for study in look.studies if study is not shown), *foot]
-    rows: list[RenderableType] = [*_head(shown, t), *_standing(shown, look, t), _table(shown, t)]
-    taken = 4 + sum(_lines(row, width) for row in rows[:-1]) + len(shown.sizes) + len(others)
+    main = next((study for study in snapshot.studies if study.at_work), snapshot.studies[0])
+    others = [*(_other(study, t) for study in snapshot.studies if study is not main), *foot]
+    rows: list[RenderableType] = [*_head(main, t), *_standing(main, snapshot, t), _table(main, t)]
+    used_rows = 4 + sum(_lines(row, width) for row in rows[:-1]) + len(main.sizes) + len(others)
     least, most = PLOT_ROWS
-    rows += _curves(shown, t, width=min(width, WIDEST), height=max(least, min(most, height - taken - 2)))
+    rows += _curves(main, t, width=min(width, WIDEST), height=max(least, min(most, height - used_rows - 2)))
     return Group(*rows, *others)
 
 
@@ -173,29 +173,29 @@ def _asked(question: StudySpec, t: Translator) -> Text:
     return Text(sentence, style="dim")
 
 
-def _standing(study: StudyStatus, look: WatchSnapshot, t: Translator) -> list[RenderableType]:
+def _standing(study: StudyStatus, snapshot: WatchSnapshot, t: Translator) -> list[RenderableType]:
     running = len(study.at_work)
     if study.left is None:
-        told = [t("watch_count_open", done=study.done, running=running)]
+        sentences = [t("watch_count_open", done=study.done, running=running)]
     else:
         total = study.done + study.left
-        told = [t("watch_count", done=study.done, total=total, left=study.left, running=running)]
+        sentences = [t("watch_count", done=study.done, total=total, left=study.left, running=running)]
     if study.failed:
-        told.append(t("watch_failed", n=study.failed))
+        sentences.append(t("watch_failed", n=study.failed))
     if study.broken_off:
-        told.append(t("watch_broken", n=study.broken_off))
-    told.append(_time(study, look, t))
-    told += [_run(run, t) for run in study.at_work[:MOST_AT_WORK]]
+        sentences.append(t("watch_broken", n=study.broken_off))
+    sentences.append(_time(study, snapshot, t))
+    sentences += [_run(run, t) for run in study.at_work[:MOST_AT_WORK]]
     if running > MOST_AT_WORK:
-        told.append(t("watch_more_runs", n=running - MOST_AT_WORK))
-    return [Text(sentence) for sentence in told]
+        sentences.append(t("watch_more_runs", n=running - MOST_AT_WORK))
+    return [Text(sentence) for sentence in sentences]
 
 
-def _time(study: StudyStatus, look: WatchSnapshot, t: Translator) -> str:
+def _time(study: StudyStatus, snapshot: WatchSnapshot, t: Translator) -> str:
     if study.left == 0:
         return t("watch_over")
     if not study.at_work:
-        if look.held:
+        if snapshot.held:
             return t("watch_between")
         return t("watch_ended" if study.left is None else "watch_nobody")
     if study.seconds_left is None:
@@ -205,18 +205,18 @@ def _time(study: StudyStatus, look: WatchSnapshot, t: Translator) -> str:
 
 
 def _run(run: RunningRun, t: Translator) -> str:
-    told = {
+    placeholders = {
         "batch_size": t.count(run.batch_size),
         "rate": _setting(run.learning_rate, run.options, t),
         "seed": run.seed,
         "host": _plain(run.host),
     }
     if not run.at_least_seconds:
-        return t("watch_run", **told)
+        return t("watch_run", **placeholders)
     time = t.seconds(run.at_least_seconds)
     if run.expected_seconds is None or run.at_least_seconds > run.expected_seconds:
-        return t("watch_run_for", time=time, **told)
-    return t("watch_run_of", time=time, whole=t.seconds(run.expected_seconds), **told)
+        return t("watch_run_for", time=time, **placeholders)
+    return t("watch_run_of", time=time, whole=t.seconds(run.expected_seconds), **placeholders)
 
 
 def _table(study: StudyStatus, t: Translator) -> Table:
@@ -276,8 +276,8 @@ def _other(study: StudyStatus, t: Translator) -> Text:
 
 
 def _setting(rate: float, options: Mapping[str, OptionValue], t: Translator) -> str:
-    told = [t.rate(rate), *([t.options(options)] if options else [])]
-    return _plain(t("comma").join(told))
+    texts = [t.rate(rate), *([t.options(options)] if options else [])]
+    return _plain(t("comma").join(texts))
 
 
 def _letter(number: int) -> str:

@@ -42,8 +42,8 @@ def escaped(text: str) -> str:
     \\<b>S_min\\</b> \\*and\\* \\_\\_E\\_\\_
     """
     row = SPACES.sub(" ", text).strip()
-    found = {match.start() for pattern in (ALWAYS, SOMETIMES) for match in pattern.finditer(row)}
-    row = "".join(f"\\{letter}" if i in found else letter for i, letter in enumerate(row))
+    positions = {match.start() for pattern in (ALWAYS, SOMETIMES) for match in pattern.finditer(row)}
+    row = "".join(f"\\{letter}" if i in positions else letter for i, letter in enumerate(row))
     return FIRST.sub(lambda match: f"\\{match[1]}" if match[1] else f"{match[2]}\\{match[3]}", row)
 
 
@@ -61,11 +61,11 @@ Gallery = Callable[[Picture], tuple[str, str] | None]
 def markdown(subjects: Sequence[Subject], t: Translator, gallery: Gallery, title: str | None = None) -> str:
     """The whole report as text, in one language."""
     with remembering():
-        told = [chapter(subject, t) for subject in subjects]
+        chapters = [chapter(subject, t) for subject in subjects]
     writer = Writer(t, gallery)
     level = 1 if title is None else 2
     rows = [f"# {escaped(title)}"] if title is not None else []
-    for i, each in enumerate(told):
+    for i, each in enumerate(chapters):
         rows += writer.chapter(each, level + (i > 0 and title is None))
     return "\n\n".join([*rows, "---", escaped(t("format_footer", version=__version__))]) + "\n"
 
@@ -88,16 +88,16 @@ class Writer:
             "literature": self.literature,
         }
 
-    def chapter(self, told: Chapter, level: int) -> list[str]:
-        rows = [f"{'#' * level} {escaped(told.answer.headline)}", f"**{escaped(told.name)}**"]
-        rows += [f"> {escaped(self.t('warning', sentence=told.answer.warning))}"] if told.answer.warning else []
-        rows += [escaped(self.t.join(told.answer.lead))] if told.answer.lead else []
-        if told.tiles:
-            cells = tuple(Cell(tile.value, tile.note) for tile in told.tiles)
-            rows.append(self.grid(tuple(tile.label for tile in told.tiles), (cells,), "---"))
-        rows += self.chart(told.hero) if told.hero is not None else []
-        rows += [_list(map(escaped, told.answer.more))] if told.answer.more else []
-        for section in told.sections:
+    def chapter(self, chapter: Chapter, level: int) -> list[str]:
+        rows = [f"{'#' * level} {escaped(chapter.answer.headline)}", f"**{escaped(chapter.name)}**"]
+        rows += [f"> {escaped(self.t('warning', sentence=chapter.answer.warning))}"] if chapter.answer.warning else []
+        rows += [escaped(self.t.join(chapter.answer.lead))] if chapter.answer.lead else []
+        if chapter.tiles:
+            cells = tuple(Cell(tile.value, tile.note) for tile in chapter.tiles)
+            rows.append(self.grid(tuple(tile.label for tile in chapter.tiles), (cells,), "---"))
+        rows += self.chart(chapter.hero) if chapter.hero is not None else []
+        rows += [_list(map(escaped, chapter.answer.more))] if chapter.answer.more else []
+        for section in chapter.sections:
             rows.append(f"{'#' * (level + 1)} {escaped(section.title)}")
             rows += [row for block in section.blocks for row in self.block(block)]
         return rows
@@ -137,8 +137,12 @@ class Writer:
 
     def grid(self, header: Sequence[str], rows: Sequence[Sequence[Cell]], others: str) -> str:
         """A table of pipes, its columns but the first aligned as `others` says."""
-        told = [map(escaped, header), ["---", *[others] * (len(header) - 1)], *(map(self.cell, row) for row in rows)]
-        return "\n".join(f"| {' | '.join(row)} |" for row in told)
+        grid_rows = [
+            map(escaped, header),
+            ["---", *[others] * (len(header) - 1)],
+            *(map(self.cell, row) for row in rows),
+        ]
+        return "\n".join(f"| {' | '.join(row)} |" for row in grid_rows)
 
     def cell(self, cell: Cell) -> str:
         text = escaped(cell.text)
@@ -151,8 +155,8 @@ class Writer:
         return [f"**{escaped(title)}**", _list([*map(escaped, block.lines), *map(_link, block.papers)])]
 
     def facts(self, block: Facts) -> list[str]:
-        told = [self.t("format_fact", name=escaped(name), value=escaped(value)) for name, value in block.pairs]
-        return [*([fenced(block.code)] if block.code else []), *([_list(told)] if told else [])]
+        facts = [self.t("format_fact", name=escaped(name), value=escaped(value)) for name, value in block.pairs]
+        return [*([fenced(block.code)] if block.code else []), *([_list(facts)] if facts else [])]
 
     def verdict(self, block: Any) -> list[str]:
         return [f"**{escaped(block.badge)}** {escaped(block.text)}"]
@@ -194,11 +198,11 @@ class PictureFiles:
         """The addresses of the PNG and the SVG from the report, or None where there are no pictures."""
         if self.obstacle:
             return None
-        drawn = for_print(picture.figure)
-        if is_chinese(drawn) and not has_chinese_font():
+        print_figure = for_print(picture.figure)
+        if is_chinese(print_figure) and not has_chinese_font():
             self.obstacle = "format_no_font"
             return None
-        self._figures.append(drawn)
+        self._figures.append(print_figure)
         png, svg = (quote(f"{self.folder.name}/{place.name}") for place in self._places(len(self._figures)))
         return png, svg
 
@@ -206,7 +210,7 @@ class PictureFiles:
         """Draw all figures that were asked for. Returns whether their files are there."""
         if self.obstacle:
             return False
-        jobs = [(drawn, kind) for drawn in self._figures for kind in ("png", "svg")]
+        jobs = [(figure, kind) for figure in self._figures for kind in ("png", "svg")]
         places = [place for number in range(1, len(self._figures) + 1) for place in self._places(number)]
         try:
             self.files = dict(zip(places, pictures(jobs), strict=True))

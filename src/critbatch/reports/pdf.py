@@ -34,15 +34,17 @@ def find_browser() -> str:
     Raises:
         UserError: if there is none, or the one that $CRITBATCH_BROWSER names is not there.
     """
-    given = os.environ.get(VARIABLE)
-    if given:
-        found = shutil.which(given)
-        if found is None:
-            raise UserError(f"{VARIABLE}={given} is no program that can be run: give the path of Chromium or Chrome.")
-        return found
+    configured = os.environ.get(VARIABLE)
+    if configured:
+        path = shutil.which(configured)
+        if path is None:
+            raise UserError(
+                f"{VARIABLE}={configured} is no program that can be run: give the path of Chromium or Chrome."
+            )
+        return path
     for name in (*NAMES, *OTHERS):
-        if (found := shutil.which(name)) is not None:
-            return found
+        if (path := shutil.which(name)) is not None:
+            return path
     raise UserError(
         "A PDF is printed by Chromium or Chrome, and neither was found: install one (`apt install chromium`), "
         f"{OTHER_WAYS}."
@@ -69,8 +71,8 @@ def printed(page: str, beside: Path, *, timeout: float = TIMEOUT) -> bytes:
         words = _run([browser, *_options(place / "profile", target), source.as_uri()], timeout)
         content = target.read_bytes() if target.is_file() else b""
     if not (content.startswith(b"%PDF") and content.rstrip().endswith(b"%%EOF")):
-        said = f" ({words})" if words else ""
-        raise UserError(f"{browser} did not print the report{said}: try another browser, {OTHER_WAYS}.")
+        detail = f" ({words})" if words else ""
+        raise UserError(f"{browser} did not print the report{detail}: try another browser, {OTHER_WAYS}.")
     return content
 
 

@@ -152,7 +152,7 @@ def _lightning(use: Use) -> str:
 
 
 def _huggingface(use: Use) -> str:
-    given = [
+    arguments = [
         f"per_device_train_batch_size={use.per_device}",
         f"gradient_accumulation_steps={use.passes}",
         *(["dataloader_drop_last=True"] if use.drops_last else []),
@@ -165,7 +165,7 @@ def _huggingface(use: Use) -> str:
     lines += [
         f"scheduler = {schedule}",
         "arguments = TrainingArguments(",
-        *(f"    {setting}," for setting in given),
+        *(f"    {setting}," for setting in arguments),
         ")",
         "trainer = Trainer(model, arguments, train_dataset=data, optimizers=(optimizer, scheduler))",
     ]
@@ -174,16 +174,16 @@ def _huggingface(use: Use) -> str:
 
 def _train(use: Use) -> str:
     special = {**use.of_plans, **({"drop_last": True} if use.drops_last else {})}
-    given = _arguments({"micro_batch_size": use.per_device, **special})
+    arguments = _arguments({"micro_batch_size": use.per_device, **special})
     if "order" in special:
-        given = given.replace(f"order={special['order']!r}", f"order=critbatch.Order({special['order']!r})")
+        arguments = arguments.replace(f"order={special['order']!r}", f"order=critbatch.Order({special['order']!r})")
     lines = [
         "from dataclasses import replace",
         "",
         "import critbatch",
         "",
         f"plan = {_plan_of(use)}",
-        f"plan = replace(plan, {given})",
+        f"plan = replace(plan, {arguments})",
         "run = critbatch.train(task, plan)",
     ]
     return "\n".join(lines)
@@ -197,8 +197,13 @@ def _plan(use: Use) -> list[str]:
 
 
 def _plan_of(use: Use) -> str:
-    given = {"batch_size": use.batch_size, "learning_rate": use.learning_rate, "epochs": use.made_for, **use.of_recipe}
-    return f'critbatch.recipes.plan_of("{use.recipe}", {_arguments(given)})'
+    arguments = {
+        "batch_size": use.batch_size,
+        "learning_rate": use.learning_rate,
+        "epochs": use.made_for,
+        **use.of_recipe,
+    }
+    return f'critbatch.recipes.plan_of("{use.recipe}", {_arguments(arguments)})'
 
 
 def _loader(use: Use) -> str:
@@ -219,5 +224,5 @@ def _scheduler(steps_per_epoch: str) -> str:
     return f"critbatch.EpochScheduler(optimizer, {rate}, steps_per_epoch={steps_per_epoch})"
 
 
-def _arguments(given: Mapping[str, OptionValue]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in given.items())
+def _arguments(values: Mapping[str, OptionValue]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())

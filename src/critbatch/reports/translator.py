@@ -48,8 +48,8 @@ def catalog(language: str) -> Catalog:
     Raises:
         UserError: if there are none.
     """
-    if language not in (known := languages()):
-        raise UserError(f"Language {language!r} is not there: use {' or '.join(known)}.")
+    if language not in (available := languages()):
+        raise UserError(f"Language {language!r} is not there: use {' or '.join(available)}.")
     return _read(MESSAGES / f"{language}.toml")
 
 
@@ -212,8 +212,8 @@ class Translator:
 
     def choices(self, options: Mapping[str, Sequence[OptionValue]]) -> str:
         """What was tried of each setting: 'momentum = 0.8 or 0.9'."""
-        told = {name: self("or").join(_plain(value) for value in values) for name, values in options.items()}
-        return self.options(told)
+        value_lists = {name: self("or").join(_plain(value) for value in values) for name, values in options.items()}
+        return self.options(value_lists)
 
     def interval(self, estimate: Estimate, write: Write) -> str:
         """'80 % interval 1.1 to 1.6 s', or nothing where there is none."""

@@ -31,7 +31,7 @@ class ReportFiles:
     stale: list[Path] = field(default_factory=list)
 
 
-def format_of(path: Path, given: str | None) -> str:
+def format_of(path: Path, explicit: str | None) -> str:
     """The format that was asked for, else that of the file's suffix, else HTML.
 
     Raises:
@@ -40,9 +40,9 @@ def format_of(path: Path, given: str | None) -> str:
     >>> format_of(Path("report.md"), None)
     'md'
     """
-    if given is not None and given not in FORMATS:
-        raise UserError(f"Format {given!r} is not there: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
-    return given or SUFFIXES.get(path.suffix.lower(), "html")
+    if explicit is not None and explicit not in FORMATS:
+        raise UserError(f"Format {explicit!r} is not there: use {', '.join(FORMATS[:-1])} or {FORMATS[-1]}.")
+    return explicit or SUFFIXES.get(path.suffix.lower(), "html")
 
 
 def contents(records: Sequence[Record], path: Path, form: str, *, language: str, title: str | None) -> ReportFiles:
@@ -51,18 +51,18 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
     Raises:
         UserError: if there is nothing to tell, the language is not there, or a PDF cannot be printed.
     """
-    t, told = Translator(language), subjects(records)
+    t, chapters = Translator(language), subjects(records)
     if form == "json":
         return ReportFiles({path: as_json(records).encode("utf-8", errors="replace")})
     if form == "md":
         gallery = PictureFiles(path)
-        text = markdown(told, t, gallery, title)
+        text = markdown(chapters, t, gallery, title)
         if not gallery.draw():
             # Once more, with descriptions in the place of pictures.
-            text = markdown(told, t, gallery, title)
+            text = markdown(chapters, t, gallery, title)
             text = f"> {t(gallery.obstacle)}\n\n{text}"
         return ReportFiles({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
-    page = render(told, language=language, title=title)
+    page = render(chapters, language=language, title=title)
     if form == "pdf":
         path.parent.mkdir(parents=True, exist_ok=True)
         return ReportFiles({path: printed(page, path.parent)})
@@ -110,11 +110,11 @@ def report(
     format_of(path or Path(), format)  # before anything is read
     name = f"report.{format_of(Path(), format)}"
     if isinstance(records, str | Path):
-        known, beside = _stored_records(records)
+        stored, folder = _stored_records(records)
         with blamed_on_records(records):
-            return _write(known, path or beside / name, language, title, format)
-    known = [records] if isinstance(records, Record) else list(records)
-    return _write(known, path or Path(name), language, title, format)
+            return _write(stored, path or folder / name, language, title, format)
+    several = [records] if isinstance(records, Record) else list(records)
+    return _write(several, path or Path(name), language, title, format)
 
 
 def _stored_records(place: str | Path) -> tuple[list[Record], Path]:
@@ -136,12 +136,12 @@ def _stored_records(place: str | Path) -> tuple[list[Record], Path]:
 def _write(records: Sequence[Record], path: Path, language: str, title: str | None, format: str | None) -> Path:
     form = format_of(path, format)
     try:
-        written = contents(records, path, form, language=language, title=title)
-        for place, content in written.files.items():
+        files = contents(records, path, form, language=language, title=title)
+        for place, content in files.files.items():
             place.parent.mkdir(parents=True, exist_ok=True)
             with atomic_replacement(place) as part:
                 part.write_bytes(content)
-        for place in written.stale:
+        for place in files.stale:
             place.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(

@@ -21,7 +21,7 @@ from critbatch.records.io import load_records, save_record
 from critbatch.reports.charts.claims import recipes_picture, update_and_epoch
 from critbatch.reports.charts.gd_paths import batches_of, partition_picture, paths_picture
 from critbatch.reports.charts.theme import Picture
-from critbatch.reports.derived.claims import STATEMENTS, deciding, effect_text, finding, stated
+from critbatch.reports.derived.claims import STATEMENTS, deciding, effect_text, finding, statement_label
 from critbatch.reports.model import Block, Cell, Table, Verdict
 from critbatch.reports.translator import Translator, catalog
 from critbatch.reports.views.chapters import chapter, figure, summary
@@ -344,7 +344,7 @@ def test_every_statement_that_is_judged_has_its_sentences():
 def test_a_statement_of_a_later_version_is_told_by_its_key():
     record = lectures.lecture()
     later = replace(claim_of(record, ClaimId.PATHS).statements[0], key="from_a_later_version")
-    assert stated(record, later, EN) == "from_a_later_version"
+    assert statement_label(record, later, EN) == "from_a_later_version"
     told = finding(record, Claim(name=ClaimId.PATHS, holds=ClaimVerdict.HELD, statements=(later,)), EN)
     assert told == "from_a_later_version: +41 points (95 % interval +35 to +47 points, n = 20)"
 

@@ -37,11 +37,11 @@ from critbatch.reports.translator import Translator
 def best_rates(findings: StudyResults, t: Translator) -> Picture | None:
     """Each size's best rate, open where it is at the edge of those tried. None where no rate is known."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
-    told = [(size, rate) for size in sizes if (rate := size.learning_rate) is not None and rate > 0]
-    if not told:
+    size_rates = [(size, rate) for size in sizes if (rate := size.learning_rate) is not None and rate > 0]
+    if not size_rates:
         return None
-    places, rates = [float(size.batch_size) for size, _ in told], [rate for _, rate in told]
-    usable = [(size.batch_size, *size.usable_rates) for size, _ in told if size.usable_rates is not None]
+    places, rates = [float(size.batch_size) for size, _ in size_rates], [rate for _, rate in size_rates]
+    usable = [(size.batch_size, *size.usable_rates) for size, _ in size_rates if size.usable_rates is not None]
     bounds = [end for _, *ends in usable for end in ends if end > 0 and math.isfinite(end)]
     x = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=places).layout(places)
     figure = canvas(x, Axis(t("axis_best_rate"), t.rate).layout([*rates, *bounds]))
@@ -58,10 +58,10 @@ def best_rates(findings: StudyResults, t: Translator) -> Picture | None:
             hoverinfo="skip",
         )
     law = findings.analysis.rate_law
-    if len(told) > 1:
-        _add_rules(figure, findings, told, t)
+    if len(size_rates) > 1:
+        _add_rules(figure, findings, size_rates, t)
     for at_edge, key, colour in ((False, "legend_best_rate", BLUE), (True, "legend_rate_at_edge", PAPER)):
-        marked = [(size, rate) for size, rate in told if size.at_edge is at_edge]
+        marked = [(size, rate) for size, rate in size_rates if size.at_edge is at_edge]
         if marked:
             figure.add_scatter(
                 x=[size.batch_size for size, _ in marked],
@@ -83,13 +83,13 @@ def best_rates(findings: StudyResults, t: Translator) -> Picture | None:
 
 
 def _add_rules(
-    figure: go.Figure, findings: StudyResults, told: Sequence[tuple[SizeResult, float]], t: Translator
+    figure: go.Figure, findings: StudyResults, size_rates: Sequence[tuple[SizeResult, float]], t: Translator
 ) -> None:
     """The fitted power and the two usual rules, all through the middle of the rates that are not at an edge."""
-    inside = [(size, rate) for size, rate in told if not size.at_edge] or list(told)
+    inside = [(size, rate) for size, rate in size_rates if not size.at_edge] or list(size_rates)
     middle = math.exp(sum(math.log(size.batch_size) for size, _ in inside) / len(inside))
     height = math.exp(sum(math.log(rate) for _, rate in inside) / len(inside))
-    ends = (float(told[0][0].batch_size), float(told[-1][0].batch_size))
+    ends = (float(size_rates[0][0].batch_size), float(size_rates[-1][0].batch_size))
     law = findings.analysis.rate_law
     rules = [("legend_linear", 1.0, RED, "dot"), ("legend_square_root", 0.5, GREEN, "dot")]
     if law is not None and math.isfinite(law.exponent.value):
@@ -118,16 +118,16 @@ def steps_to_target(
     runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, t: Translator
 ) -> Picture | None:
     """Steps against batch size: runs that came to the target, runs that did not, and the law with its band."""
-    told = runs_worth_marking(runs)
-    sizes = sorted({float(run.batch_size) for run in told} | {float(point.batch_size) for point in points})
+    marked_runs = runs_worth_marking(runs)
+    sizes = sorted({float(run.batch_size) for run in marked_runs} | {float(point.batch_size) for point in points})
     band = [p for p in points if p.steps.low is not None and p.steps.high is not None and math.isfinite(p.steps.high)]
     curve = _law_curve(law, sizes)
-    if not (told or band or curve):
+    if not (marked_runs or band or curve):
         return None
-    heights = [run.crossing.step if run.crossing else float(run.diverged_at or run.steps) for run in told]
-    held = [*heights, *(v for p in band for v in (p.steps.low, p.steps.high)), *(steps for _, steps in curve)]
+    heights = [run.crossing.step if run.crossing else float(run.diverged_at or run.steps) for run in marked_runs]
+    axis_values = [*heights, *(v for p in band for v in (p.steps.low, p.steps.high)), *(steps for _, steps in curve)]
     x = Axis(t("axis_batch_size", unit=t.units(unit)), t.count, ticks=sizes).layout(sizes)
-    figure = canvas(x, Axis(t("axis_steps"), t.count).layout(held))
+    figure = canvas(x, Axis(t("axis_steps"), t.count).layout(axis_values))
     if band:
         edge = [*((p.batch_size, p.steps.low) for p in band), *((p.batch_size, p.steps.high) for p in reversed(band))]
         figure.add_scatter(
@@ -149,7 +149,7 @@ def steps_to_target(
             name=safe(t("legend_law")),
             hoverinfo="skip",
         )
-    add_outcomes(figure, told, heights, t)
+    add_outcomes(figure, marked_runs, heights, t)
     counts = {"n": len(runs), "reached": sum(run.crossing is not None for run in runs)}
     trend = law is not None and law.holds
     noise = t.about(law.noise_examples.value) if law is not None else ""
@@ -160,15 +160,15 @@ def steps_to_target(
 def best_rate(advice: Advice, t: Translator) -> Picture | None:
     """The best learning rate against batch size, over the rates that were tried."""
     points = all_points(advice)
-    told = [run for run in advice.runs if run.learning_rate > 0]
+    runs = [run for run in advice.runs if run.learning_rate > 0]
     if not points:
         return None
     sizes, rates = [float(p.batch_size) for p in points], [p.learning_rate.value for p in points]
     lows, highs = [p.learning_rate.low for p in points], [p.learning_rate.high for p in points]
-    tried = [run.learning_rate for run in told]
+    run_rates = [run.learning_rate for run in runs]
     x = Axis(t("axis_batch_size", unit=t.units(advice.unit)), t.count, ticks=sizes).layout(sizes)
-    figure = canvas(x, Axis(t("axis_learning_rate"), t.rate).layout([*rates, *lows, *highs, *tried]))
-    add_outcomes(figure, told, tried, t)
+    figure = canvas(x, Axis(t("axis_learning_rate"), t.rate).layout([*rates, *lows, *highs, *run_rates]))
+    add_outcomes(figure, runs, run_rates, t)
     figure.add_scatter(
         x=sizes,
         y=rates,

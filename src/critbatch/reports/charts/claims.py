@@ -35,7 +35,7 @@ from critbatch.reports.derived.claims import (
     number_of,
     recipe_name,
     signed,
-    stated,
+    statement_label,
     subject_name,
 )
 from critbatch.reports.derived.runs import timed
@@ -55,42 +55,40 @@ SHORT = 20
 STACKED_GAP = 0.14
 
 
-def claims_overview(lecture: ClaimsReport, t: Translator) -> Picture | None:
+def claims_overview(report: ClaimsReport, t: Translator) -> Picture | None:
     """A row for each claim with the effects that decide it: ratios on the left, differences on the right."""
-    told = [(row, s) for row, claim in enumerate(lecture.claims) for s in _marks(claim)]
-    names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'claims_short_{c.name}')}" for c in lecture.claims]
-    if not told or not names:
+    marks = [(row, s) for row, claim in enumerate(report.claims) for s in _marks(claim)]
+    names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'claims_short_{c.name}')}" for c in report.claims]
+    if not marks or not names:
         return None
-    places = [_place([s for other, s in told if other == row], statement, row) for row, statement in told]
-    ratios = [pair for pair in zip(places, told, strict=True) if pair[1][1].measure is Measure.RATIO]
-    others = [pair for pair in zip(places, told, strict=True) if pair[1][1].measure is not Measure.RATIO]
+    places = [_place([s for other, s in marks if other == row], statement, row) for row, statement in marks]
+    ratios = [pair for pair in zip(places, marks, strict=True) if pair[1][1].measure is Measure.RATIO]
+    others = [pair for pair in zip(places, marks, strict=True) if pair[1][1].measure is not Measure.RATIO]
     figure = go.Figure(layout={"template": LOOK})
     panels = [(chosen, log) for chosen, log in ((ratios, True), (others, False)) if chosen]
-    named: set[ClaimVerdict] = set()
+    verdicts_in_legend: set[ClaimVerdict] = set()
     for i, (chosen, log) in enumerate(panels):
         statements = [statement for _, (_, statement) in chosen]
         _effects_panel(figure, i, len(panels), _across(statements, t, log=log), names, t)
-        _add(figure, i, lecture, statements, [place for place, _ in chosen], t, named)
+        _add(figure, i, report, statements, [place for place, _ in chosen], t, verdicts_in_legend)
     figure.update_layout(
         meta={"narrow": _stacked(len(panels)), "taller": 1.5, "narrow_taller": 1.1 + 0.8 * len(panels)}
     )
-    at = {str(holds): sum(claim.holds is holds for claim in lecture.claims) for holds in ClaimVerdict}
+    at = {str(holds): sum(claim.holds is holds for claim in report.claims) for holds in ClaimVerdict}
     return Picture(t("title_claims", n=len(names), **at), t("alt_claims", n=len(names), **at), figure)
 
 
-def effects_picture(
-    lecture: ClaimsReport, statements: Sequence[ClaimTest], title: str, t: Translator
-) -> Picture | None:
+def effects_picture(report: ClaimsReport, statements: Sequence[ClaimTest], title: str, t: Translator) -> Picture | None:
     """A row for each subject of statements that are of one kind."""
-    told = [statement for statement in statements if _drawable(statement)]
-    if not told:
+    drawable = [statement for statement in statements if _drawable(statement)]
+    if not drawable:
         return None
     figure = go.Figure(layout={"template": LOOK})
-    log = told[0].measure is Measure.RATIO
-    names = [subject_name(statement, t) for statement in told]
-    _effects_panel(figure, 0, 1, _across(told, t, log=log), names, t)
-    _add(figure, 0, lecture, told, [float(row) for row in range(len(told))], t, set())
-    return Picture(title, t("alt_effects", n=len(told)), figure)
+    log = drawable[0].measure is Measure.RATIO
+    names = [subject_name(statement, t) for statement in drawable]
+    _effects_panel(figure, 0, 1, _across(drawable, t, log=log), names, t)
+    _add(figure, 0, report, drawable, [float(row) for row in range(len(drawable))], t, set())
+    return Picture(title, t("alt_effects", n=len(drawable)), figure)
 
 
 def _drawable(statement: ClaimTest) -> bool:
@@ -175,11 +173,11 @@ def _stacked(of: int) -> dict[str, dict[str, Any]]:
 def _add(
     figure: go.Figure,
     i: int,
-    lecture: ClaimsReport,
+    report: ClaimsReport,
     statements: Sequence[ClaimTest],
     heights: Sequence[float],
     t: Translator,
-    named: set[ClaimVerdict],
+    verdicts_in_legend: set[ClaimVerdict],
 ) -> None:
     """Marks by verdict; `named` are those that the legend holds already."""
     for holds, (colour, symbol) in LOOKS.items():
@@ -196,13 +194,13 @@ def _add(
             marker={"size": 10, "color": colour, "symbol": symbol, "line": {"color": colour, "width": 2.2}},
             name=safe(t(f"holds_{holds}")),
             legendgroup=str(holds),
-            showlegend=holds not in named,
+            showlegend=holds not in verdicts_in_legend,
             hoverinfo="text",
-            hovertext=[lines(stated(lecture, s, t), effect_text(lecture, s, t)) for s, _ in own],
+            hovertext=[lines(statement_label(report, s, t), effect_text(report, s, t)) for s, _ in own],
             xaxis=_name("x", i),
             yaxis=_name("y", i),
         )
-        named.add(holds)
+        verdicts_in_legend.add(holds)
 
 
 # Small against large batches, network by network: metrics at equal training, ours beside the paper's.
@@ -250,17 +248,17 @@ def differences_picture(networks: Sequence[NetworkPair], t: Translator) -> Pictu
 
 def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, t: Translator) -> Picture | None:
     """One mark a recipe: to the left are fewer steps, above is a better metric; small batches are the star."""
-    told = [(row, row.steps, row.validation_metric) for row in rows]
-    known = [(row, steps, score) for row, steps, score in told if steps is not None and score is not None]
-    if not known:
+    results = [(row, row.steps, row.validation_metric) for row in rows]
+    measured = [(row, steps, score) for row, steps, score in results if steps is not None and score is not None]
+    if not measured:
         return None
-    held = [bound for _, steps, _ in known for bound in (steps.low, steps.value, steps.high)]
+    bounds = [bound for _, steps, _ in measured for bound in (steps.low, steps.value, steps.high)]
     figure = canvas(
-        Axis(t("axis_steps"), t.about, most=6).layout(held),
+        Axis(t("axis_steps"), t.about, most=6).layout(bounds),
         {"title": {"text": safe(t("axis_validation_metric", metric=metric))}},
     )
-    others = [row for row, *_ in known if not is_base(row, small)]
-    for row, steps, score in known:
+    others = [row for row, *_ in measured if not is_base(row, small)]
+    for row, steps, score in measured:
         base = is_base(row, small)
         if base:
             figure.add_vline(x=steps.value, line={"color": MUTED, "width": 1.2, "dash": "dot"})
@@ -323,16 +321,16 @@ def update_and_epoch(speeds: Sequence[Speed], t: Translator, *, log: bool) -> tu
 
 
 def _speed_panel(speeds: Sequence[Speed], t: Translator, *, per_epoch: bool, log: bool) -> Picture | None:
-    told = [(speed, timed(speed)) for speed in speeds if timed(speed)]
-    if not told:
+    points_by_speed = [(speed, timed(speed)) for speed in speeds if timed(speed)]
+    if not points_by_speed:
         return None
-    sizes = sorted({float(point.batch_size) for _, points in told for point in points})
-    heights = [_seconds(speed, point, per_epoch)[0] for speed, points in told for point in points]
-    across = Axis(t("axis_batch_size", unit=t.units(told[0][0].unit)), t.count, log=log, ticks=sizes)
+    sizes = sorted({float(point.batch_size) for _, points in points_by_speed for point in points})
+    heights = [_seconds(speed, point, per_epoch)[0] for speed, points in points_by_speed for point in points]
+    across = Axis(t("axis_batch_size", unit=t.units(points_by_speed[0][0].unit)), t.count, log=log, ticks=sizes)
     title = t("axis_epoch_seconds" if per_epoch else "axis_step_seconds")
     upward = Axis(title, t.seconds, log=log).layout(heights)
     figure = canvas(across.layout(sizes), upward if log else {**upward, **_from_zero(max(heights), t)})
-    for rank, (speed, points) in enumerate(told):
+    for rank, (speed, points) in enumerate(points_by_speed):
         triples = [_seconds(speed, point, per_epoch) for point in points]
         values = [value for value, _, _ in triples]
         figure.add_scatter(
@@ -340,17 +338,17 @@ def _speed_panel(speeds: Sequence[Speed], t: Translator, *, per_epoch: bool, log
             y=values,
             mode="lines+markers",
             error_y=bars(values, [low for _, low, _ in triples], [high for _, _, high in triples]),
-            line={"color": colour_of(rank, len(told)), "width": 2},
+            line={"color": colour_of(rank, len(points_by_speed)), "width": 2},
             marker={"size": 8, "symbol": SYMBOLS[rank % len(SYMBOLS)]},
             name=safe(hardware_name(speed, t)),
             hoverinfo="text",
             hovertext=[_hover(speed, point, t) for point in points],
         )
-    speed, points = told[-1]
+    speed, points = points_by_speed[-1]
     first, last = (t.seconds(_seconds(speed, point, per_epoch)[0]) for point in (points[0], points[-1]))
     ends = {"low": t.count(points[0].batch_size), "high": t.count(points[-1].batch_size)}
     at = {**ends, "first": first, "last": last}
-    return Picture(t(TITLES[per_epoch, log], **at), t("alt_hardware", n=len(told), **at), figure)
+    return Picture(t(TITLES[per_epoch, log], **at), t("alt_hardware", n=len(points_by_speed), **at), figure)
 
 
 def _from_zero(highest: float, t: Translator) -> dict[str, Any]:
@@ -358,11 +356,11 @@ def _from_zero(highest: float, t: Translator) -> dict[str, Any]:
     step = next(s for s in (10.0**d * k for d in range(-9, 9) for k in (1, 2, 5)) if highest / s <= MOST_TICKS)
     ticks = [step * i for i in range(MOST_TICKS + 1) if step * i <= 1.05 * highest]
     # Round numbers, as 0.3 and not 0.30000000000000004.
-    told = [float(f"{tick:.6g}") for tick in ticks]
+    rounded = [float(f"{tick:.6g}") for tick in ticks]
     return {
         "range": [-0.03 * highest, 1.08 * highest],
-        "tickvals": told,
-        "ticktext": ["0", *(safe(t.seconds(tick)) for tick in told[1:])],
+        "tickvals": rounded,
+        "ticktext": ["0", *(safe(t.seconds(tick)) for tick in rounded[1:])],
     }
 
 

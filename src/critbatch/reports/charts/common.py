@@ -20,8 +20,8 @@ from critbatch.reports.translator import Translator
 
 def all_points(advice: Advice) -> list[TimePoint]:
     """Every batch size of the advice once, those of the best, the current and the largest among them."""
-    named = [point for point in (advice.current, advice.largest, advice.best) if point is not None]
-    by_size = {point.batch_size: point for point in (*advice.points, *named)}
+    main_points = [point for point in (advice.current, advice.largest, advice.best) if point is not None]
+    by_size = {point.batch_size: point for point in (*advice.points, *main_points)}
     return [by_size[size] for size in sorted(by_size)]
 
 
@@ -198,18 +198,18 @@ def add_dots(figure: go.Figure, findings: StudyResults, t: Translator) -> list[f
     key = "amount_epochs" if findings.in_epochs else "amount_steps"
     heights: list[float] = []
     for censored in (False, True):
-        told = [
+        dots = [
             (point, amount)
             for point in findings.dots
             if point.censored is censored and (amount := amount_of(point, in_epochs=findings.in_epochs)) is not None
         ]
-        if not told:
+        if not dots:
             continue
-        heights += [amount for _, amount in told]
+        heights += [amount for _, amount in dots]
         state = "hover_point_missed" if censored else "hover_point_reached"
         figure.add_scatter(
-            x=[point.batch_size for point, _ in told],
-            y=[amount for _, amount in told],
+            x=[point.batch_size for point, _ in dots],
+            y=[amount for _, amount in dots],
             mode="markers",
             marker={"size": 6, "symbol": "triangle-up-open" if censored else "circle", "color": f"{GREY}b0"},
             name=safe(t("legend_bound" if censored else "legend_runs_at_best")),
@@ -222,7 +222,7 @@ def add_dots(figure: go.Figure, findings: StudyResults, t: Translator) -> list[f
                     t("hover_learning_rate", rate=t.rate(point.learning_rate)) if point.learning_rate else "",
                     t("hover_seed", seed=point.seed) if point.seed is not None else "",
                 )
-                for point, amount in told
+                for point, amount in dots
             ],
         )
     return heights
@@ -230,7 +230,7 @@ def add_dots(figure: go.Figure, findings: StudyResults, t: Translator) -> list[f
 
 def amount_of(point: GoalPoint, *, in_epochs: bool) -> float | None:
     """Steps or epochs of a point; where only examples are known, steps follow from them."""
-    found = point.epochs if in_epochs else point.steps
-    if found is None and not in_epochs and point.examples is not None:
-        found = point.examples / point.batch_size
-    return found if found is not None and math.isfinite(found) and found > 0 else None
+    amount = point.epochs if in_epochs else point.steps
+    if amount is None and not in_epochs and point.examples is not None:
+        amount = point.examples / point.batch_size
+    return amount if amount is not None and math.isfinite(amount) and amount > 0 else None

@@ -99,7 +99,9 @@ def _short(batches: Sequence[int]) -> str:
 
 def batches_of(epoch: Sequence[int], example: int, batch_size: int) -> list[int]:
     """The batches of an epoch that hold the example, from 1: none or several where it was drawn with replacement."""
-    return list(dict.fromkeys(place // batch_size + 1 for place, held in enumerate(epoch) if held == example))
+    return list(
+        dict.fromkeys(place // batch_size + 1 for place, place_example in enumerate(epoch) if place_example == example)
+    )
 
 
 LEVELS = 14
@@ -108,17 +110,17 @@ TALLER = 1.25
 
 def paths_picture(paths: Paths, t: Translator) -> Picture | None:
     """The contours of the loss over both weights, with the path of each batch size through one epoch."""
-    told = sorted((path for path in paths.paths if path.places), key=lambda path: path.batch_size)
-    if not told:
+    sorted_paths = sorted((path for path in paths.paths if path.places), key=lambda path: path.batch_size)
+    if not sorted_paths:
         return None
     figure = canvas(
         {"title": {"text": safe(t("axis_weight", name=weight_name(paths.weights[0], t)))}},
         {"title": {"text": safe(t("axis_weight", name=weight_name(paths.weights[1], t)))}},
     )
     _add_contours(figure, paths, t)
-    for rank, path in enumerate(told):
-        _add_path(figure, path, _colour(rank, len(told)), t)
-    start = told[0].places[0]
+    for rank, path in enumerate(sorted_paths):
+        _add_path(figure, path, _colour(rank, len(sorted_paths)), t)
+    start = sorted_paths[0].places[0]
     figure.add_scatter(
         x=[start[0]],
         y=[start[1]],
@@ -126,20 +128,20 @@ def paths_picture(paths: Paths, t: Translator) -> Picture | None:
         marker={"symbol": "star", "size": 14, "color": INK, "line": {"color": PAPER, "width": 1.5}},
         name=safe(t("legend_start")),
         hoverinfo="text",
-        hovertext=[lines(t("hover_loss_of_path", loss=t.score(told[0].losses[0])))],
+        hovertext=[lines(t("hover_loss_of_path", loss=t.score(sorted_paths[0].losses[0])))],
     )
     figure.update_layout(meta={"taller": TALLER})
-    at = {"large": t.count(told[-1].batch_size), "small": t.count(told[0].batch_size)}
-    at |= {"few": t.count(_updates(told[-1])), "many": t.count(_updates(told[0]))}
+    at = {"large": t.count(sorted_paths[-1].batch_size), "small": t.count(sorted_paths[0].batch_size)}
+    at |= {"few": t.count(_updates(sorted_paths[-1])), "many": t.count(_updates(sorted_paths[0]))}
     return Picture(t("title_paths", **at), t("alt_paths", **at), figure)
 
 
 def spread_picture(paths: Paths, t: Translator) -> Picture | None:
     """How far apart the directions of steps lie, against batch size."""
-    told = sorted(paths.spreads, key=lambda spread: spread.batch_size)
-    if not told:
+    spreads = sorted(paths.spreads, key=lambda spread: spread.batch_size)
+    if not spreads:
         return None
-    sizes, values = [float(each.batch_size) for each in told], [each.spread.value for each in told]
+    sizes, values = [float(each.batch_size) for each in spreads], [each.spread.value for each in spreads]
     x = Axis(t("axis_batch_size", unit=t.units("example")), t.count, ticks=sizes).layout(sizes)
     y = {"title": {"text": safe(t("axis_spread"))}, "range": [-0.04, 1.04]}
     figure = canvas(x, y)
@@ -147,7 +149,7 @@ def spread_picture(paths: Paths, t: Translator) -> Picture | None:
         x=sizes,
         y=values,
         mode="lines+markers",
-        error_y=bars(values, [each.spread.low for each in told], [each.spread.high for each in told]),
+        error_y=bars(values, [each.spread.low for each in spreads], [each.spread.high for each in spreads]),
         line={"color": BLUE, "width": 2},
         marker={"size": 9},
         showlegend=False,
@@ -158,7 +160,7 @@ def spread_picture(paths: Paths, t: Translator) -> Picture | None:
                 t("hover_spread", spread=t.estimate(each.spread, t.about)),
                 t("hover_loss_left", loss=t.estimate(each.loss, t.about)),
             )
-            for each in told
+            for each in spreads
         ],
     )
     figure.update_layout(meta={"taller": TALLER})

@@ -72,8 +72,8 @@ def _line(landscape: Landscape, t: Translator) -> Picture:
     figure.update_xaxes({"title": axis}, row=2, col=1)
     for alpha in (0, 1):
         figure.add_vline(x=alpha, line={"color": MUTED, "width": 1.2, "dash": "dot"})
-    seen = finite_points(landscape)
-    low, high = min(p.train_loss for p in seen), max(p.train_loss for p in seen)
+    finite = finite_points(landscape)
+    low, high = min(p.train_loss for p in finite), max(p.train_loss for p in finite)
     at = {"low": t.score(low), "high": t.score(high), "metric": metric}
     title = t("title_line", first=first, second=second, metric=metric)
     return Picture(title, t("alt_line", **at), figure)
@@ -82,12 +82,13 @@ def _line(landscape: Landscape, t: Translator) -> Picture:
 def _plane(landscape: Landscape, t: Translator) -> Picture:
     alphas = sorted({point.alpha for point in landscape.points})
     betas = sorted({point.beta for point in landscape.points})
-    seen = {(point.alpha, point.beta): point for point in landscape.points}
+    by_weights = {(point.alpha, point.beta): point for point in landscape.points}
     metric = t.metric(landscape.metric_name)
     log = on_log_axis(landscape)
-    grid = [[_height(seen.get((alpha, beta)), log) for alpha in alphas] for beta in betas]
+    grid = [[_height(by_weights.get((alpha, beta)), log) for alpha in alphas] for beta in betas]
     texts = [
-        [_hover(seen[alpha, beta], metric, t) if (alpha, beta) in seen else "" for alpha in alphas] for beta in betas
+        [_hover(by_weights[alpha, beta], metric, t) if (alpha, beta) in by_weights else "" for alpha in alphas]
+        for beta in betas
     ]
     heights = [height for row in grid for height in row if height is not None]
     low, high = min(heights), max(heights)

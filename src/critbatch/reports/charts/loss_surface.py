@@ -27,14 +27,14 @@ from critbatch.reports.translator import Translator
 
 def critical_picture(point: CriticalPoint, t: Translator) -> Picture | None:
     """Norms of batch gradients, median and quartiles, against batch size, with the norm of the full gradient."""
-    told = sorted((b for b in point.batches if math.isfinite(b.median) and b.median > 0), key=lambda b: b.batch_size)
-    if not told:
+    batches = sorted((b for b in point.batches if math.isfinite(b.median) and b.median > 0), key=lambda b: b.batch_size)
+    if not batches:
         return None
-    sizes, medians = [float(batch.batch_size) for batch in told], [batch.median for batch in told]
+    sizes, medians = [float(batch.batch_size) for batch in batches], [batch.median for batch in batches]
     full = point.gradient_norm if math.isfinite(point.gradient_norm) and point.gradient_norm > 0 else None
     # On a log axis a quartile of zero lies infinitely far below.
-    lows = [max(batch.quartiles[0], batch.median / 100) for batch in told]
-    highs = [batch.quartiles[1] for batch in told]
+    lows = [max(batch.quartiles[0], batch.median / 100) for batch in batches]
+    highs = [batch.quartiles[1] for batch in batches]
     x = Axis(t("axis_batch_size", unit=t.units("example")), t.count, ticks=sizes).layout(sizes)
     y = Axis(t("axis_gradient_norm"), t.rate).layout([*medians, *lows, *highs, full])
     figure = canvas(x, y)
@@ -57,7 +57,7 @@ def critical_picture(point: CriticalPoint, t: Translator) -> Picture | None:
                     span=t.span(*batch.quartiles, t.rate),
                 ),
             )
-            for batch in told
+            for batch in batches
         ],
     )
     if full is not None:
@@ -121,9 +121,9 @@ PLACES = 400
 
 def curvature_picture(curvature: Curvature, t: Translator) -> Picture | None:
     """The spectral density with the extreme eigenvalues; the eigenvalues alone where there is no density."""
-    found = _found(curvature)
-    picture = _density(curvature, found, t)
-    return picture or (_eigenvalues(curvature, found, t) if found else None)
+    eigenvalues = _found(curvature)
+    picture = _density(curvature, eigenvalues, t)
+    return picture or (_eigenvalues(curvature, eigenvalues, t) if eigenvalues else None)
 
 
 def kernel_width(density: Density) -> float:
@@ -141,24 +141,24 @@ def _found(curvature: Curvature) -> list[Eigenvalue]:
     return [each for each in (*curvature.largest, *curvature.smallest) if math.isfinite(each.value)]
 
 
-def _density(curvature: Curvature, found: list[Eigenvalue], t: Translator) -> Picture | None:
+def _density(curvature: Curvature, eigenvalues: list[Eigenvalue], t: Translator) -> Picture | None:
     density = curvature.density
     if density is None or not has_density(curvature):
         return None
     width = kernel_width(density)
-    ends = [*density.nodes, *(each.value for each in found)]
+    ends = [*density.nodes, *(each.value for each in eigenvalues)]
     low, high = min(ends) - 4 * width, max(ends) + 4 * width
     places = [low + (high - low) * i / PLACES for i in range(PLACES + 1)]
     heights = density.at(places, width=width)
     # Where less than a tenth of one eigenvalue would show, the curve is the tail of its own widening.
     floor = 0.1 / (curvature.setup.parameters * width * math.sqrt(2 * math.pi))
     floor = min(floor, max(heights) / 10)
-    shown = [height if height >= floor else None for height in heights]
-    y = Axis(t("axis_density"), t.rate).layout([floor, *shown])
+    visible_heights = [height if height >= floor else None for height in heights]
+    y = Axis(t("axis_density"), t.rate).layout([floor, *visible_heights])
     figure = canvas({"title": {"text": safe(t("axis_eigenvalue"))}}, y)
     figure.add_scatter(
         x=places,
-        y=shown,
+        y=visible_heights,
         mode="lines",
         line={"color": BLUE, "width": 2},
         name=safe(t("legend_density")),
@@ -176,7 +176,7 @@ def _density(curvature: Curvature, found: list[Eigenvalue], t: Translator) -> Pi
     return Picture(title, t("alt_density", **at), figure)
 
 
-def _eigenvalues(curvature: Curvature, found: list[Eigenvalue], t: Translator) -> Picture:
+def _eigenvalues(curvature: Curvature, eigenvalues: list[Eigenvalue], t: Translator) -> Picture:
     count = max(len(curvature.largest), len(curvature.smallest))
     x = {
         "title": {"text": safe(t("axis_rank"))},
@@ -186,10 +186,10 @@ def _eigenvalues(curvature: Curvature, found: list[Eigenvalue], t: Translator) -
     figure = canvas(x, {"title": {"text": safe(t("axis_eigenvalue"))}})
     _add_ends(figure, curvature, t, height=None)
     figure.add_hline(y=0, line={"color": MUTED, "width": 1.2, "dash": "dot"})
-    values = [each.value for each in found]
+    values = [each.value for each in eigenvalues]
     at = {"low": t.score(min(values)), "high": t.score(max(values))}
-    largest = t.eigenvalue(max(found, key=lambda each: each.value))
-    return Picture(t("title_eigenvalues", n=len(found), largest=largest), t("alt_eigenvalues", **at), figure)
+    largest = t.eigenvalue(max(eigenvalues, key=lambda each: each.value))
+    return Picture(t("title_eigenvalues", n=len(eigenvalues), largest=largest), t("alt_eigenvalues", **at), figure)
 
 
 def _add_ends(figure: go.Figure, curvature: Curvature, t: Translator, height: float | None) -> None:
@@ -198,22 +198,24 @@ def _add_ends(figure: go.Figure, curvature: Curvature, t: Translator, height: fl
         ("legend_largest_eigenvalues", curvature.largest, RED, "diamond"),
         ("legend_smallest_eigenvalues", curvature.smallest, GREEN, "square"),
     ):
-        told = [(rank, each) for rank, each in enumerate(ends, start=1) if math.isfinite(each.value)]
-        if not told:
+        ranked_values = [(rank, each) for rank, each in enumerate(ends, start=1) if math.isfinite(each.value)]
+        if not ranked_values:
             continue
-        values = [each.value for _, each in told]
-        error = bars(values, [e.value - e.residual for _, e in told], [e.value + e.residual for _, e in told])
+        values = [each.value for _, each in ranked_values]
+        error = bars(
+            values, [e.value - e.residual for _, e in ranked_values], [e.value + e.residual for _, e in ranked_values]
+        )
         across = height is not None
         figure.add_scatter(
-            x=values if across else [rank for rank, _ in told],
-            y=[height] * len(told) if across else values,
+            x=values if across else [rank for rank, _ in ranked_values],
+            y=[height] * len(ranked_values) if across else values,
             mode="markers",
             **{"error_x" if across else "error_y": error},
             marker={"symbol": symbol, "size": 9, "color": colour},
             cliponaxis=False,
             name=safe(t(key)),
             hoverinfo="text",
-            hovertext=[lines(t("hover_eigenvalue", value=t.eigenvalue(each))) for _, each in told],
+            hovertext=[lines(t("hover_eigenvalue", value=t.eigenvalue(each))) for _, each in ranked_values],
         )
 
 
@@ -272,33 +274,33 @@ def can_be_drawn(value: SharpnessValue) -> bool:
 def sharpness_picture(sharpness: Sharpness, t: Translator) -> Picture | None:
     """Sharpness on a logarithmic axis, a row for each solution, a mark for each box and epsilon."""
     labels = [solution.solution.label for solution in sharpness.solutions]
-    drawn = [value for solution in sharpness.solutions for value in solution.values if can_be_drawn(value)]
-    if not drawn:
+    all_values = [value for solution in sharpness.solutions for value in solution.values if can_be_drawn(value)]
+    if not all_values:
         return None
-    floor = min(value.value.value for value in drawn) / 10
-    lows = [max(value.value.low, floor) for value in drawn if value.value.low is not None]
-    highs = [value.value.high for value in drawn if value.value.high is not None]
-    x = Axis(t("axis_sharpness"), t.rate).layout([*(value.value.value for value in drawn), *lows, *highs])
+    floor = min(value.value.value for value in all_values) / 10
+    lows = [max(value.value.low, floor) for value in all_values if value.value.low is not None]
+    highs = [value.value.high for value in all_values if value.value.high is not None]
+    x = Axis(t("axis_sharpness"), t.rate).layout([*(value.value.value for value in all_values), *lows, *highs])
     figure = canvas(x, row_axis(t("axis_solution"), labels))
     kinds = measures(sharpness.solutions)
     epsilons = sorted({epsilon for _, epsilon in kinds}, reverse=True)
     for rank, (box, epsilon) in enumerate(kinds):
-        told = [
+        marks = [
             (row, value)
             for row, solution in enumerate(sharpness.solutions)
             for value in solution.values
             if (value.box, value.epsilon) == (box, epsilon) and can_be_drawn(value)
         ]
-        if not told:
+        if not marks:
             continue
-        values = [value.value.value for _, value in told]
-        held = [max(v.value.low, floor) if v.value.low is not None else None for _, v in told]
+        values = [value.value.value for _, value in marks]
+        low_bounds = [max(v.value.low, floor) if v.value.low is not None else None for _, v in marks]
         name = measure_name(box, epsilon, t)
         figure.add_scatter(
             x=values,
-            y=[row + beside(rank, len(kinds)) for row, _ in told],
+            y=[row + beside(rank, len(kinds)) for row, _ in marks],
             mode="markers",
-            error_x=bars(values, held, [v.value.high for _, v in told]),
+            error_x=bars(values, low_bounds, [v.value.high for _, v in marks]),
             marker={"size": 9, "color": COLOURS[box], "symbol": SYMBOLS[epsilons.index(epsilon) % len(SYMBOLS)]},
             name=safe(name),
             hoverinfo="text",
@@ -307,10 +309,10 @@ def sharpness_picture(sharpness: Sharpness, t: Translator) -> Picture | None:
                     labels[row],
                     t("hover_sharpness", measure=name, value=t.estimate(v.value, t.rate)),
                 )
-                for row, v in told
+                for row, v in marks
             ],
         )
-    at = {"low": t.rate(min(v.value.value for v in drawn)), "high": t.rate(max(v.value.value for v in drawn))}
+    at = {"low": t.rate(min(v.value.value for v in all_values)), "high": t.rate(max(v.value.value for v in all_values))}
     return Picture(t("title_sharpness", n=len(labels)), t("alt_sharpness", **at), figure)
 
 
@@ -319,18 +321,18 @@ def sharpness_picture(sharpness: Sharpness, t: Translator) -> Picture | None:
 
 def shift_picture(shift: Shift, t: Translator) -> Picture | None:
     """The rise of the loss, a row for each shift, a colour for each solution."""
-    told = [rise for rise in shift.rises if math.isfinite(rise.rise.value)]
-    if not told:
+    rises = [rise for rise in shift.rises if math.isfinite(rise.rise.value)]
+    if not rises:
         return None
-    rows = [kind for kind in shifts(shift) if any((rise.shift, rise.strength) == kind for rise in told)]
-    labels = list(dict.fromkeys(rise.label for rise in told))
+    rows = [kind for kind in shifts(shift) if any((rise.shift, rise.strength) == kind for rise in rises)]
+    labels = list(dict.fromkeys(rise.label for rise in rises))
     figure = canvas(
         {"title": {"text": safe(t("axis_rise"))}},
         row_axis(t("axis_shift"), [shift_name(*kind, t) for kind in rows]),
     )
     figure.add_vline(x=0, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     for rank, label in enumerate(labels):
-        own = [rise for rise in told if rise.label == label]
+        own = [rise for rise in rises if rise.label == label]
         values = [rise.rise.value for rise in own]
         figure.add_scatter(
             x=values,
@@ -358,6 +360,6 @@ def shift_picture(shift: Shift, t: Translator) -> Picture | None:
                 for rise in own
             ],
         )
-    values = [rise.rise.value for rise in told]
+    values = [rise.rise.value for rise in rises]
     at = {"low": t.rate(min(values)), "high": t.rate(max(values))}
     return Picture(t("title_shift", n=len(rows)), t("alt_shift", **at), figure)

@@ -108,8 +108,8 @@ def render_figure(record: Record, style: str, language: str) -> go.Figure:
     """
     if style not in STYLES:
         raise UserError(f"Style {style!r} is not there: use {' or '.join(STYLES)}.")
-    drawn = figure(record, language)
-    return drawn if style == "screen" else for_print(drawn)
+    screen = figure(record, language)
+    return screen if style == "screen" else for_print(screen)
 
 
 def for_print(screen: go.Figure) -> PrintFigure:
@@ -117,8 +117,8 @@ def for_print(screen: go.Figure) -> PrintFigure:
 
     It has no title: in print that is the caption. The title of the page's figure is in `layout.meta["caption"]`.
     """
-    described = copy.deepcopy(screen.to_plotly_json())
-    traces, layout = described["data"], described["layout"]
+    json_figure = copy.deepcopy(screen.to_plotly_json())
+    traces, layout = json_figure["data"], json_figure["layout"]
     axes = [name for name in layout if re.fullmatch("[xy]axis[0-9]*", name)]
     columns = len({tuple(layout[name].get("domain") or (0, 1)) for name in axes if name[0] == "x"}) or 1
     width = PIXELS_PER_INCH * (TEXT_INCHES if columns > 1 else COLUMN_INCHES)
@@ -175,21 +175,21 @@ def pictures(figures: Sequence[tuple[go.Figure, str]], **options: Any) -> list[b
             "or notebook."
         )
     browser = find_browser()
-    if any(map(is_chinese, {id(drawn): drawn for drawn, _ in figures}.values())) and not has_chinese_font():
+    if any(map(is_chinese, {id(screen): screen for screen, _ in figures}.values())) and not has_chinese_font():
         raise UserError(
             "No font with Chinese letters was found for the figure: install one, such as Noto Sans CJK "
             "(package fonts-noto-cjk), or ask for English."
         )
     jobs = []
-    for drawn, kind in figures:
-        layout = drawn.layout
+    for screen, kind in figures:
+        layout = screen.layout
         # Letters and lines of a vector picture have their size already; only pixels want a resolution.
         scale = DOTS_PER_INCH / PIXELS_PER_INCH if kind in ("png", "jpeg", "jpg", "webp") else 1
         size = {"width": layout.width or 700, "height": layout.height or 450, "scale": scale}
-        described = copy.deepcopy(drawn.to_plotly_json())
-        for rank, trace in enumerate(described["data"]):
+        json_figure = copy.deepcopy(screen.to_plotly_json())
+        for rank, trace in enumerate(json_figure["data"]):
             trace.setdefault("uid", f"{rank}")  # else plotly names its traces at random
-        jobs.append((described, {"format": kind, **size, **options}))
+        jobs.append((json_figure, {"format": kind, **size, **options}))
     try:
         # In a thread of its own: notebooks have a loop that runs already.
         with ThreadPoolExecutor(1) as thread:
@@ -224,9 +224,9 @@ def has_chinese_font() -> bool:
     return bool(subprocess.run([program, ":lang=zh", "family"], capture_output=True, check=False).stdout.strip())
 
 
-def is_chinese(drawn: go.Figure) -> bool:
+def is_chinese(figure: go.Figure) -> bool:
     """Whether a text of the figure has Chinese letters."""
-    return any(HAN.search(text) for text in _texts(drawn.to_plotly_json()))
+    return any(HAN.search(text) for text in _texts(figure.to_plotly_json()))
 
 
 async def _render(jobs: Sequence[tuple[dict[str, Any], dict[str, Any]]], path: str) -> list[bytes]:
@@ -234,7 +234,7 @@ async def _render(jobs: Sequence[tuple[dict[str, Any], dict[str, Any]]], path: s
 
     # Without MathJax, which would be asked of the network, and turns dollars in names into formulas.
     async with kaleido.Kaleido(path=path, mathjax=False) as browser:
-        return [bytes(await browser.calc_fig(described, opts=options)) for described, options in jobs]
+        return [bytes(await browser.calc_fig(json_figure, opts=options)) for json_figure, options in jobs]
 
 
 def _same_each_time(svg: bytes) -> bytes:
@@ -256,29 +256,33 @@ def _texts(value: object) -> list[str]:
     return []
 
 
-def _shrink(drawn: dict[str, Any]) -> None:
+def _shrink(element: dict[str, Any]) -> None:
     """Lines, marks, error bars and letters of a trace or a shape at the size of print."""
     for name in ("line", "marker", "error_x", "error_y"):
-        part = drawn.get(name)
+        part = element.get(name)
         if not part:
             continue
         if name == "line":
             part["width"] = SHRINK * part.get("width", 2)
-        elif name == "marker" and drawn.get("type", "scatter") == "scatter":
+        elif name == "marker" and element.get("type", "scatter") == "scatter":
             size = part.get("size", 6)
             part["size"] = [SHRINK * each for each in size] if isinstance(size, (list, tuple)) else SHRINK * size
             if (part.get("line") or {}).get("width"):
                 part["line"]["width"] = SHRINK * part["line"]["width"]
         elif name != "marker" and part.get("visible") is not False:
             part |= {"thickness": 0.9, "width": 2}
-    if "textfont" in drawn or drawn.get("text") is not None:
-        drawn["textfont"] = (drawn.get("textfont") or {}) | {"size": SMALL_LETTERS}
-    if drawn.get("type") in ("contour", "heatmap") and drawn.get("showscale", True) is not False:
-        bar = drawn.setdefault("colorbar", {})
+    if "textfont" in element or element.get("text") is not None:
+        element["textfont"] = (element.get("textfont") or {}) | {"size": SMALL_LETTERS}
+    if element.get("type") in ("contour", "heatmap") and element.get("showscale", True) is not False:
+        bar = element.setdefault("colorbar", {})
         bar |= {"thickness": 9, "outlinewidth": 0, "tickfont": {"size": SMALL_LETTERS}, "ticklen": 2, "xpad": 4}
         bar["title"] = {"side": "right", **(bar.get("title") or {}), "font": {"size": SMALL_LETTERS}}
-    if drawn.get("type", "scatter") == "scatter" and "lines" in (drawn.get("mode") or "lines") and "line" not in drawn:
-        drawn["line"] = {"width": 2 * SHRINK}
+    if (
+        element.get("type", "scatter") == "scatter"
+        and "lines" in (element.get("mode") or "lines")
+        and "line" not in element
+    ):
+        element["line"] = {"width": 2 * SHRINK}
 
 
 def _tell_apart(traces: Sequence[dict[str, Any]]) -> None:
@@ -293,25 +297,29 @@ def _tell_apart(traces: Sequence[dict[str, Any]]) -> None:
             and isinstance((trace.get(part) or {}).get("color"), str)
             and (part == "marker" or "markers" not in (trace.get("mode") or "lines"))
         ]
-        taken = {trace[part][sign] for trace in own if isinstance(trace[part].get(sign), str)} - {signs[0]}
+        used_signs = {trace[part][sign] for trace in own if isinstance(trace[part].get(sign), str)} - {signs[0]}
         plain = [trace for trace in own if trace[part].get(sign) in (None, signs[0])]
         colours = list(dict.fromkeys(trace[part]["color"][:7] for trace in plain))
-        free = [each for each in signs if each not in taken] or list(signs)
+        free = [each for each in signs if each not in used_signs] or list(signs)
         for trace in plain:
             trace[part][sign] = free[colours.index(trace[part]["color"][:7]) % len(free)]
 
 
 def _fit_legend(traces: Sequence[dict[str, Any]], layout: dict[str, Any], room: float) -> float:
     """Put the legend above the panels, in columns of equal width. Returns its height in pixels."""
-    named = [trace for trace in traces if trace.get("name") and trace.get("showlegend", True) is not False]
-    if not named or layout.get("showlegend") is False or (len(named) == 1 and not _shown_alone(named[0], layout)):
+    legend_traces = [trace for trace in traces if trace.get("name") and trace.get("showlegend", True) is not False]
+    if (
+        not legend_traces
+        or layout.get("showlegend") is False
+        or (len(legend_traces) == 1 and not _shown_alone(legend_traces[0], layout))
+    ):
         layout["showlegend"] = False
         return 0.0
-    for trace in named:
+    for trace in legend_traces:
         trace["name"] = wrapped(trace["name"], room - LEGEND_SIGN, SMALL_LETTERS)
-    widest = max(text_width(row, SMALL_LETTERS) for trace in named for row in trace["name"].split("<br>")) + 4
-    columns = max(1, min(len(named), int(room // (widest + LEGEND_SIGN))))
-    lines = [trace["name"].count("<br>") for trace in named]
+    widest = max(text_width(row, SMALL_LETTERS) for trace in legend_traces for row in trace["name"].split("<br>")) + 4
+    columns = max(1, min(len(legend_traces), int(room // (widest + LEGEND_SIGN))))
+    lines = [trace["name"].count("<br>") for trace in legend_traces]
     rows = [lines[start : start + columns] for start in range(0, len(lines), columns)]
     height: float = sum(LEGEND_ROW + max(row) * 1.3 * SMALL_LETTERS for row in rows) + 12
     layout["legend"] = {"entrywidth": room / columns - LEGEND_SIGN - 1, "entrywidthmode": "pixels"}

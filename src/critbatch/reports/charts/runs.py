@@ -82,20 +82,20 @@ def accuracy(runs: Sequence[Run], unit: str, t: Translator) -> Picture | None:
 
 def learning_curves(runs: Sequence[Run], t: Translator) -> Picture | None:
     """The validation value of each run against epochs, coloured by batch size, with the target."""
-    drawn = curves_worth_drawing(runs)
-    if not drawn:
+    drawn_runs = curves_worth_drawing(runs)
+    if not drawn_runs:
         return None
-    target = next((run.target for run in drawn if run.target is not None), None)
+    target = next((run.target for run in drawn_runs if run.target is not None), None)
     by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
     metric = t.metric(metric_name(runs))
     title = t("axis_validation_loss") if by_loss else t("axis_validation_metric", metric=metric)
     figure = canvas(
         {"title": {"text": safe(t("axis_epochs"))}, "rangemode": "tozero"}, {"title": {"text": safe(title)}}
     )
-    kinds = sorted({(run.batch_size, run.recipe) for run in drawn})
+    kinds = sorted({(run.batch_size, run.recipe) for run in drawn_runs})
     several = len({recipe for _, recipe in kinds}) > 1
-    seen: set[tuple[int, str]] = set()
-    for run in drawn:
+    legend_entries: set[tuple[int, str]] = set()
+    for run in drawn_runs:
         kind = (run.batch_size, run.recipe)
         colour = shade(kinds.index(kind), len(kinds))
         size = t("legend_batch_size", batch_size=t.count(run.batch_size))
@@ -109,13 +109,13 @@ def learning_curves(runs: Sequence[Run], t: Translator) -> Picture | None:
             marker={"color": colour, "size": 8},
             name=safe(f"{run.recipe}, {size}" if several else size),
             legendgroup=safe(f"{run.batch_size} {run.recipe}") if several else str(run.batch_size),
-            showlegend=kind not in seen,
+            showlegend=kind not in legend_entries,
             hoverinfo="text",
             hovertext=[_hover(run, p, t) for p in points],
         )
-        seen.add(kind)
+        legend_entries.add(kind)
     _add_target(figure, target, t, metric)
-    at = {"n": len(drawn), "low": t.count(kinds[0][0]), "high": t.count(kinds[-1][0])}
+    at = {"n": len(drawn_runs), "low": t.count(kinds[0][0]), "high": t.count(kinds[-1][0])}
     return Picture(t("title_curves_loss" if by_loss else "title_curves", metric=metric), t("alt_curves", **at), figure)
 
 

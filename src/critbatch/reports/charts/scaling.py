@@ -42,12 +42,12 @@ def time_on_devices(scale: Scale, t: Translator) -> Picture | None:
     highs = [point.seconds.high for point in points if point.seconds is not None]
     ideal = [times[0] * numbers[0] / number for number in numbers]
     # The line goes on a little below what is reached, not to the end: that would press all else into a corner.
-    shown = [value for value in ideal if value >= min(times) / 3]
+    ideal_times = [value for value in ideal if value >= min(times) / 3]
     x = _devices(t, numbers)
-    figure = canvas(x, Axis(t("axis_time_to_target"), t.seconds).layout([*times, *lows, *highs, *shown]))
+    figure = canvas(x, Axis(t("axis_time_to_target"), t.seconds).layout([*times, *lows, *highs, *ideal_times]))
     figure.add_scatter(
-        x=numbers[: len(shown)],
-        y=shown,
+        x=numbers[: len(ideal_times)],
+        y=ideal_times,
         mode="lines",
         line={"color": GREY, "width": 1.5, "dash": "dash"},
         name=safe(t("legend_ideal")),
@@ -171,8 +171,8 @@ def efficiencies(scale: Scale, t: Translator) -> Picture | None:
         "ticktext": [t.percent(tick) for tick in ticks],
     }
     figure = canvas(_devices(t, numbers), y)
-    named = ((t("legend_weak", share=share), BLUE, weak), (t("legend_strong", size=size), RED, strong))
-    for name, colour, points in named:
+    series = ((t("legend_weak", share=share), BLUE, weak), (t("legend_strong", size=size), RED, strong))
+    for name, colour, points in series:
         figure.add_scatter(
             x=[float(point.devices) for point in points],
             y=[point.efficiency for point in points],
@@ -223,16 +223,16 @@ def _ordered(points: Sequence[ScalePoint]) -> list[ScalePoint]:
 
 
 def _mark_worth(figure: go.Figure, scale: Scale, points: Sequence[ScalePoint], t: Translator) -> None:
-    held = next((point for point in points if point.devices == scale.worth_until), None)
-    if held is None or held.seconds is None:
+    last_point = next((point for point in points if point.devices == scale.worth_until), None)
+    if last_point is None or last_point.seconds is None:
         return
-    figure.add_vline(x=held.devices, line={"color": MUTED, "width": 1.2, "dash": "dot"})
+    figure.add_vline(x=last_point.devices, line={"color": MUTED, "width": 1.2, "dash": "dot"})
     figure.add_scatter(
-        x=[held.devices],
-        y=[held.seconds.value],
+        x=[last_point.devices],
+        y=[last_point.seconds.value],
         mode="markers",
         marker={"symbol": "star", "size": 18, "color": RED, "line": {"color": PAPER, "width": 1.5}},
-        name=safe(t("label_worth", n=t.count(held.devices))),
+        name=safe(t("label_worth", n=t.count(last_point.devices))),
         hoverinfo="text",
-        hovertext=[hover_of(held, t)],
+        hovertext=[hover_of(last_point, t)],
     )

@@ -82,14 +82,14 @@ def peak_memory(speed: Speed, t: Translator) -> Picture | None:
     points = [(float(p.batch_size), float(p.peak_bytes)) for p in timed(speed) if p.peak_bytes]
     if not points:
         return None
-    sizes, held = [size for size, _ in points], [peak for _, peak in points]
+    sizes, peaks = [size for size, _ in points], [peak for _, peak in points]
     x = Axis(t("axis_batch_size", unit=t.units(speed.unit)), t.count, ticks=sizes).layout(sizes)
-    ticks = _byte_ticks(min(held), max(held))
-    y = Axis(t("axis_memory"), t.bytes, ticks=ticks).layout(held)
+    ticks = _byte_ticks(min(peaks), max(peaks))
+    y = Axis(t("axis_memory"), t.bytes, ticks=ticks).layout(peaks)
     figure = canvas(x, y)
     figure.add_scatter(
         x=sizes,
-        y=held,
+        y=peaks,
         mode="lines+markers",
         line={"color": BLUE, "width": 2},
         marker={"size": 8},
@@ -107,8 +107,8 @@ def peak_memory(speed: Speed, t: Translator) -> Picture | None:
     at = {
         "low": t.count(sizes[0]),
         "high": t.count(sizes[-1]),
-        "first": t.bytes(held[0]),
-        "last": t.bytes(held[-1]),
+        "first": t.bytes(peaks[0]),
+        "last": t.bytes(peaks[-1]),
     }
     return Picture(t("title_memory", **at), t("alt_memory", **at), figure)
 
@@ -143,11 +143,13 @@ def _panel(speed: Speed, t: Translator, *, per_epoch: bool) -> Picture | None:
     times = [_times(speed, point, per_epoch) for point in points]
     values = [time[0] for time in times]
     sizes = [float(point.batch_size) for point in points]
-    lost = [float(point.batch_size) for point in speed.points if not point.fits]
+    failed_sizes = [float(point.batch_size) for point in speed.points if not point.fits]
     fitted = _fitted(speed, sizes, per_epoch)
-    held = [v for time in times for v in time] + [seconds for _, seconds in fitted]
-    x = Axis(t("axis_batch_size", unit=t.units(speed.unit)), t.count, ticks=[*sizes, *lost]).layout([*sizes, *lost])
-    y = Axis(t("axis_epoch_seconds" if per_epoch else "axis_step_seconds"), t.seconds).layout(held)
+    heights = [v for time in times for v in time] + [seconds for _, seconds in fitted]
+    x = Axis(t("axis_batch_size", unit=t.units(speed.unit)), t.count, ticks=[*sizes, *failed_sizes]).layout(
+        [*sizes, *failed_sizes]
+    )
+    y = Axis(t("axis_epoch_seconds" if per_epoch else "axis_step_seconds"), t.seconds).layout(heights)
     figure = canvas(x, y)
     if fitted:
         figure.add_scatter(
@@ -169,15 +171,15 @@ def _panel(speed: Speed, t: Translator, *, per_epoch: bool) -> Picture | None:
         hoverinfo="text",
         hovertext=[_hover(speed, point, t) for point in points],
     )
-    if lost:
+    if failed_sizes:
         figure.add_scatter(
-            x=lost,
-            y=[max(values)] * len(lost),
+            x=failed_sizes,
+            y=[max(values)] * len(failed_sizes),
             mode="markers",
             marker={"color": RED, "symbol": "x-thin", "size": 11, "line": {"color": RED, "width": 2.5}},
             name=safe(t("legend_does_not_fit")),
             hoverinfo="text",
-            hovertext=[lines(t("hover_does_not_fit", batch_size=t.count(size))) for size in lost],
+            hovertext=[lines(t("hover_does_not_fit", batch_size=t.count(size))) for size in failed_sizes],
         )
     _mark_knee(figure, speed, sizes, t)
     first, last = t.seconds(values[0]), t.seconds(values[-1])

@@ -48,14 +48,14 @@ SERIES = (
 def three_budgets(findings: StudyResults, t: Translator) -> Picture | None:
     """One panel for each thing that is held equal; on a phone they stand below each other."""
     budgets = findings.analysis.budgets
-    panels = [group for spent in BudgetUnit if (group := [r for r in budgets if r.spent is spent and r.points])]
+    panels = [group for unit in BudgetUnit if (group := [r for r in budgets if r.spent is unit and r.points])]
     sizes = sorted({float(point.batch_size) for group in panels for reading in group for point in reading.points})
     if not panels:
         return None
     metric = t.metric(findings.metric_name)
     ticks = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=sizes, most=5)
     figure = go.Figure(layout={"template": LOOK})
-    named: set[str] = set()
+    legend_keys: set[str] = set()
     for i, group in enumerate(panels):
         _frame(figure, i, len(panels), ticks.layout(sizes), t("axis_metric", metric=metric))
         _head(figure, i, _equal(group[0], t))
@@ -66,8 +66,8 @@ def three_budgets(findings: StudyResults, t: Translator) -> Picture | None:
             key = f"legend_{part}_tuned" if tuned else f"legend_{part}_fixed"
             name = t(key, metric=metric)
             look = {"color": colour, "symbol": symbol, "dash": "solid" if tuned else "dash"}
-            _add(figure, i, reading, part, name, look, shown=key not in named, group=key, t=t)
-            named.add(key)
+            _add(figure, i, reading, part, name, look, in_legend=key not in legend_keys, group=key, t=t)
+            legend_keys.add(key)
     figure.update_layout(
         meta={"narrow": _stacked(len(panels)), "taller": 1.0, "narrow_taller": 0.3 + 0.7 * len(panels)}
     )
@@ -139,25 +139,27 @@ def _add(
     name: str,
     look: dict[str, str],
     *,
-    shown: bool,
+    in_legend: bool,
     group: str,
     t: Translator,
 ) -> None:
     points = sorted(reading.points, key=lambda point: point.batch_size)
-    told: Sequence[Estimate] = [getattr(point, f"{part}_metric") for point in points]
-    values = [each.value if math.isfinite(each.value) else None for each in told]
+    estimates: Sequence[Estimate] = [getattr(point, f"{part}_metric") for point in points]
+    values = [each.value if math.isfinite(each.value) else None for each in estimates]
     figure.add_scatter(
         x=[point.batch_size for point in points],
         y=values,
         mode="lines+markers",
-        error_y=bars([each.value for each in told], [each.low for each in told], [each.high for each in told]),
+        error_y=bars(
+            [each.value for each in estimates], [each.low for each in estimates], [each.high for each in estimates]
+        ),
         line={"color": look["color"], "width": 2, "dash": look["dash"]},
         marker={"size": 7, "symbol": look["symbol"]},
         name=safe(name),
         legendgroup=group,
-        showlegend=shown,
+        showlegend=in_legend,
         hoverinfo="text",
-        hovertext=[_hover(point, name, each, t) for point, each in zip(points, told, strict=True)],
+        hovertext=[_hover(point, name, each, t) for point, each in zip(points, estimates, strict=True)],
         xaxis=_name("x", i),
         yaxis=_name("y", i),
     )
@@ -183,7 +185,7 @@ def steps_against_size(findings: StudyResults, t: Translator) -> Picture | None:
         return None
     figure = go.Figure()
     dots = add_dots(figure, findings, t)
-    told = [
+    sizes = [
         *(float(size.batch_size) for size, _ in reached),
         *(float(size.batch_size) for size, _ in missed),
         *(float(point.batch_size) for point in findings.predictions),
@@ -191,7 +193,7 @@ def steps_against_size(findings: StudyResults, t: Translator) -> Picture | None:
     amounts = [amount for _, amount in reached]
     heights = [*held(amounts), *dots, *(bound for _, bound in missed)]
     if reached:
-        _add_lines(figure, findings, (min(told), max(told)), t)
+        _add_lines(figure, findings, (min(sizes), max(sizes)), t)
         figure.add_scatter(
             x=[size.batch_size for size, _ in reached],
             y=[amount.value for amount in amounts],
@@ -213,12 +215,12 @@ def steps_against_size(findings: StudyResults, t: Translator) -> Picture | None:
             hovertext=[hover_of_size(size, t) for size, _ in missed],
         )
     heights += _add_predictions(figure, findings, t)
-    x = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=told).layout(told)
+    x = Axis(t("axis_batch_size", unit=t.units(findings.unit)), t.count, ticks=sizes).layout(sizes)
     y = Axis(t("axis_epochs_to_target" if findings.in_epochs else "axis_steps"), t.about).layout(heights)
-    drawn = canvas(x, y)
-    _add_bands(drawn, findings, x["range"], y["range"], t)
-    drawn.add_traces(figure.data)
-    return Picture(_title(findings, t), _alt(findings, t), drawn)
+    picture = canvas(x, y)
+    _add_bands(picture, findings, x["range"], y["range"], t)
+    picture.add_traces(figure.data)
+    return Picture(_title(findings, t), _alt(findings, t), picture)
 
 
 def _add_lines(figure: go.Figure, findings: StudyResults, span: tuple[float, float], t: Translator) -> None:
@@ -260,22 +262,22 @@ def _line(figure: go.Figure, points: Sequence[tuple[float, float]], line: dict[s
 
 
 def _add_predictions(figure: go.Figure, findings: StudyResults, t: Translator) -> list[float]:
-    told = [
+    predictions = [
         (point, value, point.low, point.high)
         for point in findings.predictions
         if (value := point.epochs if findings.in_epochs else point.steps) is not None and math.isfinite(value)
     ]
-    if not told:
+    if not predictions:
         return []
     figure.add_scatter(
-        x=[point.batch_size for point, *_ in told],
-        y=[value for _, value, *_ in told],
+        x=[point.batch_size for point, *_ in predictions],
+        y=[value for _, value, *_ in predictions],
         mode="markers",
         error_y={
             "type": "data",
             "symmetric": False,
-            "array": [high - value for _, value, _, high in told],
-            "arrayminus": [value - low for _, value, low, _ in told],
+            "array": [high - value for _, value, _, high in predictions],
+            "arrayminus": [value - low for _, value, low, _ in predictions],
             "thickness": 1.3,
             "width": 3,
             "color": GREY,
@@ -292,10 +294,10 @@ def _add_predictions(figure: go.Figure, findings: StudyResults, t: Translator) -
                     interval=t("interval", level=t.percent(point.level), span=t.span(low, high, t.about)),
                 ),
             )
-            for point, value, low, high in told
+            for point, value, low, high in predictions
         ],
     )
-    return [end for _, *ends in told for end in ends]
+    return [end for _, *ends in predictions for end in ends]
 
 
 def _add_bands(figure: go.Figure, findings: StudyResults, across: list[float], up: list[float], t: Translator) -> None:
@@ -311,7 +313,7 @@ def _add_bands(figure: go.Figure, findings: StudyResults, across: list[float], u
     edges += [math.sqrt(before[-1].batch_size * after[0].batch_size) for (_, before), (_, after) in pairwise(bands)]
     edges.append(math.sqrt(above * last) if above is not None else 10 ** across[1])
     bottom, top = (10**end for end in up)
-    seen = set()
+    regimes = set()
     for (regime, _), low, high in zip(bands, edges, edges[1:], strict=False):
         figure.add_scatter(
             x=[low, high, high, low],
@@ -322,10 +324,10 @@ def _add_bands(figure: go.Figure, findings: StudyResults, across: list[float], u
             mode="lines",
             name=safe(t(f"regime_{regime}")),
             legendgroup=str(regime),
-            showlegend=regime not in seen,
+            showlegend=regime not in regimes,
             hoverinfo="skip",
         )
-        seen.add(regime)
+        regimes.add(regime)
         # A band that is narrower than its name is named by the legend alone.
         if math.log10(high / low) > 0.22 * (across[1] - across[0]):
             figure.add_annotation(
@@ -377,22 +379,22 @@ MOST_NAMES = 9
 
 def steps_against_examples(findings: StudyResults, t: Translator) -> Picture | None:
     """Each batch size at its best, and the law with its two ends. None where steps are not known."""
-    told = [(size, amount, size.batch_size * amount.value) for size, amount in findings.reached]
-    if not told or findings.in_epochs:
+    points = [(size, amount, size.batch_size * amount.value) for size, amount in findings.reached]
+    if not points or findings.in_epochs:
         return None
-    steps, examples = [amount for _, amount, _ in told], [seen for *_, seen in told]
+    steps, examples = [amount for _, amount, _ in points], [count for *_, count in points]
     curve = _curve(findings)
     x = Axis(t("axis_steps"), t.about, most=6).layout([*held(steps), *(step for step, _ in curve)])
     y = Axis(t("axis_examples_to_target", unit=t.units(findings.unit)), t.about).layout(
-        [*examples, *(seen for _, seen in curve)]
+        [*examples, *(count for _, count in curve)]
     )
     figure = canvas(x, y)
     if curve:
         _add_law(figure, findings, curve, t)
-    every = math.ceil(len(told) / MOST_NAMES)
+    every = math.ceil(len(points) / MOST_NAMES)
     names = [
-        safe(t.count(size.batch_size)) if i % every == 0 or i == len(told) - 1 else ""
-        for i, (size, *_) in enumerate(told)
+        safe(t.count(size.batch_size)) if i % every == 0 or i == len(points) - 1 else ""
+        for i, (size, *_) in enumerate(points)
     ]
     figure.add_scatter(
         x=[step.value for step in steps],
@@ -405,7 +407,7 @@ def steps_against_examples(findings: StudyResults, t: Translator) -> Picture | N
         marker={"size": 10, "color": BLUE},
         name=safe(t("legend_steps_of_sizes")),
         hoverinfo="text",
-        hovertext=[hover_of_size(size, t) for size, *_ in told],
+        hovertext=[hover_of_size(size, t) for size, *_ in points],
     )
     critical = findings.critical_size
     title = (
@@ -413,7 +415,7 @@ def steps_against_examples(findings: StudyResults, t: Translator) -> Picture | N
         if critical is not None and findings.law_holds
         else t("title_trade_off_plain")
     )
-    ends = {"low": t.count(told[0][0].batch_size), "high": t.count(told[-1][0].batch_size)}
+    ends = {"low": t.count(points[0][0].batch_size), "high": t.count(points[-1][0].batch_size)}
     return Picture(title, t("alt_trade_off", **ends), figure)
 
 
@@ -436,11 +438,11 @@ def _add_law(figure: go.Figure, findings: StudyResults, curve: list[tuple[float,
     )
     law = findings.trade_off
     least = [law.min_steps, law.min_examples] if law is not None else []
-    told = [each for each in least if each is not None and math.isfinite(each.value) and each.value > 0]
-    if len(told) < 2:
+    minima = [each for each in least if each is not None and math.isfinite(each.value) and each.value > 0]
+    if len(minima) < 2:
         return
     ends = [max(values) for values in zip(*curve, strict=True)]
-    corner = {"x": [told[0].value] * 2 + [ends[0]], "y": [ends[1], told[1].value, told[1].value]}
+    corner = {"x": [minima[0].value] * 2 + [ends[0]], "y": [ends[1], minima[1].value, minima[1].value]}
     figure.add_scatter(
         **corner,
         mode="lines",
@@ -450,7 +452,7 @@ def _add_law(figure: go.Figure, findings: StudyResults, curve: list[tuple[float,
     )
     size = findings.critical_size
     if size is not None and findings.critical is not None:
-        steps = 2 * told[0].value
+        steps = 2 * minima[0].value
         figure.add_scatter(
             x=[steps],
             y=[steps * size],

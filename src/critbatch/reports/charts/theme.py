@@ -77,11 +77,11 @@ class Axis:
 
     def layout(self, values: Iterable[float | None]) -> dict[str, Any]:
         """Range and ticks that hold `values`."""
-        held = [v for v in values if v is not None and math.isfinite(v) and (v > 0 or not self.log)]
+        positions = [v for v in values if v is not None and math.isfinite(v) and (v > 0 or not self.log)]
         axis: dict[str, Any] = {"title": {"text": safe(self.title)}, "type": "log" if self.log else "linear"}
-        if not held or not self.log:
+        if not positions or not self.log:
             return axis
-        low, high = math.log10(min(held)), math.log10(max(held))
+        low, high = math.log10(min(positions)), math.log10(max(positions))
         pad = max(0.06 * (high - low), 0.08)
         low, high = low - pad, high + pad
         ticks = spaced([t for t in self.ticks if t > 0] or round_values(low, high), (high - low) / self.most)
@@ -113,11 +113,11 @@ def round_values(low: float, high: float) -> list[float]:
 
 def spaced(ticks: Sequence[float], apart: float) -> list[float]:
     """Those of `ticks` that are at least `apart` from the one before, in log10."""
-    kept: list[float] = []
+    chosen: list[float] = []
     for tick in sorted(set(ticks)):
-        if not kept or math.log10(tick / kept[-1]) >= apart:
-            kept.append(tick)
-    return kept
+        if not chosen or math.log10(tick / chosen[-1]) >= apart:
+            chosen.append(tick)
+    return chosen
 
 
 def canvas(x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
@@ -130,26 +130,26 @@ def canvas(x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
 def side_by_side(left: Picture, right: Picture) -> go.Figure:
     """Two pictures in one figure. Colours mean the same in both, so the legend is that of the left one."""
     figure = make_subplots(cols=2, horizontal_spacing=0.12, subplot_titles=(safe(left.title), safe(right.title)))
-    for column, drawn in enumerate((left.figure, right.figure), start=1):
-        for trace in drawn.data:
+    for column, panel in enumerate((left.figure, right.figure), start=1):
+        for trace in panel.data:
             figure.add_trace(trace.update(showlegend=column == 1), row=1, col=column)
-        for shape in drawn.layout.shapes:
+        for shape in panel.layout.shapes:
             figure.add_shape(shape, row=1, col=column)
-        for note in drawn.layout.annotations:
+        for note in panel.layout.annotations:
             figure.add_annotation(note, row=1, col=column)
-        figure.update_xaxes(drawn.layout.xaxis, row=1, col=column)
-        figure.update_yaxes(drawn.layout.yaxis, row=1, col=column)
+        figure.update_xaxes(panel.layout.xaxis, row=1, col=column)
+        figure.update_yaxes(panel.layout.yaxis, row=1, col=column)
     figure.update_layout(template=LOOK, height=460, margin={"t": 72}, legend={"y": -0.2, "yanchor": "top"})
     return figure.update_annotations(font={"size": 13})
 
 
 def page_colours() -> str:
     """The colours of the page as CSS. Print comes last: it holds on a dark screen, too."""
-    light, dark, printed = (
+    light, dark, print_colours = (
         ":root { " + " ".join(f"--{name}: {shades[which]};" for name, shades in PAGE.items()) + " }"
         for which in range(3)
     )
-    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n@media print {{ {printed} }}\n"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n@media print {{ {print_colours} }}\n"
 
 
 def pale(colour: str) -> str:

@@ -54,13 +54,13 @@ STATEMENTS = (
 # Of statements with one verdict, those that say most of the claim.
 TELLING = ("shorter_epoch", "train_worse_tuned")
 # Of these claims all the statements that decide them are told.
-TOLD_WHOLE = (ClaimId.BATCHES, ClaimId.MINIMA)
+ALL_STATEMENTS_TOLD = (ClaimId.BATCHES, ClaimId.MINIMA)
 SHARES = ("escapes_more",)  # differences of shares, not of metrics
 
 
-def counted(lecture: ClaimsReport, holds: ClaimVerdict) -> int:
+def count_of(report: ClaimsReport, holds: ClaimVerdict) -> int:
     """How many claims have this verdict."""
-    return sum(claim.holds is holds for claim in lecture.claims)
+    return sum(claim.holds is holds for claim in report.claims)
 
 
 def verdict(holds: ClaimVerdict, t: Translator) -> str:
@@ -90,43 +90,43 @@ def _rank(statement: ClaimTest) -> tuple[int, bool]:
     return 2 if effect is None else 0 if effect.low is not None else 1, statement.key not in TELLING
 
 
-def finding(lecture: ClaimsReport, claim: Claim, t: Translator) -> str:
+def finding(report: ClaimsReport, claim: Claim, t: Translator) -> str:
     """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
     statement = deciding(claim)
     if statement is None:
         return t.reason(claim.reason) if claim.reason else t("claims_unmeasured")
     if claim.name is ClaimId.SUMMARY:
-        won = sum(each.holds is ClaimVerdict.HELD for each in claim.statements)
-        return t("claims_finding_summary", n=t.count(won), rows=t.count(len(claim.statements)))
-    told = [found(lecture, each, t) for each in _told(claim, statement)]
+        rows_held = sum(each.holds is ClaimVerdict.HELD for each in claim.statements)
+        return t("claims_finding_summary", n=t.count(rows_held), rows=t.count(len(claim.statements)))
+    sentences = [effect_sentence(report, each, t) for each in _statements_to_tell(claim, statement)]
     if statement.holds is ClaimVerdict.UNDECIDED and statement.reason and statement.effect is not None:
-        told.append(t.reason(statement.reason))
-    return t.join(dict.fromkeys(told))
+        sentences.append(t.reason(statement.reason))
+    return t.join(dict.fromkeys(sentences))
 
 
-def _told(claim: Claim, statement: ClaimTest) -> list[ClaimTest]:
+def _statements_to_tell(claim: Claim, statement: ClaimTest) -> list[ClaimTest]:
     """The statement that decides it, with those that it cannot be understood without."""
     same = [each for each in claim.statements if each.subject == statement.subject]
-    if claim.name in TOLD_WHOLE and statement.main:
+    if claim.name in ALL_STATEMENTS_TOLD and statement.main:
         return [each for each in same if each.main]
     return [statement, *(each for each in same if statement.key == "one_has_both" and each.key == "as_accurate")]
 
 
-def found(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
+def effect_sentence(report: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
     """The statement as a sentence with its number; why there is none where there is none."""
     if statement.effect is None:
         return t.reason(statement.reason) if statement.reason else t("claims_unmeasured")
-    number = effect_text(lecture, statement, t)
+    number = effect_text(report, statement, t)
     if statement.key not in STATEMENTS:
         return t("hover_value", name=statement.key, value=number)
-    return t(f"finding_{_key(statement)}", effect=number, **_filled(lecture, statement, t))
+    return t(f"finding_{_key(statement)}", effect=number, **_filled(report, statement, t))
 
 
-def stated(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
+def statement_label(report: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
     """What was measured, as a row of a table calls it; a statement of a later version by its key."""
     if statement.key not in STATEMENTS:
         return statement.key
-    return t(f"statement_{_key(statement)}", **_filled(lecture, statement, t))
+    return t(f"statement_{_key(statement)}", **_filled(report, statement, t))
 
 
 def _key(statement: ClaimTest) -> str:
@@ -134,13 +134,13 @@ def _key(statement: ClaimTest) -> str:
     return "parallel_hardware_accelerator" if beside else statement.key
 
 
-def _filled(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> dict[str, str]:
+def _filled(report: ClaimsReport, statement: ClaimTest, t: Translator) -> dict[str, str]:
     small, large = statement.small_batch_size, statement.large_batch_size
     return {
         "subject": subject_name(statement, t),
-        "metric": t.metric(lecture.metric_name),
-        "small": t.count(small if small is not None else lecture.small_batch_size),
-        "large": t.count(large if large is not None else lecture.large_batch_size),
+        "metric": t.metric(report.metric_name),
+        "small": t.count(small if small is not None else report.small_batch_size),
+        "large": t.count(large if large is not None else report.large_batch_size),
     }
 
 
@@ -167,13 +167,13 @@ def row_name(key: str, t: Translator) -> str:
     return t(f"claims_row_{key}") if key in ROWS else key
 
 
-def effect_formatter(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> Write:
+def effect_formatter(report: ClaimsReport, statement: ClaimTest, t: Translator) -> Write:
     """How the number of an effect is written: differences with their sign, those of shares in hundredths of all."""
     if statement.measure is Measure.RATIO:
         return lambda value: t("times", times=t.times(value))
     if statement.measure is Measure.CORRELATION:
         return t.about
-    of_shares = statement.key in SHARES or (lecture.metric_name == "accuracy" and statement.key != "unsteady")
+    of_shares = statement.key in SHARES or (report.metric_name == "accuracy" and statement.key != "unsteady")
     return signed(t.points if of_shares else t.score)
 
 
@@ -181,13 +181,13 @@ def signed(write: Write) -> Write:
     return lambda value: f"+{write(value)}" if value > 0 else write(value)
 
 
-def effect_text(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
+def effect_text(report: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
     """'1.2 (95 % interval 1.1 to 1.3, n = 5)'; yes or no where the statement is true or false."""
     effect = statement.effect
     assert effect is not None
     if statement.measure is Measure.EXACT:
         return t("yes" if effect.value else "no")
-    return t.estimate(effect, effect_formatter(lecture, statement, t))
+    return t.estimate(effect, effect_formatter(report, statement, t))
 
 
 def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:
@@ -202,9 +202,9 @@ def hardware_name(speed: Speed, t: Translator) -> str:
     return machine.accelerator or t("claims_threads", n=machine.threads)
 
 
-def reduced(lecture: ClaimsReport) -> bool:
+def has_reduced_data(report: ClaimsReport) -> bool:
     """Whether a network saw a part of its data only."""
-    return any(pair.examples < pair.of_examples for pair in lecture.networks)
+    return any(pair.examples < pair.of_examples for pair in report.networks)
 
 
 def network_name(pair: NetworkPair) -> str:

@@ -71,8 +71,8 @@ def on_log_axis(landscape: Landscape) -> bool:
 
 def finite_points(landscape: Landscape) -> list[LandscapePoint]:
     """The points whose training loss the axis can show."""
-    told = [point for point in landscape.points if math.isfinite(point.train_loss)]
-    return [point for point in told if point.train_loss > 0] if on_log_axis(landscape) else told
+    points = [point for point in landscape.points if math.isfinite(point.train_loss)]
+    return [point for point in points if point.train_loss > 0] if on_log_axis(landscape) else points
 
 
 def name_of(solution: Solution, task: str, t: Translator) -> str:

@@ -31,20 +31,20 @@ def remembering() -> Iterator[None]:
         _memory.reset(token)
 
 
-def once(read: Callable[[Sequence[Run]], T]) -> Callable[[Sequence[Run]], T]:
+def once(function: Callable[[Sequence[Run]], T]) -> Callable[[Sequence[Run]], T]:
     """A reading of runs that does not change while a page is written."""
 
-    @wraps(read)
+    @wraps(function)
     def remembered(runs: Sequence[Run]) -> T:
         memory = _memory.get()
         if memory is None:
-            return read(runs)
-        key = (read.__name__, id(runs))
+            return function(runs)
+        key = (function.__name__, id(runs))
         if key not in memory:
             # The runs are kept beside the result: another object must not come to have their id.
-            memory[key] = (runs, read(runs))
-        held: T = memory[key][1]
-        return held
+            memory[key] = (runs, function(runs))
+        result: T = memory[key][1]
+        return result
 
     return remembered
 
@@ -119,8 +119,8 @@ def soonest_settings(runs: Sequence[Run]) -> list[Group]:
     """At each batch size the learning rate and options whose median run came to the target first."""
     best: dict[int, Group] = {}
     for group in groups_of(runs):
-        held = best.get(group.batch_size)
-        if group.reaches and (held is None or median(group.seconds) < median(held.seconds)):
+        best_group = best.get(group.batch_size)
+        if group.reaches and (best_group is None or median(group.seconds) < median(best_group.seconds)):
             best[group.batch_size] = group
     return list(best.values())
 
@@ -134,7 +134,7 @@ def closest(runs: Sequence[Run], target: Target | None) -> tuple[Run, CurvePoint
         return value if math.isfinite(value) else -math.inf
 
     ends = [(run, max(run.curve, key=goodness)) for run in runs if run.curve]
-    best = max(ends, key=lambda seen: goodness(seen[1]), default=None)
+    best = max(ends, key=lambda pair: goodness(pair[1]), default=None)
     return best if best is not None and goodness(best[1]) > -math.inf else None
 
 
@@ -173,8 +173,8 @@ def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
         score = Score(
             batch_size=group.batch_size, learning_rate=group.learning_rate, train=train, validation=validation
         )
-        held = best.get(score.batch_size)
-        if held is None or score.mean > held.mean:
+        best_score = best.get(score.batch_size)
+        if best_score is None or score.mean > best_score.mean:
             best[score.batch_size] = score
     return (epoch, list(best.values())) if best else (0.0, [])
 
@@ -204,8 +204,8 @@ def best_of_each_size(runs: Sequence[Run], most: int) -> list[Run]:
         by_size: defaultdict[int, list[Run]] = defaultdict(list)
         for run in sorted(runs, key=_soonest_first):
             by_size[run.batch_size].append(run)
-        ranked = [(rank, size, run) for size, group in by_size.items() for rank, run in enumerate(group[:most])]
-        runs = [run for _, _, run in sorted(ranked, key=lambda entry: entry[:2])[:most]]
+        ranked_runs = [(rank, size, run) for size, group in by_size.items() for rank, run in enumerate(group[:most])]
+        runs = [run for _, _, run in sorted(ranked_runs, key=lambda entry: entry[:2])[:most]]
     return sorted(runs, key=lambda run: run.batch_size)
 
 

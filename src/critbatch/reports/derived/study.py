@@ -38,8 +38,8 @@ class Trend(StrEnum):
 def compared(budgets: Sequence[BudgetReading]) -> list[BudgetReading]:
     """Those that hold at least two batch sizes: epochs before steps before seconds, tuned first."""
     order = list(BudgetUnit)
-    told = [reading for reading in budgets if len(reading.points) > 1]
-    return sorted(told, key=lambda reading: (order.index(reading.spent), not reading.tuned))
+    readings = [reading for reading in budgets if len(reading.points) > 1]
+    return sorted(readings, key=lambda reading: (order.index(reading.spent), not reading.tuned))
 
 
 def ends(reading: BudgetReading, quantity: str) -> tuple[Estimate, Estimate]:
@@ -52,26 +52,26 @@ def trend(reading: BudgetReading | None, quantity: str) -> Trend:
     if reading is None:
         return Trend.OPEN
     first, last = ends(reading, quantity)
-    held = [bound for each in (first, last) for bound in (each.low, each.high)]
-    if any(bound is None or math.isnan(bound) for bound in held):
+    bounds = [bound for each in (first, last) for bound in (each.low, each.high)]
+    if any(bound is None or math.isnan(bound) for bound in bounds):
         return Trend.OPEN
-    low, high, last_low, last_high = (bound for bound in held if bound is not None)
+    low, high, last_low, last_high = (bound for bound in bounds if bound is not None)
     return Trend.FALLS if last_high < low else Trend.RISES if last_low > high else Trend.EVEN
 
 
 def claim(budgets: Sequence[BudgetReading]) -> str:
     """The key, without its prefix, of what the training metric says of "larger batches train worse"."""
 
-    def says(spent: BudgetUnit, *, tuned: bool) -> Trend:
-        return trend(_find(budgets, spent, tuned=tuned), "train_metric")
+    def says(unit: BudgetUnit, *, tuned: bool) -> Trend:
+        return trend(_find(budgets, unit, tuned=tuned), "train_metric")
 
-    epochs, fixed = says(BudgetUnit.EPOCHS, tuned=True), says(BudgetUnit.EPOCHS, tuned=False)
+    epochs, untuned_epochs = says(BudgetUnit.EPOCHS, tuned=True), says(BudgetUnit.EPOCHS, tuned=False)
     steps = says(BudgetUnit.STEPS, tuned=True)
     if epochs is Trend.OPEN:
         return "open"
     if epochs is Trend.FALLS:
         return {Trend.FALLS: "everywhere", Trend.OPEN: "epochs"}.get(steps, "epochs_only")
-    return {Trend.FALLS: "untuned", Trend.OPEN: "tuned_never"}.get(fixed, "never")
+    return {Trend.FALLS: "untuned", Trend.OPEN: "tuned_never"}.get(untuned_epochs, "never")
 
 
 def lag(budgets: Sequence[BudgetReading]) -> str | None:
@@ -83,8 +83,8 @@ def lag(budgets: Sequence[BudgetReading]) -> str | None:
     return {Trend.FALLS: "budgets_not_overfitting", Trend.OPEN: None}.get(training, "budgets_generalization")
 
 
-def _find(budgets: Sequence[BudgetReading], spent: BudgetUnit, *, tuned: bool) -> BudgetReading | None:
-    return next((each for each in compared(budgets) if (each.spent, each.tuned) == (spent, tuned)), None)
+def _find(budgets: Sequence[BudgetReading], unit: BudgetUnit, *, tuned: bool) -> BudgetReading | None:
+    return next((each for each in compared(budgets) if (each.spent, each.tuned) == (unit, tuned)), None)
 
 
 # The reason of a law that says what was spent, and not what was needed.
@@ -112,8 +112,8 @@ class StudyResults:
 
     def amount(self, size: SizeResult) -> Estimate | None:
         """Steps, or epochs, to the target; None where it was not reached."""
-        found = size.epochs if self.in_epochs else size.steps
-        return found if found is not None and math.isfinite(found.value) and found.value > 0 else None
+        estimate = size.epochs if self.in_epochs else size.steps
+        return estimate if estimate is not None and math.isfinite(estimate.value) and estimate.value > 0 else None
 
     @property
     def reached(self) -> list[tuple[SizeResult, Estimate]]:
@@ -135,8 +135,8 @@ class StudyResults:
     @property
     def soonest(self) -> SizeResult | None:
         """The size that came to the target in the least time; None where no time is known."""
-        timed = [(size.seconds.value, size) for size in self.sizes if size.seconds is not None]
-        return min(timed, key=lambda pair: pair[0])[1] if timed else None
+        size_seconds = [(size.seconds.value, size) for size in self.sizes if size.seconds is not None]
+        return min(size_seconds, key=lambda pair: pair[0])[1] if size_seconds else None
 
     @property
     def trade_off(self) -> TradeOff | None:
@@ -171,18 +171,18 @@ class StudyResults:
             return None
         if not self.in_epochs:
             steps, examples = law.min_steps, law.min_examples
-            found = steps.value + examples.value / batch_size if steps is not None and examples is not None else 0.0
+            amount = steps.value + examples.value / batch_size if steps is not None and examples is not None else 0.0
         elif law.min_epochs is not None and law.critical_batch_size.value > 0:
-            found = law.min_epochs.value * (1 + batch_size / law.critical_batch_size.value)
+            amount = law.min_epochs.value * (1 + batch_size / law.critical_batch_size.value)
         else:
             return None
-        return found if math.isfinite(found) and found > 0 else None
+        return amount if math.isfinite(amount) and amount > 0 else None
 
     @property
     def bands(self) -> list[tuple[Regime, tuple[SizeResult, ...]]]:
         """Neighbouring sizes of one regime."""
-        told = [size for size, _ in self.reached if size.regime is not None]
-        groups = groupby(told, key=lambda size: size.regime)
+        sizes = [size for size, _ in self.reached if size.regime is not None]
+        groups = groupby(sizes, key=lambda size: size.regime)
         return [(regime, tuple(group)) for regime, group in groups if regime is not None]
 
     @property
@@ -230,8 +230,8 @@ def _with_fewer_sizes(analysis: Analysis) -> Analysis:
     if len(sizes) <= MOST_ROWS:
         return analysis
     soonest = min(range(len(sizes)), key=lambda i: math.inf if (seconds := sizes[i].seconds) is None else seconds.value)
-    kept = {*range(0, len(sizes), math.ceil(len(sizes) / MOST_ROWS)), len(sizes) - 1, soonest}
-    return replace(analysis, sizes=tuple(sizes[i] for i in sorted(kept)))
+    indices = {*range(0, len(sizes), math.ceil(len(sizes) / MOST_ROWS)), len(sizes) - 1, soonest}
+    return replace(analysis, sizes=tuple(sizes[i] for i in sorted(indices)))
 
 
 def _at_best(runs: Sequence[Run], analysis: Analysis) -> list[GoalPoint]:

@@ -40,27 +40,29 @@ USUAL_BUDGET = 600.0
 
 def asked_sentences(advice: Advice, t: Translator) -> list[str]:
     """Schedule, objective and cost, each where there is something to say."""
-    told = []
+    sentences = []
     if advice.options:
-        told.append(t("advice_options", options=t.options(advice.options)))
+        sentences.append(t("advice_options", options=t.options(advice.options)))
     if advice.planned_epochs is not None:
-        told.append(t("advice_planned", epochs=t.score(advice.planned_epochs)))
-    told += _objective(advice, t)
+        sentences.append(t("advice_planned", epochs=t.score(advice.planned_epochs)))
+    sentences += _objective(advice, t)
     if advice.law is not None and advice.law.reason == "law_misfit":
-        told.append(t("advice_help_law_misfit"))
-    return told
+        sentences.append(t("advice_help_law_misfit"))
+    return sentences
 
 
 def cost_sentences(advice: Advice, t: Translator) -> list[str]:
     """What all runs of the folder took, and the targets that they went to."""
-    cost, told = advice.search_cost, []
+    cost, sentences = advice.search_cost, []
     if cost is not None and cost.steps > 0:
         seconds = t.seconds(cost.train_seconds + cost.evaluation_seconds)
-        told.append(t("advice_cost_all", steps=t.count(cost.steps), seconds=seconds, bytes=t.bytes(cost.resume_bytes)))
+        sentences.append(
+            t("advice_cost_all", steps=t.count(cost.steps), seconds=seconds, bytes=t.bytes(cost.resume_bytes))
+        )
     if len(advice.targets) > 1:
         targets = t("comma").join(t.target(each, metric_name(advice.runs)) for each in advice.targets)
-        told.append(t("advice_asked", n=len(advice.targets), targets=targets))
-    return told
+        sentences.append(t("advice_asked", n=len(advice.targets), targets=targets))
+    return sentences
 
 
 def help_sentences(advice: Advice, t: Translator) -> list[str]:
@@ -75,35 +77,35 @@ def help_sentences(advice: Advice, t: Translator) -> list[str]:
 
 
 def _objective(advice: Advice, t: Translator) -> list[str]:
-    objective, found = advice.objective, []
+    objective, sentences = advice.objective, []
     chance = t.percent(advice.bound_probability) if advice.bound_probability is not None else ""
     if objective.goal is Goal.COST and advice.device_hours is not None:
         hours = t.about(advice.device_hours)
         if advice.devices > 1:
             share = t.count(-(-(advice.best.batch_size if advice.best is not None else 0) // advice.devices))
-            found.append(t("advice_devices", n=advice.devices, share=share, hours=hours))
+            sentences.append(t("advice_devices", n=advice.devices, share=share, hours=hours))
         else:
-            found.append(t("advice_cheapest", hours=hours))
+            sentences.append(t("advice_cheapest", hours=hours))
         if (price := objective.price_per_device_hour) is not None:
             cost = t.about(price * advice.device_hours)
-            found.append(t("advice_price", price=t.about(price), cost=cost))
+            sentences.append(t("advice_price", price=t.about(price), cost=cost))
         if objective.max_time is not None:
             seconds = t.seconds(objective.max_time)
             if advice.bound_probability is not None:
                 key = "advice_within_met" if advice.bound_met else "advice_within_missed"
-                found.append(t(key, seconds=seconds, chance=chance))
+                sentences.append(t(key, seconds=seconds, chance=chance))
             elif advice.bound_met is False:
-                found.append(t("advice_devices_missed", seconds=seconds))
+                sentences.append(t("advice_devices_missed", seconds=seconds))
     if objective.examples_limit is not None and advice.bound_probability is not None:
         key = "advice_examples_met" if advice.bound_met else "advice_examples_missed"
-        found.append(t(key, limit=t.count(objective.examples_limit), unit=t.units(advice.unit), chance=chance))
+        sentences.append(t(key, limit=t.count(objective.examples_limit), unit=t.units(advice.unit), chance=chance))
     if objective.goal is Goal.ACCURACY:
-        found += [_accuracy(check, advice, t) for check in advice.accuracy]
+        sentences += [_accuracy(check, advice, t) for check in advice.accuracy]
         if advice.accuracy:
-            found.append(_gap(advice.accuracy[-1], advice, t))
+            sentences.append(_gap(advice.accuracy[-1], advice, t))
         elif advice.bound_met:
-            found.append(t("advice_accuracy_small"))
-    return found
+            sentences.append(t("advice_accuracy_small"))
+    return sentences
 
 
 def _accuracy(check: AccuracyCheck, advice: Advice, t: Translator) -> str:
@@ -155,21 +157,21 @@ def asked_of_advice(advice: Advice, t: Translator) -> Section | None:
         (t("fact_train_seconds"), seconds),
         (t("fact_kept"), t.bytes(cost.resume_bytes)),
     ]
-    said = (*asked_sentences(advice, t), *cost_sentences(advice, t))
-    return Section("asked", t("section_asked_of_advice"), (Bullets(said), Facts(tuple(facts))))
+    sentences = (*asked_sentences(advice, t), *cost_sentences(advice, t))
+    return Section("asked", t("section_asked_of_advice"), (Bullets(sentences), Facts(tuple(facts))))
 
 
 def _plan(advice: Advice, t: Translator) -> list[tuple[str, str]]:
-    found = []
+    facts = []
     if advice.planned_epochs is not None:
         length = t("epochs_of_plan", epochs=t.score(advice.planned_epochs))
-        found.append((t("fact_planned"), length))
+        facts.append((t("fact_planned"), length))
     if advice.best is not None and advice.micro_batch_size is not None:
         micro, pieces = t.count(advice.micro_batch_size), t.count(advice.accumulation)
         whole = advice.accumulation == 1
-        told = t("micro_whole") if whole else t("micro_pieces", micro=micro, pieces=pieces)
-        found.append((t("fact_micro"), told))
-    return found
+        text = t("micro_whole") if whole else t("micro_pieces", micro=micro, pieces=pieces)
+        facts.append((t("fact_micro"), text))
+    return facts
 
 
 # What each batch size costs: the table a newcomer looks for.
@@ -217,8 +219,8 @@ def cost_of_sizes(advice: Advice, t: Translator) -> Section:
 
 
 def _marks(advice: Advice, point: TimePoint, t: Translator) -> tuple[str, ...]:
-    named = (("mark_best", advice.best), ("mark_current", advice.current), ("mark_largest", advice.largest))
-    marks = [t(key) for key, other in named if other is not None and other.batch_size == point.batch_size]
+    mark_points = (("mark_best", advice.best), ("mark_current", advice.current), ("mark_largest", advice.largest))
+    marks = [t(key) for key, other in mark_points if other is not None and other.batch_size == point.batch_size]
     near = advice.near_optimal_range
     if near is not None and near[0] <= point.batch_size <= near[1] and t("mark_best") not in marks:
         marks.append(t("mark_near"))
@@ -243,12 +245,12 @@ TITLES = {
 
 def use_section(advice: Advice, t: Translator) -> Section | None:
     """Code for plain PyTorch, Lightning and the Hugging Face Trainer; None where there was no answer."""
-    found = snippets(advice)
-    if not found:
+    code_snippets = snippets(advice)
+    if not code_snippets:
         return None
-    alone = found[0].name == "critbatch"
+    alone = code_snippets[0].name == "critbatch"
     blocks: list[Block] = [Text(t("use_text_task" if alone else "use_text"))]
-    for snippet in found:
+    for snippet in code_snippets:
         blocks += [Text(t(TITLES[snippet.name])), Facts((), code=snippet.code)]
     return Section("use", t("section_use"), tuple(blocks))
 
@@ -329,9 +331,9 @@ class AdviceView(RecordView[Advice]):
         picture = time_to_target(advice, t)
         hero = Chart(picture, t("hero_note")) if picture is not None else None
         points = advice.points
-        use, asked = use_section(advice, t), asked_of_advice(advice, t)
+        code_section, question_section = use_section(advice, t), asked_of_advice(advice, t)
         sections = [
-            *([use] if use is not None else []),
+            *([code_section] if code_section is not None else []),
             *([cost_of_sizes(advice, t)] if points else []),
             hardware(advice.speed, t),
             accuracy_section(advice.runs, advice.unit, t),
@@ -339,7 +341,7 @@ class AdviceView(RecordView[Advice]):
             *([rate_section(advice, t)] if points else []),
             runs_section(advice.runs, t),
             noise_of_runs(advice.runs, advice.unit, t),
-            *([asked] if asked is not None else []),
+            *([question_section] if question_section is not None else []),
         ]
         best = advice.best
         if not advice.answered or best is None:
@@ -353,17 +355,17 @@ class AdviceView(RecordView[Advice]):
         return tiles, hero, sections
 
     def cautions(self, advice: Advice) -> list[str]:
-        found = [*advice.cautions]
+        keys = [*advice.cautions]
         if advice.law is not None and not advice.law.holds:
-            found.append(advice.law.reason or "law_misfit")
+            keys.append(advice.law.reason or "law_misfit")
         if advice.best is not None:
-            found += without_interval(
+            keys += without_interval(
                 (advice.best.seconds, advice.best.steps, advice.best.step_seconds, advice.best.learning_rate)
             )
-        found += speed_cautions(advice.speed)
+        keys += speed_cautions(advice.speed)
         # Also at the end of the runs, not at the target alone.
-        found += [] if advice.accuracy else ["generalization_not_measured"]
-        return [*found, "one_machine", *([] if any(run.noise for run in advice.runs) else ["no_noise_measured"])]
+        keys += [] if advice.accuracy else ["generalization_not_measured"]
+        return [*keys, "one_machine", *([] if any(run.noise for run in advice.runs) else ["no_noise_measured"])]
 
     def figure(self, advice: Advice, t: Translator) -> Picture | None:
         return time_to_target(advice, t) or learning_curves(advice.runs, t)

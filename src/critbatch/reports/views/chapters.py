@@ -58,10 +58,12 @@ def cautions(subject: Subject) -> list[str]:
 def answer(subject: Subject, t: Translator) -> Answer:
     """What the record says, for the terminal and for the head of the page; several runs of one task count as one."""
     view = view_of(subject)
-    own, said = view.own_cautions(subject), view.answer(subject, t)
-    keys = [key for key in cautions(subject) if key in own or key not in NOT_MEASURED]
+    own_cautions, view_answer = view.own_cautions(subject), view.answer(subject, t)
+    keys = [key for key in cautions(subject) if key in own_cautions or key not in NOT_MEASURED]
     warning = clock_warning(view.speeds(subject), t)
-    return Answer(said.headline, said.lead, said.more, tuple(t.reason(key) for key in keys), warning)
+    return Answer(
+        view_answer.headline, view_answer.lead, view_answer.more, tuple(t.reason(key) for key in keys), warning
+    )
 
 
 def chapter(subject: Subject, t: Translator) -> Chapter:
@@ -138,11 +140,16 @@ def summary(record: Record, language: str = "en") -> str:
     """
     t = Translator(language)
     (subject,) = subjects([record])
-    said = answer(subject, t)
-    warning = [t("warning", sentence=said.warning)] if said.warning else []
-    rows = [t.join((said.headline, *said.lead)), *warning, *said.more, *view_of(subject).lines(subject, t)]
-    if said.distrust:
-        rows += ["", t("to_keep_in_mind"), *(f"- {sentence}" for sentence in said.distrust)]
+    full_answer = answer(subject, t)
+    warning = [t("warning", sentence=full_answer.warning)] if full_answer.warning else []
+    rows = [
+        t.join((full_answer.headline, *full_answer.lead)),
+        *warning,
+        *full_answer.more,
+        *view_of(subject).lines(subject, t),
+    ]
+    if full_answer.distrust:
+        rows += ["", t("to_keep_in_mind"), *(f"- {sentence}" for sentence in full_answer.distrust)]
     return "\n".join(rows)
 
 
@@ -166,7 +173,7 @@ def figure(record: Record, language: str = "en") -> go.Figure:
         UserError: if `language` is not there.
     """
     view = VIEWS.get(type(record))
-    drawn = view.figure(record, Translator(language)) if view is not None else None
-    if drawn is None:
+    picture = view.figure(record, Translator(language)) if view is not None else None
+    if picture is None:
         raise TypeError(f"This {type(record).__name__} has nothing to draw.")
-    return drawn.titled() if isinstance(drawn, Picture) else drawn
+    return picture.titled() if isinstance(picture, Picture) else picture

@@ -14,16 +14,16 @@ from critbatch.reports.charts.loss_surface import escape_picture
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.claims import (
     SIGNS,
-    counted,
+    count_of,
     effect_formatter,
     effect_text,
     finding,
+    has_reduced_data,
     number_of,
     open_reasons,
     recipe_name,
-    reduced,
     section_of,
-    stated,
+    statement_label,
     verdict,
 )
 from critbatch.reports.derived.study import findings
@@ -74,46 +74,46 @@ from critbatch.reports.views.study_law import budgets_section
 # The lecture's claims on training, in pictures: larger batches, noise, the choice of a size, and recipes.
 
 
-def optimization_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def optimization_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Training and validation at equal epochs, steps and seconds."""
-    found = findings(lecture.study) if lecture.study is not None else None
-    if found is None:
+    results = findings(report.study) if report.study is not None else None
+    if results is None:
         return [_missing(t)]
-    return list(budgets_section(found, t).blocks)
+    return list(budgets_section(results, t).blocks)
 
 
-def noise_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def noise_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The escape experiment of each task, with what kind of point its starts stood at."""
     blocks: list[Block] = []
     methods: list[Block] = []
-    for escape in lecture.escapes:
-        told, picture = answer(escape, t), escape_picture(escape, t)
+    for escape in report.escapes:
+        escape_answer, picture = answer(escape, t), escape_picture(escape, t)
         if picture is None:
             continue
         parts = escape_section(escape, t).blocks
-        blocks += [Text(told.headline), Chart(picture), Bullets(told.more)]
+        blocks += [Text(escape_answer.headline), Chart(picture), Bullets(escape_answer.more)]
         blocks += [part for part in parts if isinstance(part, Table)]
         methods = [part for part in parts if isinstance(part, Method)]
     return [*blocks, *methods] if blocks else [_missing(t)]
 
 
-def choice_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def choice_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The recommendation for this task, and the picture behind it."""
-    advice = lecture.advice
+    advice = report.advice
     if advice is None:
         return [_missing(t)]
-    told, picture = answer(advice, t), time_to_target(advice, t)
-    blocks: list[Block] = [Text(sentence) for sentence in (told.headline, *told.lead)]
+    advice_answer, picture = answer(advice, t), time_to_target(advice, t)
+    blocks: list[Block] = [Text(sentence) for sentence in (advice_answer.headline, *advice_answer.lead)]
     blocks.append(Chart(picture, t("hero_note")) if picture is not None else _missing(t))
-    return [*blocks, *([Bullets(told.more)] if told.more else [])]
+    return [*blocks, *([Bullets(advice_answer.more)] if advice_answer.more else [])]
 
 
-def both_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def both_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Recipes at a large batch beside plain training with small ones."""
-    if not lecture.recipes:
+    if not report.recipes:
         return [_missing(t)]
-    metric, small = t.metric(lecture.metric_name), lecture.small_batch_size
-    picture = recipes_picture(lecture.recipes, small, metric, t)
+    metric, small = t.metric(report.metric_name), report.small_batch_size
+    picture = recipes_picture(report.recipes, small, metric, t)
     blocks: list[Block] = [Chart(picture, t("claims_recipes_note"))] if picture is not None else [_missing(t)]
     keys = (
         "column_recipe",
@@ -125,14 +125,14 @@ def both_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Bloc
         "column_train_metric",
         "column_validation_metric",
     )
-    rows = tuple(_recipe_row(row, small, t) for row in lecture.recipes)
-    told = [
+    rows = tuple(_recipe_row(row, small, t) for row in report.recipes)
+    estimates = [
         estimate
-        for row in lecture.recipes
+        for row in report.recipes
         for estimate in (row.steps, row.epochs, row.seconds, row.train_metric, row.validation_metric)
     ]
     header = tuple(t(key, metric=metric) for key in keys)
-    return [*blocks, Table(t("claims_recipes_caption"), header, rows, notes(told, t), wraps=True)]
+    return [*blocks, Table(t("claims_recipes_caption"), header, rows, notes(estimates, t), wraps=True)]
 
 
 def _recipe_row(row: RecipeRow, small: int, t: Translator) -> tuple[Cell, ...]:
@@ -182,37 +182,37 @@ PAPERS: dict[ClaimId, tuple[Paper, ...]] = {
 }
 
 
-def lecture_section(lecture: ClaimsReport, t: Translator) -> Section:
+def lecture_section(report: ClaimsReport, t: Translator) -> Section:
     """Every claim with its verdict and its finding, then all effects in one picture."""
     header = tuple(t(key) for key in ("column_claim", "column_verdict", "column_finding"))
-    rows = tuple(_claim_row(lecture, claim, t) for claim in lecture.claims)
+    rows = tuple(_claim_row(report, claim, t) for claim in report.claims)
     blocks: list[Block] = [Table(t("claims_caption"), header, rows, wraps=True)]
-    picture = claims_overview(lecture, t)
+    picture = claims_overview(report, t)
     blocks += [Chart(picture, t("claims_overview_note"))] if picture is not None else []
     blocks.append(Method((t("claims_text"), t("method_interval"))))
     return Section("lecture", t("section_claims"), tuple(blocks))
 
 
-def _claim_row(lecture: ClaimsReport, claim: Claim, t: Translator) -> tuple[Cell, ...]:
+def _claim_row(report: ClaimsReport, claim: Claim, t: Translator) -> tuple[Cell, ...]:
     name = t("claims_number", number=number_of(claim.name), claim=t(f"claims_full_{claim.name}"))
     return (
         Cell(name, target=section_of(claim.name)),
         Cell(verdict(claim.holds, t), badge=str(claim.holds)),
-        Cell(finding(lecture, claim, t)),
+        Cell(finding(report, claim, t)),
     )
 
 
-def claim_section(lecture: ClaimsReport, claim: Claim, t: Translator) -> Section:
+def claim_section(report: ClaimsReport, claim: Claim, t: Translator) -> Section:
     """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
-    parts = PARTS[claim.name](lecture, claim, t)
+    parts = PARTS[claim.name](report, claim, t)
     blocks: list[Block] = [
         Text(t(f"claims_full_{claim.name}")),
-        Verdict(str(claim.holds), verdict(claim.holds, t), finding(lecture, claim, t)),
+        Verdict(str(claim.holds), verdict(claim.holds, t), finding(report, claim, t)),
         *(part for part in parts if not isinstance(part, Method)),
     ]
     # The rows of the lecture's own table are its statements.
     if claim.statements and claim.name is not ClaimId.SUMMARY:
-        blocks.append(_statements(lecture, claim, t))
+        blocks.append(_statements(report, claim, t))
     reasons = open_reasons(claim, t)
     if reasons and claim.statements:
         blocks.append(Bullets(reasons, t("claims_why")))
@@ -225,30 +225,30 @@ def claim_section(lecture: ClaimsReport, claim: Claim, t: Translator) -> Section
     return Section(section_of(claim.name), t(f"claims_section_{claim.name}"), tuple(blocks))
 
 
-def _statements(lecture: ClaimsReport, claim: Claim, t: Translator) -> Table:
+def _statements(report: ClaimsReport, claim: Claim, t: Translator) -> Table:
     header = tuple(t(key) for key in ("column_statement", "column_effect", "column_verdict", "column_decides"))
     rows = tuple(
         (
-            Cell(stated(lecture, statement, t)),
-            _effect_cell(lecture, statement, t),
+            Cell(statement_label(report, statement, t)),
+            _effect_cell(report, statement, t),
             Cell(verdict(statement.holds, t), badge=str(statement.holds)),
             Cell(t("yes" if statement.main else "no")),
         )
         for statement in claim.statements
     )
-    told = [statement.effect for statement in claim.statements]
-    levels = tuple(note for note in notes([each for each in told if each is not None and each.low is not None], t))
-    folded = len(rows) > MANY_STATEMENTS
-    return Table(t("claims_statements"), header, rows, levels, folded=folded, wraps=True)
+    effects = [statement.effect for statement in claim.statements]
+    levels = tuple(note for note in notes([each for each in effects if each is not None and each.low is not None], t))
+    is_folded = len(rows) > MANY_STATEMENTS
+    return Table(t("claims_statements"), header, rows, levels, folded=is_folded, wraps=True)
 
 
-def lecture_tiles(lecture: ClaimsReport, t: Translator) -> list[Tile]:
+def lecture_tiles(report: ClaimsReport, t: Translator) -> list[Tile]:
     """A number for each verdict."""
-    of = t("tile_of_claims", n=len(lecture.claims))
-    return [Tile(t(f"tile_holds_{holds}"), t.count(counted(lecture, holds)), of) for holds in ClaimVerdict]
+    of = t("tile_of_claims", n=len(report.claims))
+    return [Tile(t(f"tile_holds_{holds}"), t.count(count_of(report, holds)), of) for holds in ClaimVerdict]
 
 
-def _lines(lecture: ClaimsReport, t: Translator) -> list[str]:
+def _lines(report: ClaimsReport, t: Translator) -> list[str]:
     """A line for each claim: sign, number, what it is, verdict, finding."""
     return [
         t(
@@ -257,9 +257,9 @@ def _lines(lecture: ClaimsReport, t: Translator) -> list[str]:
             number=number_of(claim.name),
             claim=t(f"claims_short_{claim.name}"),
             verdict=t(f"holds_{claim.holds}"),
-            finding=finding(lecture, claim, t),
+            finding=finding(report, claim, t),
         )
-        for claim in lecture.claims
+        for claim in report.claims
     ]
 
 
@@ -267,55 +267,55 @@ def _lines(lecture: ClaimsReport, t: Translator) -> list[str]:
 class LectureView(RecordView[ClaimsReport]):
     """The ten claims and their verdicts."""
 
-    def answer(self, lecture: ClaimsReport, t: Translator) -> Answer:
+    def answer(self, report: ClaimsReport, t: Translator) -> Answer:
         """How many claims held, and at which batch sizes."""
         headline = t(
             "claims_headline",
-            n=len(lecture.claims),
-            task=lecture.task,
-            held=counted(lecture, ClaimVerdict.HELD),
-            not_held=counted(lecture, ClaimVerdict.NOT_HELD),
-            undecided=counted(lecture, ClaimVerdict.UNDECIDED),
+            n=len(report.claims),
+            task=report.task,
+            held=count_of(report, ClaimVerdict.HELD),
+            not_held=count_of(report, ClaimVerdict.NOT_HELD),
+            undecided=count_of(report, ClaimVerdict.UNDECIDED),
         )
-        sizes = {"small": t.count(lecture.small_batch_size), "large": t.count(lecture.large_batch_size)}
-        lead = [t("claims_sizes", n=lecture.seeds, **sizes)]
-        if reduced(lecture) and not lecture.full:
+        sizes = {"small": t.count(report.small_batch_size), "large": t.count(report.large_batch_size)}
+        lead = [t("claims_sizes", n=report.seeds, **sizes)]
+        if has_reduced_data(report) and not report.full:
             lead.append(t("claims_reduced"))
         return Answer(headline, tuple(lead))
 
-    def parts(self, lecture: ClaimsReport, t: Translator, /) -> Parts:
-        sections = [lecture_section(lecture, t), *(claim_section(lecture, claim, t) for claim in lecture.claims)]
-        return lecture_tiles(lecture, t), None, sections
+    def parts(self, report: ClaimsReport, t: Translator, /) -> Parts:
+        sections = [lecture_section(report, t), *(claim_section(report, claim, t) for claim in report.claims)]
+        return lecture_tiles(report, t), None, sections
 
-    def cautions(self, lecture: ClaimsReport) -> list[str]:
+    def cautions(self, report: ClaimsReport) -> list[str]:
         """Claims that were left out, why statements are undecided, and what holds of every such test."""
-        found = ["lecture_one_seed"] if lecture.seeds == 1 else []
-        found += [claim.reason for claim in lecture.claims]
-        found += [
+        keys = ["lecture_one_seed"] if report.seeds == 1 else []
+        keys += [claim.reason for claim in report.claims]
+        keys += [
             statement.reason
-            for claim in lecture.claims
+            for claim in report.claims
             for statement in claim.statements
             if statement.holds is ClaimVerdict.UNDECIDED
         ]
-        return [*lecture.left, *found, "many_claims", "one_machine", "one_task"]
+        return [*report.left, *keys, "many_claims", "one_machine", "one_task"]
 
-    def figure(self, lecture: ClaimsReport, t: Translator, /) -> Picture | go.Figure | None:
-        return claims_overview(lecture, t)
+    def figure(self, report: ClaimsReport, t: Translator, /) -> Picture | go.Figure | None:
+        return claims_overview(report, t)
 
-    def speeds(self, lecture: ClaimsReport, /) -> Sequence[Speed]:
-        return lecture.speeds
+    def speeds(self, report: ClaimsReport, /) -> Sequence[Speed]:
+        return report.speeds
 
-    def parts_told(self, lecture: ClaimsReport, /) -> Sequence[Record | None]:
-        lists = (lecture.speeds, lecture.escapes, lecture.sharpness, lecture.lines, lecture.shifts)
-        single = (lecture.study, lecture.orders, lecture.noise, lecture.advice)
+    def parts_told(self, report: ClaimsReport, /) -> Sequence[Record | None]:
+        lists = (report.speeds, report.escapes, report.sharpness, report.lines, report.shifts)
+        single = (report.study, report.orders, report.noise, report.advice)
         return [*(record for records in lists for record in records), *single]
 
-    def lines(self, lecture: ClaimsReport, t: Translator, /) -> list[str]:
-        return ["", *_lines(lecture, t)]
+    def lines(self, report: ClaimsReport, t: Translator, /) -> list[str]:
+        return ["", *_lines(report, t)]
 
 
-def _effect_cell(lecture: ClaimsReport, statement: ClaimTest, t: Translator) -> Cell:
+def _effect_cell(report: ClaimsReport, statement: ClaimTest, t: Translator) -> Cell:
     """The number with its interval and n beneath."""
     if statement.measure is Measure.EXACT and statement.effect is not None:
-        return Cell(effect_text(lecture, statement, t))
-    return cell(statement.effect, effect_formatter(lecture, statement, t), t)
+        return Cell(effect_text(report, statement, t))
+    return cell(statement.effect, effect_formatter(report, statement, t), t)

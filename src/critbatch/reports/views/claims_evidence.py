@@ -33,9 +33,9 @@ from critbatch.reports.views.common import cell, notes, setup_lines
 from critbatch.reports.views.sharpness import solutions_table
 
 
-def generalization_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def generalization_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Keskar's table 2: metrics in the end, ours beside the paper's, and the differences at equal training."""
-    networks = lecture.networks
+    networks = report.networks
     picture = differences_picture(networks, t)
     if picture is None:
         return [Text(t("claims_no_picture"))]
@@ -50,12 +50,12 @@ def generalization_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) ->
     )
     header = tuple(t(key, metric=metric) for key in keys)
     rows = tuple(row for pair in networks for row in _network(pair, t))
-    told = [
+    estimates = [
         e
         for pair in networks
         for e in (pair.small_train, pair.large_train, pair.small_validation, pair.large_validation, pair.difference)
     ]
-    below = (*notes(told, t), t("claims_paper_note"))
+    below = (*notes(estimates, t), t("claims_paper_note"))
     table = Table(t("claims_networks_caption"), header, rows, below, wraps=True)
     return [Chart(picture, t("claims_networks_note")), table]
 
@@ -69,50 +69,50 @@ def _network(pair: NetworkPair, t: Translator) -> list[tuple[Cell, ...]]:
         examples=t.count(pair.examples),
         all=t.count(pair.of_examples),
     )
-    found = (pair.small_train, pair.large_train, pair.small_validation, pair.large_validation)
+    measured = (pair.small_train, pair.large_train, pair.small_validation, pair.large_validation)
     ours = (
         Cell(network_name(pair), sizes),
-        *(cell(estimate, t.score, t) for estimate in found),
+        *(cell(estimate, t.score, t) for estimate in measured),
         cell(pair.difference, signed(t.score), t),
     )
     paper = PUBLISHED.get(pair.network)
     if paper is None:
         return [ours]
-    told = (paper.train_small, paper.train_large, paper.test_small, paper.test_large)
+    published = (paper.train_small, paper.train_large, paper.test_small, paper.test_large)
     name = Cell(t("claims_in_paper", network=pair.network))
-    return [ours, (name, *(Cell(_published(each, t)) for each in told), Cell("–"))]
+    return [ours, (name, *(Cell(_published(each, t)) for each in published), Cell("–"))]
 
 
 def _published(paper: Published, t: Translator) -> str:
     return t("claims_published", mean=t.score(paper.mean), deviation=t.about(paper.deviation))
 
 
-def minima_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def minima_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Sharpness beside the paper's table 3, the lines between solutions, and what a shift does to them."""
     blocks: list[Block] = [
-        *_of_sharpness(lecture, t),
-        *_lines(lecture.lines, t),
-        *_shifts(lecture.shifts, t),
+        *_of_sharpness(report, t),
+        *_lines(report.lines, t),
+        *_shifts(report.shifts, t),
     ]
     if not blocks:
         return [Text(t("claims_no_picture"))]
-    setups = [*(each.setup for each in lecture.sharpness), *(each.setup for each in lecture.shifts)][:1]
+    setups = [*(each.setup for each in report.sharpness), *(each.setup for each in report.shifts)][:1]
     lines = [line for setup in setups for line in setup_lines(setup, t)]
     keys = ("method_sharpness", "method_boxes", "method_rescaling", "method_shift")
     return [*blocks, Method((*lines, *(t(key) for key in keys)), (KESKAR, DINH, KWON))]
 
 
-def _of_sharpness(lecture: ClaimsReport, t: Translator) -> list[Block]:
-    drawn = [(record, sharpness_picture(record, t)) for record in lecture.sharpness]
-    blocks: list[Block] = [Chart(p, t("claims_of_task", task=r.setup.task)) for r, p in drawn if p is not None]
-    rows = [row for record in lecture.sharpness for row in _sharpness_rows(record, lecture.networks, t)]
+def _of_sharpness(report: ClaimsReport, t: Translator) -> list[Block]:
+    pictures = [(record, sharpness_picture(record, t)) for record in report.sharpness]
+    blocks: list[Block] = [Chart(p, t("claims_of_task", task=r.setup.task)) for r, p in pictures if p is not None]
+    rows = [row for record in report.sharpness for row in _sharpness_rows(record, report.networks, t)]
     if rows:
         keys = ("column_network", "column_epsilon", "column_sharp_small", "column_sharp_large", "column_times_sharper")
         header = tuple(t(key) for key in keys)
         note = (t("claims_sharpness_note"), t("claims_paper_note"))
         blocks.append(Table(t("claims_sharpness_caption"), header, tuple(rows), note, wraps=True))
-    tables = [(r.solutions, r.setup, r.metric_name) for r in lecture.sharpness if r.solutions]
-    return [*blocks, *(solutions_table(*told, t) for told in tables)]
+    tables = [(r.solutions, r.setup, r.metric_name) for r in report.sharpness if r.solutions]
+    return [*blocks, *(solutions_table(*arguments, t) for arguments in tables)]
 
 
 def _sharpness_rows(record: Sharpness, networks: Sequence[NetworkPair], t: Translator) -> list[tuple[Cell, ...]]:
@@ -123,38 +123,38 @@ def _sharpness_rows(record: Sharpness, networks: Sequence[NetworkPair], t: Trans
     rows: list[tuple[Cell, ...]] = []
     for epsilon in sorted(epsilons, reverse=True) if len(sizes) > 1 else ():
         values = [_mean(record.solutions, size, epsilon) for size in (sizes[0], sizes[-1])]
-        told = [t.about(value) if value is not None else "–" for value in values]
-        rows.append(_sharpness_row(name, epsilon, told, values, t))
+        texts = [t.about(value) if value is not None else "–" for value in values]
+        rows.append(_sharpness_row(name, epsilon, texts, values, t))
         if name in PUBLISHED and epsilon in PUBLISHED[name].sharpness:
             paper = PUBLISHED[name].sharpness[epsilon]
-            told = [_published(each, t) for each in paper]
+            texts = [_published(each, t) for each in paper]
             beside = t("claims_in_paper", network=name)
-            rows.append(_sharpness_row(beside, epsilon, told, [each.mean for each in paper], t))
+            rows.append(_sharpness_row(beside, epsilon, texts, [each.mean for each in paper], t))
     return rows
 
 
 def _sharpness_row(
-    name: str, epsilon: float, told: Sequence[str], values: Sequence[float | None], t: Translator
+    name: str, epsilon: float, texts: Sequence[str], values: Sequence[float | None], t: Translator
 ) -> tuple[Cell, ...]:
     small, large = values
     times = t("times", times=t.times(large / small)) if small and large else "–"
-    return (Cell(name), Cell(t.rate(epsilon)), *(Cell(text) for text in told), Cell(times))
+    return (Cell(name), Cell(t.rate(epsilon)), *(Cell(text) for text in texts), Cell(times))
 
 
 def _mean(solutions: Sequence[SolutionSharpness], size: int, epsilon: float) -> float | None:
-    found = [
+    values = [
         value.value.value
         for each in solutions
         if each.solution.batch_size == size
         for value in each.values
         if (value.box, value.epsilon) == (Box.FULL, epsilon) and 0 < value.value.value < math.inf
     ]
-    return math.exp(fmean(map(math.log, found))) if found else None
+    return math.exp(fmean(map(math.log, values))) if values else None
 
 
 def _lines(records: Sequence[Landscape], t: Translator) -> list[Block]:
-    drawn = [(record, landscape_picture(record, t)) for record in records]
-    charts = [Chart(p, t("claims_of_task", task=record.setup.task)) for record, p in drawn if p is not None]
+    pictures = [(record, landscape_picture(record, t)) for record in records]
+    charts = [Chart(p, t("claims_of_task", task=record.setup.task)) for record, p in pictures if p is not None]
     return [Text(t("landscape_line_text")), *charts] if charts else []
 
 
@@ -171,23 +171,23 @@ def _shifts(records: Sequence[Shift], t: Translator) -> list[Block]:
 # The lecture's claims on single updates, in pictures: batches, paths, time, and the table that sums them up.
 
 
-def batches_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def batches_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Examples in batches, a picture for each way of shuffling, and what those cost."""
-    pictures = [partition_picture(partition, t) for partition in lecture.partitions]
+    pictures = [partition_picture(partition, t) for partition in report.partitions]
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
     blocks: list[Block] = [Text(t("claims_batches_text")), Charts(charts)] if charts else [_missing(t)]
     costs = [statement for statement in claim.statements if statement.key == "order_costs"]
-    if lecture.orders is not None and costs:
-        picture = effects_picture(lecture, costs, t("title_orders"), t)
+    if report.orders is not None and costs:
+        picture = effects_picture(report, costs, t("title_orders"), t)
         blocks += [Chart(picture, t("claims_orders_note"))] if picture is not None else []
     return blocks
 
 
-def paths_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def paths_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The lecture's picture of 20 examples, and how unsteady the steps of each batch size are."""
-    if lecture.paths is None:
+    if report.paths is None:
         return [_missing(t)]
-    paths = lecture.paths
+    paths = report.paths
     pictures = (paths_picture(paths, t), spread_picture(paths, t))
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
     data, draws = data_name(paths.data, t), t.count(paths.draws)
@@ -195,9 +195,9 @@ def paths_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Blo
     return [Text(text), Charts(charts)] if charts else [_missing(t)]
 
 
-def time_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def time_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """Update and epoch on the lecture's linear axes, then on logarithmic ones, and where the time goes."""
-    speeds = [speed for speed in lecture.speeds if timed(speed)]
+    speeds = [speed for speed in report.speeds if timed(speed)]
     linear = update_and_epoch(speeds, t, log=False)
     if linear is None:
         return [_missing(t)]
@@ -233,17 +233,17 @@ def _times(speeds: list[Speed], t: Translator) -> Table:
             row.append(cell(point.step_seconds if point is not None else None, t.seconds, t))
             row.append(Cell(t.seconds(speed.epoch_seconds(point)) if point is not None else "–"))
         rows.append(tuple(row))
-    told = notes([point.step_seconds for speed in speeds for point in timed(speed)], t)
-    return Table(t("claims_times_caption"), tuple(header), tuple(rows), told, folded=True)
+    table_notes = notes([point.step_seconds for speed in speeds for point in timed(speed)], t)
+    return Table(t("claims_times_caption"), tuple(header), tuple(rows), table_notes, folded=True)
 
 
-def summary_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
+def summary_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
     """The lecture's last table with numbers: the winner marked, ties said, the lecture's own entry beside."""
-    if not lecture.summary:
+    if not report.summary:
         return [_missing(t)]
-    found = {row.key: row for row in lecture.summary}
-    keys = [*ROWS, *(key for key in found if key not in ROWS)]
-    small, large = t.count(lecture.small_batch_size), t.count(lecture.large_batch_size)
+    rows_by_key = {row.key: row for row in report.summary}
+    keys = [*ROWS, *(key for key in rows_by_key if key not in ROWS)]
+    small, large = t.count(report.small_batch_size), t.count(report.large_batch_size)
     header = (
         t("column_row"),
         t("column_small", batch_size=small),
@@ -251,11 +251,11 @@ def summary_blocks(lecture: ClaimsReport, claim: Claim, t: Translator) -> list[B
         t("column_claimed"),
         t("column_agrees"),
     )
-    rows = tuple(_summary_row(key, found.get(key), t) for key in keys)
-    told = [estimate for row in lecture.summary for estimate in (row.small, row.large)]
+    rows = tuple(_summary_row(key, rows_by_key.get(key), t) for key in keys)
+    estimates = [estimate for row in report.summary for estimate in (row.small, row.large)]
     return [
         Text(t("claims_summary_text")),
-        Table(t("claims_summary_caption"), header, rows, notes(told, t), wraps=True),
+        Table(t("claims_summary_caption"), header, rows, notes(estimates, t), wraps=True),
     ]
 
 
@@ -283,9 +283,9 @@ def _agrees(holds: ClaimVerdict, t: Translator) -> str:
 
 
 def _side(estimate: Estimate | None, write: Write, wins: bool, even: bool, t: Translator) -> Cell:
-    told = cell(estimate, write, t)
+    plain_cell = cell(estimate, write, t)
     marks = (t("mark_wins"),) if wins else (t("mark_even"),) if even else ()
-    return Cell(told.text, told.note, marks)
+    return Cell(plain_cell.text, plain_cell.note, marks)
 
 
 def _write(unit: str, t: Translator) -> Write:

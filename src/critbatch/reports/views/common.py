@@ -151,11 +151,11 @@ def cell(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
 
 def notes(estimates: Iterable[Estimate | None], t: Translator) -> tuple[str, ...]:
     """The levels of the intervals, and why some numbers have none."""
-    told = [each for each in estimates if each is not None]
-    levels = sorted({each.level for each in told if each.low is not None})
-    reasons = sorted({each.reason for each in told if each.low is None} - {""})
-    found = [t("cell_level", level=t.percent(level)) for level in levels]
-    return (*found, *(t("cost_no_interval", reason=t.reason(key)) for key in reasons))
+    known_estimates = [each for each in estimates if each is not None]
+    levels = sorted({each.level for each in known_estimates if each.low is not None})
+    reasons = sorted({each.reason for each in known_estimates if each.low is None} - {""})
+    sentences = [t("cell_level", level=t.percent(level)) for level in levels]
+    return (*sentences, *(t("cost_no_interval", reason=t.reason(key)) for key in reasons))
 
 
 # More tiles than these are no longer a few numbers to remember.

@@ -144,8 +144,8 @@ def escape_section(escape: Escape, t: Translator) -> Section:
     )
     if rows:
         keys = ("batch_size", "column_escaped", "column_starts", "column_median_steps", "column_median_loss")
-        told = notes([e for count in escape.counts for e in (count.share, count.steps, count.loss)], t)
-        blocks.append(Table(t("escape_caption"), tuple(t(key) for key in keys), rows, told, folded=True))
+        table_notes = notes([e for count in escape.counts for e in (count.share, count.steps, count.loss)], t)
+        blocks.append(Table(t("escape_caption"), tuple(t(key) for key in keys), rows, table_notes, folded=True))
     descent = t.count(escape.descent_steps)
     lines = (t("method_escape", starts=t.count(escape.starts), descent=descent), t("method_same_starts"))
     return Section("escape", t("section_escape"), (*blocks, Method(lines, (KESKAR, DAUPHIN))))
@@ -160,10 +160,10 @@ def escape_section(escape: Escape, t: Translator) -> Section:
 
 
 def _of_escape(escape: Escape) -> list[str]:
-    found = ["starts_descending"] if escape.standings.get(PointType.DESCENDING, 0) else []
+    keys = ["starts_descending"] if escape.standings.get(PointType.DESCENDING, 0) else []
     if not all(math.isfinite(loss) for loss in escape.start_losses):
-        found.append("not_finite")
-    return found + open_reasons_of(e for count in escape.counts for e in (count.share, count.steps, count.loss))
+        keys.append("not_finite")
+    return keys + open_reasons_of(e for count in escape.counts for e in (count.share, count.steps, count.loss))
 
 
 def _apart(higher: EscapeCount, lower: EscapeCount) -> bool:
@@ -196,9 +196,9 @@ class CurvatureView(RecordView[Curvature]):
             lead.append(t("curvature_gauss_newton"))
         elif curvature.smallest:
             smallest = curvature.smallest[0]
-            told = t.eigenvalue(smallest)
+            text = t.eigenvalue(smallest)
             up, down = smallest.value > smallest.residual, -smallest.value > smallest.residual
-            lead.append(t("curvature_down" if down else "curvature_up" if up else "curvature_open", smallest=told))
+            lead.append(t("curvature_down" if down else "curvature_up" if up else "curvature_open", smallest=text))
         more = [point]
         if curvature.trace is not None:
             trace = t.estimate(curvature.trace, t.score)

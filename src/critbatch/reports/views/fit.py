@@ -53,21 +53,21 @@ def points_section(fit: Fit, t: Translator) -> Section:
         blocks.append(Text(t("points_examples", examples=t.count(fit.examples))))
     else:
         blocks.append(Text(t("points_no_examples")))
-    told = [column for column in COLUMNS if any(getattr(point, column[0]) is not None for point in fit.points)]
-    shown = sorted(fit.points, key=lambda point: point.batch_size)[:MOST_ROWS]
-    header = (t("batch_size"), *(t(key) for _, key, _ in told), t("column_state"))
-    rows = tuple(_row(point, told, t) for point in shown)
+    columns = [column for column in COLUMNS if any(getattr(point, column[0]) is not None for point in fit.points)]
+    points = sorted(fit.points, key=lambda point: point.batch_size)[:MOST_ROWS]
+    header = (t("batch_size"), *(t(key) for _, key, _ in columns), t("column_state"))
+    rows = tuple(_row(point, columns, t) for point in points)
     blocks.append(Table(t("points_caption", n=len(fit.points)), header, rows, folded=True))
-    left = len(fit.points) - len(shown)
+    left = len(fit.points) - len(points)
     if left:
-        blocks.append(Text(t("points_left_out", shown=len(shown), left=left)))
+        blocks.append(Text(t("points_left_out", shown=len(points), left=left)))
     return Section("points", t("section_points"), tuple(blocks))
 
 
-def _row(point: GoalPoint, told: list[tuple[str, str, str]], t: Translator) -> tuple[Cell, ...]:
+def _row(point: GoalPoint, columns: list[tuple[str, str, str]], t: Translator) -> tuple[Cell, ...]:
     cells = [
         Cell(getattr(t, write)(value) if (value := getattr(point, name)) is not None else "–")
-        for name, _, write in told
+        for name, _, write in columns
     ]
     state = t("state_missed" if point.censored else "state_reached")
     return Cell(t.count(point.batch_size)), *cells, Cell(state)
@@ -106,41 +106,41 @@ class FitView(RecordView[Fit]):
 
     def answer(self, fit: Fit, t: Translator) -> Answer:
         """Whether the points follow the law, and with which critical batch size."""
-        found = findings(fit)
-        assert found is not None
-        critical = t.about(found.critical_size) if found.critical_size is not None else critical_bound(found, t)
-        key = found.law_state if found.trade_off is not None else "none"
+        results = findings(fit)
+        assert results is not None
+        critical = t.about(results.critical_size) if results.critical_size is not None else critical_bound(results, t)
+        key = results.law_state if results.trade_off is not None else "none"
         if not critical and key != "fails":
-            key = "none" if found.trade_off is None and found.law_reason != "constant_budget" else "unread"
+            key = "none" if results.trade_off is None and results.law_reason != "constant_budget" else "unread"
         at = {"name": fit.name, "critical": critical}
-        reached = len(found.reached) + found.left_out_reached
-        told = t("fit_points", n=len(fit.points), sizes=len(found.sizes) + found.left_out, reached=reached)
-        best = found.soonest
+        reached = len(results.reached) + results.left_out_reached
+        point_count = t("fit_points", n=len(fit.points), sizes=len(results.sizes) + results.left_out, reached=reached)
+        best = results.soonest
         time = best.seconds if best is not None else None
-        more = [told, *([] if key == "none" else law_said(found, t)), *rates_sentences(found, t)]
+        more = [point_count, *([] if key == "none" else law_said(results, t)), *rates_sentences(results, t)]
         if best is not None and time is not None:
             seconds = t.estimate(time, t.seconds)
             more.append(t("fit_soonest", batch_size=t.count(best.batch_size), seconds=seconds))
-        return Answer(t(f"fit_headline_{key}", **at), tuple(regimes_said(found, t)), tuple(more))
+        return Answer(t(f"fit_headline_{key}", **at), tuple(regimes_said(results, t)), tuple(more))
 
     def parts(self, fit: Fit, t: Translator) -> Parts:
         """The points, each size, the law, the rates where they are known, and the predictions."""
-        found = findings(fit)
-        assert found is not None
-        sections = [points_section(fit, t), sizes_section(found, None, "", t), law_section(found, t)]
-        if any(size.learning_rate is not None for size in found.sizes):
-            sections.append(rate_law_section(found, t))
+        results = findings(fit)
+        assert results is not None
+        sections = [points_section(fit, t), sizes_section(results, None, "", t), law_section(results, t)]
+        if any(size.learning_rate is not None for size in results.sizes):
+            sections.append(rate_law_section(results, t))
         if fit.predictions:
-            sections.append(predictions_section(fit, found, t))
-        return study_tiles(found, t), study_hero(found, t), sections
+            sections.append(predictions_section(fit, results, t))
+        return study_tiles(results, t), study_hero(results, t), sections
 
     def cautions(self, fit: Fit, /) -> list[str]:
-        found = findings(fit)
-        return cautions_of_findings(found) if found is not None else []
+        results = findings(fit)
+        return cautions_of_findings(results) if results is not None else []
 
     def figure(self, fit: Fit, t: Translator) -> Picture | None:
-        found = findings(fit)
-        return steps_against_size(found, t) if found is not None else None
+        results = findings(fit)
+        return steps_against_size(results, t) if results is not None else None
 
     def lines(self, fit: Fit, t: Translator, /) -> list[str]:
         lines = size_lines(findings(fit), t)

@@ -36,9 +36,9 @@ def _sentences(advice: MonitorAdvice, t: Translator) -> list[str]:
         return [t.reason(advice.reason)]
     if advice.reason == "too_few_pairs":
         return [t("monitor_too_few", n=advice.noise.pairs, needed=FEWEST_STEPS)]
-    told = []
+    sentences = []
     if advice.critical.low is not None:
-        told.append(
+        sentences.append(
             t(
                 "monitor_noise",
                 batch_size=t.count(advice.batch_size),
@@ -46,12 +46,12 @@ def _sentences(advice: MonitorAdvice, t: Translator) -> list[str]:
                 critical=t.bounded(advice.critical, t.about),
             )
         )
-    told += [_size(size, advice, t) for size in _worth_telling(advice)]
+    sentences += [_size(size, advice, t) for size in _worth_telling(advice)]
     if advice.reason == "noise_not_distinguishable":
-        told.append(t("monitor_no_signal", n=advice.noise.pairs))
+        sentences.append(t("monitor_no_signal", n=advice.noise.pairs))
     elif advice.reason:
-        told.append(t.reason(advice.reason))
-    return told
+        sentences.append(t.reason(advice.reason))
+    return sentences
 
 
 def _estimate(advice: MonitorAdvice) -> Estimate:
@@ -63,9 +63,9 @@ def _worth_telling(advice: MonitorAdvice) -> tuple[OtherSize, ...]:
     if len(advice.sizes) <= MOST_SIZES:
         return advice.sizes
     assert advice.batch_size is not None
-    ordered = sorted(advice.sizes, key=lambda size: size.batch_size)
-    larger = [size for size in ordered if size.batch_size > advice.batch_size]
-    return tuple(larger[:1] or ordered[-1:])
+    sizes = sorted(advice.sizes, key=lambda size: size.batch_size)
+    larger = [size for size in sizes if size.batch_size > advice.batch_size]
+    return tuple(larger[:1] or sizes[-1:])
 
 
 def _size(size: OtherSize, advice: MonitorAdvice, t: Translator) -> str:
@@ -145,15 +145,15 @@ def _section(
     if silent:
         blocks.append(Text(t("noise_silent", n=silent)))
     blocks.append(_table(points, tokens, t))
-    layered = [point for point in points if point.layers]
-    if layered:
-        blocks += _layers(layered[-1], unit, t)
-    told = [t("method_noise"), *lines, t("method_noise_interval")]
+    layer_points = [point for point in points if point.layers]
+    if layer_points:
+        blocks += _layers(layer_points[-1], unit, t)
+    method_lines = [t("method_noise"), *lines, t("method_noise_interval")]
     if any(point.in_metric is not None for point in points):
-        told.append(t("method_noise_metric"))
+        method_lines.append(t("method_noise_metric"))
     if any(point.by_curvature is not None for point in points):
-        told.append(t("method_noise_curvature"))
-    return Section("noise", title, (*blocks, Method(tuple(told), (MCCANDLISH,))))
+        method_lines.append(t("method_noise_curvature"))
+    return Section("noise", title, (*blocks, Method(tuple(method_lines), (MCCANDLISH,))))
 
 
 def _table(points: Sequence[NoisePoint], tokens: int, t: Translator) -> Table:
@@ -185,10 +185,10 @@ def _table(points: Sequence[NoisePoint], tokens: int, t: Translator) -> Table:
 
 def _layers(point: NoisePoint, unit: str, t: Translator) -> list[Block]:
     picture = noise_by_layer(point.layers, unit, t)
-    told = [layer for layer in point.layers if has_signal(layer.scale)]
+    layers = [layer for layer in point.layers if has_signal(layer.scale)]
     blocks: list[Block] = [Text(t("noise_layers_text", steps=t.count(point.step)))]
     if picture is not None:
-        many = t("noise_layers_chosen", shown=MOST_LAYERS, layers=len(told)) if len(told) > MOST_LAYERS else ""
+        many = t("noise_layers_chosen", shown=MOST_LAYERS, layers=len(layers)) if len(layers) > MOST_LAYERS else ""
         blocks.append(Chart(picture, many))
     rows = tuple(_layer(layer, t) for layer in point.layers)
     keys = ("column_layer", "column_parameters", "column_noise", "column_pairs")
@@ -214,8 +214,8 @@ def _bounds(scale: NoiseScale, t: Translator) -> str:
 
 
 def _noise_tiles(noise: Noise, t: Translator) -> list[Tile]:
-    told = [point for point in noise.points if math.isfinite(point.scale.noise_scale) and point.scale.noise_scale > 0]
-    ends = (("tile_noise_end", told[-1]), ("tile_noise_start", told[0])) if told else ()
+    points = [point for point in noise.points if math.isfinite(point.scale.noise_scale) and point.scale.noise_scale > 0]
+    ends = (("tile_noise_end", points[-1]), ("tile_noise_start", points[0])) if points else ()
     note = "tile_step_tokens" if noise.tokens_per_example > 1 else "tile_step"
     return [
         Tile(t(key), t.about(point.scale.noise_scale), t(note, steps=t.count(point.step), tokens=tokens))
@@ -229,17 +229,17 @@ class NoiseView(RecordView[Noise]):
     """The gradient noise scale along a run."""
 
     def answer(self, noise: Noise, t: Translator) -> Answer:
-        told = [
+        sentences = [
             point for point in noise.points if math.isfinite(point.scale.noise_scale) and point.scale.noise_scale > 0
         ]
-        if not told:
+        if not sentences:
             return Answer(t("noise_nothing", task=noise.task), (t("noise_nothing_help"),))
-        first, last = told[0], told[-1]
+        first, last = sentences[0], sentences[-1]
         scale = t.noise(last.scale)
         headline = t("noise_headline", task=noise.task, noise=t.about(last.scale.noise_scale), unit=t.units(noise.unit))
         at = {"scale": scale, "steps": t.count(last.step), "batch_size": t.count(noise.batch_size)}
         more = [t("noise_meaning")]
-        if len(told) > 1:
+        if len(sentences) > 1:
             more.insert(0, t("noise_start", first=t.about(first.scale.noise_scale), steps=t.count(first.step)))
         if noise.tokens_per_example > 1:
             more.append(t("noise_tokens", tokens=t.about(last.scale.noise_scale * noise.tokens_per_example)))

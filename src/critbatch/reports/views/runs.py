@@ -112,7 +112,7 @@ def runs_section(runs: Sequence[Run], t: Translator) -> Section:
 
 def _told(run: Run, t: Translator) -> list[str]:
     """What is to be said of a run that was no plain one: its copies, and how its batch grew."""
-    told = []
+    sentences = []
     if run.replicas and run.curve and run.parallel_seconds is not None:
         scores = [member.validation_metric for member in run.replicas]
         text = t(
@@ -128,21 +128,21 @@ def _told(run: Run, t: Translator) -> list[str]:
             seconds=t.seconds(run.seconds),
             parallel=t.seconds(run.parallel_seconds),
         )
-        told.append(text)
+        sentences.append(text)
     sizes = [point.batch_size for point in run.curve if point.batch_size is not None]
     if sizes and not run.replicas:
         first, last = t.count(run.batch_size), t.count(sizes[-1])
-        told.append(t("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
-    return told
+        sentences.append(t("run_grew", recipe=run.recipe, seed=run.seed, first=first, last=last))
+    return sentences
 
 
-def _thinned(runs: Sequence[Run], drawn: Sequence[Run], t: Translator) -> str:
-    told = []
-    if len(drawn) < len(runs):
-        told.append(t("curves_chosen", shown=len(drawn), runs=len(runs)))
-    if any(len(run.curve) > MOST_POINTS for run in drawn):
-        told.append(t("curves_thinned", points=MOST_POINTS))
-    return t.join(told)
+def _thinned(runs: Sequence[Run], drawn_runs: Sequence[Run], t: Translator) -> str:
+    sentences = []
+    if len(drawn_runs) < len(runs):
+        sentences.append(t("curves_chosen", shown=len(drawn_runs), runs=len(runs)))
+    if any(len(run.curve) > MOST_POINTS for run in drawn_runs):
+        sentences.append(t("curves_thinned", points=MOST_POINTS))
+    return t.join(sentences)
 
 
 def marks_note(runs: Sequence[Run], marked: Sequence[Run], t: Translator) -> str:
@@ -154,13 +154,13 @@ def marks_note(runs: Sequence[Run], marked: Sequence[Run], t: Translator) -> str
 def _table(runs: Sequence[Run], t: Translator) -> list[Block]:
     """The runs, or where they are many the best of each batch size; their options where any has some."""
     metric = t.metric(metric_name(runs))
-    listed = runs_worth_listing(runs)
-    chosen = any(run.options for run in listed)
+    listed_runs = runs_worth_listing(runs)
+    has_options = any(run.options for run in listed_runs)
     header = (
         t("batch_size"),
         t("learning_rate"),
         t("column_recipe"),
-        *((t("column_options"),) if chosen else ()),
+        *((t("column_options"),) if has_options else ()),
         t("column_seed"),
         t("column_outcome"),
         t("column_steps_made"),
@@ -168,15 +168,15 @@ def _table(runs: Sequence[Run], t: Translator) -> list[Block]:
         t("column_seconds"),
         t("column_last_metric", metric=metric),
     )
-    order = sorted(listed, key=lambda run: (run.batch_size, run.learning_rate, run.seed))
-    rows = tuple(_row(run, t, chosen=chosen) for run in order)
-    left = len(runs) - len(listed)
+    order = sorted(listed_runs, key=lambda run: (run.batch_size, run.learning_rate, run.seed))
+    rows = tuple(_row(run, t, chosen=has_options) for run in order)
+    left = len(runs) - len(listed_runs)
     if not left:
         return [Table(t("runs_caption", n=len(runs)), header, rows, folded=True)]
-    shown = {"shown": t.count(len(listed)), "left": t.count(left)}
+    counts = {"shown": t.count(len(listed_runs)), "left": t.count(left)}
     return [
-        Text(t("runs_left_out", **shown)),
-        Table(t("runs_caption_some", **shown), header, rows, folded=True),
+        Text(t("runs_left_out", **counts)),
+        Table(t("runs_caption_some", **counts), header, rows, folded=True),
     ]
 
 
@@ -197,10 +197,10 @@ def _row(run: Run, t: Translator, *, chosen: bool) -> tuple[Cell, ...]:
 
 
 def closest_run(runs: Sequence[Run], target: Target | None, t: Translator) -> list[str]:
-    seen = closest(runs, target)
-    if seen is None:
+    pair = closest(runs, target)
+    if pair is None:
         return []
-    run, point = seen
+    run, point = pair
     by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
     value = Target(
         quantity=Quantity.VALIDATION_LOSS if by_loss else Quantity.VALIDATION_METRIC,
@@ -211,15 +211,15 @@ def closest_run(runs: Sequence[Run], target: Target | None, t: Translator) -> li
 
 
 def cautions_of_runs(runs: Sequence[Run]) -> list[str]:
-    found = ["one_seed"] if len({run.seed for run in runs}) == 1 else []
+    keys = ["one_seed"] if len({run.seed for run in runs}) == 1 else []
     outcomes = {run.outcome for run in runs}
     if outcomes == {Outcome.DIVERGED}:
-        return [*found, "all_diverged"]
+        return [*keys, "all_diverged"]
     if any(run.target for run in runs) and Outcome.REACHED not in outcomes:
-        found.append("no_run_reached_target")
+        keys.append("no_run_reached_target")
     if Outcome.DIVERGED in outcomes:
-        found.append("some_diverged")
-    return [*found, "out_of_memory"] if Outcome.OUT_OF_MEMORY in outcomes else found
+        keys.append("some_diverged")
+    return [*keys, "out_of_memory"] if Outcome.OUT_OF_MEMORY in outcomes else keys
 
 
 def _one_answer(run: Run, t: Translator) -> Answer:

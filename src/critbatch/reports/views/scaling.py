@@ -66,8 +66,8 @@ def scale_section(scale: Scale, t: Translator) -> Section:
     if not any(points for points, _, _ in tables):
         return Section("scale", title, (Text(t("scale_nothing")),))
     blocks: list[Block] = [Text(t("scale_text"))]
-    drawn = (parts_of_step(scale, t), sync_times(scale, t), efficiencies(scale, t))
-    charts = tuple(Chart(picture) for picture in drawn if picture is not None)
+    pictures = (parts_of_step(scale, t), sync_times(scale, t), efficiencies(scale, t))
+    charts = tuple(Chart(picture) for picture in pictures if picture is not None)
     blocks += [Charts(charts[:2]), *charts[2:]]
     blocks += [_table(points, caption, folded, scale, t) for points, caption, folded in tables if points]
     lines = [t("method_scale_step"), t("method_scale_passes"), t("method_scale_sync")]
@@ -84,9 +84,9 @@ def scale_section(scale: Scale, t: Translator) -> Section:
 def cluster_section(scale: Scale, t: Translator) -> Section:
     """Every constant with its value and where it is from, and how well what was measured is told by them."""
     blocks: list[Block] = [Text(t("cluster_text"))]
-    if (found := scale.communication) is not None:
-        miss = t.percent(found.worst_miss)
-        blocks.append(Text(t("cluster_measured", n=found.processes, backend=found.backend, miss=miss)))
+    if (communication := scale.communication) is not None:
+        miss = t.percent(communication.worst_miss)
+        blocks.append(Text(t("cluster_measured", n=communication.processes, backend=communication.backend, miss=miss)))
     if scale.measurements and scale.fit_miss is not None:
         fitted = t("cluster_fit", n=len(scale.measurements), miss=t.percent(scale.fit_miss))
         blocks.append(Text(fitted))
@@ -95,28 +95,28 @@ def cluster_section(scale: Scale, t: Translator) -> Section:
 
 
 def _constants(scale: Scale, t: Translator) -> tuple[tuple[str, str], ...]:
-    held = scale.constants
+    constants = scale.constants
     rows = [
-        (t("constant_gradient_bytes"), t.bytes(held.gradient_bytes), "gradient_bytes"),
-        (t("constant_buckets"), t.count(held.buckets), "buckets"),
-        (t("constant_devices_per_node"), t.count(held.devices_per_node), "devices_per_node"),
-        (t("constant_algorithm"), t(ALGORITHMS[held.algorithm]), "algorithm"),
-        (t("constant_overlap"), t.about(held.overlap), "overlap"),
-        (t("constant_joining_seconds"), t.seconds(held.joining_seconds), "joining_seconds"),
-        (t("constant_delay_seconds"), t.seconds(held.delay_seconds), "delay_seconds"),
-        (t("constant_pass_slowdown"), t.percent(held.pass_slowdown), "pass_slowdown"),
+        (t("constant_gradient_bytes"), t.bytes(constants.gradient_bytes), "gradient_bytes"),
+        (t("constant_buckets"), t.count(constants.buckets), "buckets"),
+        (t("constant_devices_per_node"), t.count(constants.devices_per_node), "devices_per_node"),
+        (t("constant_algorithm"), t(ALGORITHMS[constants.algorithm]), "algorithm"),
+        (t("constant_overlap"), t.about(constants.overlap), "overlap"),
+        (t("constant_joining_seconds"), t.seconds(constants.joining_seconds), "joining_seconds"),
+        (t("constant_delay_seconds"), t.seconds(constants.delay_seconds), "delay_seconds"),
+        (t("constant_pass_slowdown"), t.percent(constants.pass_slowdown), "pass_slowdown"),
     ]
-    if not all(link.achieved for link in (held.between, held.within) if link is not None):
-        rows.append((t("constant_link_efficiency"), t.percent(held.link_efficiency), "link_efficiency"))
-    told = [(name, value, _source(held.sources.get(key, ""), t)) for name, value, key in rows]
-    told += _link(held.between, "constant_between_latency", "constant_between_bandwidth", t)
-    if held.within is not None:
-        told += _link(held.within, "constant_within_latency", "constant_within_bandwidth", t)
+    if not all(link.achieved for link in (constants.between, constants.within) if link is not None):
+        rows.append((t("constant_link_efficiency"), t.percent(constants.link_efficiency), "link_efficiency"))
+    entries = [(name, value, _source(constants.sources.get(key, ""), t)) for name, value, key in rows]
+    entries += _link(constants.between, "constant_between_latency", "constant_between_bandwidth", t)
+    if constants.within is not None:
+        entries += _link(constants.within, "constant_within_latency", "constant_within_bandwidth", t)
     if scale.law is not None:
         origin = t("source_given" if scale.law.source == "given" else "source_of_law")
         law = (("constant_min_steps", scale.law.min_steps), ("constant_critical", scale.law.critical_batch_size))
-        told += [(t(key), t.estimate(number, t.about), origin) for key, number in law]
-    return tuple((name, t("value_and_source", value=value, source=source or "–")) for name, value, source in told)
+        entries += [(t(key), t.estimate(number, t.about), origin) for key, number in law]
+    return tuple((name, t("value_and_source", value=value, source=source or "–")) for name, value, source in entries)
 
 
 def _source(source: str, t: Translator) -> str:
@@ -132,13 +132,13 @@ def _link(link: Link, latency: str, bandwidth: str, t: Translator) -> list[tuple
 
 
 def _table(points: Sequence[ScalePoint], caption: str, folded: bool, scale: Scale, t: Translator) -> Table:
-    timed = all(point.seconds is not None for point in points)
+    has_times = all(point.seconds is not None for point in points)
     header = ["column_devices", "batch_size", "column_share", "column_step", "column_communication"]
-    header += ["column_time"] if timed else []
+    header += ["column_time"] if has_times else []
     header += ["column_speed_up", "column_efficiency"]
-    header += ["column_device_hours"] if timed else []
-    priced = all(point.cost is not None for point in points)
-    header += ["column_cost"] if priced else []
+    header += ["column_device_hours"] if has_times else []
+    has_costs = all(point.cost is not None for point in points)
+    header += ["column_cost"] if has_costs else []
     rows = []
     for point in sorted(points, key=lambda each: each.devices):
         marks = (t("mark_worth"),) if points is scale.best and point.devices == scale.worth_until else ()
@@ -149,12 +149,12 @@ def _table(points: Sequence[ScalePoint], caption: str, folded: bool, scale: Scal
             _step(point, t),
             Cell(t.percent(max(0.0, point.communication_seconds) / point.step_seconds)),
         ]
-        if timed and point.seconds is not None:
+        if has_times and point.seconds is not None:
             row.append(_time(point.seconds, t))
         row += [Cell(t.times(point.speed_up)), Cell(t.percent(point.efficiency))]
-        if timed and point.device_hours is not None:
+        if has_times and point.device_hours is not None:
             row.append(Cell(t.about(point.device_hours)))
-        if priced and point.cost is not None:
+        if has_costs and point.cost is not None:
             row.append(Cell(t.about(point.cost)))
         rows.append(tuple(row))
     return Table(caption, tuple(t(key) for key in header), tuple(rows), folded=folded)
@@ -225,9 +225,9 @@ def _more(scale: Scale, here: ScalePoint, t: Translator) -> list[str]:
 
 
 def _of_law(scale: Scale, t: Translator) -> list[str]:
-    known = ("scale_law_advice", "scale_law_study", "scale_law_fit", "scale_law_given")
+    source_keys = ("scale_law_advice", "scale_law_study", "scale_law_fit", "scale_law_given")
     key = f"scale_law_{scale.law.source}" if scale.law is not None else ""
-    return [t(key)] if key in known else []
+    return [t(key)] if key in source_keys else []
 
 
 def _worth_point(scale: Scale) -> ScalePoint | None:
@@ -265,7 +265,7 @@ class ScaleView(RecordView[Scale]):
         here = _worth_point(scale)
         if here is None or here.seconds is None:
             return _throughput(scale, t)
-        told = {
+        placeholders = {
             "seconds": t.estimate(here.seconds, t.seconds),
             "batch_size": t.count(here.batch_size),
             "times": t.times(here.speed_up),
@@ -274,7 +274,7 @@ class ScaleView(RecordView[Scale]):
         several = "scale_worth" if here.devices > first else "scale_not_worth"
         key = several if len(scale.best) > 1 else "scale_single"
         headline = t(key, task=scale.task, n=here.devices, worth=t.percent(scale.worth))
-        lead = t("scale_there", **told) if here.devices > 1 else t("scale_alone", **told)
+        lead = t("scale_there", **placeholders) if here.devices > 1 else t("scale_alone", **placeholders)
         return Answer(headline, (lead,), (*_more(scale, here, t), *_of_law(scale, t)))
 
     def parts(self, scale: Scale, t: Translator) -> Parts:

@@ -63,8 +63,8 @@ MOST_NAMED = 8
 
 def ranked(solutions: Sequence[SolutionSharpness]) -> list[tuple[float, SolutionSharpness]]:
     """The solutions that have a sharpness, the sharpest first, by the first box."""
-    told = [(each.values[0].value.value, each) for each in solutions if each.values]
-    return sorted((pair for pair in told if not math.isnan(pair[0])), key=lambda pair: -pair[0])
+    pairs = [(each.values[0].value.value, each) for each in solutions if each.values]
+    return sorted((pair for pair in pairs if not math.isnan(pair[0])), key=lambda pair: -pair[0])
 
 
 def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, str]]]:
@@ -77,8 +77,8 @@ def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, 
         readings.append(lambda each: each.largest.value if each.largest is not None else math.nan)
     if all(each.trace is not None for each in solutions):
         readings.append(lambda each: each.trace.value if each.trace is not None else math.nan)
-    found = [[(reading(each), each.solution.label) for each in solutions] for reading in readings]
-    return [values for values in found if not any(math.isnan(value) for value, _ in values)]
+    columns = [[(reading(each), each.solution.label) for each in solutions] for reading in readings]
+    return [values for values in columns if not any(math.isnan(value) for value, _ in values)]
 
 
 # The landscape of the loss: its points in numbers, and how they were found.
@@ -174,12 +174,12 @@ def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric
                 *(Cell(t.score(score)) for score in scores),
             )
         )
-    told = [value.value for each in solutions for value in each.values]
+    estimates = [value.value for each in solutions for value in each.values]
     return Table(
         t("sharpness_caption"),
         header,
         tuple(rows),
-        notes([*told, *(e.trace for e in solutions)], t),
+        notes([*estimates, *(e.trace for e in solutions)], t),
         folded=True,
     )
 
@@ -214,8 +214,8 @@ def _predictions(shift: Shift, t: Translator) -> Table:
         for each in shift.predictions
     )
     header = tuple(t(key) for key in ("column_measure", "column_shift", "column_correlation"))
-    told = notes([each.correlation for each in shift.predictions], t)
-    return Table(t("shift_predictions_caption"), header, rows, told, folded=True)
+    table_notes = notes([each.correlation for each in shift.predictions], t)
+    return Table(t("shift_predictions_caption"), header, rows, table_notes, folded=True)
 
 
 def _rises(shift: Shift, t: Translator) -> Table:
@@ -238,11 +238,11 @@ def _rises(shift: Shift, t: Translator) -> Table:
 
 
 def _of_solutions(solutions: Iterable[SolutionSharpness]) -> list[str]:
-    told = list(solutions)
-    values = [value.value for each in told for value in each.values]
-    found = ["not_finite"] if not all(math.isfinite(value.value) for value in values) else []
-    found += open_reasons_of(values) + open_reasons_of(each.trace for each in told)
-    return found + open_eigenvalues(each.largest for each in told if each.largest is not None)
+    all_solutions = list(solutions)
+    values = [value.value for each in all_solutions for value in each.values]
+    keys = ["not_finite"] if not all(math.isfinite(value.value) for value in values) else []
+    keys += open_reasons_of(values) + open_reasons_of(each.trace for each in all_solutions)
+    return keys + open_eigenvalues(each.largest for each in all_solutions if each.largest is not None)
 
 
 @view(Sharpness)
@@ -297,8 +297,8 @@ class SharpnessView(RecordView[Sharpness]):
             )
             for each in chosen
         ]
-        lost = sum(not can_be_drawn(value) for each in sharpness.solutions for value in each.values)
-        note = t("hero_note_sharpness") if not lost else t("sharpness_zero", n=lost)
+        not_drawn = sum(not can_be_drawn(value) for each in sharpness.solutions for value in each.values)
+        note = t("hero_note_sharpness") if not not_drawn else t("sharpness_zero", n=not_drawn)
         return tiles, chart(sharpness_picture(sharpness, t), note), [sharpness_section(sharpness, t)]
 
     def cautions(self, sharpness: Sharpness, /) -> list[str]:
@@ -319,24 +319,24 @@ class LandscapeView(RecordView[Landscape]):
 
     def answer(self, landscape: Landscape, t: Translator) -> Answer:
         task = landscape.setup.task
-        told = [point for point in landscape.points if math.isfinite(point.train_loss)]
-        if not told:
+        points = [point for point in landscape.points if math.isfinite(point.train_loss)]
+        if not points:
             return Answer(t("landscape_none", task=task), ())
         names = [name_of(solution, task, t) for solution in landscape.solutions]
-        low, high = min(p.train_loss for p in told), max(p.train_loss for p in told)
+        low, high = min(p.train_loss for p in points), max(p.train_loss for p in points)
         span = {"low": t.score(low), "high": t.score(high)}
         if landscape.kind != "line":
             headline = t("landscape_plane", task=task, label=names[0], **span)
-            middle = next((p for p in told if p.alpha == p.beta == 0), None)
+            middle = next((p for p in points if p.alpha == p.beta == 0), None)
             if middle is None:
                 return Answer(headline, ())
-            lowest = min(told, key=lambda point: point.train_loss)
+            lowest = min(points, key=lambda point: point.train_loss)
             place = {"alpha": t.about(lowest.alpha), "beta": t.about(lowest.beta), "loss": t.score(low)}
             lower = lowest.train_loss < middle.train_loss
             return Answer(headline, (t("landscape_lower", **place) if lower else t("landscape_lowest"),))
-        ends = [next((p.train_loss for p in told if p.alpha == alpha), None) for alpha in (0.0, 1.0)]
-        seen = [p for p in landscape.points if math.isfinite(p.validation_loss)]
-        best = min(seen, key=lambda point: point.validation_loss, default=None)
+        ends = [next((p.train_loss for p in points if p.alpha == alpha), None) for alpha in (0.0, 1.0)]
+        validation_points = [p for p in landscape.points if math.isfinite(p.validation_loss)]
+        best = min(validation_points, key=lambda point: point.validation_loss, default=None)
         lead = []
         if best is not None:
             at_best = {"alpha": t.about(best.alpha), "loss": t.score(best.validation_loss)}
@@ -352,22 +352,22 @@ class LandscapeView(RecordView[Landscape]):
         return Answer(t("landscape_no_barrier", **at), tuple(lead))
 
     def parts(self, landscape: Landscape, t: Translator) -> Parts:
-        told = [point for point in landscape.points if math.isfinite(point.train_loss)]
+        points = [point for point in landscape.points if math.isfinite(point.train_loss)]
         tiles = []
         line = landscape.kind == "line"
         names = [name_of(solution, landscape.setup.task, t) for solution in landscape.solutions]
         for alpha, name in zip((0.0, 1.0), names, strict=False):
-            at = next((point for point in told if (point.alpha, point.beta) == (alpha, 0.0)), None)
+            at = next((point for point in points if (point.alpha, point.beta) == (alpha, 0.0)), None)
             if at is not None:
                 tiles.append(Tile(t("tile_loss_at", label=name), t.score(at.train_loss), ""))
-        between = [point for point in told if 0 < point.alpha < 1] if line else told
+        between = [point for point in points if 0 < point.alpha < 1] if line else points
         if between:
             highest = max(between, key=lambda point: point.train_loss)
             key = "tile_highest" if line else "tile_highest_seen"
             where = t("tile_alpha", alpha=t.about(highest.alpha)) if line else ""
             tiles.append(Tile(t(key), t.score(highest.train_loss), where))
-        lost = len(landscape.points) - len(finite_points(landscape))
-        note = t("landscape_left_out", n=lost) if lost else t(f"hero_note_{'line' if line else 'plane'}")
+        not_finite = len(landscape.points) - len(finite_points(landscape))
+        note = t("landscape_left_out", n=not_finite) if not_finite else t(f"hero_note_{'line' if line else 'plane'}")
         return tiles, chart(landscape_picture(landscape, t), note), [landscape_section(landscape, t)]
 
     def cautions(self, landscape: Landscape, /) -> list[str]:
@@ -389,18 +389,18 @@ class ShiftView(RecordView[Shift]):
 
     def answer(self, shift: Shift, t: Translator) -> Answer:
         task = shift.setup.task
-        told = [rise for rise in shift.rises if rise.shift != "resampled" and math.isfinite(rise.rise.value)]
-        if not told:
+        rises = [rise for rise in shift.rises if rise.shift != "resampled" and math.isfinite(rise.rise.value)]
+        if not rises:
             return Answer(t("shift_none", task=task), ())
         names = {each.solution.label: name_of(each.solution, task, t) for each in shift.sharpness}
 
         def named(rise: ShiftRise) -> dict[str, str]:
             return {"label": names.get(rise.label, rise.label), "rise": t.estimate(rise.rise, t.about)}
 
-        most = max(told, key=lambda rise: rise.rise.value)
+        most = max(rises, key=lambda rise: rise.rise.value)
         key = "shift_headline" if most.rise.value > 0 else "shift_fall"
         headline = t(key, task=task, shift=shift_name(most.shift, most.strength, t), **named(most))
-        same = [rise for rise in told if (rise.shift, rise.strength) == (most.shift, most.strength)]
+        same = [rise for rise in rises if (rise.shift, rise.strength) == (most.shift, most.strength)]
         lead = []
         if len(same) > 1:
             least = min(same, key=lambda rise: rise.rise.value)

@@ -31,9 +31,11 @@ def hardware(speed: Speed | None, t: Translator) -> Section:
         blocks += [Text(t.reason(reason))] if reason else []
     else:
         blocks.append(Text(t("hardware_no_fit")))
-    lost = [point.batch_size for point in speed.points if not point.fits]
-    if lost:
-        blocks.append(Text(t("does_not_fit", n=len(lost), sizes=", ".join(t.count(size) for size in lost))))
+    failed_sizes = [point.batch_size for point in speed.points if not point.fits]
+    if failed_sizes:
+        blocks.append(
+            Text(t("does_not_fit", n=len(failed_sizes), sizes=", ".join(t.count(size) for size in failed_sizes)))
+        )
     split, memory = time_split(speed, t), peak_memory(speed, t)
     details = tuple(Chart(picture) for picture in (split, memory) if picture is not None)
     if details:
@@ -93,8 +95,8 @@ def _key(check: ClockCheck) -> str:
 
 
 def _waited(check: ClockCheck, t: Translator) -> list[str]:
-    known = check.waited is not None and check.waited > WAITED
-    share = [t("clock_share", share=t.percent(check.waited or 0.0))] if known else []
+    has_waited = check.waited is not None and check.waited > WAITED
+    share = [t("clock_share", share=t.percent(check.waited or 0.0))] if has_waited else []
     return [*share, t("clock_again")]
 
 
@@ -103,11 +105,11 @@ AFFINE_MISS = 0.25
 
 
 def speed_cautions(speed: Speed) -> list[str]:
-    found = [*speed.check.signs] if speed.check is not None else []
-    found += ["out_of_memory"] if any(not point.fits for point in speed.points) else []
+    keys = [*speed.check.signs] if speed.check is not None else []
+    keys += ["out_of_memory"] if any(not point.fits for point in speed.points) else []
     if speed.fit is not None and speed.fit.worst_miss > AFFINE_MISS:
-        found.append("time_not_affine")
-    return found + without_interval(point.step_seconds for point in speed.fitting)
+        keys.append("time_not_affine")
+    return keys + without_interval(point.step_seconds for point in speed.fitting)
 
 
 def _speed_tiles(speed: Speed, t: Translator) -> list[Tile]:
@@ -127,7 +129,7 @@ class SpeedView(RecordView[Speed]):
 
     def answer(self, speed: Speed, t: Translator) -> Answer:
         points = timed(speed)
-        lost = [point.batch_size for point in speed.points if not point.fits]
+        failed_sizes = [point.batch_size for point in speed.points if not point.fits]
         if not points:
             return Answer(t("speed_nothing", task=speed.task), (t("speed_nothing_help"),))
         first, last = points[0], points[-1]
@@ -148,7 +150,7 @@ class SpeedView(RecordView[Speed]):
             last=t.seconds(speed.epoch_seconds(last)),
         )
         largest = t.count(speed.largest_that_fits)
-        fits = [t("speed_fits", lost=t.count(min(lost)), largest=largest)] if lost else []
+        fits = [t("speed_fits", lost=t.count(min(failed_sizes)), largest=largest)] if failed_sizes else []
         return Answer(headline, (lead,), tuple(fits))
 
     def parts(self, speed: Speed, t: Translator, /) -> Parts:

@@ -46,27 +46,27 @@ MOST_LISTED = 16
 
 def asked_section(study: Study, t: Translator) -> Section:
     """Sizes, rates, seeds and lengths of the question; how many runs ended in which way."""
-    asked = study.question
+    question = study.question
     pairs = [
-        (t("column_recipe"), asked.recipe),
-        (t("asked_sizes"), listed([t.count(size) for size in asked.batch_sizes], t)),
-        (t("asked_rates"), rates_asked(asked, t)),
-        (t("asked_seeds"), listed([str(seed) for seed in asked.seeds], t)),
-        (t("asked_length"), length_asked(asked, t)),
+        (t("column_recipe"), question.recipe),
+        (t("asked_sizes"), listed([t.count(size) for size in question.batch_sizes], t)),
+        (t("asked_rates"), rates_asked(question, t)),
+        (t("asked_seeds"), listed([str(seed) for seed in question.seeds], t)),
+        (t("asked_length"), length_asked(question, t)),
     ]
-    if asked.target is None:
+    if question.target is None:
         pairs.append((t("asked_target"), t("asked_no_target")))
     else:
-        pairs.append((t("asked_target"), t.target(asked.target, metric_name(study.runs))))
-        pairs.append((t("asked_at_target"), t("asked_ends" if asked.stops_at_target else "asked_goes_on")))
-    pairs.append((t("asked_stopping"), t("asked_stopped" if asked.prune else "asked_not_stopped")))
-    if asked.fixed_options:
-        pairs.append((t("asked_fixed"), t.options(asked.fixed_options)))
-    if asked.option_grid:
-        pairs.append((t("asked_varied"), t.choices(asked.option_grid)))
+        pairs.append((t("asked_target"), t.target(question.target, metric_name(study.runs))))
+        pairs.append((t("asked_at_target"), t("asked_ends" if question.stops_at_target else "asked_goes_on")))
+    pairs.append((t("asked_stopping"), t("asked_stopped" if question.prune else "asked_not_stopped")))
+    if question.fixed_options:
+        pairs.append((t("asked_fixed"), t.options(question.fixed_options)))
+    if question.option_grid:
+        pairs.append((t("asked_varied"), t.choices(question.option_grid)))
     blocks: list[Block] = [Text(t("asked_text")), Facts(tuple(pairs))]
-    told = outcomes(study.runs, study.runs_left, t, target=asked.target)
-    blocks.append(Bullets(tuple(told), t("outcomes_title")))
+    sentences = outcomes(study.runs, study.runs_left, t, target=question.target)
+    blocks.append(Bullets(tuple(sentences), t("outcomes_title")))
     return Section("asked", t("section_asked"), tuple(blocks))
 
 
@@ -88,32 +88,34 @@ def _ending(run: Run, target: Target | None) -> str:
     return str(run.outcome)
 
 
-def rates_asked(asked: StudySpec, t: Translator) -> str:
-    if asked.search is SearchMethod.GIVEN or (asked.search is not SearchMethod.WIDENING and asked.learning_rates):
-        return listed([t.rate(rate) for rate in asked.learning_rates], t)
-    trials = t.count(asked.trials) if asked.trials is not None else "?"
-    return t(f"search_{asked.search}", trials=trials)
+def rates_asked(question: StudySpec, t: Translator) -> str:
+    if question.search is SearchMethod.GIVEN or (
+        question.search is not SearchMethod.WIDENING and question.learning_rates
+    ):
+        return listed([t.rate(rate) for rate in question.learning_rates], t)
+    trials = t.count(question.trials) if question.trials is not None else "?"
+    return t(f"search_{question.search}", trials=trials)
 
 
 def length_asked(asked: StudySpec, t: Translator) -> str:
-    told = []
+    lengths = []
     if asked.epochs is not None:
-        told.append(t("amount_epochs", value=t.about(asked.epochs)))
+        lengths.append(t("amount_epochs", value=t.about(asked.epochs)))
     if asked.steps is not None:
-        told.append(t("amount_steps", value=t.count(asked.steps)))
+        lengths.append(t("amount_steps", value=t.count(asked.steps)))
     if asked.seconds is not None:
-        told.append(t.seconds(asked.seconds))
-    if not told:
+        lengths.append(t.seconds(asked.seconds))
+    if not lengths:
         return "–"
-    return told[0] if len(told) == 1 else t("asked_longest", lengths=t("comma").join(told))
+    return lengths[0] if len(lengths) == 1 else t("asked_longest", lengths=t("comma").join(lengths))
 
 
-def listed(told: Sequence[str], t: Translator) -> str:
-    if not told:
+def listed(texts: Sequence[str], t: Translator) -> str:
+    if not texts:
         return "–"
-    if len(told) > MOST_LISTED:
-        return t("list_ends", n=len(told), first=told[0], last=told[-1])
-    return t("comma").join(told)
+    if len(texts) > MOST_LISTED:
+        return t("list_ends", n=len(texts), first=texts[0], last=texts[-1])
+    return t("comma").join(texts)
 
 
 # The points that a fit was made from, and what its law predicts.
@@ -123,8 +125,8 @@ def listed(told: Sequence[str], t: Translator) -> str:
 
 def sizes_section(findings: StudyResults, picture: Picture | None, note: str, t: Translator) -> Section:
     """The table, and time to target where a picture of it is given."""
-    rated = any(size.learning_rate is not None for size in findings.sizes)
-    blocks: list[Block] = [Text(t("sizes_text" if rated else "sizes_text_plain")), sizes_table(findings, t)]
+    has_rates = any(size.learning_rate is not None for size in findings.sizes)
+    blocks: list[Block] = [Text(t("sizes_text" if has_rates else "sizes_text_plain")), sizes_table(findings, t)]
     if findings.left_out:
         total = len(findings.sizes) + findings.left_out
         blocks.append(Text(t("sizes_left_out", shown=len(findings.sizes), total=total)))
@@ -138,19 +140,21 @@ def sizes_section(findings: StudyResults, picture: Picture | None, note: str, t:
 def sizes_table(findings: StudyResults, t: Translator) -> Table:
     """A row for each batch size; columns that no size has are left out."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
-    rated = any(size.learning_rate is not None for size in sizes)
-    chosen = any(size.options for size in sizes)
-    told = {name: any(getattr(size, name) is not None for size in sizes) for name in ("epochs", "examples", "seconds")}
+    has_rates = any(size.learning_rate is not None for size in sizes)
+    has_options = any(size.options for size in sizes)
+    has_column = {
+        name: any(getattr(size, name) is not None for size in sizes) for name in ("epochs", "examples", "seconds")
+    }
     # Examples say the same.
-    told["epochs"] = told["epochs"] and (findings.in_epochs or not told["examples"])
+    has_column["epochs"] = has_column["epochs"] and (findings.in_epochs or not has_column["examples"])
     header = [
         "batch_size",
-        *(["column_best_rate"] if rated else []),
-        *(["column_options"] if chosen else []),
+        *(["column_best_rate"] if has_rates else []),
+        *(["column_options"] if has_options else []),
         *([] if findings.in_epochs else ["column_steps"]),
-        *(["axis_epochs_to_target"] if told["epochs"] else []),
-        *(["column_examples"] if told["examples"] else []),
-        *(["column_time"] if told["seconds"] else []),
+        *(["axis_epochs_to_target"] if has_column["epochs"] else []),
+        *(["column_examples"] if has_column["examples"] else []),
+        *(["column_time"] if has_column["seconds"] else []),
         "column_regime",
         "column_reached",
     ]
@@ -160,43 +164,45 @@ def sizes_table(findings: StudyResults, t: Translator) -> Table:
         marks = (t("mark_best"),) if soonest is not None and size.batch_size == soonest.batch_size else ()
         row = [
             Cell(t.count(size.batch_size), marks=marks),
-            *([_rate_cell(size, t)] if rated else []),
-            *([Cell(t.options(size.options) or "–")] if chosen else []),
+            *([_rate_cell(size, t)] if has_rates else []),
+            *([Cell(t.options(size.options) or "–")] if has_options else []),
             *([] if findings.in_epochs else [_steps(size, t)]),
-            *([_number(size.epochs, t.about, t)] if told["epochs"] else []),
-            *([Cell(t.about(size.examples.value) if size.examples else "–")] if told["examples"] else []),
-            *([_number(size.seconds, t.seconds, t)] if told["seconds"] else []),
+            *([_number(size.epochs, t.about, t)] if has_column["epochs"] else []),
+            *([Cell(t.about(size.examples.value) if size.examples else "–")] if has_column["examples"] else []),
+            *([_number(size.seconds, t.seconds, t)] if has_column["seconds"] else []),
             Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
             _tried(size, t),
         ]
         rows.append(tuple(row))
     estimates = [each for size in sizes for each in (size.steps, size.seconds)]
     caption = t("sizes_caption")
-    told_notes = notes(estimates, t)
+    table_notes = notes(estimates, t)
     if any(size.usable_rates for size in sizes):
-        told_notes = (*told_notes, t("sizes_usable"))
-    return Table(caption, tuple(t(key) for key in header), tuple(rows), told_notes)
+        table_notes = (*table_notes, t("sizes_usable"))
+    return Table(caption, tuple(t(key) for key in header), tuple(rows), table_notes)
 
 
 def brief_table(findings: StudyResults, t: Translator) -> Table:
     """What a terminal has room for: the best rate, steps or epochs, seconds and regime of each size."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
-    rated, timed = (any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds"))
+    has_rates, has_seconds = (
+        any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds")
+    )
     rows = [
         (
             Cell(t.count(size.batch_size)),
-            *((Cell(t.rate(size.learning_rate) if size.learning_rate is not None else "–"),) if rated else ()),
+            *((Cell(t.rate(size.learning_rate) if size.learning_rate is not None else "–"),) if has_rates else ()),
             _number(size.epochs, t.about, t) if findings.in_epochs else _steps(size, t),
-            *((_number(size.seconds, t.seconds, t),) if timed else ()),
+            *((_number(size.seconds, t.seconds, t),) if has_seconds else ()),
             Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
         )
         for size in sizes
     ]
     header = [
         "batch_size",
-        *(["column_best_rate"] if rated else []),
+        *(["column_best_rate"] if has_rates else []),
         "axis_epochs_to_target" if findings.in_epochs else "column_steps",
-        *(["column_time"] if timed else []),
+        *(["column_time"] if has_seconds else []),
         "column_regime",
     ]
     return Table(t("sizes_caption"), tuple(t(key) for key in header), tuple(rows))
@@ -231,39 +237,39 @@ def _number(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
 # The answer of a study that was analysed, and that of runs made elsewhere.
 
 
-def law_said(found: StudyResults, t: Translator) -> list[str]:
+def law_said(results: StudyResults, t: Translator) -> list[str]:
     """Whether the law holds, with the critical batch size; nothing where that is not known at all."""
-    if found.trade_off is None:
-        return [t.reason(found.law_reason)] if found.law_reason else [t("law_said_missing")]
+    if results.trade_off is None:
+        return [t.reason(results.law_reason)] if results.law_reason else [t("law_said_missing")]
     # The reason is among what is to be kept in mind.
-    critical = t.bounded(found.trade_off.critical_batch_size, t.about)
-    return [t(f"law_said_{found.law_state}", critical=critical) if critical else t("law_said_unbounded")]
+    critical = t.bounded(results.trade_off.critical_batch_size, t.about)
+    return [t(f"law_said_{results.law_state}", critical=critical) if critical else t("law_said_unbounded")]
 
 
-def regimes_said(found: StudyResults, t: Translator) -> list[str]:
+def regimes_said(results: StudyResults, t: Translator) -> list[str]:
     """Up to where twice the batch takes half the steps, and from where a larger one saves none."""
-    if not found.bands or found.in_epochs:
+    if not results.bands or results.in_epochs:
         return []
-    perfect, useful = found.analysis.perfect_until, found.analysis.useful_until
-    largest = t.count(found.reached[-1][0].batch_size)
+    perfect, useful = results.analysis.perfect_until, results.analysis.useful_until
+    largest = t.count(results.reached[-1][0].batch_size)
     late = "_late" if perfect is None else ""
     sizes = {"perfect": t.count(perfect) if perfect is not None else "", "largest": largest}
-    if all(regime is Regime.PERFECT_SCALING for regime, _ in found.bands):
-        return [t("regimes_perfect", **sizes)] if len(found.reached) > 1 else []
-    if all(regime is Regime.MAXIMAL_PARALLELISM for regime, _ in found.bands):
-        return [t("regimes_flat")] if len(found.reached) > 1 else []
-    if found.still_falling or useful is None:
+    if all(regime is Regime.PERFECT_SCALING for regime, _ in results.bands):
+        return [t("regimes_perfect", **sizes)] if len(results.reached) > 1 else []
+    if all(regime is Regime.MAXIMAL_PARALLELISM for regime, _ in results.bands):
+        return [t("regimes_flat")] if len(results.reached) > 1 else []
+    if results.still_falling or useful is None:
         return [t(f"regimes_open{late}", **sizes)]
     return [t(f"regimes_three{late}", useful=t.count(useful), **sizes)]
 
 
-def rates_sentences(found: StudyResults, t: Translator) -> list[str]:
-    law = found.analysis.rate_law
+def rates_sentences(results: StudyResults, t: Translator) -> list[str]:
+    law = results.analysis.rate_law
     return rate_law_said(law, t) if law is not None else []
 
 
-def critical_bound(found: StudyResults, t: Translator) -> str:
-    return t.bounded(found.critical, t.about) if found.critical is not None else ""
+def critical_bound(results: StudyResults, t: Translator) -> str:
+    return t.bounded(results.critical, t.about) if results.critical is not None else ""
 
 
 # The chapters of a study that was analysed and of a fit: tiles, picture, sections.
@@ -272,17 +278,17 @@ def critical_bound(found: StudyResults, t: Translator) -> str:
 ROW_OF_TILES = 5
 
 
-def study_hero(found: StudyResults, t: Translator) -> Chart | None:
+def study_hero(results: StudyResults, t: Translator) -> Chart | None:
     """Steps against batch size, or without a target the three budgets."""
-    picture = steps_against_size(found, t)
+    picture = steps_against_size(results, t)
     if picture is not None:
         return Chart(picture, t("hero_note_sizes"))
-    picture = three_budgets(found, t)
+    picture = three_budgets(results, t)
     return Chart(picture, t("hero_note_budgets")) if picture is not None else None
 
 
-def study_tiles(found: StudyResults, t: Translator) -> list[Tile]:
-    tiles, best, law = [], found.soonest, found.trade_off
+def study_tiles(results: StudyResults, t: Translator) -> list[Tile]:
+    tiles, best, law = [], results.soonest, results.trade_off
     if best is not None:
         tiles.append(Tile(t("tile_soonest"), t.count(best.batch_size), _rate(best.learning_rate, t)))
     if law is not None:
@@ -293,8 +299,8 @@ def study_tiles(found: StudyResults, t: Translator) -> list[Tile]:
             tiles.append(_tile("tile_min_epochs", law.min_epochs, t.about, t))
         elif law.min_examples is not None:
             tiles.append(_tile("tile_min_examples", law.min_examples, t.about, t))
-    if found.analysis.rate_law is not None:
-        tiles.append(_tile("tile_exponent", found.analysis.rate_law.exponent, t.about, t))
+    if results.analysis.rate_law is not None:
+        tiles.append(_tile("tile_exponent", results.analysis.rate_law.exponent, t.about, t))
     return tiles
 
 
@@ -317,84 +323,88 @@ def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
 ABOUT_TARGET = {"no_run_reached_target", "few_sizes", "censored_sizes", "coarse_evaluations", "target_met_at_start"}
 
 
-def _study_answer(study: Study, found: StudyResults, t: Translator) -> Answer | None:
+def _study_answer(study: Study, results: StudyResults, t: Translator) -> Answer | None:
     """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
-    asked, runs, best = study.question, study.runs, found.soonest
-    done = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.runs_left))
-    claims = [t(f"claim_{claim(found.analysis.budgets)}")] if compared(found.analysis.budgets) else []
-    if asked.target is None:
+    question, runs, best = study.question, study.runs, results.soonest
+    run_count = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.runs_left))
+    claims = [t(f"claim_{claim(results.analysis.budgets)}")] if compared(results.analysis.budgets) else []
+    if question.target is None:
         sizes = len({run.batch_size for run in runs})
-        headline = t("study_claims_headline", task=asked.task, n=len(runs), sizes=sizes)
-        return Answer(headline, tuple(claims), (*rates_sentences(found, t), done))
+        headline = t("study_claims_headline", task=question.task, n=len(runs), sizes=sizes)
+        return Answer(headline, tuple(claims), (*rates_sentences(results, t), run_count))
     if best is None or best.learning_rate is None:
         return None
     headline = t(
         "study_headline",
-        task=asked.task,
+        task=question.task,
         batch_size=t.count(best.batch_size),
         rate=t.rate(best.learning_rate),
-        recipe=asked.recipe,
+        recipe=question.recipe,
     )
-    target = t.target(asked.target, metric_name(runs))
+    target = t.target(question.target, metric_name(runs))
     time = best.seconds
     lead = [t("study_time_at_best", target=target, seconds=t.estimate(time, t.seconds))] if time else []
-    more = [*law_said(found, t), *rates_sentences(found, t), *claims, done]
-    return Answer(headline, (*lead, *regimes_said(found, t)), tuple(more))
+    more = [*law_said(results, t), *rates_sentences(results, t), *claims, run_count]
+    return Answer(headline, (*lead, *regimes_said(results, t)), tuple(more))
 
 
-def _study_parts(study: Study, found: StudyResults, t: Translator) -> Parts:
+def _study_parts(study: Study, results: StudyResults, t: Translator) -> Parts:
     """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
-    runs, targeted = study.runs, study.question.target is not None
-    picture = steps_against_size(found, t) if targeted else None
-    hero = study_hero(found, t)
+    runs, has_target = study.runs, study.question.target is not None
+    picture = steps_against_size(results, t) if has_target else None
+    hero = study_hero(results, t)
     sections: list[Section] = [asked_section(study, t)]
-    if targeted:
+    if has_target:
         time = measured_time_to_target(runs, study.unit, t)
         note = " ".join(filter(None, (t("hero_note_study"), marks_note(runs, runs_worth_marking(runs), t))))
-        sections += [sizes_section(found, time, note, t), law_section(found, t), rate_law_section(found, t)]
-    sections.append(budgets_section(found, t, drawn=picture is None and hero is not None))
+        sections += [sizes_section(results, time, note, t), law_section(results, t), rate_law_section(results, t)]
+    sections.append(budgets_section(results, t, drawn=picture is None and hero is not None))
     sections += [hardware(study.speed, t)] if study.speed is not None else []
     sections.append(runs_section(runs, t))
     sections += [noise_of_runs(runs, study.unit, t)] if any(run.noise for run in runs) else []
-    tiles = study_tiles(found, t)
+    tiles = study_tiles(results, t)
     if 0 < len(tiles) < ROW_OF_TILES:
-        left = t("tile_left", left=t.count(study.runs_left)) if study.runs_left else ""
-        tiles.append(Tile(t("tile_runs"), t.count(len(runs)), left))
+        runs_left = t("tile_left", left=t.count(study.runs_left)) if study.runs_left else ""
+        tiles.append(Tile(t("tile_runs"), t.count(len(runs)), runs_left))
     return tiles, hero, sections
 
 
-def _study_cautions(study: Study, found: StudyResults) -> list[str]:
+def _study_cautions(study: Study, results: StudyResults) -> list[str]:
     keys = ["runs_left"] if study.runs_left else []
-    told = cautions_of_findings(found)
+    result_keys = cautions_of_findings(results)
     keys += [
-        *(told if study.question.target is not None else (key for key in told if key not in ABOUT_TARGET)),
+        *(
+            result_keys
+            if study.question.target is not None
+            else (key for key in result_keys if key not in ABOUT_TARGET)
+        ),
         *cautions_of_runs(study.runs),
     ]
-    best = found.soonest
+    best = results.soonest
     if best is not None and study.question.target is not None:
-        sizes = [size.batch_size for size in found.sizes]
+        sizes = [size.batch_size for size in results.sizes]
         if best.batch_size in (min(sizes), max(sizes)):
             keys.append("best_at_edge")
         if best.at_edge:
             keys.append("rate_at_edge")
-    if not compared(found.analysis.budgets):
+    if not compared(results.analysis.budgets):
         keys.append("generalization_not_measured")
     return [*keys, "one_machine"]
 
 
-def cautions_of_findings(found: StudyResults) -> list[str]:
-    keys = [*found.analysis.cautions]
-    if not found.law_holds or found.law_reason:
-        keys.append(found.law_reason)
-    best = found.soonest
+def cautions_of_findings(results: StudyResults) -> list[str]:
+    keys = [*results.analysis.cautions]
+    if not results.law_holds or results.law_reason:
+        keys.append(results.law_reason)
+    best = results.soonest
     return [*keys, *without_interval((best.steps, best.seconds))] if best is not None else keys
 
 
-def size_lines(found: StudyResults | None, t: Translator) -> list[str]:
+def size_lines(results: StudyResults | None, t: Translator) -> list[str]:
     """The batch sizes as a table of plain text; nothing where nothing was analysed."""
-    if found is None or not any(size.steps or size.epochs or size.bound for size in found.sizes):
+    if results is None or not any(size.steps or size.epochs or size.bound for size in results.sizes):
         return []
-    return ["", *plain(brief_table(found, t))]
+    return ["", *plain(brief_table(results, t))]
 
 
 @view(Study)
@@ -412,22 +422,22 @@ class StudyView(RecordView[Study]):
             )
 
     def answer(self, study: Study, t: Translator, /) -> Answer:
-        found = findings(study)
-        analysed = _study_answer(study, found, t) if found is not None else None
-        return analysed or unanalysed_answer(study, t)
+        results = findings(study)
+        analysed_answer = _study_answer(study, results, t) if results is not None else None
+        return analysed_answer or unanalysed_answer(study, t)
 
     def parts(self, study: Study, t: Translator, /) -> Parts:
-        found = findings(study)
-        return unanalysed_parts(study, t) if found is None else _study_parts(study, found, t)
+        results = findings(study)
+        return unanalysed_parts(study, t) if results is None else _study_parts(study, results, t)
 
     def cautions(self, study: Study, /) -> list[str]:
-        found = findings(study)
-        return unanalysed_cautions(study) if found is None else _study_cautions(study, found)
+        results = findings(study)
+        return unanalysed_cautions(study) if results is None else _study_cautions(study, results)
 
     def figure(self, study: Study, t: Translator) -> Picture | None:
-        found = findings(study)
-        if found is not None:
-            return steps_against_size(found, t) or three_budgets(found, t)
+        results = findings(study)
+        if results is not None:
+            return steps_against_size(results, t) or three_budgets(results, t)
         return measured_time_to_target(study.runs, study.unit, t) or accuracy(study.runs, study.unit, t)
 
     def speeds(self, study: Study, /) -> list[Speed]:

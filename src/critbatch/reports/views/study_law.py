@@ -43,8 +43,10 @@ def budgets_section(findings: StudyResults, t: Translator, *, drawn: bool = Fals
         blocks.append(Text(t(key)))
     blocks += [Chart(picture)] if picture is not None else []
     # The same runs are read several times.
-    lost = {(point.batch_size, point.learning_rate, repr(point.options)): point.failed for point in _points(readings)}
-    failed = sum(lost.values())
+    failed_runs = {
+        (point.batch_size, point.learning_rate, repr(point.options)): point.failed for point in _points(readings)
+    }
+    failed = sum(failed_runs.values())
     blocks += [Text(t("budgets_failed", n=failed))] if failed else []
     blocks += [_verdicts(readings, metric, t), _numbers(readings, metric, t)]
     lines = (
@@ -114,8 +116,8 @@ def _numbers(readings: list[BudgetReading], metric: str, t: Translator) -> Table
         for reading in readings
         for point in sorted(reading.points, key=lambda point: point.batch_size)
     )
-    told = [getattr(point, name) for point in _points(readings) for name in QUANTITIES]
-    return Table(t("budgets_caption"), header, rows, notes(told, t), folded=True)
+    estimates = [getattr(point, name) for point in _points(readings) for name in QUANTITIES]
+    return Table(t("budgets_caption"), header, rows, notes(estimates, t), folded=True)
 
 
 def _row(reading: BudgetReading, point: BudgetPoint, t: Translator) -> tuple[Cell, ...]:
@@ -195,8 +197,8 @@ def _test(findings: StudyResults, t: Translator) -> list[str]:
     if findings.law_holds and reason:
         return [t.reason(reason)]
     if law.undecided:
-        said = t("law_test_open", p=t.about(law.p_value)) if law.p_value >= DOUBT else t.reason("small_misfit")
-        return [said, t.reason(reason)]
+        text = t("law_test_open", p=t.about(law.p_value)) if law.p_value >= DOUBT else t.reason("small_misfit")
+        return [text, t.reason(reason)]
     if reason not in PLAIN:
         return [t.reason(reason), t("law_says_no")]
     name = f"test_{law.test}"
@@ -232,5 +234,5 @@ def rate_law_said(law: RateLaw, t: Translator) -> list[str]:
     """Which of the usual rules fits, and whether the growth goes on."""
     rules = {(True, False): "linear", (False, True): "square_root", (True, True): "either", (False, False): "neither"}
     rule = rules[law.linear, law.square_root]
-    told = [t(f"rates_{rule}", exponent=t.estimate(law.exponent, t.about))]
-    return [*told, t("rates_bend")] if law.bends else told
+    sentences = [t(f"rates_{rule}", exponent=t.estimate(law.exponent, t.about))]
+    return [*sentences, t("rates_bend")] if law.bends else sentences

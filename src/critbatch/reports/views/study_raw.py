@@ -17,41 +17,41 @@ from critbatch.reports.views.speed import hardware
 
 
 def unanalysed_answer(study: Study, t: Translator) -> Answer:
-    asked, runs = study.question, study.runs
+    question, runs = study.question, study.runs
     total = len(runs) + study.runs_left
     best = soonest_settings(runs)
-    done = t("study_done", n=len(runs), total=t.count(total))
-    if asked.target is None:
-        seen = closest_run(runs, None, t)
-        return Answer(t("study_no_target", task=asked.task, n=len(runs)), (*seen, done))
-    target = t.target(asked.target, metric_name(runs))
+    run_count = t("study_done", n=len(runs), total=t.count(total))
+    if question.target is None:
+        closest_sentences = closest_run(runs, None, t)
+        return Answer(t("study_no_target", task=question.task, n=len(runs)), (*closest_sentences, run_count))
+    target = t.target(question.target, metric_name(runs))
     if not best:
-        headline = t("study_none_reached", task=asked.task, target=target)
-        return Answer(headline, (*closest_run(runs, asked.target, t), done))
+        headline = t("study_none_reached", task=question.task, target=target)
+        return Answer(headline, (*closest_run(runs, question.target, t), run_count))
     soonest = min(best, key=lambda setting: median(setting.seconds))
     headline = t(
         "study_headline",
-        task=asked.task,
+        task=question.task,
         batch_size=t.count(soonest.batch_size),
         rate=t.rate(soonest.learning_rate),
-        recipe=asked.recipe,
+        recipe=question.recipe,
     )
     seconds = soonest.seconds
     span = t.span(seconds[0], seconds[-1], t.seconds)
     lead = t("study_time", n=len(seconds), target=target, seconds=t.seconds(median(seconds)), span=span)
-    return Answer(headline, (lead, done))
+    return Answer(headline, (lead, run_count))
 
 
 def unanalysed_parts(study: Study, t: Translator) -> Parts:
     picture = measured_time_to_target(study.runs, study.unit, t)
     hero = Chart(picture, t("hero_note_study")) if picture is not None else None
-    asked, runs = study.question, study.runs
-    targeted = [cost_of_study(study, t), steps_section(runs, (), None, study.unit, t)] if asked.target else []
+    question, runs = study.question, study.runs
+    target_sections = [cost_of_study(study, t), steps_section(runs, (), None, study.unit, t)] if question.target else []
     sections = [
-        *targeted[:1],
+        *target_sections[:1],
         hardware(study.speed, t),
         accuracy_section(runs, study.unit, t),
-        *targeted[1:],
+        *target_sections[1:],
         runs_section(runs, t),
         noise_of_runs(runs, study.unit, t),
     ]
@@ -70,20 +70,20 @@ def unanalysed_parts(study: Study, t: Translator) -> Parts:
 
 
 def unanalysed_cautions(study: Study) -> list[str]:
-    found = ["runs_left"] if study.runs_left else []
-    found += cautions_of_runs(study.runs)
+    keys = ["runs_left"] if study.runs_left else []
+    keys += cautions_of_runs(study.runs)
     best = soonest_settings(study.runs)
     if best:
         soonest = min(best, key=lambda setting: median(setting.seconds))
         sizes = [run.batch_size for run in study.runs]
         rates = [run.learning_rate for run in study.runs if run.batch_size == soonest.batch_size]
         if soonest.batch_size in (min(sizes), max(sizes)):
-            found.append("best_at_edge")
+            keys.append("best_at_edge")
         if soonest.learning_rate in (min(rates), max(rates)):
-            found.append("rate_at_edge")
+            keys.append("rate_at_edge")
     if not any(run.noise for run in study.runs):
-        found.append("no_noise_measured")
-    return [*found, "generalization_not_measured", "one_machine"]
+        keys.append("no_noise_measured")
+    return [*keys, "generalization_not_measured", "one_machine"]
 
 
 def cost_of_study(study: Study, t: Translator) -> Section:
