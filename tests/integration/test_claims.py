@@ -17,9 +17,9 @@ import sample_records
 from critbatch.claims.experiments import TaskSubset, make_run
 from critbatch.claims.gd_paths import paths
 from critbatch.claims.networks import own_network, papers_network, sharpness_of, usual_networks
-from critbatch.claims.pool import Job, Pool, kept
-from critbatch.claims.run import asked_claims, check_claims, partitions
-from critbatch.claims.sizing import LONG_EPOCHS, sizes_for, timed_sizes, two_sizes
+from critbatch.claims.pool import Job, Pool, cached_record
+from critbatch.claims.run import check_claims, partitions, selected_claims
+from critbatch.claims.sizing import LONG_EPOCHS, sizes_for, sizes_to_time, two_sizes
 from critbatch.claims.verdicts import on_batches, on_minima, on_noise, on_optimization
 from critbatch.errors import UserError
 from critbatch.measure.step_time import speed
@@ -180,9 +180,9 @@ def test_two_sizes_that_cannot_be_compared_are_refused(small: int, large: int) -
 
 def test_clocks_have_the_sizes_of_the_lecture_and_spare_batch_norm_a_single_example() -> None:
     task = tiny_task()
-    assert timed_sizes(task, 16, 48) == [1, 2, 4, 8, 10, 16, 32, 48, 64, 96]
+    assert sizes_to_time(task, 16, 48) == [1, 2, 4, 8, 10, 16, 32, 48, 64, 96]
     normed = replace(task, model=lambda: nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)))
-    assert timed_sizes(normed, 16, 48)[0] == 2
+    assert sizes_to_time(normed, 16, 48)[0] == 2
 
 
 def test_networks_of_the_paper_keep_its_shares_at_reduced_size(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -207,14 +207,14 @@ def test_a_measurement_is_made_once_for_each_question(tmp_path: Path) -> None:
         made.append(1)
         return sample_records.speed()
 
-    first = kept(tmp_path, Speed, {"task": "a", "n": 1}, make)
-    assert kept(tmp_path, Speed, {"n": 1, "task": "a"}, make) == first
+    first = cached_record(tmp_path, Speed, {"task": "a", "n": 1}, make)
+    assert cached_record(tmp_path, Speed, {"n": 1, "task": "a"}, make) == first
     assert len(made) == 1
-    kept(tmp_path, Speed, {"task": "b", "n": 1}, make)
+    cached_record(tmp_path, Speed, {"task": "b", "n": 1}, make)
     assert len(made) == 2
     for file in tmp_path.glob("*.json"):
         file.write_text("cut short {")
-    assert kept(tmp_path, Speed, {"task": "a", "n": 1}, make) == first
+    assert cached_record(tmp_path, Speed, {"task": "a", "n": 1}, make) == first
     assert len(made) == 3
 
 
@@ -234,7 +234,7 @@ def test_a_measurement_that_cannot_be_kept_is_told_in_a_sentence(tmp_path: Path)
         return sample_records.speed()
 
     with pytest.raises(UserError, match="cannot be written"):
-        kept(tmp_path / "cache", Speed, {"n": 1}, make)
+        cached_record(tmp_path / "cache", Speed, {"n": 1}, make)
 
 
 def test_runs_of_a_task_that_has_changed_are_not_taken(tmp_path: Path) -> None:
@@ -360,5 +360,5 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
 
 
 def test_claims_are_asked_for_by_their_numbers() -> None:
-    assert asked_claims(None) == tuple(ClaimId)
-    assert asked_claims([10, 1, 1]) == (ClaimId.BATCHES, ClaimId.BOTH)
+    assert selected_claims(None) == tuple(ClaimId)
+    assert selected_claims([10, 1, 1]) == (ClaimId.BATCHES, ClaimId.BOTH)

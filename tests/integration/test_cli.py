@@ -187,7 +187,7 @@ def test_advise_answers_and_says_where_the_report_is(
         (["advise", "mine.py:task", "--recipe", "swap2020"], "trains copies"),
         (["advise", "mine.py:task", "--recipe", "adaptive"], "changes its batch size"),
         (["advise", "mine.py:task", "--lr-decay", "odd"], "--lr-decay 'odd' is not known"),
-        (["advise", "mine.py:task", "--set", "epochs=3"], "epochs follows here"),
+        (["advise", "mine.py:task", "--set", "epochs=3"], "epochs is set by advise"),
         (["advise", "mine.py:task", "--set", "momentum"], "--set 'momentum' is not understood"),
         (["sweep", "mine.py:task", "--learning-rates", "0"], "learning_rate=0"),
         (["sweep", "mine.py:task", "--seeds", "1,1"], "more than once"),

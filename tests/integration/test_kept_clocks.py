@@ -18,7 +18,7 @@ from critbatch.claims import sizing as lecture_clock
 from critbatch.claims.experiments import TaskSubset, make_study
 from critbatch.claims.pool import Job, Pool
 from critbatch.claims.run import check_claims
-from critbatch.claims.sizing import clocks, needed_sizes, timed_sizes
+from critbatch.claims.sizing import measure_step_times, required_sizes, sizes_to_time
 from critbatch.cli.app import run
 from critbatch.cli.options import BEGAN, seconds_left
 from critbatch.errors import UserError
@@ -223,7 +223,7 @@ def take_clocks(folder: Path, **words: Any) -> tuple[Speed, ...]:
         "command": "",
         **words,
     }
-    return clocks(TASK, **given)
+    return measure_step_times(TASK, **given)
 
 
 def test_a_lectures_clock_that_stopped_below_the_large_size_goes_on_from_there(
@@ -236,7 +236,7 @@ def test_a_lectures_clock_that_stopped_below_the_large_size_goes_on_from_there(
     timing(Timing(99))
     taken = take_clocks(tmp_path)
     assert all({16, 256} <= set(sizes_of(speed)) for speed in taken)
-    assert sizes_of(taken[0]) == timed_sizes(TASK, 16, 256)
+    assert sizes_of(taken[0]) == sizes_to_time(TASK, 16, 256)
     more = timing(Timing(99))
     assert take_clocks(tmp_path) == taken and more.asked == []
 
@@ -250,13 +250,13 @@ def test_a_lectures_clock_that_gets_one_size_at_a_time_comes_to_its_end(
     taken: tuple[Speed, ...] = ()
     while not taken:
         calls += 1
-        assert calls <= len(needed_sizes(TASK, 16, 256))
+        assert calls <= len(required_sizes(TASK, 16, 256))
         try:
             taken = take_clocks(tmp_path)
         except UserError:
             continue
     assert {16, 256} <= set(sizes_of(taken[0]))
-    assert one.asked[0] == tuple(needed_sizes(TASK, 16, 256))  # what experiments need comes first
+    assert one.asked[0] == tuple(required_sizes(TASK, 16, 256))  # what experiments need comes first
 
 
 def test_a_lectures_clock_of_a_busy_machine_is_taken_again(tmp_path: Path, timing: Callable[[Timing], Timing]) -> None:

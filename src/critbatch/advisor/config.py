@@ -139,7 +139,11 @@ class RunContext:
 # Plans that advice can be given for.
 
 # Options that an advice sets, and how the error message explains it.
-RESERVED_OPTIONS = {"batch_size": "is what advice finds", "learning_rate": "is what advice finds", "epochs": "follows"}
+RESERVED_OPTIONS = {
+    "batch_size": "is what advice finds",
+    "learning_rate": "is what advice finds",
+    "epochs": "is set by advise",
+}
 # A schedule decays if its last rate is below this share of its peak.
 DECAYED_SHARE = 0.99
 

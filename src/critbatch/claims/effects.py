@@ -1,4 +1,4 @@
-"""Effects with intervals, from measurements that have one, and what such an interval says of a claim."""
+"""Effects with intervals, and the verdict on a claim that follows from such an interval."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NO_EFFECT = {Measure.RATIO: 1.0, Measure.DIFFERENCE: 0.0, Measure.CORRELATION: 0
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
-    """`first - second` of two independent estimates, with an interval recovered from theirs.
+    """`first - second` of two independent estimates, with an interval computed from their intervals.
 
-    The method of variance estimates recovery, which needs no more than both intervals and keeps their skewness: Zou and
-    Donner 2008, Statistics in Medicine 27, p. 1693.
+    The method of variance estimates recovery needs only both intervals, and keeps their skewness: Zou and Donner 2008,
+    Statistics in Medicine 27, p. 1693.
     """
     n, value = min(first.n, second.n), first.value - second.value
     if first.low is None or first.high is None or second.low is None or second.high is None:
@@ -35,13 +35,13 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 def ratio(first: Estimate, second: Estimate) -> Estimate:
     """`first / second` of two independent, positive estimates: `difference` of their logarithms.
 
-    Without an interval where a bound is not positive.
+    It has no interval if a bound is not positive.
     """
-    told = difference(_logarithm(first), _logarithm(second))
-    if told.low is None or told.high is None:
-        return Estimate(value=math.exp(told.value), n=told.n, reason=told.reason)
-    low, high = (math.exp(min(bound, 700.0)) for bound in (told.low, told.high))
-    return Estimate(value=math.exp(told.value), n=told.n, low=low, high=high, level=told.level)
+    estimate = difference(_logarithm(first), _logarithm(second))
+    if estimate.low is None or estimate.high is None:
+        return Estimate(value=math.exp(estimate.value), n=estimate.n, reason=estimate.reason)
+    low, high = (math.exp(min(bound, 700.0)) for bound in (estimate.low, estimate.high))
+    return Estimate(value=math.exp(estimate.value), n=estimate.n, low=low, high=high, level=estimate.level)
 
 
 def _logarithm(estimate: Estimate) -> Estimate:
@@ -54,7 +54,7 @@ def _logarithm(estimate: Estimate) -> Estimate:
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """The mean with its t interval; of a single value without.
+    """The mean with its t interval; a single value has none.
 
     >>> mean([1.0, 1.0, 1.0]).high
     1.0
@@ -71,13 +71,15 @@ def mean_ratio(pairs: Sequence[tuple[float, float]]) -> Estimate | None:
     logarithms = [math.log(first / second) for first, second in pairs if first > 0 and second > 0]
     if not logarithms:
         return None
-    told = mean(logarithms)
-    low, high = (None if bound is None else math.exp(min(bound, 700.0)) for bound in (told.low, told.high))
-    return Estimate(value=math.exp(told.value), n=told.n, low=low, high=high, level=told.level, reason=told.reason)
+    estimate = mean(logarithms)
+    low, high = (None if bound is None else math.exp(min(bound, 700.0)) for bound in (estimate.low, estimate.high))
+    return Estimate(
+        value=math.exp(estimate.value), n=estimate.n, low=low, high=high, level=estimate.level, reason=estimate.reason
+    )
 
 
-def judged(key: str, effect: Estimate | None, *, measure: Measure, margin: float, **others: Any) -> ClaimTest:
-    """A statement that claims an effect above none."""
+def judge_effect(key: str, effect: Estimate | None, *, measure: Measure, margin: float, **others: Any) -> ClaimTest:
+    """Test the statement that there is an effect in this direction."""
     reason = others.pop("reason", "")
     if effect is None:
         return ClaimTest(
@@ -94,8 +96,8 @@ def judged(key: str, effect: Estimate | None, *, measure: Measure, margin: float
     return ClaimTest(key=key, holds=holds, measure=measure, effect=effect, margin=margin, reason=reason, **others)
 
 
-def judged_even(key: str, effect: Estimate, *, measure: Measure, margin: float, **others: Any) -> ClaimTest:
-    """A statement that claims that there is hardly an effect: the interval lies below `margin`, or above it."""
+def judge_equality(key: str, effect: Estimate, *, measure: Measure, margin: float, **others: Any) -> ClaimTest:
+    """Test the statement that there is hardly an effect: it holds if the interval lies below `margin`."""
     holds = ClaimVerdict.UNDECIDED
     if effect.low is not None and effect.high is not None:
         holds = (
@@ -109,32 +111,32 @@ def judged_even(key: str, effect: Estimate, *, measure: Measure, margin: float, 
     return ClaimTest(key=key, holds=holds, measure=measure, effect=effect, margin=margin, reason=reason, **others)
 
 
-def judged_exactly(key: str, true: bool, **others: Any) -> ClaimTest:
-    """A statement that is true or not."""
+def judge_fact(key: str, true: bool, **others: Any) -> ClaimTest:
+    """Test a statement that is exactly true or false."""
     holds = ClaimVerdict.HELD if true else ClaimVerdict.NOT_HELD
     effect = Estimate(value=float(true), n=1, reason="exact")
     return ClaimTest(key=key, holds=holds, measure=Measure.EXACT, effect=effect, margin=0.0, **others)
 
 
-# Runs with small and with large batches in pairs of one seed, compared where both are trained as well.
+# Pairs of runs with one seed, with small and with large batches, compared at equal training metric.
 #
-# Keskar et al. 2016, arXiv:1609.04836, table 2, compares the ends of runs that all have nearly fitted the training set.
-# Where one of two runs is better trained in the end, what it does on new data mixes that up with the batch size: both
-# are then read where they first come to the training metric that the other ended with.
+# Keskar et al. 2016, arXiv:1609.04836, table 2, compares runs that all have nearly fitted the training set. If one of
+# two runs is trained better, its validation metric shows that as well as the batch size. So both are read where they
+# first reach the lower of the two final training metrics.
 
-# Training metrics in the end that differ by less than this share of them are alike.
-ALIKE = 0.001
+# Final training metrics that differ by less than this share count as equal.
+SAME_METRIC_SHARE = 0.001
 
 
 def paired_end(small: Run, large: Run) -> PairedEnd | None:
-    """Both runs where they are trained as well. None if one of them was never evaluated, or its metric is no number."""
+    """Both runs at equal training metric. None if one was never evaluated, or its metric is NaN."""
     if not (small.curve and large.curve):
         return None
     ends = [run.curve[-1].train_metric for run in (small, large)]
     if any(end != end for end in ends):
         return None
     level = min(ends)
-    if max(ends) - level <= ALIKE * abs(level):
+    if max(ends) - level <= SAME_METRIC_SHARE * abs(level):
         values = [run.curve[-1].validation_metric for run in (small, large)]
     else:
         values = [validation_at(run.curve, level) for run in (small, large)]
@@ -149,7 +151,7 @@ def paired_end(small: Run, large: Run) -> PairedEnd | None:
 
 
 def validation_at(curve: Sequence[CurvePoint], level: float) -> float:
-    """The validation metric where the training metric first comes to `level`, in a line between two evaluations."""
+    """Validation metric where the training metric first reaches `level`, interpolated between two evaluations."""
     for before, after in pairwise(curve):
         if after.train_metric >= level:
             gained = after.train_metric - before.train_metric
@@ -161,7 +163,7 @@ def validation_at(curve: Sequence[CurvePoint], level: float) -> float:
 def network_pair(
     ends: Sequence[PairedEnd], *, task: str, network: str, examples: int, of_examples: int, metric_name: str
 ) -> NetworkPair | None:
-    """One row of Keskar's table; None without a pair."""
+    """One row of Keskar's table 2. None if there is no pair."""
     if not ends:
         return None
 

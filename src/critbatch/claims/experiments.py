@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from critbatch.claims.gd_paths import paths
-from critbatch.claims.pool import Job, kept
+from critbatch.claims.pool import Job, cached_record
 from critbatch.claims.sizing import STUDY_SEEDS, Sizes
 from critbatch.claims.tables import recipe_row, untuned_row
 from critbatch.errors import UserError
@@ -112,31 +112,31 @@ def make_study(part: TaskSubset, *, until: float | None, **settings: Any) -> Stu
         until: a value of `time.monotonic()`, which the processes of a machine share. The job may have waited for
             others: what it has is the time that is left when it begins.
     """
-    whole = part.task if part.examples is None else part.build()
+    task = part.task if part.examples is None else part.build()
     budget = None if until is None else max(LEAST_BUDGET, until - time.monotonic())
-    return sweep(whole, evaluation=EVALUATION, device=pick_device(part.device), budget=budget, **settings)
+    return sweep(task, evaluation=EVALUATION, device=pick_device(part.device), budget=budget, **settings)
 
 
 def make_escape(part: TaskSubset, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Escape:
     """The escape experiment; made once."""
-    asked = {"task": key, "examples": part.examples, **settings}
-    return kept(
+    key_data = {"task": key, "examples": part.examples, **settings}
+    return cached_record(
         folder,
         Escape,
-        asked,
+        key_data,
         lambda: escape(part.build(), **settings, device=pick_device(part.device), command=command),
     )
 
 
 def make_paths(*, folder: Path, draws: int, seed: int, command: str) -> Paths:
     """Two weights and twenty examples; made once."""
-    asked = {"draws": draws, "seed": seed}
-    return kept(folder, Paths, asked, lambda: paths(draws=draws, seed=seed, command=command))
+    key_data = {"draws": draws, "seed": seed}
+    return cached_record(folder, Paths, key_data, lambda: paths(draws=draws, seed=seed, command=command))
 
 
 def make_noise(part: TaskSubset, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Noise:
     """The noise scale along a short run; made once."""
-    return kept(
+    return cached_record(
         folder,
         Noise,
         {"task": key, **settings},
@@ -158,34 +158,34 @@ def make_shift(
 ) -> Shift:
     """Sharpness of the ends of runs, and what shifts of the data do to them; made once."""
     settings: dict[str, Any] = {"examples": examples, "seed": seed, "curvature": curvature}
-    asked = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], **settings}
+    key_data = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], **settings}
 
     def measure() -> Shift:
         task = part.build()
         models, solutions = _models(task, runs, ends)
         return shift(task, models, solutions=solutions, boxes=BOXES, **settings, command=command)
 
-    return kept(folder, Shift, asked, measure)
+    return cached_record(folder, Shift, key_data, measure)
 
 
 def make_line(
     part: TaskSubset, *, folder: Path, runs: Path, ends: list[Run], key: str, examples: int, command: str
 ) -> Landscape:
     """The loss between the ends of two runs; made once."""
-    asked = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], "examples": examples}
+    key_data = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], "examples": examples}
 
     def measure() -> Landscape:
         task = part.build()
         models, solutions = _models(task, runs, ends)
         return landscape(task, models, solutions=solutions, examples=examples, command=command)
 
-    return kept(folder, Landscape, asked, measure)
+    return cached_record(folder, Landscape, key_data, measure)
 
 
 def _models(task: Task, folder: Path, ends: list[Run]) -> tuple[dict[str, nn.Module], dict[str, Any]]:
-    found = {solution_of(run).label: run for run in ends}
-    models = {label: load_model(folder / f"{file_stem(run)}.json", task) for label, run in found.items()}
-    return models, {label: solution_of(run) for label, run in found.items()}
+    runs_by_label = {solution_of(run).label: run for run in ends}
+    models = {label: load_model(folder / f"{file_stem(run)}.json", task) for label, run in runs_by_label.items()}
+    return models, {label: solution_of(run) for label, run in runs_by_label.items()}
 
 
 # From where full-batch descent stopped: surfaces whose answer is known, and some examples of the task itself.
@@ -205,15 +205,15 @@ def escapes(own: TaskSubset, *, name: str, examples: int, folder: Path, key: str
         own: the task, of `examples`.
         key: of its model and data.
     """
-    given = {"folder": folder, "command": command}
-    known = [
-        Job(surface, make_escape, {**given, "part": TaskSubset(surface), "key": surface, "settings": SURFACE})
+    common = {"folder": folder, "command": command}
+    surface_jobs = [
+        Job(surface, make_escape, {**common, "part": TaskSubset(surface), "key": surface, "settings": SURFACE})
         for surface in SURFACES
     ]
     part = TaskSubset(own.task, min(EXAMPLES, examples))
     return [
-        *known,
-        Job(f"escapes of {name}", make_escape, {**given, "part": part, "key": key, "settings": OWN}, may_fail=True),
+        *surface_jobs,
+        Job(f"escapes of {name}", make_escape, {**common, "part": part, "key": key, "settings": OWN}, may_fail=True),
     ]
 
 
@@ -257,12 +257,12 @@ class RecipeComparison:
 
     def rows(self, baseline: Study | UserError | None, others: Sequence[Study | UserError]) -> tuple[RecipeRow, ...]:
         """The baseline first; a study that failed has no row."""
-        told = [baseline, *others]
-        found = [recipe_row(study) if isinstance(study, Study) else None for study in told]
+        studies = [baseline, *others]
+        rows = [recipe_row(study) if isinstance(study, Study) else None for study in studies]
         rate, plain = rate_of(baseline), others[0] if others else None
         if rate is not None and isinstance(plain, Study):
-            found.insert(1, untuned_row(plain, rate))
-        return tuple(row for row in found if row is not None)
+            rows.insert(1, untuned_row(plain, rate))
+        return tuple(row for row in rows if row is not None)
 
     def _study(
         self, recipe: str, size: int, place: str, until: float | None, *, may_fail: bool = True, **more: object
@@ -307,13 +307,13 @@ def study_of_sizes(
 
     Several processes that are given this job share it.
     """
-    one = float(f"{usual_rate(recipe, sizes.study_sizes[0]):.2g}")  # a rung of the search at that size
+    learning_rate = float(f"{usual_rate(recipe, sizes.study_sizes[0]):.2g}")  # a rung of the search at that size
     settings = {
         "part": part,
         "out": folder,
         "batch_sizes": sizes.study_sizes,
         "search": "widening",
-        "learning_rates": [one],
+        "learning_rates": [learning_rate],
         "seeds": seeds[:STUDY_SEEDS],
         "epochs": sizes.study_epochs,
         "steps": sizes.study_steps,
@@ -336,13 +336,13 @@ def study_of_orders(
     command: str,
 ) -> Job:
     """Steps to the target with every order, at the size of the study that is nearest to the small one and its rate."""
-    tuned = [size for size in (study.analysis.sizes if study.analysis is not None else ()) if size.learning_rate]
-    near = min(tuned, key=lambda size: abs(size.batch_size - sizes.small), default=None)
+    tuned_sizes = [size for size in (study.analysis.sizes if study.analysis is not None else ()) if size.learning_rate]
+    nearest = min(tuned_sizes, key=lambda size: abs(size.batch_size - sizes.small), default=None)
     settings = {
         "part": part,
         "out": folder,
-        "batch_sizes": [near.batch_size if near is not None else sizes.small],
-        "learning_rates": [near.learning_rate] if near is not None else None,
+        "batch_sizes": [nearest.batch_size if nearest is not None else sizes.small],
+        "learning_rates": [nearest.learning_rate] if nearest is not None else None,
         "seeds": seeds,
         "epochs": sizes.order_epochs,
         "option_grid": {"order": [str(order) for order in Order]},

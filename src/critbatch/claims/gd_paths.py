@@ -52,7 +52,7 @@ def paths(
     sizes = sorted({*batch_sizes, PATIENTS})
     if draws < 1 or sizes[0] < 1 or sizes[-1] > PATIENTS:
         raise UserError(f"{draws=}, batch_sizes={tuple(sizes)}: use 1 or more draws, and sizes from 1 to {PATIENTS}.")
-    watch = RunTimer()
+    timer = RunTimer()
     spreads: dict[int, list[float]] = {size: [] for size in sizes}
     losses: dict[int, list[float]] = {size: [] for size in sizes}
     rates: dict[int, float] = {}
@@ -62,20 +62,20 @@ def paths(
         task = patients_line(draw)
         for size in sizes:
             spreads[size].append(_spread(task, size, seed + draw))
-            tried = {rate: _after_an_epoch(task, size, rate, seed + draw) for rate in _rates(task)}
-            best = min(tried, key=lambda rate: tried[rate])
-            losses[size].append(tried[best])
+            loss_by_rate = {rate: _after_an_epoch(task, size, rate, seed + draw) for rate in _rates(task)}
+            best = min(loss_by_rate, key=lambda rate: loss_by_rate[rate])
+            losses[size].append(loss_by_rate[best])
             if draw == 0:
                 rates[size] = best
-    shown = patients_line(0)
-    ways = [_path(shown, size, rates[size], seed) for size in (sizes[0], PATIENTS)]
-    first, second, heights = _contours(shown, ways)
+    example = patients_line(0)
+    drawn_paths = [_path(example, size, rates[size], seed) for size in (sizes[0], PATIENTS)]
+    first, second, heights = _contours(example, drawn_paths)
     return Paths(
         data="diabetes",
         weights=("slope", "intercept"),
         examples=PATIENTS,
         draws=draws,
-        paths=tuple(ways),
+        paths=tuple(drawn_paths),
         first=first,
         second=second,
         heights=heights,
@@ -88,7 +88,7 @@ def paths(
             )
             for size in sizes
         ),
-        provenance=watch.provenance(command=command, seed=seed, device=torch.device("cpu")),
+        provenance=timer.provenance(command=command, seed=seed, device=torch.device("cpu")),
     )
 
 
@@ -140,7 +140,7 @@ def _path(task: Task, size: int, rate: float, seed: int) -> Path:
     for step in range(1, -(-task.examples // size) + 1):
         training.advance(Budget(steps=step))
         places.append(_place(training))
-    losses = tuple(_height(x, y, *place) for place in places)
+    losses = tuple(_height(x, y, *position) for position in places)
     return Path(batch_size=size, learning_rate=rate, places=tuple(places), losses=losses)
 
 
@@ -154,7 +154,7 @@ def _height(x: Tensor, y: Tensor, slope: float, intercept: float) -> float:
 
 
 def _contours(
-    task: Task, ways: Sequence[Path]
+    task: Task, drawn_paths: Sequence[Path]
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, ...], ...]]:
     """Values of both weights around the ways and the best line, and the loss at all of them."""
     x, y = _all(task)
@@ -162,7 +162,7 @@ def _contours(
     best = torch.linalg.lstsq(design, y).solution.flatten().tolist()
     axes = []
     for axis in (0, 1):
-        values = [place[axis] for way in ways for place in way.places] + [best[axis]]
+        values = [position[axis] for way in drawn_paths for position in way.places] + [best[axis]]
         room = MARGIN * (max(values) - min(values))
         low, high = min(values) - room, max(values) + room
         axes.append(tuple(low + (high - low) * i / (GRID - 1) for i in range(GRID)))

@@ -29,14 +29,14 @@ PAPERS = {
     "keskar-c3": "C3",
     "keskar-c4": "C4",
 }
-SMALL, LEAST, LARGE_SHARE = 256, 8, 0.1
+SMALL_BATCH, MIN_SMALL_BATCH, LARGE_SHARE = 256, 8, 0.1
 # Where the paper's frames are not at hand: of their shape, and not to be held against the paper's numbers.
 STAND_IN = {"keskar-f2": "keskar-f2-stand-in"}
 # Where not all of it is asked for: so many examples, with batches in proportion.
 REDUCED, REDUCED_OTHERS = {"keskar-f1": 6000, "keskar-c1": 500}, 2000
 EPOCHS, REDUCED_EPOCHS = 20.0, 30.0
 # A convolutional network takes milliseconds for an image on a CPU: it is looked at less often, on fewer of them.
-MOST_OF_MINIMA, FEWER = 2000, 300
+MAX_MINIMA_EXAMPLES, FEWER_MINIMA_EXAMPLES = 2000, 300
 COARSE = Evaluation(growth=1.5, train_examples=1000, validation_examples=1000)
 
 
@@ -164,32 +164,32 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
         metric_name=whole.metric_name,
         examples=examples,
         of_examples=whole.examples,
-        small=SMALL if full else max(LEAST, round(SMALL * share)),
+        small=SMALL_BATCH if full else max(MIN_SMALL_BATCH, round(SMALL_BATCH * share)),
         large=round(LARGE_SHARE * examples),
         epochs=EPOCHS if full else REDUCED_EPOCHS,
         folder=folder / f"{name}-{examples}",
         evaluation=COARSE if coarse else EVALUATION,
-        minima_examples=FEWER if coarse else MOST_OF_MINIMA,
+        minima_examples=FEWER_MINIMA_EXAMPLES if coarse else MAX_MINIMA_EXAMPLES,
     )
 
 
 def refuse_unknown(names: Sequence[str]) -> None:
     """Raises UserError if one of the networks is none of the paper's."""
-    known = (*PAPERS, *STAND_IN.values())
+    allowed = (*PAPERS, *STAND_IN.values())
     for name in names:
-        if name not in known:
-            raise UserError(f"The network {name!r} is none of the paper's: use {', '.join(known)}.")
+        if name not in allowed:
+            raise UserError(f"The network {name!r} is none of the paper's: use {', '.join(allowed)}.")
 
 
 def usual_networks(*, full: bool) -> list[str]:
     """F1 and C1, or with `full` all six: those whose data are at hand, and the stand-in for one whose are not."""
-    found = []
+    names = []
     for name in PAPERS if full else REDUCED:
         entry = TASKS[name]
-        there = timit_is_at_hand() if entry.data == "own" else is_at_hand(entry.data)
-        if there or name in STAND_IN:
-            found.append(name if there else STAND_IN[name])
-    return found
+        has_data = timit_is_at_hand() if entry.data == "own" else is_at_hand(entry.data)
+        if has_data or name in STAND_IN:
+            names.append(name if has_data else STAND_IN[name])
+    return names
 
 
 def sharpness_of(shift: Shift) -> Sharpness:

@@ -1,4 +1,4 @@
-"""Makes the measurements of the lecture's claims, the ones that need the machine for themselves first."""
+"""`check_claims`: measure all ten claims. Measurements that need the machine for themselves come first."""
 
 from __future__ import annotations
 
@@ -25,8 +25,16 @@ from critbatch.claims.experiments import (
 )
 from critbatch.claims.networks import Network, own_network, papers_network, refuse_unknown, sharpness_of, usual_networks
 from critbatch.claims.pool import Job, Pool
-from critbatch.claims.sizing import LARGE_SET_SECONDS, SMALL_SET_SECONDS, Sizes, clocks, fastest, sizes_for, two_sizes
-from critbatch.claims.summary import NOT_ASKED, claims_of, summary_table
+from critbatch.claims.sizing import (
+    LARGE_SET_SECONDS,
+    SMALL_SET_SECONDS,
+    Sizes,
+    fastest,
+    measure_step_times,
+    sizes_for,
+    two_sizes,
+)
+from critbatch.claims.summary import NOT_SELECTED, judge_claims, summary_table
 from critbatch.errors import UserError
 from critbatch.records.claims import ClaimId, ClaimsReport, Partition, RecipeRow
 from critbatch.records.core import Advice, Provenance
@@ -44,17 +52,17 @@ from critbatch.tasks.task import Task
 from critbatch.training.evaluation import check_target_on_data
 from critbatch.training.state import seconds_to_tell
 
-# The record of a lecture, from what was measured for it.
+# The report, from the measurements.
 
 C = ClaimId
 EXAMPLES_OF_PICTURE, BATCH_OF_PICTURE, EPOCHS_OF_PICTURE = 20, 5, 3
 
 
-def told(
+def build_claims_report(
     task: Task,
-    found: Mapping[str, Any],
+    results: Mapping[str, Any],
     *,
-    asked: set[ClaimId],
+    selected: set[ClaimId],
     missing: Mapping[ClaimId, str],
     recipes: Sequence[RecipeRow],
     small: int,
@@ -63,39 +71,39 @@ def told(
     full: bool,
     provenance: Provenance,
 ) -> ClaimsReport:
-    """Judge what there is, and put it together. What was measured for other claims alone is left out.
+    """Judge the claims by the results, and build the report. Measurements for other claims are left out.
 
     Args:
-        found: lists of results by their names; a UserError where one failed.
-        missing: why nothing was measured for a claim.
+        results: Lists of results by name. A failed measurement is a UserError.
+        missing: Why nothing was measured for a claim.
     """
 
     def all_of(name: str) -> list[Any]:
-        return [each for each in found.get(name, ()) if each is not None and not isinstance(each, UserError)]
+        return [each for each in results.get(name, ()) if each is not None and not isinstance(each, UserError)]
 
     def last_of(name: str) -> Any:
-        """Of several that share the work, the one that saw all of it."""
+        """The last result: where several processes share the work, it covers all of it."""
         return (all_of(name) or [None])[-1]
 
     study, orders = (each if each is not None and each.runs else None for each in (last_of("study"), last_of("orders")))
     noise, speeds, pairs = last_of("noise"), all_of("speeds"), all_of("pairs")
     table = summary_table(small=small, large=large, speeds=speeds, noise=noise, study=study, networks=pairs)
     parts: dict[str, Any] = {
-        "partitions": partitions() if C.BATCHES in asked else (),
+        "partitions": partitions() if C.BATCHES in selected else (),
         "orders": orders,
         "paths": last_of("paths"),
-        "speeds": tuple(speeds) if C.TIME in asked else (),
-        "study": study if C.OPTIMIZATION in asked else None,
+        "speeds": tuple(speeds) if C.TIME in selected else (),
+        "study": study if C.OPTIMIZATION in selected else None,
         "escapes": tuple(all_of("escapes")),
-        "networks": tuple(pairs) if C.GENERALIZATION in asked else (),
+        "networks": tuple(pairs) if C.GENERALIZATION in selected else (),
         "sharpness": tuple(sharpness_of(shift) for shift in all_of("shifts")),
         "shifts": tuple(all_of("shifts")),
-        "summary": table if C.SUMMARY in asked else (),
-        "advice": found.get("advice"),
+        "summary": table if C.SUMMARY in selected else (),
+        "advice": results.get("advice"),
         "recipes": tuple(recipes),
     }
-    failed = {"lecture_recipe_failed" for each in found.get("others", ()) if isinstance(each, UserError)}
-    claims = claims_of(task=task.name, small=small, missing=missing, **parts)
+    failed = {"lecture_recipe_failed" for each in results.get("others", ()) if isinstance(each, UserError)}
+    claims = judge_claims(task=task.name, small=small, missing=missing, **parts)
     return ClaimsReport(
         task=task.name,
         unit=task.unit,
@@ -108,14 +116,14 @@ def told(
         claims=claims,
         lines=tuple(all_of("lines")),
         noise=noise,
-        left=tuple(sorted(({claim.reason for claim in claims if claim.reason} | failed) - {NOT_ASKED})),
+        left=tuple(sorted(({claim.reason for claim in claims if claim.reason} | failed) - {NOT_SELECTED})),
         provenance=provenance,
         **parts,
     )
 
 
 def partitions() -> tuple[Partition, ...]:
-    """How each way of shuffling puts twenty examples into batches of five."""
+    """How each order of examples puts twenty examples into batches of five."""
     return tuple(
         Partition(
             order=str(order),
@@ -129,27 +137,27 @@ def partitions() -> tuple[Partition, ...]:
     )
 
 
-# Of the planned time: the clock with one number of threads, and the advice.
+# Shares of the planned time: one measurement of step times, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2
 LEAST_OF_CLOCK = 6.0
-# Times what an answer of one chapter is given.
-SHARE_TO_TELL = 1.5
+# Time for the verdicts and the report, relative to what `seconds_to_tell` keeps for a report on one record.
+REPORT_TIME_FACTOR = 1.5
 DRAWS = 20
 
 STUDY_FOR = {C.OPTIMIZATION, C.SUMMARY, C.BATCHES}
 PAIRS_FOR = {C.GENERALIZATION, C.MINIMA, C.SUMMARY}
 
 
-class LectureCampaign:
-    """See `critbatch.claims.run.lecture`, whose arguments these are, checked."""
+class ClaimsCampaign:
+    """The measurements of `check_claims`, with its arguments checked."""
 
     def __init__(
         self,
         *,
-        task: Task | str,
-        here: Task,
+        reference: Task | str,
+        task: Task,
         folder: Path,
-        asked: tuple[ClaimId, ...],
+        selected: tuple[ClaimId, ...],
         seeds: int,
         small: int,
         large: int,
@@ -159,41 +167,41 @@ class LectureCampaign:
         device: torch.device,
         planned: float,
         budget: float | None,
-        show: Display,
+        progress: Display,
         command: str,
     ) -> None:
-        self.watch, self.show, self.command = RunTimer(), show, command
-        self.here, self.part = here, TaskSubset(task, device=str(device))
-        self.key = here.fingerprint()
-        self.folder, self.parts = folder, folder / "cache"
-        take_over_folder(folder / "parts", self.parts)  # as it was called in version 0.1
-        self.asked, self.device, self.workers, self.full = set(asked), device, workers, full
+        self.timer, self.progress, self.command = RunTimer(), progress, command
+        self.task, self.part = task, TaskSubset(reference, device=str(device))
+        self.key = task.fingerprint()
+        self.folder, self.cache = folder, folder / "cache"
+        take_over_folder(folder / "parts", self.cache)  # its name in version 0.1
+        self.selected, self.device, self.workers, self.full = set(selected), device, workers, full
         self.seeds, self.small, self.large = tuple(range(seeds)), small, large
         self.named_networks = networks
         self.planned = planned
-        # For verdicts and report, whose figures are many; half of it is left to jobs that are about to end.
-        to_tell = 0.0 if budget is None else SHARE_TO_TELL * seconds_to_tell(budget)
-        self.deadline = None if budget is None else self.watch.began + budget - to_tell
-        self.grace = to_tell / 2
+        # For verdicts and the report with its many figures. Jobs that are about to end may use half of it.
+        report_seconds = 0.0 if budget is None else REPORT_TIME_FACTOR * seconds_to_tell(budget)
+        self.deadline = None if budget is None else self.timer.began + budget - report_seconds
+        self.grace = report_seconds / 2
         self.missing: dict[ClaimId, str] = {}
-        self.found: dict[str, Any] = {}
+        self.results: dict[str, Any] = {}
 
-    def lecture(self) -> ClaimsReport:
-        """Measure, judge, and tell."""
-        self.found["speeds"] = clocks(
-            self.here,
+    def run(self) -> ClaimsReport:
+        """Measure, judge, and build the report."""
+        self.results["speeds"] = measure_step_times(
+            self.task,
             small=self.small,
             large=self.large,
             device=self.device,
-            folder=self.parts,
+            folder=self.cache,
             key=self.key,
             seconds=max(LEAST_OF_CLOCK, SHARE_OF_CLOCK * self.planned),
             deadline=self.deadline,
-            show=self.show,
+            show=self.progress,
             command=self.command,
         )
         sizes = sizes_for(
-            self.found["speeds"][0],
+            self.results["speeds"][0],
             small=self.small,
             large=self.large,
             seeds=len(self.seeds),
@@ -201,99 +209,99 @@ class LectureCampaign:
             seconds=self.planned,
             workers=self.workers,
         )
-        if C.CHOICE in self.asked and self._has_time(C.CHOICE):
-            self.found["advice"] = self._advice()
-        with Pool(self.workers, threads=1, show=self.show) as pool:
-            self._first(pool, sizes)
-            self._second(pool, sizes)
-        rows = self.contest.rows(self._one("baseline"), self.found.get("others", []))
-        return told(
-            self.here,
-            self.found,
-            asked=self.asked,
+        if C.CHOICE in self.selected and self._has_time(C.CHOICE):
+            self.results["advice"] = self._advice()
+        with Pool(self.workers, threads=1, show=self.progress) as pool:
+            self._run_independent(pool, sizes)
+            self._run_dependent(pool, sizes)
+        rows = self.contest.rows(self._last_result("baseline"), self.results.get("others", []))
+        return build_claims_report(
+            self.task,
+            self.results,
+            selected=self.selected,
             missing=self._missing(),
             recipes=rows,
             small=self.small,
             large=self.large,
             seeds=len(self.seeds),
             full=self.full,
-            provenance=self.watch.provenance(command=self.command, seed=0, device=self.device),
+            provenance=self.timer.provenance(command=self.command, seed=0, device=self.device),
         )
 
-    # What needs the machine for itself.
+    # Measurements that need the machine for themselves.
 
     def _advice(self) -> Advice:
-        room = SHARE_OF_ADVICE * self.planned
-        before = torch.get_num_threads()
-        clock = fastest(self.found["speeds"], self.large)
+        budget = SHARE_OF_ADVICE * self.planned
+        threads = torch.get_num_threads()
+        clock = fastest(self.results["speeds"], self.large)
         use_threads(clock.provenance.machine.threads)
         save_record(clock, writable(self.folder / "advice"))
         advice = advise(
-            self.here,
+            self.task,
             out=self.folder / "advice",
             device=self.device,
-            budget=room if self.deadline is None else max(1.0, min(room, self.deadline - time.monotonic())),
-            progress=self.show,
+            budget=budget if self.deadline is None else max(1.0, min(budget, self.deadline - time.monotonic())),
+            progress=self.progress,
             command=self.command,
         )
-        use_threads(before)
-        self.show.update(deadline=self.deadline)
+        use_threads(threads)
+        self.progress.update(deadline=self.deadline)
         return advice
 
-    # What can be made side by side.
+    # Jobs that can run at the same time.
 
-    def _first(self, pool: Pool, sizes: Sizes) -> None:
-        """All that needs no other result."""
+    def _run_independent(self, pool: Pool, sizes: Sizes) -> None:
+        """Run the jobs that need no other result."""
         jobs: list[tuple[str, Job]] = []
         self.contest = RecipeComparison(
             part=self.part,
-            plain=self.here.recipe,
+            plain=self.task.recipe,
             recipes=RECIPES,
             small=self.small,
             large=self.large,
-            examples=self.here.examples,
+            examples=self.task.examples,
             epochs=sizes.recipe_epochs,
             seeds=self.seeds,
             folder=self.folder / "recipes",
             command=self.command,
         )
-        if self.asked & STUDY_FOR and self._has_time(*STUDY_FOR):
-            # What is timed while others work would be their time too.
-            save_record(self.found["speeds"][0], writable(self.folder / "study"))
+        if self.selected & STUDY_FOR and self._has_time(*STUDY_FOR):
+            # The study uses these step times: any that it timed now would be disturbed by the other processes.
+            save_record(self.results["speeds"][0], writable(self.folder / "study"))
             whole: dict[str, Any] = {"seeds": self.seeds, "until": self.deadline, "command": self.command}
-            study = study_of_sizes(self.part, sizes, recipe=self.here.recipe, folder=self.folder / "study", **whole)
+            study = study_of_sizes(self.part, sizes, recipe=self.task.recipe, folder=self.folder / "study", **whole)
             jobs += [("study", study)] * self.workers
         self.networks: list[Network] = []
-        if self.asked & PAIRS_FOR and self._has_time(*PAIRS_FOR):
+        if self.selected & PAIRS_FOR and self._has_time(*PAIRS_FOR):
             self.networks = self._networks(sizes)
             jobs += [(each.name, job) for each in self.networks for job in each.runs(self.seeds, self.deadline)]
-        if C.BOTH in self.asked and self._has_time(C.BOTH):
+        if C.BOTH in self.selected and self._has_time(C.BOTH):
             jobs.append(("baseline", self.contest.baseline(self.deadline)))
-        if C.NOISE in self.asked and self._has_time(C.NOISE):
-            told_of = escapes(
+        if C.NOISE in self.selected and self._has_time(C.NOISE):
+            escape_jobs = escapes(
                 self.part,
-                name=self.here.name,
-                examples=self.here.examples,
-                folder=self.parts,
+                name=self.task.name,
+                examples=self.task.examples,
+                folder=self.cache,
                 key=self.key,
                 command=self.command,
             )
-            jobs += [("escapes", job) for job in told_of]
-        if C.SUMMARY in self.asked:
-            noise = {"epochs": sizes.study_epochs, "batch_size": max(2, min(128, self.here.examples // 4))}
-            given = {"part": self.part, "folder": self.parts, "key": self.key, "command": self.command}
-            jobs.append(("noise", Job("noise scale", make_noise, {**given, "settings": noise})))
-        if C.PATHS in self.asked:
-            given = {"folder": self.parts, "draws": max(2, DRAWS), "seed": 0, "command": self.command}
-            jobs.append(("paths", Job("two weights", make_paths, given)))
-        results = self._done(pool, jobs, "runs")
+            jobs += [("escapes", job) for job in escape_jobs]
+        if C.SUMMARY in self.selected:
+            noise = {"epochs": sizes.study_epochs, "batch_size": max(2, min(128, self.task.examples // 4))}
+            settings = {"part": self.part, "folder": self.cache, "key": self.key, "command": self.command}
+            jobs.append(("noise", Job("noise scale", make_noise, {**settings, "settings": noise})))
+        if C.PATHS in self.selected:
+            settings = {"folder": self.cache, "draws": max(2, DRAWS), "seed": 0, "command": self.command}
+            jobs.append(("paths", Job("two weights", make_paths, settings)))
+        results = self._run_jobs(pool, jobs, "runs")
         for (name, _), result in zip(jobs, results, strict=True):
-            self.found.setdefault(name, []).append(result)
+            self.results.setdefault(name, []).append(result)
 
     def _networks(self, sizes: Sizes) -> list[Network]:
         folder = self.folder / "networks"
         own = own_network(
-            self.here,
+            self.task,
             self.part,
             small=self.small,
             large=self.large,
@@ -303,66 +311,66 @@ class LectureCampaign:
         )
         names = self.named_networks
         if names is None:
-            names = usual_networks(full=self.full) if self.full or self.here.examples >= LARGE_SET else ()
+            names = usual_networks(full=self.full) if self.full or self.task.examples >= LARGE_SET else ()
         others = [papers_network(name, full=self.full, device=str(self.device), folder=folder) for name in names]
         return [own, *(each for each in others if each.name != own.name)]
 
-    def _second(self, pool: Pool, sizes: Sizes) -> None:
-        """What needs a rate that was found, or the ends of runs."""
+    def _run_dependent(self, pool: Pool, sizes: Sizes) -> None:
+        """Run the jobs that need a tuned learning rate or trained weights."""
         jobs: list[tuple[str, Job]] = []
-        self.found["pairs"] = pairs = []
+        self.results["pairs"] = pairs = []
         for network in self.networks:
-            pair = network.pair(self.found.get(network.name, []))
+            pair = network.pair(self.results.get(network.name, []))
             if pair is None:
                 continue
             pairs.append(pair)
-            if C.MINIMA in self.asked and self._has_time(C.MINIMA):
-                key = self.key if network.name == self.here.name else network.name
-                minima = network.minima(pair, folder=self.parts, key=key, command=self.command)
+            if C.MINIMA in self.selected and self._has_time(C.MINIMA):
+                key = self.key if network.name == self.task.name else network.name
+                minima = network.minima(pair, folder=self.cache, key=key, command=self.command)
                 jobs += [("shifts", minima[0]), ("lines", minima[1])]
-        study = self._one("study")
-        if C.BATCHES in self.asked and isinstance(study, Study) and self._has_time(C.BATCHES):
+        study = self._last_result("study")
+        if C.BATCHES in self.selected and isinstance(study, Study) and self._has_time(C.BATCHES):
             whole: dict[str, Any] = {"seeds": self.seeds, "until": self.deadline, "command": self.command}
             orders = study_of_orders(self.part, sizes, study, folder=self.folder / "orders", **whole)
             jobs += [("orders", orders)] * min(2, self.workers)
-        baseline = self._one("baseline")
+        baseline = self._last_result("baseline")
         if isinstance(baseline, Study):
             jobs += [("others", job) for job in self.contest.others(baseline, self.deadline)]
-        results = self._done(pool, jobs, "minima and recipes")
+        results = self._run_jobs(pool, jobs, "minima and recipes")
         for (name, _), result in zip(jobs, results, strict=True):
-            self.found.setdefault(name, []).append(result)
+            self.results.setdefault(name, []).append(result)
 
-    def _done(self, pool: Pool, jobs: Sequence[tuple[str, Job]], what: str) -> list[Any]:
+    def _run_jobs(self, pool: Pool, jobs: Sequence[tuple[str, Job]], what: str) -> list[Any]:
         return pool.do(
             [job for _, job in jobs],
-            stage=f"lecture on {self.here.name}: {what}",
+            stage=f"claims on {self.task.name}: {what}",
             until=self.deadline,
             grace=self.grace,
         )
 
-    def _one(self, name: str) -> Any:
-        """The last of the results of this name: of several that share the work, the one that saw all of it."""
-        results = [each for each in self.found.get(name, ()) if each is not None]
+    def _last_result(self, name: str) -> Any:
+        """The last result of this name: where several processes share the work, it covers all of it."""
+        results = [each for each in self.results.get(name, ()) if each is not None]
         return (results or [None])[-1]
 
     def _missing(self) -> dict[ClaimId, str]:
-        """Why nothing was measured for a claim, should it be so."""
+        """The reason for each claim, in case nothing was measured for it."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
-        reasons = {name: NOT_ASKED for name in C if name not in self.asked}
-        reasons |= dict.fromkeys(self.asked, "lecture_no_time" if late else "lecture_not_reached")
-        if any(isinstance(each, UserError) for each in self.found.get("escapes", ())):
+        reasons = {name: NOT_SELECTED for name in C if name not in self.selected}
+        reasons |= dict.fromkeys(self.selected, "lecture_no_time" if late else "lecture_not_reached")
+        if any(isinstance(each, UserError) for each in self.results.get("escapes", ())):
             reasons[C.NOISE] = "lecture_cannot_vectorize"
         return reasons | self.missing
 
     def _has_time(self, *claims: ClaimId) -> bool:
-        """Whether there is any left; else that is why nothing was measured for these claims."""
+        """Whether there is time left. If not, note that as the reason for these claims."""
         if self.deadline is None or time.monotonic() < self.deadline:
             return True
         self.missing.update(dict.fromkeys(claims, "lecture_no_time"))
         return False
 
 
-# The lecture, live: every one of its claims measured on a task, and told whether it held.
+# The public call.
 
 
 @checked_call
@@ -413,9 +421,9 @@ def check_claims(
         UserError: if an argument is not possible, or the folder cannot be used.
         KeyboardInterrupt: at Ctrl-C. What was measured stays in the folder.
     """
-    here = as_task(task)
-    out = claims_folder(out, task)
-    first, last = two_sizes(here.examples, small, large)
+    reference, task = task, as_task(task)
+    out = claims_folder(out, reference)
+    first, last = two_sizes(task.examples, small, large)
     if seeds < 1:
         raise UserError(f"seeds={seeds} is not possible: use 1 or more; with one, claims stay undecided.")
     if budget is not None and not budget > 0:
@@ -425,15 +433,15 @@ def check_claims(
         workers = min(os.cpu_count() or 1, process_limit().most) if device.type == "cpu" else 1
     if workers < 1:
         raise UserError(f"workers={workers} is not possible: use 1 or more.")
-    planned = LARGE_SET_SECONDS if here.examples >= LARGE_SET else SMALL_SET_SECONDS
-    asked = asked_claims(claims)
+    planned = LARGE_SET_SECONDS if task.examples >= LARGE_SET else SMALL_SET_SECONDS
+    selected = selected_claims(claims)
     refuse_unknown(networks or ())
-    check_target_on_data(here, here.target, evaluation=EVALUATION, device=device)
-    campaign = LectureCampaign(
+    check_target_on_data(task, task.target, evaluation=EVALUATION, device=device)
+    campaign = ClaimsCampaign(
+        reference=reference,
         task=task,
-        here=here,
         folder=out,
-        asked=asked,
+        selected=selected,
         seeds=seeds,
         small=first,
         large=last,
@@ -443,27 +451,27 @@ def check_claims(
         device=device,
         planned=planned if budget is None else budget,
         budget=budget,
-        show=progress or Display(),
+        progress=progress or Display(),
         command=command,
     )
     lock = FolderLock(out, alone=True)
     try:
-        return campaign.lecture()
+        return campaign.run()
     finally:
         lock.release()
 
 
 def claims_folder(out: str | Path | None, task: Task | str) -> Path:
-    """The folder `out`, or `critbatch-out/claims-TASK`; version 0.1 called it lecture-TASK, and goes on there."""
+    """The folder `out`, or `critbatch-out/claims-TASK`, or the folder lecture-TASK of version 0.1 if it is there."""
     name = as_file_name(task.rpartition(":")[2] or task if isinstance(task, str) else task.name)
     folder, former = output_folder(out, f"claims-{name}"), output_folder(out, f"lecture-{name}")
     return former if former.is_dir() and not folder.exists() else folder
 
 
-def asked_claims(numbers: Sequence[int] | None) -> tuple[ClaimId, ...]:
-    """The claims with these numbers, in the lecture's order; all where None.
+def selected_claims(numbers: Sequence[int] | None) -> tuple[ClaimId, ...]:
+    """The claims with these numbers, in order of number; all if None.
 
-    >>> asked_claims([9, 3])
+    >>> selected_claims([9, 3])
     (<ClaimName.TIME: 'time'>, <ClaimName.CHOICE: 'choice'>)
     """
     names = list(ClaimId)

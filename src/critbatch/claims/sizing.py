@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from critbatch.claims.pool import kept
+from critbatch.claims.pool import cached_record
 from critbatch.errors import UserError
 from critbatch.law.clock_check import merged, untimed
 from critbatch.law.step_time import step_seconds_at
@@ -28,10 +28,10 @@ from critbatch.training.batch_norm import has_batch_norm
 # Of timed steps at one size, if the time for all of them does not allow more.
 SECONDS_PER_POINT = 0.25
 # Sizes that an experiment needs are timed on, with twice the time, so often at the most.
-LONGER = 3
+MAX_RETIMES = 3
 
 
-def timed_sizes(task: Task, small: int, large: int) -> list[int]:
+def sizes_to_time(task: Task, small: int, large: int) -> list[int]:
     """Those of the lecture's figure as far as the task has examples, the two that are compared, and all doublings.
 
     Batch norm cannot train on one example: with it they begin at 2.
@@ -41,12 +41,12 @@ def timed_sizes(task: Task, small: int, large: int) -> list[int]:
     return sorted({*(size for size in doublings(task.examples) if size >= first), *decades, small, large})
 
 
-def needed_sizes(task: Task, small: int, large: int) -> list[int]:
+def required_sizes(task: Task, small: int, large: int) -> list[int]:
     """Those whose seconds the lengths of experiments follow from: the two that are compared, and those of the study."""
     return sorted({small, large, *usual_batch_sizes(task.examples)})
 
 
-def clocks(
+def measure_step_times(
     task: Task,
     *,
     small: int,
@@ -72,61 +72,63 @@ def clocks(
     Raises:
         UserError: if the deadline came before the sizes that experiments need were timed.
     """
-    cpu, most, before = torch.device("cpu"), os.cpu_count() or 1, torch.get_num_threads()
-    ways = [(cpu, 1)] + ([(cpu, most)] if most > 1 else []) + ([(device, before)] if device.type != "cpu" else [])
-    sizes = timed_sizes(task, small, large)
-    needed = needed_sizes(task, small, large)
+    cpu, most, threads_before = torch.device("cpu"), os.cpu_count() or 1, torch.get_num_threads()
+    devices = (
+        [(cpu, 1)] + ([(cpu, most)] if most > 1 else []) + ([(device, threads_before)] if device.type != "cpu" else [])
+    )
+    sizes = sizes_to_time(task, small, large)
+    needed = required_sizes(task, small, large)
 
-    def left() -> float:
+    def seconds_left() -> float:
         return math.inf if deadline is None else deadline - time.monotonic()
 
-    def measured(place: torch.device, which: Sequence[int], room: float) -> Speed:
+    def measured(device: torch.device, which: Sequence[int], limit: float) -> Speed:
         return speed(
             task,
             which,
-            device=place,
+            device=device,
             seconds_per_point=max(SECONDS_PER_POINT, seconds / (2 * len(sizes))),
-            budget=max(1e-3, min(room, left())),
+            budget=max(1e-3, min(limit, seconds_left())),
             progress=lambda at: show.update(trying=f"batch size {at.batch_size}", done=at.done, total=at.total),
             command=command,
         )
 
-    def extended(clock: Speed, place: torch.device, must: Sequence[int]) -> Speed:
+    def extended(clock: Speed, device: torch.device, must: Sequence[int]) -> Speed:
         """With what it lacks, in the time that there is; what it `must` have in more."""
-        if clock.check is not None and clock.check.is_busy and left() > 0:
-            clock = merged(clock, measured(place, [point.batch_size for point in clock.fitting], seconds))
-        room = seconds
-        for _ in range(1 + LONGER):
-            lacking = untimed(clock, must)
-            if not lacking or left() <= 0:
+        if clock.check is not None and clock.check.is_busy and seconds_left() > 0:
+            clock = merged(clock, measured(device, [point.batch_size for point in clock.fitting], seconds))
+        limit = seconds
+        for _ in range(1 + MAX_RETIMES):
+            missing = untimed(clock, must)
+            if not missing or seconds_left() <= 0:
                 break
-            clock = merged(clock, measured(place, lacking, room))
-            room *= 2
+            clock = merged(clock, measured(device, missing, limit))
+            limit *= 2
         others = untimed(clock, sizes)
-        return merged(clock, measured(place, others, seconds)) if others and left() > 0 else clock
+        return merged(clock, measured(device, others, seconds)) if others and seconds_left() > 0 else clock
 
-    taken: list[Speed] = []
-    for place, threads in ways:
+    speeds: list[Speed] = []
+    for device, threads in devices:
         use_threads(threads)
-        show.update(stage=f"clock of {task.name} on {place.type}, {threads} thread{'s' if threads > 1 else ''}")
-        asked = {"task": key, "device": str(place), "threads": threads, "sizes": sizes}
-        must = needed if not taken else [large]
+        show.update(stage=f"clock of {task.name} on {device.type}, {threads} thread{'s' if threads > 1 else ''}")
+        key_data = {"task": key, "device": str(device), "threads": threads, "sizes": sizes}
+        must = needed if not speeds else [large]
 
-        def make(place: torch.device = place, must: Sequence[int] = must) -> Speed:
+        def make(device: torch.device = device, must: Sequence[int] = must) -> Speed:
             # Those that are needed first: the budget may end in between.
-            return extended(measured(place, must, seconds), place, must)
+            return extended(measured(device, must, seconds), device, must)
 
-        def extend(clock: Speed, place: torch.device = place, must: Sequence[int] = must) -> Speed:
-            return extended(clock, place, must)
+        def extend(clock: Speed, device: torch.device = device, must: Sequence[int] = must) -> Speed:
+            return extended(clock, device, must)
 
-        taken.append(kept(folder, Speed, asked, make, extend=extend))
-        if lacking := untimed(taken[-1], must):
+        speeds.append(cached_record(folder, Speed, key_data, make, extend=extend))
+        if missing := untimed(speeds[-1], must):
             raise UserError(
-                f"The budget ended before a step of batch size {lacking[0]} was timed: give the same command again, "
+                f"The budget ended before a step of batch size {missing[0]} was timed: give the same command again, "
                 "which goes on from there, or more time with --budget."
             )
-    use_threads(before)
-    return tuple(taken)
+    use_threads(threads_before)
+    return tuple(speeds)
 
 
 def fastest(speeds: Sequence[Speed], batch_size: int) -> Speed:
@@ -235,14 +237,14 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
         of_run = [
             max(epochs * epoch(size), steps * step_seconds_at(speed, size).value, equal_seconds) for size in study_sizes
         ]
-        return runs_of(STUDY_SEEDS) * sum(OVERHEAD * one + RUN_SECONDS for one in of_run)
+        return runs_per_size(STUDY_SEEDS) * sum(OVERHEAD * one + RUN_SECONDS for one in of_run)
 
     def of_pairs(epochs: float) -> float:
         return seeds * sum(OVERHEAD * epochs * epoch(size) + RUN_SECONDS for size in (small, large))
 
     def of_recipes(epochs: float) -> float:
         many = (recipes + 1) * (OVERHEAD * epochs * epoch(large) + RUN_SECONDS)
-        return runs_of(seeds) * (many + OVERHEAD * epochs * epoch(small) + RUN_SECONDS)
+        return runs_per_size(seeds) * (many + OVERHEAD * epochs * epoch(small) + RUN_SECONDS)
 
     def of_orders(epochs: float) -> float:
         return 4 * seeds * (OVERHEAD * epochs * epoch(small) / 2 + RUN_SECONDS)
@@ -263,7 +265,7 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
     )
 
 
-def runs_of(seeds: int) -> int:
+def runs_per_size(seeds: int) -> int:
     """Of a search by widening."""
     return FIRST_SEED + OTHER_SEEDS * (seeds - 1)
 

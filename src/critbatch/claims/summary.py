@@ -1,11 +1,11 @@
-"""The lecture's last table, small batches against large ones, every cell from a measurement."""
+"""The summary table of small against large batches, and the verdicts on all ten claims."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from critbatch.claims.effects import difference, judged_exactly, ratio
+from critbatch.claims.effects import difference, judge_fact, ratio
 from critbatch.claims.verdicts import (
     METRIC_SHARE,
     RATIO_MARGIN,
@@ -79,16 +79,16 @@ def summary_table(
 
 
 def on_summary(rows: Sequence[SummaryRow]) -> list[ClaimTest]:
-    """Whether the winner of each row is that of the lecture's table."""
+    """Whether each row has the winner that the claim expects."""
     return [
-        judged_exactly("table_row", row.better is row.expected, subject=row.key)
+        judge_fact("table_row", row.better is row.expected, subject=row.key)
         for row in rows
         if row.better is not Winner.OPEN
     ]
 
 
 def _by_clock(row: SummaryRow, speed: Speed) -> SummaryRow:
-    """Where the clock swings, intervals that overlap are no sign that two sizes are even."""
+    """Call an even row open if other work disturbed the timing: overlapping intervals then show no equality."""
     busy = speed.check is not None and speed.check.is_busy
     return replace(row, better=Winner.OPEN) if busy and row.better is Winner.EVEN else row
 
@@ -102,7 +102,7 @@ def _two(speed: Speed, small: int, large: int) -> tuple[SpeedPoint, SpeedPoint] 
 
 
 def _noise_scale(noise: Noise) -> Estimate | None:
-    """Of the last point of the run that has a signal and an interval."""
+    """Noise scale at the last point of the run that has a signal and an interval."""
     for point in reversed(noise.points):
         scale = point.scale
         if scale.low is not None and scale.high is not None and scale.noise_scale < float("inf") and scale.low > 0:
@@ -111,14 +111,14 @@ def _noise_scale(noise: Noise) -> Estimate | None:
 
 
 def _over(scale: Estimate, batch_size: int) -> Estimate:
-    """Noise over signal of a batch's gradient: tr(Sigma) / B over |G|^2."""
+    """Noise-to-signal ratio of a batch's gradient: tr(Sigma) / B over |G|^2."""
     assert scale.low is not None and scale.high is not None
     low, high = scale.low / batch_size, scale.high / batch_size
     return Estimate(value=scale.value / batch_size, n=scale.n, low=low, high=high, level=scale.level)
 
 
 def _trained(study: Study, small: int, large: int) -> tuple[Estimate, Estimate] | None:
-    """The training metric at equal epochs, the rate tuned."""
+    """Training metric of both sizes at equal epochs, with tuned learning rates."""
     readings = study.analysis.budgets if study.analysis is not None else ()
     reading = next((each for each in readings if each.spent is BudgetUnit.EPOCHS and each.tuned), None)
     if reading is None:
@@ -128,35 +128,35 @@ def _trained(study: Study, small: int, large: int) -> tuple[Estimate, Estimate] 
 
 
 def _less_is_better(key: str, unit: str, small: Estimate, large: Estimate) -> SummaryRow:
-    told = ratio(small, large)
+    effect = ratio(small, large)
     better = Winner.EVEN
-    if told.low is None or told.high is None:
+    if effect.low is None or effect.high is None:
         better = Winner.OPEN
-    elif told.low > 1 and told.value > RATIO_MARGIN:
+    elif effect.low > 1 and effect.value > RATIO_MARGIN:
         better = Winner.LARGE
-    elif told.high < 1 and told.value < 1 / RATIO_MARGIN:
+    elif effect.high < 1 and effect.value < 1 / RATIO_MARGIN:
         better = Winner.SMALL
     return SummaryRow(key=key, unit=unit, small=small, large=large, better=better, expected=EXPECTED[key])
 
 
-def _more_is_better(key: str, small: Estimate, large: Estimate, told: Estimate) -> SummaryRow:
+def _more_is_better(key: str, small: Estimate, large: Estimate, effect: Estimate) -> SummaryRow:
     margin = METRIC_SHARE * abs(small.value)
     better = Winner.EVEN
-    if told.low is None or told.high is None:
+    if effect.low is None or effect.high is None:
         better = Winner.OPEN
-    elif told.low > 0 and told.value > margin:
+    elif effect.low > 0 and effect.value > margin:
         better = Winner.SMALL
-    elif told.high < 0 and told.value < -margin:
+    elif effect.high < 0 and effect.value < -margin:
         better = Winner.LARGE
     return SummaryRow(key=key, unit="metric", small=small, large=large, better=better, expected=EXPECTED[key])
 
 
-# What became of the lecture's ten claims, from measured records alone.
+# The verdicts.
 
-NOT_ASKED = "lecture_not_asked"
+NOT_SELECTED = "lecture_not_asked"
 
 
-def claims_of(
+def judge_claims(
     *,
     task: str,
     small: int,
@@ -174,14 +174,14 @@ def claims_of(
     recipes: Sequence[RecipeRow] = (),
     missing: Mapping[ClaimId, str] | None = None,
 ) -> tuple[Claim, ...]:
-    """All ten, in the lecture's order, judged by what there is.
+    """Judge all ten claims, in order, by the records that there are.
 
     Args:
-        task: whose claims they are.
-        small: the batch size that recipes are held against.
-        missing: why nothing was measured for a claim: a key of reports/messages.
+        task: Name of the task.
+        small: Batch size that recipes are compared with.
+        missing: Why nothing was measured for a claim: a key of reports/messages.
     """
-    told: dict[ClaimId, list[ClaimTest]] = {
+    tests: dict[ClaimId, list[ClaimTest]] = {
         ClaimId.BATCHES: on_batches(partitions, orders),
         ClaimId.PATHS: on_paths(paths) if paths is not None else [],
         ClaimId.TIME: on_time(speeds) if speeds else [],
@@ -194,17 +194,17 @@ def claims_of(
         ClaimId.BOTH: on_both(recipes, small),
     }
     reasons = missing or {}
-    return tuple(_claim(name, statements, reasons.get(name, NOT_ASKED)) for name, statements in told.items())
+    return tuple(_claim(name, statements, reasons.get(name, NOT_SELECTED)) for name, statements in tests.items())
 
 
 def _claim(name: ClaimId, statements: Sequence[ClaimTest], missing: str) -> Claim:
     main = [statement.holds for statement in statements if statement.main]
-    holds, reason = joined(main), "" if main else missing
+    holds, reason = combine_verdicts(main), "" if main else missing
     return Claim(name=name, holds=holds, statements=tuple(statements), reason=reason)
 
 
-def joined(verdicts: Sequence[ClaimVerdict]) -> ClaimVerdict:
-    """Held if all are, not held if one is not, undecided else and where there is none.
+def combine_verdicts(verdicts: Sequence[ClaimVerdict]) -> ClaimVerdict:
+    """Not held if one verdict is that, held if all are held, undecided otherwise or if there are none.
 
     >>> joined([Holds.HELD, Holds.UNDECIDED]), joined([Holds.NOT_HELD, Holds.UNDECIDED])
     (<Holds.UNDECIDED: 'undecided'>, <Holds.NOT_HELD: 'not_held'>)

@@ -40,12 +40,12 @@ class PublishedNetwork:
 def _network(accuracies: tuple[float, ...], wide: tuple[float, ...], narrow: tuple[float, ...]) -> PublishedNetwork:
     """From the tables' digits: pairs of mean and deviation, in percent in table 2."""
     pairs = zip(accuracies[::2], accuracies[1::2], strict=True)
-    told = [Published(round(mean / 100, 6), round(deviation / 100, 6)) for mean, deviation in pairs]
+    published = [Published(round(mean / 100, 6), round(deviation / 100, 6)) for mean, deviation in pairs]
     return PublishedNetwork(
-        train_small=told[0],
-        train_large=told[1],
-        test_small=told[2],
-        test_large=told[3],
+        train_small=published[0],
+        train_large=published[1],
+        test_small=published[2],
+        test_large=published[3],
         sharpness={
             epsilon: (Published(*row[:2]), Published(*row[2:])) for epsilon, row in ((1e-3, wide), (5e-4, narrow))
         },

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from critbatch.claims.effects import difference, judged, judged_even, judged_exactly, mean_ratio, ratio
+from critbatch.claims.effects import difference, judge_effect, judge_equality, judge_fact, mean_ratio, ratio
 from critbatch.records.claims import ClaimTest, ClaimVerdict, Measure, NetworkPair, Partition, Paths, RecipeRow
 from critbatch.records.core import Advice, Estimate, Run, Speed, SpeedPoint
 from critbatch.records.loss_surface import Box, Escape, PointType, Sharpness, Shift, SolutionSharpness
@@ -18,36 +18,36 @@ RESHUFFLE = "reshuffle"
 RATIO_MARGIN = 1.1
 SPREAD_MARGIN = 0.05
 ABOUT_THE_SAME = 1.5
-LECTURES_BATCH = 1000  # which the lecture says takes about as long as one example
+CONSTANT_TIME_BATCH = 1000  # which the lecture says takes about as long as one example
 
 
 def on_batches(partitions: Sequence[Partition], orders: Study | None) -> list[ClaimTest]:
     """Whether reshuffling makes an epoch of every example, another one each time; what other orders cost."""
-    told = []
+    tests = []
     shuffled = next((each for each in partitions if each.order == RESHUFFLE), None)
     if shuffled is not None:
         whole = list(range(len(shuffled.epochs[0])))
-        told.append(judged_exactly("every_example_once", all(sorted(epoch) == whole for epoch in shuffled.epochs)))
-        told.append(judged_exactly("new_partition", all(one != other for one, other in pairwise(_batches(shuffled)))))
+        tests.append(judge_fact("every_example_once", all(sorted(epoch) == whole for epoch in shuffled.epochs)))
+        tests.append(judge_fact("new_partition", all(one != other for one, other in pairwise(_batches(shuffled)))))
     if orders is not None:
         steps = _steps_by_order(orders.runs)
         usual = steps.pop(RESHUFFLE, {})
         for order, by_seed in steps.items():
             pairs = [(by_seed[seed], usual[seed]) for seed in by_seed.keys() & usual.keys()]
             effect = mean_ratio(pairs)
-            lost = "" if effect is not None else "lecture_not_reached"
-            told.append(
-                judged(
+            reason = "" if effect is not None else "lecture_not_reached"
+            tests.append(
+                judge_effect(
                     "order_costs",
                     effect,
                     measure=Measure.RATIO,
                     margin=RATIO_MARGIN,
                     main=False,
                     subject=order,
-                    reason=lost,
+                    reason=reason,
                 )
             )
-    return told
+    return tests
 
 
 def _batches(partition: Partition) -> Iterable[frozenset[frozenset[int]]]:
@@ -59,12 +59,12 @@ def _batches(partition: Partition) -> Iterable[frozenset[frozenset[int]]]:
 
 def _steps_by_order(runs: Sequence[Run]) -> dict[str, dict[int, float]]:
     """Steps to the target, of the runs that came to it, by order and seed."""
-    found: dict[str, dict[int, float]] = {}
+    values: dict[str, dict[int, float]] = {}
     for run in runs:
-        by_seed = found.setdefault(str(run.options.get("order", RESHUFFLE)), {})
+        by_seed = values.setdefault(str(run.options.get("order", RESHUFFLE)), {})
         if run.crossing is not None:
             by_seed[run.seed] = run.crossing.step
-    return found
+    return values
 
 
 def on_paths(paths: Paths) -> list[ClaimTest]:
@@ -74,8 +74,8 @@ def on_paths(paths: Paths) -> list[ClaimTest]:
     sizes = {"small_batch_size": one.batch_size, "large_batch_size": full.batch_size}
     unsteady = difference(one.spread, full.spread)
     return [
-        judged("unsteady", unsteady, measure=Measure.DIFFERENCE, margin=SPREAD_MARGIN, **sizes),
-        judged("many_updates", one.full_over, measure=Measure.RATIO, margin=RATIO_MARGIN, main=False, **sizes),
+        judge_effect("unsteady", unsteady, measure=Measure.DIFFERENCE, margin=SPREAD_MARGIN, **sizes),
+        judge_effect("many_updates", one.full_over, measure=Measure.RATIO, margin=RATIO_MARGIN, main=False, **sizes),
     ]
 
 
@@ -86,18 +86,18 @@ def on_time(speeds: Sequence[Speed]) -> list[ClaimTest]:
     if len(points) < 2:
         return []
     first, last = points[0], points[-1]
-    known = [point for point in points if point.batch_size <= LECTURES_BATCH]
-    lectures, shortest = known[-1], min(points, key=speed.epoch_seconds)
-    told = [
-        _ratio("parallel_update", scaled(first, lectures.batch_size / first.batch_size), seconds(lectures), lectures),
-        judged_even(
+    within = [point for point in points if point.batch_size <= CONSTANT_TIME_BATCH]
+    constant, shortest = within[-1], min(points, key=speed.epoch_seconds)
+    tests = [
+        _ratio("parallel_update", scaled(first, constant.batch_size / first.batch_size), seconds(constant), constant),
+        judge_equality(
             "about_the_same",
-            ratio(seconds(lectures), seconds(first)),
+            ratio(seconds(constant), seconds(first)),
             measure=Measure.RATIO,
             margin=ABOUT_THE_SAME,
             main=False,
             small_batch_size=first.batch_size,
-            large_batch_size=lectures.batch_size,
+            large_batch_size=constant.batch_size,
         ),
         _ratio("grows", seconds(last), seconds(first), last),
         _ratio("shorter_epoch", epoch(speed, first), epoch(speed, shortest), shortest),
@@ -108,7 +108,7 @@ def on_time(speeds: Sequence[Speed]) -> list[ClaimTest]:
         if shared:
             widest = shared[-1]
             subject = "accelerator" if speed.provenance.machine.accelerator else ""
-            told.append(
+            tests.append(
                 _ratio(
                     "parallel_hardware",
                     seconds(alone[widest.batch_size]),
@@ -118,7 +118,7 @@ def on_time(speeds: Sequence[Speed]) -> list[ClaimTest]:
                     subject=subject,
                 )
             )
-    return told
+    return tests
 
 
 def _timed(speed: Speed) -> list[SpeedPoint]:
@@ -146,7 +146,7 @@ def epoch(speed: Speed, point: SpeedPoint) -> Estimate:
 def _ratio(key: str, first: Estimate, second: Estimate, point: SpeedPoint, **others: object) -> ClaimTest:
     effect = ratio(first, second)
     size = point.batch_size
-    return judged(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, large_batch_size=size, **others)
+    return judge_effect(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, large_batch_size=size, **others)
 
 
 # Of a metric, a difference of less than this share of it is as none.
@@ -159,21 +159,21 @@ SHARE_MARGIN = 0.1
 def on_optimization(study: Study) -> list[ClaimTest]:
     """The training metric of the smallest batch size less that of the largest, at equal epochs, steps and seconds."""
     readings = study.analysis.budgets if study.analysis is not None else ()
-    asked = (
+    readings_wanted = (
         ("train_worse_fixed", BudgetUnit.EPOCHS, False, "train_metric"),
         ("train_worse_tuned", BudgetUnit.EPOCHS, True, "train_metric"),
         ("train_worse_steps", BudgetUnit.STEPS, True, "train_metric"),
         ("train_worse_seconds", BudgetUnit.SECONDS, True, "train_metric"),
         ("validation_worse", BudgetUnit.EPOCHS, True, "validation_metric"),
     )
-    told = []
-    for key, spent, tuned, quantity in asked:
+    tests = []
+    for key, spent, tuned, quantity in readings_wanted:
         reading = next((each for each in readings if (each.spent, each.tuned) == (spent, tuned)), None)
         if reading is None or len(reading.points) < 2:
             continue
         main = key in ("train_worse_fixed", "train_worse_tuned")
-        told.append(_worse(key, reading, quantity, main=main))
-    return told
+        tests.append(_worse(key, reading, quantity, main=main))
+    return tests
 
 
 def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> ClaimTest:
@@ -181,12 +181,14 @@ def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> Cl
     small, large = getattr(points[0], quantity), getattr(points[-1], quantity)
     sizes = {"small_batch_size": points[0].batch_size, "large_batch_size": points[-1].batch_size}
     effect = difference(small, large)
-    return judged(key, effect, measure=Measure.DIFFERENCE, margin=METRIC_SHARE * abs(small.value), main=main, **sizes)
+    return judge_effect(
+        key, effect, measure=Measure.DIFFERENCE, margin=METRIC_SHARE * abs(small.value), main=main, **sizes
+    )
 
 
 def on_noise(escapes: Sequence[Escape], task: str) -> list[ClaimTest]:
     """The share of starts that got on with the smallest batch less that of the full batch."""
-    told = []
+    tests = []
     for escape in escapes:
         counts = sorted(escape.counts, key=lambda count: count.batch_size)
         if len(counts) < 2:
@@ -196,7 +198,7 @@ def on_noise(escapes: Sequence[Escape], task: str) -> list[ClaimTest]:
         effect = difference(counts[0].share, counts[-1].share)
         if moving:
             effect = replace(effect, low=None, high=None, reason="lecture_not_stuck")
-        statement = judged(
+        statement = judge_effect(
             "escapes_more",
             effect,
             measure=Measure.DIFFERENCE,
@@ -207,20 +209,22 @@ def on_noise(escapes: Sequence[Escape], task: str) -> list[ClaimTest]:
             large_batch_size=counts[-1].batch_size,
             reason="lecture_not_stuck" if moving else "",
         )
-        told.append(statement)
-    return told
+        tests.append(statement)
+    return tests
 
 
 def on_choice(advice: Advice) -> list[ClaimTest]:
     """What the worse end of the batch sizes costs in time to the target, over the best size."""
     points = sorted(advice.points, key=lambda point: point.batch_size)
     if not advice.answered or advice.best is None or len(points) < 2:
-        return [judged("size_matters", None, measure=Measure.RATIO, margin=RATIO_MARGIN, reason="lecture_not_reached")]
+        return [
+            judge_effect("size_matters", None, measure=Measure.RATIO, margin=RATIO_MARGIN, reason="lecture_not_reached")
+        ]
     ends = (points[0], points[-1])
     worst = max(ends, key=lambda point: point.seconds.value)
     inside = all(end.seconds.value > advice.best.seconds.value for end in ends)
     return [
-        judged(
+        judge_effect(
             "size_matters",
             ratio(worst.seconds, advice.best.seconds),
             measure=Measure.RATIO,
@@ -228,7 +232,7 @@ def on_choice(advice: Advice) -> list[ClaimTest]:
             small_batch_size=advice.best.batch_size if worst is points[-1] else worst.batch_size,
             large_batch_size=worst.batch_size if worst is points[-1] else advice.best.batch_size,
         ),
-        judged_exactly("best_inside", inside, main=False),
+        judge_fact("best_inside", inside, main=False),
     ]
 
 
@@ -238,27 +242,27 @@ def on_both(rows: Sequence[RecipeRow], small: int) -> list[ClaimTest]:
     tried = [row for row in rows if row.batch_size != small and row.tuned]
     if base is None or not tried:
         return []
-    told, both = [], []
+    tests, both = [], []
     for row in tried:
         place = {"subject": row.recipe, "small_batch_size": small, "large_batch_size": row.batch_size, "main": False}
         # Of runs that did not all come to the target, those that did are the lucky ones.
         whole = base.reached == base.seeds > 0 and row.reached == row.seeds > 0
         fewer = _over("fewer_steps", base.steps, row.steps if whole else None, place)
         accurate = _as_accurate(base, row, place)
-        told += [fewer, _over("sooner", base.seconds, row.seconds if whole else None, place), accurate]
+        tests += [fewer, _over("sooner", base.seconds, row.seconds if whole else None, place), accurate]
         both.append((fewer, accurate))
-    return [_nearest(both, small), *told]
+    return [_nearest(both, small), *tests]
 
 
 def _over(key: str, base: Estimate | None, other: Estimate | None, place: dict[str, object]) -> ClaimTest:
     effect = ratio(base, other) if base is not None and other is not None else None
     reason = "" if effect is not None else "lecture_not_reached"
-    return judged(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, reason=reason, **place)
+    return judge_effect(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, reason=reason, **place)
 
 
 def _as_accurate(base: RecipeRow, row: RecipeRow, place: dict[str, object]) -> ClaimTest:
     if base.validation_metric is None or row.validation_metric is None:
-        return judged(
+        return judge_effect(
             "as_accurate", None, measure=Measure.DIFFERENCE, margin=0.0, reason="lecture_not_reached", **place
         )
     effect = difference(row.validation_metric, base.validation_metric)
@@ -309,7 +313,7 @@ CORRELATION_MARGIN = 0.3
 def on_generalization(networks: Sequence[NetworkPair]) -> list[ClaimTest]:
     """The validation metric of small batches less that of large ones, where both have come to one training metric."""
     return [
-        judged(
+        judge_effect(
             "generalizes",
             pair.difference,
             measure=Measure.DIFFERENCE,
@@ -324,7 +328,7 @@ def on_generalization(networks: Sequence[NetworkPair]) -> list[ClaimTest]:
 
 def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[ClaimTest]:
     """How much sharper the ends of large batches are, by measures that may disagree, and what a shift does to them."""
-    told = []
+    tests = []
     for record in sharpness:
         readings: dict[str, Callable[[SolutionSharpness], float | None]] = {
             "sharper": lambda each: _value(each, Box.FULL),
@@ -335,17 +339,17 @@ def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[C
             values = {each.solution.label: read(each) for each in record.solutions}
             if key != "sharper" and all(value is None for value in values.values()):
                 continue
-            told.append(_larger(key, record.solutions, values, main=key == "sharper", subject=record.setup.task))
+            tests.append(_larger(key, record.solutions, values, main=key == "sharper", subject=record.setup.task))
     for shift in shifts:
         for key, name in (("suffers_validation", "validation"), ("suffers_noise", "noise")):
             rises = [rise for rise in shift.rises if rise.shift == name]
             strongest = max((rise.strength for rise in rises), default=0.0)
             values = {rise.label: rise.rise.value for rise in rises if rise.strength == strongest}
             main = key == "suffers_validation"
-            told.append(_larger(key, shift.sharpness, values, main=main, subject=shift.setup.task))
+            tests.append(_larger(key, shift.sharpness, values, main=main, subject=shift.setup.task))
         ranks = [each for each in shift.predictions if each.shift == "validation" and each.measure.startswith(Box.FULL)]
-        told += [
-            judged(
+        tests += [
+            judge_effect(
                 "sharpness_ranks",
                 each.correlation,
                 measure=Measure.CORRELATION,
@@ -355,13 +359,13 @@ def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[C
             )
             for each in ranks
         ]
-    return told
+    return tests
 
 
 def _value(solution: SolutionSharpness, box: Box) -> float | None:
     """The sharpness in the widest box of this kind."""
-    found = [each for each in solution.values if each.box is box]
-    return max(found, key=lambda each: each.epsilon).value.value if found else None
+    values = [each for each in solution.values if each.box is box]
+    return max(values, key=lambda each: each.epsilon).value.value if values else None
 
 
 def _larger(
@@ -382,7 +386,7 @@ def _larger(
         if size == large != small and value is not None and other is not None:
             pairs.append((value, other))
     effect = mean_ratio(pairs)
-    return judged(
+    return judge_effect(
         key,
         effect,
         measure=Measure.RATIO,

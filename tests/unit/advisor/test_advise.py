@@ -380,7 +380,7 @@ def test_a_decaying_rate_has_its_length_planned(tmp_path: Path) -> None:
         ({"recipe": "post-local-sgd"}, "averages the weights of several copies"),
         ({"recipe": "adaptive"}, "changes its batch size during the run"),
         ({"recipe": "smith2017"}, "changes its batch size during the run"),
-        ({"options": {"epochs": 3}}, "epochs follows: leave it out"),
+        ({"options": {"epochs": 3}}, "epochs is set by advise"),
         ({"options": {"betas": (0.9, 0.99)}}, "Recipe sgd has no option betas"),
         ({"options": {"lr_decay": "odd"}}, "lr_decay='odd' is not known"),
         ({"objective": Objective(goal=Goal.EXAMPLES)}, "needs a limit"),

@@ -14,8 +14,8 @@ import sample_records
 import sample_studies
 from critbatch.claims.effects import (
     difference,
-    judged,
-    judged_even,
+    judge_effect,
+    judge_equality,
     mean,
     mean_ratio,
     network_pair,
@@ -23,7 +23,7 @@ from critbatch.claims.effects import (
     ratio,
     validation_at,
 )
-from critbatch.claims.summary import claims_of, joined, on_summary, summary_table
+from critbatch.claims.summary import combine_verdicts, judge_claims, on_summary, summary_table
 from critbatch.claims.tables import recipe_row, untuned_row
 from critbatch.claims.verdicts import (
     on_batches,
@@ -117,7 +117,7 @@ def test_a_mean_of_ratios_is_geometric_and_leaves_out_what_has_no_logarithm() ->
 )
 def test_the_interval_decides(low: float, high: float, holds: ClaimVerdict) -> None:
     effect = Estimate(value=(low + high) / 2, n=5, low=low, high=high)
-    told = judged("key", effect, measure=Measure.DIFFERENCE, margin=0.1)
+    told = judge_effect("key", effect, measure=Measure.DIFFERENCE, margin=0.1)
     assert told.holds is holds
     assert (told.reason == "lecture_wide") is (holds is UNDECIDED)
 
@@ -125,7 +125,7 @@ def test_the_interval_decides(low: float, high: float, holds: ClaimVerdict) -> N
 def test_that_there_is_no_effect_is_held_where_the_interval_is_small() -> None:
     def holds(low: float, high: float) -> ClaimVerdict:
         effect = Estimate(value=(low + high) / 2, n=5, low=low, high=high)
-        return judged_even("key", effect, measure=Measure.RATIO, margin=1.5).holds
+        return judge_equality("key", effect, measure=Measure.RATIO, margin=1.5).holds
 
     assert (holds(0.9, 1.2), holds(1.2, 1.8), holds(1.8, 2.5)) == (HELD, UNDECIDED, NOT_HELD)
 
@@ -134,8 +134,8 @@ def test_all_pairs_of_verdicts_join_as_the_record_says() -> None:
     for first, second in product(ClaimVerdict, repeat=2):
         both = {first, second}
         expected = NOT_HELD if NOT_HELD in both else UNDECIDED if UNDECIDED in both else HELD
-        assert joined([first, second]) is expected
-    assert joined([]) is UNDECIDED
+        assert combine_verdicts([first, second]) is expected
+    assert combine_verdicts([]) is UNDECIDED
 
 
 # --- batches, paths, time --------------------------------------------------------------------------------------------
@@ -432,7 +432,7 @@ def test_a_cell_without_an_interval_has_no_winner_and_no_verdict() -> None:
 
 
 def test_ten_claims_are_told_and_those_that_nothing_was_measured_for_say_why() -> None:
-    told = claims_of(task="mine", small=16, missing={ClaimId.BOTH: "lecture_no_time"})
+    told = judge_claims(task="mine", small=16, missing={ClaimId.BOTH: "lecture_no_time"})
     assert [claim.name for claim in told] == list(ClaimId)
     assert all(claim.holds is UNDECIDED for claim in told)
     assert {claim.reason for claim in told} == {"lecture_not_asked", "lecture_no_time"}
@@ -440,7 +440,7 @@ def test_ten_claims_are_told_and_those_that_nothing_was_measured_for_say_why() -
 
 def test_with_one_seed_nothing_that_varies_is_decided() -> None:
     one = paths_of(alone(0.4), alone(1.2))
-    told = claims_of(
+    told = judge_claims(
         task="mine",
         small=16,
         paths=one,

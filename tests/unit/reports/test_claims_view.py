@@ -13,7 +13,7 @@ import pytest
 
 import sample_claims as lectures
 import sample_records as sample
-from critbatch.claims.summary import claims_of
+from critbatch.claims.summary import judge_claims
 from critbatch.claims.tables import PUBLISHED
 from critbatch.records.claims import Claim, ClaimId, ClaimsReport, ClaimVerdict, Partition, Winner
 from critbatch.records.core import Record
@@ -318,7 +318,7 @@ def test_a_lecture_without_a_number_has_no_figure():
 def test_every_statement_that_is_judged_has_its_sentences():
     record = lectures.lecture()
     assert record.paths is not None
-    judged = claims_of(
+    judged = judge_claims(
         task=record.task,
         small=record.small_batch_size,
         partitions=record.partitions,
