@@ -1,8 +1,8 @@
-"""How many examples a forward pass has, from the shapes of what goes into a model and comes out of it.
+"""How many examples a forward pass has, from the shapes of a model's inputs and outputs.
 
-No tensor is believed alone. The first dimensions of all inputs and outputs must agree, and so must the layers whose
-layout is declared: recurrent and attention layers with `batch_first`. Where they disagree, `ExampleCounter.count` says
-which do, and the user tells the size.
+One tensor is not enough. The first dimensions of all inputs and outputs must agree, and so must the layers that declare
+their layout: recurrent and attention layers with `batch_first`. Where they disagree, `ExampleCounter.count` names them,
+and the user gives the size.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ HOW = (
 
 
 class AmbiguousSizeError(UserError):
-    """The tensors of a forward pass do not tell how many examples it has."""
+    """The tensors of a forward pass do not show how many examples it has."""
 
 
 @dataclasses.dataclass(eq=False)
 class Evidence:
-    """What one forward pass shows of its number of examples. Shapes alone: no tensor is held.
+    """What one forward pass shows of its number of examples: shapes only, no tensors.
 
     Args:
-        inputs: shapes of the tensors that go into the model, by their paths.
-        outputs: likewise of those that come out.
+        inputs: shapes of the input tensors, by their paths.
+        outputs: shapes of the output tensors, by their paths.
         lists: lengths of the lists of tensors among the inputs, which may have one entry for each example.
         declared: numbers of examples that a layer's layout or a packed sequence states, by the layer's path.
     """
@@ -48,52 +48,52 @@ class Evidence:
     _visits: int = 0
 
     def add_inputs(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        for i, given in enumerate(args):
-            self._walk(given, "input" if len(args) == 1 and not kwargs else f"input {i}", self.inputs, 0)
-        for name, given in kwargs.items():
-            self._walk(given, f"input {name!r}", self.inputs, 0)
+        for i, value in enumerate(args):
+            self._walk(value, "input" if len(args) == 1 and not kwargs else f"input {i}", self.inputs, 0)
+        for name, value in kwargs.items():
+            self._walk(value, f"input {name!r}", self.inputs, 0)
 
     def add_outputs(self, outputs: Any) -> None:
         self._walk(outputs, "output", self.outputs, 0)
 
-    def _walk(self, given: Any, path: str, shapes: dict[str, tuple[int, ...]], depth: int) -> None:
+    def _walk(self, value: Any, path: str, shapes: dict[str, tuple[int, ...]], depth: int) -> None:
         self._visits += 1
         if self._visits > MOST_VISITS or depth > DEEPEST:
             return
-        if isinstance(given, Tensor):
-            if given.ndim:
-                shapes[path] = (given.size(0),) if given.is_nested else tuple(given.shape)
-        elif isinstance(given, PackedSequence):
-            self.declared[path] = int(given.batch_sizes[0])
-        elif isinstance(given, Mapping):
-            for key, part in given.items():
+        if isinstance(value, Tensor):
+            if value.ndim:
+                shapes[path] = (value.size(0),) if value.is_nested else tuple(value.shape)
+        elif isinstance(value, PackedSequence):
+            self.declared[path] = int(value.batch_sizes[0])
+        elif isinstance(value, Mapping):
+            for key, part in value.items():
                 self._walk(part, f"{path}[{key!r}]", shapes, depth + 1)
-        elif isinstance(given, (list, tuple)):
+        elif isinstance(value, (list, tuple)):
             if (
-                isinstance(given, list)
-                and len(given) > 1
-                and any(isinstance(part, (Tensor, Mapping)) for part in given)
+                isinstance(value, list)
+                and len(value) > 1
+                and any(isinstance(part, (Tensor, Mapping)) for part in value)
             ):
-                self.lists[path] = len(given)
-            for i, part in enumerate(given):
+                self.lists[path] = len(value)
+            for i, part in enumerate(value):
                 self._walk(part, f"{path}[{i}]", shapes, depth + 1)
-        elif shapes is self.inputs and not isinstance(given, (nn.Module, type)):
-            for name, part in _fields(given).items():
+        elif shapes is self.inputs and not isinstance(value, (nn.Module, type)):
+            for name, part in _fields(value).items():
                 self._walk(part, f"{path}.{name}", shapes, depth + 1)
 
 
-def _fields(given: Any) -> dict[str, Any]:
-    if dataclasses.is_dataclass(given):
-        return {field.name: getattr(given, field.name, None) for field in dataclasses.fields(given)}
-    return dict(getattr(given, "__dict__", {}))
+def _fields(value: Any) -> dict[str, Any]:
+    if dataclasses.is_dataclass(value):
+        return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+    return dict(getattr(value, "__dict__", {}))
 
 
 class ExampleCounter:
     """Counts the examples of forward passes.
 
     Args:
-        expected: examples in most forward passes, where a trainer knows. Where tensors disagree, those are followed
-            that have as many rows in the first pass.
+        expected: examples in most forward passes, if the trainer knows. Where tensors disagree, the inputs that have
+            this many rows in the first pass decide.
     """
 
     def __init__(self, expected: int | None = None) -> None:
@@ -117,9 +117,9 @@ class ExampleCounter:
 def agreed_size(evidence: Evidence, *, expected: int | None = None) -> int:
     """The number of examples on which inputs, outputs and layers of a declared layout agree.
 
-    A tensor with one row may be shared by all examples, as positions are, where the others agree. A list of tensors may
-    hold one for each example; then the outputs or a layer must say so. A layer of a declared layout outweighs the
-    inputs or the outputs, but not both.
+    All examples may share a tensor with one row, such as positions: it is ignored if the others agree. A list of
+    tensors may have one tensor for each example: the outputs or a layer must then confirm this. A layer that declares
+    its layout outweighs the inputs or the outputs, but not both.
 
     Raises:
         AmbiguousSizeError: if they disagree, or there is no tensor.
@@ -164,11 +164,11 @@ def _disagreement(evidence: Evidence) -> str:
 
 
 def declare_layouts(model: nn.Module, current: Any) -> list[Any]:
-    """Hooks on recurrent and attention layers, whose `batch_first` says where their examples are.
+    """Hook the recurrent and attention layers: their `batch_first` says which axis is that of the examples.
 
     Args:
         model: whose layers are hooked.
-        current: a function that gives the `Evidence` of the pass that goes on, or None.
+        current: returns the `Evidence` of the running pass, or None.
 
     Returns:
         The handles of the hooks.
@@ -185,20 +185,20 @@ def declare_layouts(model: nn.Module, current: Any) -> list[Any]:
 def _declare(
     name: str, layer: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], evidence: Evidence | None
 ) -> None:
-    given = args[0] if args else kwargs.get("input", kwargs.get("query"))
+    value = args[0] if args else kwargs.get("input", kwargs.get("query"))
     if evidence is None or not torch.is_grad_enabled():
         return
     path = f"the layer {name or type(layer).__name__}"
-    if isinstance(given, PackedSequence):
-        evidence.declared[path] = int(given.batch_sizes[0])
-    elif isinstance(given, Tensor) and given.ndim == 3 and not given.is_nested:
-        evidence.declared[path] = given.shape[0 if layer.batch_first else 1]
+    if isinstance(value, PackedSequence):
+        evidence.declared[path] = int(value.batch_sizes[0])
+    elif isinstance(value, Tensor) and value.ndim == 3 and not value.is_nested:
+        evidence.declared[path] = value.shape[0 if layer.batch_first else 1]
 
 
-def tensors_in(given: Any, depth: int = 0) -> Iterator[Tensor]:
+def tensors_in(value: Any, depth: int = 0) -> Iterator[Tensor]:
     """Every tensor in mappings, lists and tuples."""
-    if isinstance(given, Tensor):
-        yield given
-    elif depth < DEEPEST and isinstance(given, (tuple, list, Mapping)):
-        for part in given.values() if isinstance(given, Mapping) else given:
+    if isinstance(value, Tensor):
+        yield value
+    elif depth < DEEPEST and isinstance(value, (tuple, list, Mapping)):
+        for part in value.values() if isinstance(value, Mapping) else value:
             yield from tensors_in(part, depth + 1)

@@ -33,7 +33,7 @@ from critbatch.gradient_noise.example_axis import (
     tolerance_of,
 )
 from critbatch.gradient_noise.layer_calls import Call, WatchedLayers, joined_factors, norms2_in_slices
-from critbatch.gradient_noise.layer_rules import Factors, held, in_float32
+from critbatch.gradient_noise.layer_rules import Factors, in_float32, part_of
 from critbatch.gradient_noise.reruns import (
     UNCLEAR,
     NoDropout,
@@ -46,7 +46,7 @@ from critbatch.gradient_noise.reruns import (
     unwatched,
 )
 
-MOST_STUDIES = 16  # of a model beside its training
+MOST_LAYOUT_RUNS = 16  # how often the layouts of a model are determined
 
 
 class GhostNorms:
@@ -61,12 +61,12 @@ class GhostNorms:
     by example. If the examples of a layer cannot be separated, the layer is refused by name; nothing is left out
     silently. A weight that several layers share has the norm of its whole gradient.
 
-    The axis of the examples is not guessed. Before the first forward pass, the model runs beside the training, without
-    dropout, on two and on three examples of the batch. In each layer, the axis that grows is that of the examples. Then
-    it runs on three examples together and on each alone. The norms must be the same for every weight; this finds a
-    model that mixes examples. At the first backward pass, the gradients of the examples are added up and compared with
-    the gradient itself; this finds a weight that is also used in another way. A loss outside of the model is not
-    visible: the gradient of an example is that of its own rows of the model's outputs.
+    The axis of the examples is not guessed. Before the first forward pass, the model runs separately, without dropout,
+    on two and on three examples of the batch. In each layer, the axis that grows is that of the examples. Then it runs
+    on three examples together and on each alone. The norms must be the same for every weight; this finds a model that
+    mixes examples. At the first backward pass, the gradients of the examples are added up and compared with the
+    gradient itself; this finds a weight that is also used in another way. A loss outside of the model is not visible:
+    the gradient of an example is that of its own rows of the model's outputs.
 
     Memory: the inputs and output gradients of the layers for one forward and backward pass, and at most 2^26 numbers
     for gradients of examples.
@@ -76,13 +76,13 @@ class GhostNorms:
             DistributedDataParallel model: then the examples are those of this process.
 
     Raises:
-        UserError: If a layer of the model mixes examples. If this is found out later, it never ends a forward or a
+        UserError: If a layer of the model mixes examples. If this is detected later, it never interrupts a forward or
             backward pass: `take` raises the error, then and at every later call.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
-        self.failure = ""  # why nothing is measured any more; empty where it is
+        self.failure = ""  # why nothing is measured any more; empty while measuring works
         self.unchecked = ""  # why the first step was not compared with examples passed alone; empty if it was
         inner = model.module if isinstance(model, DistributedDataParallel) else model
         self._inner = inner
@@ -90,19 +90,19 @@ class GhostNorms:
             weight: name for name, weight in model.named_parameters() if weight.requires_grad
         }
         self._layers = WatchedLayers(inner)
-        self._empty: dict[nn.Module, bool] = {}  # whether a module, with all in it, has no weights
-        self._roots: dict[tuple[nn.Module, int], Cut] = {}  # by how many tensors it is called with
+        self._empty: dict[nn.Module, bool] = {}  # whether a module and its submodules have no weights
+        self._roots: dict[tuple[nn.Module, int], Cut] = {}  # by module and number of input tensors
         self._weight_ways: dict[Tensor, list[Ways]] = {}  # more than one where the model's graph depends on the batch
         self._call_ways: dict[nn.Module, list[Ways]] = {}
-        self._batch = self._depth = self._studies = 0
-        self._records: list[Call] | None = None  # of a run that shows where examples are
+        self._batch = self._depth = self._layout_runs = 0
+        self._records: list[Call] | None = None  # calls of a run that determines layouts
         self._calls: list[Call] = []
-        self._shared: list[Call] = []  # those of the forward pass whose outputs all examples share
-        self._by_example: dict[Tensor, Tensor] = {}  # gradients that were taken from where a weight is spread
-        self._products: dict[Tensor, list[Factors]] = {}  # likewise, of matrices that multiply activations
+        self._shared: list[Call] = []  # calls in this forward pass whose outputs all examples share
+        self._by_example: dict[Tensor, Tensor] = {}  # gradients of weights that are broadcast over examples
+        self._products: dict[Tensor, list[Factors]] = {}  # factors of gradients, of matrices that multiply activations
         self._not_followed: set[Tensor] = set()
         self._done: list[dict[str, Tensor]] = []
-        self._resting = self._on_trial = False
+        self._paused = self._in_test_pass = False
         self._first: dict[Tensor, Tensor] | None = {}  # gradients of the first backward pass, until they are checked
         self._handles: list[Any] = []
         self._checks: list[Any] = []
@@ -130,12 +130,12 @@ class GhostNorms:
         example's own.
 
         Args:
-            examples: The number of examples since the last call, if you know it: in total, or for each backward pass.
-                None: not known.
+            examples: The number of examples since the last call, in total or for each backward pass. None if you do
+                not know it.
 
         Raises:
             UserError: If the model mixes examples, if the gradient of a weight is not the sum over its layers'
-                examples, or if the layers had another number of examples than `examples`.
+                examples, or if the number of examples in the layers differs from `examples`.
         """
         self.end_pass()
         if self.failure:
@@ -163,7 +163,7 @@ class GhostNorms:
             self._first = {}
 
     def end_pass(self) -> None:
-        """Say that a backward pass is over, if the next one calls only parts of the model."""
+        """End a backward pass. Needed only if the next one calls parts of the model."""
         try:
             self._reduce()
         except Exception as error:
@@ -177,11 +177,11 @@ class GhostNorms:
         self.discard()
 
     def _fail(self, error: Exception) -> None:
-        """Measure nothing any more, and let training go on."""
-        if self._resting:
+        """Stop measuring, and let training go on."""
+        if self._paused:
             raise error
         line = (str(error).splitlines() or [""])[0][:120]
-        self.failure = (  # not the error itself, which keeps all that was computed
+        self.failure = (  # not the error itself, whose traceback keeps tensors alive
             str(error)
             if isinstance(error, UserError)
             else f"The gradients of the examples of a {type(self._inner).__name__} could not be measured "
@@ -190,49 +190,49 @@ class GhostNorms:
         self.discard()
 
     def _has_no_weights(self, root: nn.Module) -> bool:
-        """Whether nothing is to be measured in a module that is called by itself, such as an activation."""
+        """Whether a module has no weights to measure, such as an activation."""
         if root not in self._empty:
             self._empty[root] = not any(module in self._layers.units for module in root.modules())
         return self._empty[root]
 
-    def _rests(self) -> bool:
-        """Whether a forward pass is not one of training."""
-        return self._resting or bool(self.failure) or not torch.is_grad_enabled() or _in_backward()
+    def _is_paused(self) -> bool:
+        """Whether a forward pass is not part of training."""
+        return self._paused or bool(self.failure) or not torch.is_grad_enabled() or _in_backward()
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Before a forward pass of any module; what is not called by another of the model's is a root."""
+        """Before a forward pass of any module. A module that no other module of the model calls is a root."""
         self._depth += 1
-        if self._depth > 1 or self._rests() or self._has_no_weights(module):
+        if self._depth > 1 or self._is_paused() or self._has_no_weights(module):
             return
         try:
             self._reduce()
             self._shared = []
             key = module, len(list(tensors_in((args, kwargs))))
             if key not in self._roots:
-                self._study(module, args, kwargs)
+                self._determine_layouts(module, args, kwargs)
             self._batch = self._roots[key].size_of(args, kwargs)
         except Exception as error:
             self._fail(error)
 
     def _leave(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
         self._depth -= 1
-        if self._depth > 0 or self._rests() or self._has_no_weights(module):
+        if self._depth > 0 or self._is_paused() or self._has_no_weights(module):
             return
         try:
-            tensors, spread = floats_in(outputs), self._spread()
+            tensors, spread = floats_in(outputs), self._broadcast_sources()
             failed = self._follow(tensors, spread)
-            if failed and self._studies < MOST_STUDIES:
-                # The graph depends on the batch, as where a mask is left out that hides nothing.
-                self._study(module, args, kwargs)
+            if failed and self._layout_runs < MOST_LAYOUT_RUNS:
+                # The graph depends on the batch: for example, a mask that hides nothing is left out.
+                self._determine_layouts(module, args, kwargs)
                 failed = self._follow(tensors, failed)
-            self._not_followed.update(what for what in failed if isinstance(what, Tensor))
-            _let_go(what for what in spread if isinstance(what, Call))
+            self._not_followed.update(source for source in failed if isinstance(source, Tensor))
+            _forget_nodes(source for source in spread if isinstance(source, Call))
         except Exception as error:
             self._fail(error)
 
     def _see(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
         recording = self._records is not None
-        watching = torch.is_grad_enabled() and (self._on_trial or not self._resting) and not self.failure
+        watching = torch.is_grad_enabled() and (self._in_test_pass or not self._paused) and not self.failure
         if not recording and not watching:
             return None
         try:
@@ -242,9 +242,9 @@ class GhostNorms:
             return None
 
     def _record(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> Any:
-        """Keep a call, and have the slopes of its outputs noted; the outputs, which others then use."""
+        """Record a call and, later, the gradients of its outputs. Returns the outputs for the rest of the model."""
         if not self._layers.by_rule[module] and len(floats_in(outputs)) > 1:
-            # One output may be made of another: the slopes wanted are those from outside of the module.
+            # One output may depend on another: only gradients from outside the module count.
             outputs = map_tensors(lambda leaf: leaf.view_as(leaf) if leaf.requires_grad else leaf, outputs)
         tensors = floats_in(outputs)
         shapes = Shapes(
@@ -254,8 +254,8 @@ class GhostNorms:
         call = Call(module, args, kwargs, self._batch, shapes, [None] * len(tensors))
         followed = self._records if self._records is not None else self._shared if module in self._call_ways else None
         if followed is not None:
-            # A node holds the hooks of its output, which hold this call: whoever asked for it lets it go, since of such
-            # a circle no activation would be freed in time.
+            # A node refers to the hooks of its output, and these to this call. `_forget_nodes` breaks the cycle, which
+            # would keep the activations in memory for too long.
             call.node = tensors[0].grad_fn if len(tensors) == 1 else None
             followed.append(call)
         for i, output in enumerate(tensors):
@@ -272,28 +272,28 @@ class GhostNorms:
         call.slopes[i] = slope.detach() if known is None else known + slope.detach()
 
     def _note(self, weight: Tensor, grad: Tensor) -> None:
-        if self._first is not None and not self._resting:
+        if self._first is not None and not self._paused:
             self._first[weight] = self._first[weight] + grad if weight in self._first else grad.clone()
 
     def _follow(self, outputs: list[Tensor], spread: Sequence[Tensor | Call]) -> list[Tensor | Call]:
-        """Watch where in the graph of a forward pass something is spread over the examples; what cannot be watched."""
+        """Hook the nodes where a source is broadcast over the examples. Returns the sources that cannot be followed."""
         if not spread:
             return []
         consumers = consumers_below(outputs)
-        return [what for what in spread if not self._watch(what, consumers)]
+        return [source for source in spread if not self._watch(source, consumers)]
 
-    def _watch(self, what: Tensor | Call, consumers: Consumers) -> bool:
-        if isinstance(what, Tensor):
-            node, shape, alternatives = get_gradient_edge(what).node, tuple(what.shape), self._weight_ways[what]
+    def _watch(self, source: Tensor | Call, consumers: Consumers) -> bool:
+        if isinstance(source, Tensor):
+            node, shape, alternatives = get_gradient_edge(source).node, tuple(source.shape), self._weight_ways[source]
         else:
-            node, shape, alternatives = what.node, what.shapes.outputs[0], self._call_ways[what.module]
-        receive = partial(self._receive, what)
+            node, shape, alternatives = source.node, source.shapes.outputs[0], self._call_ways[source.module]
+        receive = partial(self._receive, source)
         return node not in consumers or any(
             watch(node, shape, consumers, ways, self._batch, receive, self._fail) for ways in alternatives
         )
 
-    def _spread(self) -> list[Tensor | Call]:
-        """What is spread over the examples in this forward pass, as far as memory allows to keep its gradients."""
+    def _broadcast_sources(self) -> list[Tensor | Call]:
+        """Sources that are broadcast over the examples in this pass, except those whose gradients are too large."""
         large = {
             weight
             for weight, alternatives in self._weight_ways.items()
@@ -303,27 +303,27 @@ class GhostNorms:
         shared, self._shared = self._shared, []
         return [*(weight for weight in self._weight_ways if weight not in large), *shared]
 
-    def _receive(self, what: Tensor | Call, slopes: Tensor | Factors) -> None:
+    def _receive(self, source: Tensor | Call, slopes: Tensor | Factors) -> None:
         if isinstance(slopes, Factors):
-            if isinstance(what, Tensor):
-                self._products.setdefault(what, []).append(slopes)
+            if isinstance(source, Tensor):
+                self._products.setdefault(source, []).append(slopes)
                 return
             slopes = slopes.gradients()
-        if isinstance(what, Tensor):
-            known = self._by_example.get(what)
-            self._by_example[what] = slopes if known is None else known + slopes
+        if isinstance(source, Tensor):
+            known = self._by_example.get(source)
+            self._by_example[source] = slopes if known is None else known + slopes
         else:
-            what.by_example = slopes if what.by_example is None else what.by_example + slopes
+            source.by_example = slopes if source.by_example is None else source.by_example + slopes
 
     def _reduce(self) -> None:
-        """Turn what the last backward pass showed into norms, and let it go."""
-        if self._resting or not self._calls:
+        """Compute the norms of the last backward pass, and free its tensors."""
+        if self._paused or not self._calls:
             return
-        self._resting = True
+        self._paused = True
         try:
             first = self._first
             if first is not None and not all(bool(grad.isfinite().all()) for grad in first.values()):
-                # The first steps with a GradScaler overflow: the check waits for one that does not.
+                # The first steps with a GradScaler overflow: check the first step that does not.
                 self._first, first = {}, None
             elif first is not None:
                 self._first = None
@@ -335,11 +335,11 @@ class GhostNorms:
                 check_sums(first, sums, self._names)
             self._done.append(norms2)
         finally:
-            self._resting = False
+            self._paused = False
 
     @torch.no_grad()
     def _norms2(self, *, totals: bool) -> tuple[dict[str, Tensor], dict[Tensor, Tensor]]:
-        """The norms of the examples of a pass, and, if `totals` are asked for, the sums of their gradients."""
+        """The norms of the examples of a pass and, if `totals`, the sums of their gradients."""
         calls, self._calls = self._calls, []
         spread, self._by_example = self._by_example, {}
         products, self._products = self._products, {}
@@ -361,53 +361,53 @@ class GhostNorms:
         for weight, of_weight in uses.items():
             if weight not in spread and weight not in products:
                 groups.setdefault(tuple(call for call, _ in of_weight), []).append(weight)
-        found: dict[Tensor, tuple[Tensor, Tensor]] = {}  # the examples' norms, and the sum of their gradients
+        results: dict[Tensor, tuple[Tensor, Tensor]] = {}  # the examples' norms, and the sum of their gradients
         for weight, gradients in spread.items():
             whole = gradients.to(in_float32(gradients).dtype)
             for factors in products.pop(weight, []):
                 whole = whole + factors.gradients().view_as(whole)
-            part = held(whole)
-            found[weight] = part.norms2(), part.total()
+            part = part_of(whole)
+            results[weight] = part.norms2(), part.total()
         for weight, factors_of_weight in products.items():
             joined = joined_factors(factors_of_weight)
-            found[weight] = norms2_in_slices(joined), joined.total()
+            results[weight] = norms2_in_slices(joined), joined.total()
         for weights in groups.values():
             of_group = {weight: uses[weight] for weight in weights}
-            found.update(self._layers.norms_and_sums(of_group, batch, totals=totals))
+            results.update(self._layers.norms_and_sums(of_group, batch, totals=totals))
         none = torch.zeros(batch, device=next(iter(self._names)).device)
-        norms2 = {name: found[weight][0] if weight in found else none for weight, name in self._names.items()}
-        return norms2, {weight: total.view_as(weight) for weight, (_, total) in found.items()} if totals else {}
+        norms2 = {name: results[weight][0] if weight in results else none for weight, name in self._names.items()}
+        return norms2, {weight: total.view_as(weight) for weight, (_, total) in results.items()} if totals else {}
 
-    def _study(self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Find out where the examples are in each layer, and compare examples together with examples alone."""
-        resting, calls, shared, batch = self._resting, self._calls, self._shared, self._batch
+    def _determine_layouts(self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Determine the layout of each layer, and compare examples in a batch with examples alone."""
+        paused, calls, shared, batch = self._paused, self._calls, self._shared, self._batch
         spread, products, not_followed = self._by_example, self._products, self._not_followed
-        self._resting, self._by_example, self._products, self._not_followed = True, {}, {}, set()
+        self._paused, self._by_example, self._products, self._not_followed = True, {}, {}, set()
         self._calls, self._shared = [], []
-        self._studies += 1
+        self._layout_runs += 1
         try:
             weights = list(self._inner.parameters())
-            with unwatched(self._inner, weights, but=self), nothing_changes(self._inner) as bring_back, NoDropout():
-                self._learn(root, args, kwargs, bring_back)
+            with unwatched(self._inner, weights, but=self), nothing_changes(self._inner) as restore, NoDropout():
+                self._try_cuts(root, args, kwargs, restore)
         finally:
-            self._resting, self._on_trial, self._records = resting, False, None
+            self._paused, self._in_test_pass, self._records = paused, False, None
             self._calls, self._shared, self._batch = calls, shared, batch
             self._by_example, self._products, self._not_followed = spread, products, not_followed
 
-    def _learn(
-        self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], bring_back: Callable[[], None]
+    def _try_cuts(
+        self, root: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], restore: Callable[[], None]
     ) -> None:
         why, mixed = "it is given no tensor with examples on its first axis", None
         key = root, len(list(tensors_in((args, kwargs))))
         cuts = [self._roots[key]._replace(size=self._batch)] if key in self._roots else cuts_of(args, kwargs)
         for cut in cuts:
             if mixed is not None and cut.size != mixed[1]:
-                break  # another tensor's rows are no examples only because those of the likeliest are mixed
+                break  # the likeliest tensor mixes its examples: do not try the rows of a different tensor
             known = _copied(self._layers.layouts)
             ways = _copied(self._weight_ways), _copied(self._call_ways)
             recorded: list[Call] = []
             try:
-                reason = self._try(root, cut, args, kwargs, bring_back, recorded)
+                reason = self._try(root, cut, args, kwargs, restore, recorded)
             except UserError as error:
                 mixed = mixed or (error, cut.size)
             except Exception as error:
@@ -418,9 +418,9 @@ class GhostNorms:
                     return
                 why = reason
             finally:
-                _let_go(recorded)
+                _forget_nodes(recorded)
             self._layers.layouts, (self._weight_ways, self._call_ways) = known, ways
-            bring_back()
+            restore()
         if mixed is not None:
             raise mixed[0]
         raise UserError(
@@ -434,21 +434,21 @@ class GhostNorms:
         cut: Cut,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        bring_back: Callable[[], None],
+        restore: Callable[[], None],
         recorded: list[Call],
     ) -> str:
-        """Cut the batch in this way; what is wrong with it, if that can be said before examples are compared.
+        """Cut the batch in this way and check it. Returns what is wrong, if that shows before examples are compared.
 
         Args:
-            recorded: gets the calls of all runs.
+            recorded: the calls of all runs are added to it.
 
         Raises:
             UserError: if the gradients of examples in a batch are not those of the same examples alone.
         """
         rows = cut.choice(args, kwargs)
-        bring_back()
+        restore()
         two, few = self._run(root, cut, args, kwargs, rows[:2])
-        bring_back()
+        restore()
         three, outputs = self._run(root, cut, args, kwargs, rows)
         recorded += [*two, *three]
         shapes = [Shapes((), tuple(tuple(output.shape) for output in of_run)) for of_run in (few, outputs)]
@@ -465,18 +465,18 @@ class GhostNorms:
         try:
             self._backward(three, outputs, slopes)
         except RuntimeError:
-            # A checkpoint makes the tensors of a node anew only once: do without those nodes.
-            self._weight_ways = {weight: _lean(ways) for weight, ways in self._weight_ways.items()}
-            self._call_ways = {module: _lean(ways) for module, ways in self._call_ways.items()}
+            # A checkpoint recomputes the tensors of a node only once: leave out those nodes.
+            self._weight_ways = {weight: _without_tensors(ways) for weight, ways in self._weight_ways.items()}
+            self._call_ways = {module: _without_tensors(ways) for module, ways in self._call_ways.items()}
             self._calls = []
-            bring_back()
+            restore()
             three, outputs = self._run(root, cut, args, kwargs, rows)
             recorded += three
             self._records = None
             self._backward(three, outputs, slopes)
         grads = {weight: weight.grad for weight in self._names if weight.grad is not None}
         together, sums = self._norms2(totals=True)
-        alone = one_at_a_time(root, cut, args, kwargs, rows, slopes, layouts, self._names, bring_back)
+        alone = one_at_a_time(root, cut, args, kwargs, rows, slopes, layouts, self._names, restore)
         finite = all(bool(grad.isfinite().all()) for grad in grads.values())
         if alone.drawn or not finite:
             why = "draws random numbers other than dropout's" if finite else "has gradients that are not finite"
@@ -492,31 +492,31 @@ class GhostNorms:
         return ""
 
     def _backward(self, calls: list[Call], outputs: list[Tensor], slopes: list[Tensor | None]) -> None:
-        """A backward pass through a run of three examples, watched like those of training."""
+        """Run a backward pass of three examples, with the same hooks as in training."""
         self._shared = [call for call in calls if call.module in self._call_ways]
         self._batch = 3
-        failed = self._follow(outputs, self._spread())
-        self._not_followed.update(what for what in failed if isinstance(what, Tensor))
+        failed = self._follow(outputs, self._broadcast_sources())
+        self._not_followed.update(source for source in failed if isinstance(source, Tensor))
         for call in calls:
             call.batch = 3
         pairs = [(output, slope) for output, slope in zip(outputs, slopes, strict=True) if slope is not None]
-        self._on_trial = True
+        self._in_test_pass = True
         try:
             torch.autograd.backward([output for output, _ in pairs], [slope for _, slope in pairs])
         finally:
-            self._on_trial = False
+            self._in_test_pass = False
 
     def _run(
         self, root: nn.Module, cut: Cut, args: tuple[Any, ...], kwargs: dict[str, Any], rows: list[int]
     ) -> tuple[list[Call], list[Tensor]]:
-        """Call the root with some of the examples: the calls of its units, and its outputs that have gradients."""
+        """Call the root with some of the examples. Returns the calls of its units and the outputs with gradients."""
         self._records = []
         again_args, again_kwargs = cut.rows(args, kwargs, rows)
         outputs = [output for output in floats_in(root(*again_args, **again_kwargs)) if output.requires_grad]
         return self._records, outputs
 
     def _keep_ways(self, in_two: Consumers, two: list[Call], in_three: Consumers, three: list[Call]) -> None:
-        """Keep the ways from what all examples share to where it is spread over them."""
+        """Save the paths from each shared source to the nodes that broadcast it over the examples."""
         called = {call.module for call in three}
         for module, names in self._layers.units.items():
             if self._layers.by_rule[module] and module in called:
@@ -540,14 +540,14 @@ class GhostNorms:
                 _add_alternative(self._call_ways.setdefault(module, []), ways)
 
 
-def _let_go(calls: Iterable[Call]) -> None:
-    """Forget where the calls stand in autograd's graph."""
+def _forget_nodes(calls: Iterable[Call]) -> None:
+    """Drop the references of calls to autograd's graph."""
     for call in calls:
         call.node = None
 
 
 def _in_backward() -> bool:
-    """Whether autograd is at work: a checkpointed module is called again by it."""
+    """Whether autograd runs a backward pass: it calls checkpointed modules again."""
     return torch._C._current_graph_task_id() != -1
 
 
@@ -560,12 +560,12 @@ def _add_alternative(alternatives: list[Ways], ways: Ways) -> None:
         alternatives.append(ways)
 
 
-def _lean(alternatives: list[Ways]) -> list[Ways]:
+def _without_tensors(alternatives: list[Ways]) -> list[Ways]:
     return [ways for ways in alternatives if without_tensors(ways)]
 
 
 def _compare_sizes(sizes: list[int], examples: int | Sequence[int]) -> None:
-    """Raise UserError if the layers had other numbers of examples than the caller says."""
+    """Raise UserError if the numbers of examples in the layers differ from those of the caller."""
     same = sum(sizes) == examples if isinstance(examples, int) else sizes == list(examples)
     if not same:
         given = examples if isinstance(examples, int) else " + ".join(map(str, examples))

@@ -216,7 +216,7 @@ def _is_conv1d_of_transformers(kind: type[nn.Module]) -> bool:
     return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
 
 
-def held(gradients: Tensor) -> LayerPart:
+def part_of(gradients: Tensor) -> LayerPart:
     """A part of which the gradients are at hand, shape (batch, *weight)."""
     wide = in_float32(gradients)
     return LayerPart(lambda: row_norms2(wide), lambda: wide, lambda: wide.sum(0))
@@ -248,7 +248,7 @@ def _linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     factors = of_linear(inputs, slopes)
     return {
         "weight": LayerPart(factors.norms2, factors.gradients, factors.total, factors),
-        "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
+        "bias": part_of(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
     }
 
 
@@ -257,13 +257,13 @@ def _transposed_linear(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     factors = of_linear(slopes, inputs)
     return {
         "weight": LayerPart(factors.norms2, factors.gradients, factors.total, factors),
-        "bias": held(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
+        "bias": part_of(slopes.flatten(1, -2).sum(1) if slopes.ndim > 2 else slopes),
     }
 
 
 def _convolution(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     batch = len(inputs)
-    bias = held(slopes.flatten(2).sum(2))
+    bias = part_of(slopes.flatten(2).sum(2))
     if isinstance(layer, nn.Conv2d) and inputs.device.type == "cpu":
         return {"weight": lazily(lambda: convolution_gradients(layer, inputs, slopes)), "bias": bias}
     factors = of_convolution(layer, inputs, slopes)
@@ -319,8 +319,8 @@ def _scale_and_shift(normal: Tensor, slopes: Tensor, last: int) -> Parts:
     between = tuple(range(1, normal.ndim - last))
     scaled = normal * slopes
     return {
-        "weight": held(scaled.sum(between) if between else scaled),
-        "bias": held(slopes.sum(between) if between else slopes),
+        "weight": part_of(scaled.sum(between) if between else scaled),
+        "bias": part_of(slopes.sum(between) if between else slopes),
     }
 
 
@@ -338,8 +338,8 @@ def _batch_norm_at_rest(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
 def _of_channels(normal: Tensor, slopes: Tensor) -> Parts:
     scaled = normal * slopes
     if normal.ndim == 2:
-        return {"weight": held(scaled), "bias": held(slopes)}
-    return {"weight": held(scaled.flatten(2).sum(2)), "bias": held(slopes.flatten(2).sum(2))}
+        return {"weight": part_of(scaled), "bias": part_of(slopes)}
+    return {"weight": part_of(scaled.flatten(2).sum(2)), "bias": part_of(slopes.flatten(2).sum(2))}
 
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -1,4 +1,4 @@
-"""The gradient noise scale in a training loop of your own."""
+"""Measure the gradient noise scale in your own training loop."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ from critbatch.records.monitor import MonitorAdvice
 from critbatch.runtime.device import sum_dtype
 
 By = Literal["auto", "examples", "micro_batches", "processes"]
-NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's."
-HOPELESS = 10  # steps that cannot be measured, and none that can: measuring ends
+NO_PASS = "There was no backward pass since the last `update()`: call it once after each step's backward passes."
+MOST_FAILED_STEPS = 10  # measuring ends after so many steps that could not be measured, if none could
 HALF = (torch.float16, torch.bfloat16)
 log = logging.getLogger("critbatch")
 
@@ -82,7 +82,7 @@ class Monitor:
             inputs and outputs. If these disagree, you must give it.
         weights: How micro-batches of different sizes count in the gradient of a step. "equal": the loss of each is a
             mean over its own examples, possibly divided by the number of micro-batches. "by_size": the loss of each is
-            a sum over its examples, or their tokens, divided by one number for all. "auto": found out from the
+            a sum over its examples, or their tokens, divided by one number for all. "auto": inferred from the
             gradients.
         optimizer: With an optimizer that has second moments (such as Adam), the noise scale is also measured in its
             metric; not for "examples".
@@ -130,9 +130,9 @@ class Monitor:
         self._factors: list[Tensor] | None = None
         self._batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
         self._counter = ExampleCounter()
-        self._calls_told = False  # whether `micro_batch` says when a pass begins
-        self._fault: Exception | None = None  # of a hook, to be told at the next update
-        self._stale = False  # whether other weights are trained than those with hooks
+        self._manual_passes = False  # whether `micro_batch` marks the beginning of each pass
+        self._fault: Exception | None = None  # raised in a hook, reported at the next update
+        self._stale = False  # whether the trained weights are no longer those with hooks
         self._off = False
         self._logged: set[str] = set()
         self._examples: ExampleHooks | None = None
@@ -147,7 +147,7 @@ class Monitor:
             )
 
     def _make_hooks(self) -> None:
-        """On the weights that need a gradient now."""
+        """Put hooks on the weights that need a gradient now."""
         named = [(name, weight) for name, weight in self.model.named_parameters() if weight.requires_grad]
         parallel = isinstance(self.model, DistributedDataParallel)
         self.names = [name.removeprefix("module.") if parallel else name for name, _ in named]
@@ -159,8 +159,8 @@ class Monitor:
                 raise UserError("by='examples' does not see the weights of a sharded model: use by='processes'.")
             if self.optimizer is not None:
                 raise UserError("A sharded model has no noise scale in the optimizer's metric: leave `optimizer` out.")
-        # The first pre-hook: a step that was thrown away is noticed before the others look, and weights that are cut
-        # into parts are still so.
+        # This pre-hook runs first: it notices a discarded step before the other hooks run, and sharded weights are
+        # still sharded then.
         self._own_handles = [self.model.register_forward_pre_hook(self._before_forward, with_kwargs=True, prepend=True)]
         try:
             if self.by == "examples":
@@ -175,13 +175,15 @@ class Monitor:
         self._trained, self._stale = self._trained_weights(), False
 
     def _trained_weights(self) -> list[tuple[int, bool]]:
-        """Which weights there are, and which of them are trained. Those of a sharded model change their identity."""
+        """Identity of each weight, and whether it is trained. Weights of a sharded model change their identity."""
         sharded = self._gradients.sharded
         return [(0 if sharded else id(weight), weight.requires_grad) for weight in self.model.parameters()]
 
-    def _find_group(self, given: torch.distributed.ProcessGroup | None) -> torch.distributed.ProcessGroup | None:
-        if given is not None:
-            return given
+    def _find_group(
+        self, process_group: torch.distributed.ProcessGroup | None
+    ) -> torch.distributed.ProcessGroup | None:
+        if process_group is not None:
+            return process_group
         if isinstance(self.model, DistributedDataParallel):
             return self.model.process_group
         if self._gradients.sharded:
@@ -195,13 +197,13 @@ class Monitor:
         Use it if parts of the model are called instead of the model itself, or if the tensors do not show the number.
         After the first call, calls of the model are no longer counted.
         """
-        self._calls_told = True
+        self._manual_passes = True
         if not self._off:
             self._begin_pass(size=int(examples))
 
     def begin_batch(self, batch: Any) -> None:
         """Like `micro_batch`, for a trainer that has the batch but not its number of examples."""
-        self._calls_told = True
+        self._manual_passes = True
         if not self._off:
             evidence = Evidence()
             evidence.add_inputs((batch,), {})
@@ -246,10 +248,10 @@ class Monitor:
             return
         problem: UnmeasurableError | None = None
         sums: Sums | None = None
-        told: BatchSize | None = None
+        step_size: BatchSize | None = None
         try:
-            told = self._told(batch_size)
-            sums = self._sums(batch_size if isinstance(batch_size, Sequence) else None, counted=told is not None)
+            step_size = self._given_size(batch_size)
+            sums = self._sums(batch_size if isinstance(batch_size, Sequence) else None, counted=step_size is not None)
         except UnmeasurableError as error:
             problem = error
         except Exception as error:
@@ -260,24 +262,24 @@ class Monitor:
         if problem is not None and world == 1:
             self._window.skip(problem)
         else:
-            # Other processes wait for the sums of this one, whatever it has.
+            # Other processes wait for the sums of this one, even if it could not measure the step.
             later = over_processes(sums or self._no_sums(), self._group, sharded=self._gradients.sharded)
             scales = Scales(gradient_scale, 1.0 if unscaled else gradient_scale, world)
             timed = seconds if self.timed and not math.isnan(seconds) else None
-            self._window.add(PendingStep(later, scales, told, timed, problem, self._half))
+            self._window.add(PendingStep(later, scales, step_size, timed, problem, self._half))
         if self.strict:
             self._window.settle()
-        self._end_if_hopeless()
+        self._stop_if_unmeasurable()
         if self._gradients.sharded:
             self._stale = self._trained_weights() != self._trained
         if self._stale and not self._off:
             self._watch_other_weights()
 
     def _sums(self, sizes: Sequence[int] | None, *, counted: bool) -> Sums:
-        """What this process saw since the last update.
+        """The sums of this process since the last update.
 
         Args:
-            sizes: of the passes, where the user says; None to count them.
+            sizes: examples in each pass, if the user gives them; None to count them.
             counted: whether the size of the step is known anyway.
         """
         passes = self._gradients.take()
@@ -287,9 +289,7 @@ class Monitor:
         if self._off:
             raise UnmeasurableError(self.problem)
         if self._stale:
-            raise OtherWeightsError(
-                "Weights were frozen, unfrozen or put in: from the next step on measuring begins anew."
-            )
+            raise OtherWeightsError("Weights were frozen, unfrozen or added: measuring starts again at the next step.")
         backward = [one for one in passes if one.fired]
         if not backward:
             if examples is not None:
@@ -324,19 +324,19 @@ class Monitor:
         return list(every[:, :, 0]), every.sum(0).T
 
     def _sizes(
-        self, passes: list[Pass], told: Sequence[int] | None
+        self, passes: list[Pass], given: Sequence[int] | None
     ) -> tuple[list[int] | None, AmbiguousSizeError | None]:
-        """Examples in each pass; None where they are not known, and why, if tensors disagree."""
-        if told is not None:
-            if len(told) != len(passes) or min(told, default=0) < 1:
+        """Examples in each pass, or None and, if the tensors disagree, the error that says so."""
+        if given is not None:
+            if len(given) != len(passes) or min(given, default=0) < 1:
                 raise SizeError(
-                    f"batch_size={list(told)} does not fit a step of {len(passes)} backward passes: give one number "
+                    f"batch_size={list(given)} does not fit a step of {len(passes)} backward passes: give one number "
                     "above 0 for each."
                 )
-            return [int(size) for size in told], None
+            return [int(size) for size in given], None
         if all(one.size is None and one.evidence is None for one in passes):
             if self._examples is not None:
-                return None, None  # the layers alone say how many there are
+                return None, None  # only the layers show how many there are
             return None, AmbiguousSizeError(f"The model itself is not called, but parts of it: {HOW}.")
         sizes = []
         for one in passes:
@@ -349,7 +349,7 @@ class Monitor:
             sizes.append(size)
         return sizes, None
 
-    def _told(self, batch_size: int | Sequence[int] | None) -> BatchSize | None:
+    def _given_size(self, batch_size: int | Sequence[int] | None) -> BatchSize | None:
         if batch_size is None or isinstance(batch_size, Sequence):
             of_all = self.batch_size if batch_size is None else None
             return BatchSize(of_all, always=True) if of_all is not None else None
@@ -358,7 +358,7 @@ class Monitor:
         return BatchSize(int(batch_size), always=False)
 
     def _no_sums(self) -> Sums:
-        """Of a process that cannot measure a step which others may."""
+        """Empty sums, for a process that cannot measure a step. Others may be able to."""
         device = self.parameters[0].device if self.parameters else torch.device("cpu")
         rows = 1 if self.by == "examples" or self._metric() is None else 2
         nothing = torch.zeros(rows, len(self.parameters), device=device)
@@ -377,17 +377,17 @@ class Monitor:
             self._logged.add(error.reason)
             log.warning("critbatch.Monitor leaves out a step, and others like it. %s", self.problem)
 
-    def _end_if_hopeless(self) -> None:
-        """Stop measuring where nothing can be measured."""
+    def _stop_if_unmeasurable(self) -> None:
+        """Stop measuring if no step can be measured."""
         if self._off or self.strict:
             return
-        if self._fault is not None or (self._group is None and self._hopeless()):
+        if self._fault is not None or (self._group is None and self._is_unmeasurable()):
             self._off = True
             self._take_off_hooks()
             log.warning("critbatch.Monitor measures no further steps. Training goes on.")
 
-    def _hopeless(self) -> bool:
-        return not self._window.steps and sum(self._window.left_out.values()) >= HOPELESS
+    def _is_unmeasurable(self) -> bool:
+        return not self._window.steps and sum(self._window.left_out.values()) >= MOST_FAILED_STEPS
 
     @property
     def left_out(self) -> Counter[str]:
@@ -439,7 +439,7 @@ class Monitor:
             batch_sizes: Batch sizes to compare with the one in use. By default, doublings from an eighth of it to eight
                 times it.
             step_seconds: Seconds per step: a `Speed`, a mapping from batch size to seconds, or a function of the batch
-                size. With `timed=True`, those of the size in use are known anyway.
+                size. With `timed=True`, those of the size in use are measured.
             optimizer: The optimizer whose learning rate changes with the batch size; the Monitor's by default.
 
         Raises:
@@ -500,13 +500,13 @@ class Monitor:
         return replace(scale, reason="batch_norm_in_train_mode") if mixed and not scale.reason else scale
 
     def _metric(self) -> list[Tensor] | None:
-        """The same factors for all micro-batches of a step."""
+        """The optimizer's metric: the same factors for all micro-batches of a step."""
         if self.optimizer is not None and self._factors is None:
             self._factors = preconditioner(self.optimizer, self.parameters)
         return self._factors
 
     def _before_forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._calls_told or self._fault is not None or not torch.is_grad_enabled():
+        if self._manual_passes or self._fault is not None or not torch.is_grad_enabled():
             return
         try:
             evidence = Evidence()
@@ -516,7 +516,7 @@ class Monitor:
             self._failed(error)
 
     def _after_forward(self, module: nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
-        if self._calls_told or self._fault is not None or not torch.is_grad_enabled():
+        if self._manual_passes or self._fault is not None or not torch.is_grad_enabled():
             return
         try:
             self._gradients.see_outputs(outputs)
@@ -529,14 +529,14 @@ class Monitor:
         if not self._gradients.passes and not self._gradients.sharded and self._trained_weights() != self._trained:
             # Hooks cannot be changed while they are called.
             self._stale = True
-            if self._calls_told:
+            if self._manual_passes:
                 self._watch_other_weights()
         if self._examples is not None:
             self._examples.end_pass()
         self._gradients.begin_pass(size, evidence)
 
     def _watch_other_weights(self) -> None:
-        """Where weights were frozen, unfrozen or put in, it is another gradient from here on."""
+        """Start again if weights were frozen, unfrozen or added: the gradient is a different one from here on."""
         self._window.restart()
         self._take_off_hooks()
         self._factors = None
@@ -548,11 +548,11 @@ class Monitor:
 
 
 def in_words(error: Exception) -> str:
-    """The sentence of an error. One with a tensor in it stays unsaid: its memory may be gone."""
+    """The sentence of an error. It leaves out a message that contains a tensor, whose memory may be freed."""
     if isinstance(error, UserError):
         return str(error)
-    said = all(isinstance(part, (str, int, float)) for part in error.args)
-    return f"Measuring failed with {type(error).__name__}" + (f": {error}" if said and error.args else ".")
+    printable = all(isinstance(part, (str, int, float)) for part in error.args)
+    return f"Measuring failed with {type(error).__name__}" + (f": {error}" if printable and error.args else ".")
 
 
 def check_arguments(*, by: str, window: int, batch_size: int | None, weights: str = "auto") -> None:
@@ -577,7 +577,7 @@ def _summed(
     *,
     by_examples: bool,
 ) -> Sums:
-    """The sums of one process."""
+    """The `Sums` of one process."""
     entries = torch.stack([hooks.entries.of_pass(one, small) for one in passes])
     device, double = small.device, sum_dtype(small.device)
     known = Tally(passes=len(passes), unknown=float(len(passes)))
@@ -603,7 +603,7 @@ def _summed(
 
 
 def _name_of(optimizer: Optimizer | None, recipe: RecipeInfo | None) -> str:
-    """Whose exponent its learning rate follows."""
+    """The name of the recipe, which sets how the learning rate scales, or else of the optimizer's class."""
     if recipe is not None:
         return recipe.name
     return type(optimizer).__name__ if optimizer is not None else ""

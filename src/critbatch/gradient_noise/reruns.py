@@ -1,4 +1,4 @@
-"""Running a model again, beside its training, so that the training does not notice."""
+"""Run a model again during training without changing the training, and find the examples' axis in its tensors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.overrides import TorchFunctionMode
 
 from critbatch.errors import UserError
-from critbatch.gradient_noise.layer_rules import Parts, held
+from critbatch.gradient_noise.layer_rules import Parts, part_of
 
 _DROPOUTS = {
     torch.dropout: 0.0,
@@ -38,7 +38,7 @@ _DROPOUTS = {
 
 
 class NoDropout(TorchFunctionMode):
-    """Within, no call of torch drops anything out; all else is as it is."""
+    """A context in which every dropout of torch keeps all values; other functions work as usual."""
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -51,58 +51,62 @@ class NoDropout(TorchFunctionMode):
             if len(args) <= 4:
                 kwargs["dropout_p"] = 0.0
         elif function is F.multi_head_attention_forward:
-            kwargs["training"] = False  # which is about its dropout alone
+            kwargs["training"] = False  # affects only its dropout
         return function(*args, **kwargs)
 
 
 @contextmanager
 def unwatched(model: nn.Module, weights: Iterable[Tensor] = (), *, but: object = None) -> Iterator[None]:
-    """Within, critbatch's own hooks on the modules rest, and all hooks on the weights: they are about training.
+    """A context without critbatch's hooks on the modules and without any hooks on the weights: they serve training.
 
     Args:
-        model: whose modules it is about.
-        weights: those whose hooks rest.
-        but: the object whose hooks go on.
+        model: its modules lose critbatch's hooks.
+        weights: these lose all their hooks.
+        but: the object whose hooks stay.
     """
-    of_modules = [held for own in model.modules() for held in (own._forward_pre_hooks, own._forward_hooks) if held]
-    of_weights = [held for own in weights for held in (own._backward_hooks, own._post_accumulate_grad_hooks) if held]
-    before = [(held, dict(held)) for held in (*of_modules, *of_weights)]
+    module_hooks = [hooks for own in model.modules() for hooks in (own._forward_pre_hooks, own._forward_hooks) if hooks]
+    weight_hooks = [
+        hooks for own in weights for hooks in (own._backward_hooks, own._post_accumulate_grad_hooks) if hooks
+    ]
+    before = [(hooks, dict(hooks)) for hooks in (*module_hooks, *weight_hooks)]
     try:
-        for held in of_modules:
-            for key in [key for key, hook in held.items() if _is_watching(hook, but)]:
-                del held[key]
-        for held in of_weights:
-            held.clear()
+        for hooks in module_hooks:
+            for key in [key for key, hook in hooks.items() if _is_own_hook(hook, but)]:
+                del hooks[key]
+        for hooks in weight_hooks:
+            hooks.clear()
         yield
     finally:
-        for held, hooks in before:
-            held.clear()
-            held.update(hooks)
+        for hooks, saved in before:
+            hooks.clear()
+            hooks.update(saved)
 
 
-def _is_watching(hook: Any, but: object) -> bool:
+def _is_own_hook(hook: Any, but: object) -> bool:
     module = getattr(hook, "__module__", None) or ""
     return module.partition(".")[0] == "critbatch" and getattr(hook, "__self__", None) is not but
 
 
 @contextmanager
 def nothing_changes(model: nn.Module) -> Iterator[Callable[[], None]]:
-    """Random states, buffers, modes and the gradients that weights hold are afterwards what they were before.
+    """A context that restores random states, buffers, modes and the gradients of the weights at its end.
 
-    Yields a function that brings them back at once, for the next of several runs.
+    Yields a function that restores them at once, for the next of several runs.
     """
     devices = sorted({weight.device.index for weight in model.parameters() if weight.device.type == "cuda"})
     numpy_state, python_state = np.random.get_state(), random.getstate()
     states = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
     buffers = [(own._buffers, dict(own._buffers)) for own in model.modules() if own._buffers]
-    copies = {buffer: buffer.clone() for _, kept in buffers for buffer in kept.values() if buffer is not None}
+    copies = {buffer: buffer.clone() for _, entries in buffers for buffer in entries.values() if buffer is not None}
     modes = [(own, own.training) for own in model.modules()]
-    # Weights of the old weight_norm and spectral_norm are attributes, made anew at each call.
-    made = [(own, name, value) for own in model.modules() for name, value in vars(own).items() if _is_made(value)]
+    # Weights of the old weight_norm and spectral_norm are attributes that each call computes again.
+    computed = [
+        (own, name, value) for own in model.modules() for name, value in vars(own).items() if _is_computed(value)
+    ]
     grads = [(weight, weight.grad) for weight in model.parameters()]
 
-    def bring_back() -> None:
-        for own, name, value in made:
+    def restore() -> None:
+        for own, name, value in computed:
             setattr(own, name, value)
         for own, training in modes:
             own.training = training
@@ -121,20 +125,20 @@ def nothing_changes(model: nn.Module) -> Iterator[Callable[[], None]]:
             weight.grad = None
 
     try:
-        bring_back()
-        yield bring_back
+        restore()
+        yield restore
     finally:
-        bring_back()
+        restore()
         for weight, grad in grads:
             weight.grad = grad
 
 
-def _is_made(value: object) -> bool:
+def _is_computed(value: object) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
 
 
 def random_states(model: nn.Module) -> list[Any]:
-    """What is different after something was drawn."""
+    """The states of all random number generators, which differ after any draw."""
     devices = sorted({weight.device.index for weight in model.parameters() if weight.device.type == "cuda"})
     return [
         torch.get_rng_state().tolist(),
@@ -144,19 +148,17 @@ def random_states(model: nn.Module) -> list[Any]:
     ]
 
 
-# Where the examples are in a tensor: on which axis, and whether other things are folded into that axis.
-#
-# It is not guessed from sizes, which agree by chance: the model is run on two examples and on three, and the axis that
-# grows is the one.
+# The axis of the examples in a tensor. Sizes may agree by chance, so it is not guessed from one size: the model runs on
+# two examples and on three, and the axis that grows is that of the examples.
 
 
 class Layout(NamedTuple):
-    """Where the examples of a tensor are. None in its place: the tensor belongs to all examples alike.
+    """Where the examples of a tensor are. None instead of a layout: all examples share the tensor.
 
     Args:
-        axis: on which they are; -1 if no single axis grows with the number of examples.
-        folded: whether the axis has several places for each example, those of one example side by side.
-        apart: if folded, whether the first places of all examples come first, then their second ones, and so on.
+        axis: the axis of the examples; -1 if no single axis grows with the number of examples.
+        folded: whether the axis has several entries for each example, by default next to each other.
+        apart: if folded, whether the first entries of all examples come first, then their second entries, and so on.
     """
 
     axis: int
@@ -168,21 +170,21 @@ UNCLEAR = Layout(-1)
 
 
 class Layouts(NamedTuple):
-    """Those of the tensors that go into a call of a module, and of the floating-point tensors that come out."""
+    """Layouts of the input tensors of a module's call, and of its floating-point outputs."""
 
     inputs: tuple[Layout | None, ...]
     outputs: tuple[Layout | None, ...]
 
 
 class Shapes(NamedTuple):
-    """The shapes of the same tensors."""
+    """Shapes of the same tensors."""
 
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
 
 
 def layouts_of(two: Shapes, three: Shapes) -> Layouts:
-    """What follows from the shapes in a call with two examples and in the same call with three."""
+    """The layouts, from the shapes in a call with two examples and in the same call with three."""
     if len(two.inputs) != len(three.inputs) or len(two.outputs) != len(three.outputs):
         return Layouts(tuple(UNCLEAR for _ in three.inputs), tuple(UNCLEAR for _ in three.outputs))
     return Layouts(
@@ -192,7 +194,7 @@ def layouts_of(two: Shapes, three: Shapes) -> Layouts:
 
 
 def layout_of(two: tuple[int, ...], three: tuple[int, ...]) -> Layout | None:
-    """That of one tensor."""
+    """The layout of one tensor, from its shapes with two examples and with three."""
     if two == three:
         return None
     if len(two) != len(three):
@@ -204,7 +206,7 @@ def layout_of(two: tuple[int, ...], three: tuple[int, ...]) -> Layout | None:
 
 
 def fits(shape: Sequence[int], layout: Layout | None, batch: int) -> bool:
-    """Whether a tensor of this shape can hold so many examples in this way."""
+    """Whether a tensor of this shape can hold `batch` examples in this layout."""
     if layout is None:
         return True
     if layout == UNCLEAR or layout.axis >= len(shape):
@@ -214,7 +216,7 @@ def fits(shape: Sequence[int], layout: Layout | None, batch: int) -> bool:
 
 
 def to_front(tensor: Tensor, layout: Layout | None, batch: int) -> Tensor:
-    """Shape (batch, ...): the examples on the first axis, and nothing else on it."""
+    """The tensor with the examples alone on its first axis. Shape (batch, ...)."""
     if layout is None:
         return tensor.expand(batch, *tensor.shape)
     moved = tensor.movedim(layout.axis, 0)
@@ -224,54 +226,54 @@ def to_front(tensor: Tensor, layout: Layout | None, batch: int) -> Tensor:
 
 
 def as_batch_of_one(row: Tensor, layout: Layout | None) -> Tensor:
-    """One row of `to_front` in the layout that it came from."""
+    """One row of `to_front`, in the layout that the tensor had before."""
     if layout is None:
         return row
     return row.movedim(0, layout.axis) if layout.folded else row.unsqueeze(layout.axis)
 
 
-def tensors_in(given: Any) -> Iterator[Tensor]:
-    """Every tensor in tuples, lists, mappings and dataclasses, in order. A `PackedSequence` has none to show."""
-    if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, PackedSequence):
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """Every tensor in tuples, lists, mappings and dataclasses, in order. Those of a `PackedSequence` are left out."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, PackedSequence):
         return
-    elif isinstance(given, Mapping):
-        for part in given.values():
+    elif isinstance(value, Mapping):
+        for part in value.values():
             yield from tensors_in(part)
-    elif isinstance(given, (tuple, list)):
-        for part in given:
+    elif isinstance(value, (tuple, list)):
+        for part in value:
             yield from tensors_in(part)
-    elif dataclasses.is_dataclass(given) and not isinstance(given, type):
-        for field in dataclasses.fields(given):
-            yield from tensors_in(getattr(given, field.name))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from tensors_in(getattr(value, field.name))
 
 
-def map_tensors(function: Callable[[Tensor], Any], given: Any) -> Any:
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     """The same structure with every tensor of `tensors_in` replaced, in the same order."""
-    if isinstance(given, Tensor):
-        return function(given)
-    if isinstance(given, PackedSequence):
-        return given
-    if isinstance(given, MutableMapping):
-        changed = copy.copy(given)
-        for key, part in given.items():
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, PackedSequence):
+        return value
+    if isinstance(value, MutableMapping):
+        changed = copy.copy(value)
+        for key, part in value.items():
             changed[key] = map_tensors(function, part)
         return changed
-    if isinstance(given, Mapping):
-        return {key: map_tensors(function, part) for key, part in given.items()}
-    if isinstance(given, (tuple, list)):
-        parts = [map_tensors(function, part) for part in given]
-        return type(given)(*parts) if hasattr(given, "_fields") else type(given)(parts)
-    if dataclasses.is_dataclass(given) and not isinstance(given, type):
-        other: Any = copy.copy(given)
-        for field in dataclasses.fields(given):
-            object.__setattr__(other, field.name, map_tensors(function, getattr(given, field.name)))
+    if isinstance(value, Mapping):
+        return {key: map_tensors(function, part) for key, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        parts = [map_tensors(function, part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        other: Any = copy.copy(value)
+        for field in dataclasses.fields(value):
+            object.__setattr__(other, field.name, map_tensors(function, getattr(value, field.name)))
         return other
-    return given
+    return value
 
 
-# Any module whose examples do not mix: its weights' gradients for each example by running it again.
+# Gradients of each example for the weights of any module that does not mix examples: the module runs again.
 
 _ONE_BY_ONE = (nn.RNNBase, nn.RNNCellBase)  # torch.func does not know their operations
 
@@ -282,27 +284,27 @@ def parts_by_func(
     names: list[str],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    slopes: list[Tensor | None],
+    output_grads: list[Tensor | None],
     layouts: Layouts,
     *,
     batch: int,
     rows: slice,
 ) -> Parts:
-    """The parts of some of a module's weights, by running it again for each example on its own.
+    """The parts of some of a module's weights. The module runs again for each example alone.
 
-    Vectorized by `torch.func`, or, where that does not know the module's operations, one after the other.
+    `torch.func` vectorizes these runs. Where it does not know the module's operations, they run one after the other.
 
     Args:
-        module: what it computes of an example is of that example alone.
+        module: its output for an example must depend on that example alone.
         path: the module's name within the model, for messages.
         names: of the weights, within the module.
         args: positional inputs of the call.
         kwargs: keyword inputs.
-        slopes: of each output that is a floating-point tensor, shape (batch, ...), the examples in front; None where
-            the loss does not depend on it.
+        output_grads: gradients of the loss for each floating-point output, shape (batch, ...); None where the loss does
+            not depend on it.
         layouts: of inputs and outputs.
         batch: examples in the call.
-        rows: of the examples that are asked for.
+        rows: the examples to return.
 
     Raises:
         UserError: if the module cannot be run for one example alone.
@@ -311,8 +313,8 @@ def parts_by_func(
     buffers = dict(module.named_buffers())
     inputs = list(tensors_in((args, kwargs)))
     moving = [to_front(tensor.detach(), layout, batch)[rows] for tensor, layout in _moving(inputs, layouts.inputs)]
-    wanted = [i for i, slope in enumerate(slopes) if slope is not None]
-    own_slopes = [slope[rows] for slope in slopes if slope is not None]
+    used = [i for i, grad in enumerate(output_grads) if grad is not None]
+    rows_grads = [grad[rows] for grad in output_grads if grad is not None]
 
     def outputs_of(own: dict[str, Tensor], example: list[Tensor]) -> list[Tensor]:
         ready = iter(example)
@@ -323,44 +325,42 @@ def parts_by_func(
             return tensor.detach() if layout is None else as_batch_of_one(next(ready), layout)
 
         again_args, again_kwargs = map_tensors(leaf_of_one, (args, kwargs))
-        found = floats_in(functional_call(module, {**buffers, **own}, again_args, again_kwargs))
-        return [found[i] for i in wanted]
+        outputs = floats_in(functional_call(module, {**buffers, **own}, again_args, again_kwargs))
+        return [outputs[i] for i in used]
 
-    def gradients(example: list[Tensor], example_slopes: list[Tensor]) -> dict[str, Tensor]:
+    def gradients(example: list[Tensor], example_grads: list[Tensor]) -> dict[str, Tensor]:
         pull: Any = vjp(lambda own: outputs_of(own, example), weights)[1]
-        ready = [as_batch_of_one(slope, layouts.outputs[i]) for i, slope in zip(wanted, example_slopes, strict=True)]
+        ready = [as_batch_of_one(grad, layouts.outputs[i]) for i, grad in zip(used, example_grads, strict=True)]
         pulled: dict[str, Tensor] = pull(ready)[0]
         return pulled
 
     def one_by_one() -> dict[str, Tensor]:
-        found: dict[str, list[Tensor]] = {name: [] for name in names}
+        gradients_of: dict[str, list[Tensor]] = {name: [] for name in names}
         leaves = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
-        for row in range(len(own_slopes[0])):
+        for row in range(len(rows_grads[0])):
             outputs = outputs_of(leaves, [leaf[row] for leaf in moving])
-            ready = [
-                as_batch_of_one(slope[row], layouts.outputs[i]) for i, slope in zip(wanted, own_slopes, strict=True)
-            ]
-            pairs = [(output, slope) for output, slope in zip(outputs, ready, strict=True) if output.requires_grad]
+            ready = [as_batch_of_one(grad[row], layouts.outputs[i]) for i, grad in zip(used, rows_grads, strict=True)]
+            pairs = [(output, grad) for output, grad in zip(outputs, ready, strict=True) if output.requires_grad]
             of_row = torch.autograd.grad(
                 [output for output, _ in pairs],
                 list(leaves.values()),
-                [slope for _, slope in pairs],
+                [grad for _, grad in pairs],
                 allow_unused=True,
                 materialize_grads=True,
             )
             for name, gradient in zip(leaves, of_row, strict=True):
-                found[name].append(gradient.detach())
-        return {name: torch.stack(of_weight) for name, of_weight in found.items()}
+                gradients_of[name].append(gradient.detach())
+        return {name: torch.stack(of_weight) for name, of_weight in gradients_of.items()}
 
     before = random_states(module) if isinstance(module, _ONE_BY_ONE) else None
     try:
-        with _as_it_was(module), unwatched(module), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        with _same_computed_weights(module), unwatched(module), sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop")
             if before is not None:
                 with torch.enable_grad():
-                    found = one_by_one()
+                    gradients_of = one_by_one()
             else:
-                found = vmap(gradients, randomness="error")(moving, own_slopes)
+                gradients_of = vmap(gradients, randomness="error")(moving, rows_grads)
     except (RuntimeError, ValueError, NotImplementedError, IndexError, TypeError) as error:
         raise UserError(
             f"The gradients of the examples of {path} cannot be told apart ({_first_line(error)}): use micro-batches "
@@ -368,7 +368,7 @@ def parts_by_func(
         ) from error
     if before is not None and random_states(module) != before:
         raise UserError(f"{path} draws random numbers when it is run again: use micro-batches instead.")
-    return {name: held(gradient) for name, gradient in found.items()}
+    return {name: part_of(gradient) for name, gradient in gradients_of.items()}
 
 
 def floats_in(outputs: Any) -> list[Tensor]:
@@ -383,14 +383,14 @@ def _moving(inputs: list[Tensor], layouts: tuple[Layout | None, ...]) -> Iterato
 
 
 @contextmanager
-def _as_it_was(module: nn.Module) -> Iterator[None]:
-    """Within, a weight that is made of others is made as in the call: without a step of spectral norm's iteration."""
-    made = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
-    resting = [module] if made else []
+def _same_computed_weights(module: nn.Module) -> Iterator[None]:
+    """A context in which weights computed from others are the same as in the call: spectral norm does not iterate."""
+    computed = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
+    in_eval = [module] if computed else []
     for own in module.modules():
         if parametrize.is_parametrized(own):
-            resting += list(own.parametrizations.modules())  # type: ignore[union-attr]
-    modes = [(own, own.training) for own in resting]
+            in_eval += list(own.parametrizations.modules())  # type: ignore[union-attr]
+    modes = [(own, own.training) for own in in_eval]
     try:
         for own, _ in modes:
             own.training = False
@@ -398,7 +398,7 @@ def _as_it_was(module: nn.Module) -> Iterator[None]:
     finally:
         for own, training in modes:
             own.training = training
-        for name, value in made.items():
+        for name, value in computed.items():
             setattr(module, name, value)
 
 

@@ -1,4 +1,4 @@
-"""Points of runs made elsewhere, read from a CSV file: one run a row."""
+"""Fit the law to points of other runs: read them from a CSV file or a list, check them, and convert their units."""
 
 from __future__ import annotations
 
@@ -20,33 +20,31 @@ from critbatch.law.target_points import completed
 from critbatch.records.study import Fit, GoalPoint
 from critbatch.runtime.provenance import RunTimer
 
-# Points in one unit: steps, epochs and examples of a table made to agree, and the size of its data set found.
-
 SLACK = 0.05
 """How far units may disagree: published epochs are rounded, and the last batch of an epoch may be short."""
 
 
 SMALLEST, LARGEST = 1e-15, 1e15
-"""Of steps, epochs, examples, rates and seconds that are possible: beyond these a number is a slip."""
+"""Range of plausible steps, epochs, examples, rates and seconds: a number outside it is a typing error."""
 
 LONGEST_SHOWN = 40
 
 
 def shown(value: object) -> str:
-    """A value as a sentence shows it, cut where it is long.
+    """A value as error messages show it, shortened if it is long.
 
     >>> shown(10**100)
     '1000000000000000000000000000000000000000...'
     """
     try:
         text = repr(value)
-    except ValueError:  # Python writes no integer of more than some thousand digits.
+    except ValueError:  # Python refuses to print integers of several thousand digits.
         return "a number of thousands of digits"
     return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def whole_number(value: object, *, least: int = 1) -> int | None:
-    """The value as an int; None where it is no whole number from `least` to LARGEST."""
+    """The value as an int; None if it is not a whole number from `least` to LARGEST."""
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and least <= value <= LARGEST:
         return int(value)
     return None
@@ -55,16 +53,17 @@ def whole_number(value: object, *, least: int = 1) -> int | None:
 def in_one_unit(
     points: Mapping[str, GoalPoint], *, examples: int | None = None
 ) -> tuple[tuple[GoalPoint, ...], int | None]:
-    """The points with steps, epochs and examples as far as they follow, and the number of examples in the training set.
+    """Complete the steps, epochs and examples of each point where they can be computed.
 
-    That number is the one given, or follows from points that have both epochs and steps or examples.
+    Also returns the number of examples in the training set: the given one, or one computed from points that have epochs
+    and also steps or examples.
 
     Args:
-        points: by what they are called in a sentence, such as "line 3".
+        points: by the name that error messages use, such as "line 3".
         examples: in the training set.
 
     Raises:
-        UserError: if a number is not possible, two units disagree, some points cannot be told in the unit of the
+        UserError: if a number is not possible, two units disagree, some points cannot be converted to the unit of the
             others, or there is only one batch size.
     """
     if not points:
@@ -74,8 +73,8 @@ def in_one_unit(
             f"A training set of {shown(examples)} examples is not possible: use a whole number from 1 to {LARGEST:g}."
         )
     points = {place: _checked(place, point) for place, point in points.items()}
-    found = _examples(points, examples)
-    complete = {place: completed(point, found) for place, point in points.items()}
+    dataset_size = _dataset_size(points, examples)
+    complete = {place: completed(point, dataset_size) for place, point in points.items()}
     in_steps = [place for place, point in complete.items() if point.steps is not None]
     in_epochs = [place for place, point in complete.items() if point.steps is None]
     if in_steps and in_epochs:
@@ -86,11 +85,11 @@ def in_one_unit(
     sizes = {point.batch_size for point in points.values()}
     if len(sizes) == 1:
         raise UserError(f"All points are at batch size {sizes.pop()}: give points at three batch sizes or more.")
-    return tuple(complete.values()), found
+    return tuple(complete.values()), dataset_size
 
 
 def _checked(place: str, point: GoalPoint) -> GoalPoint:
-    """The point, with numbers of NumPy as those of Python."""
+    """Check a point and convert its NumPy numbers to Python numbers."""
     if not isinstance(point, GoalPoint):
         raise UserError(f"{place} is no GoalPoint: give it as GoalPoint(batch_size=64, steps=1000).")
     plain: dict[str, Any] = {}
@@ -121,21 +120,21 @@ def _checked(place: str, point: GoalPoint) -> GoalPoint:
 
 def _check_units(place: str, point: GoalPoint) -> None:
     if point.steps is not None and point.examples is not None:
-        seen = point.steps * point.batch_size
-        if not _near(seen, point.examples):
+        product = point.steps * point.batch_size
+        if not _near(product, point.examples):
             raise UserError(
-                f"{place}: steps times batch size are {seen:g} examples, but examples={point.examples:g}: give one of "
-                "them, or those of the same run."
+                f"{place}: steps times batch size are {product:g} examples, but examples={point.examples:g}: give one "
+                "of them, or those of the same run."
             )
 
 
-def _examples(points: Mapping[str, GoalPoint], given: int | None) -> int | None:
-    """The size of the data set by each point that tells it, which must be one."""
-    told = {place: size for place, point in points.items() if (size := _told(point)) is not None}
-    if not told:
+def _dataset_size(points: Mapping[str, GoalPoint], given: int | None) -> int | None:
+    """The size of the training set, which must be the same for every point that implies one."""
+    implied = {place: size for place, point in points.items() if (size := _implied_examples(point)) is not None}
+    if not implied:
         return given
-    usual = given if given is not None else median(told.values())
-    for place, size in told.items():
+    usual = given if given is not None else median(implied.values())
+    for place, size in implied.items():
         if not _near(size, usual):
             against = "--examples says" if given is not None else "by the other rows it has"
             raise UserError(
@@ -145,7 +144,7 @@ def _examples(points: Mapping[str, GoalPoint], given: int | None) -> int | None:
     return given if given is not None else max(1, round(usual))
 
 
-def _told(point: GoalPoint) -> float | None:
+def _implied_examples(point: GoalPoint) -> float | None:
     if point.epochs is None:
         return None
     if point.examples is not None:
@@ -179,11 +178,11 @@ YES, NO = ("1", "true", "yes", "y", "t"), ("0", "false", "no", "n", "f")
 
 
 def read_points(path: Path) -> dict[str, GoalPoint]:
-    """The points of a file, by the lines that they are on.
+    """The points of a file, by line, such as "line 3".
 
     The first row names the columns, in any order and case: `batch_size`, and one of `steps`, `epochs` and `examples` to
     the target; optional are `seed`, `learning_rate`, `censored` (or `reached`), `step_seconds` and `devices`. Other
-    columns are left alone. Cells are separated by commas, semicolons or tabs; lines that begin with # are comments.
+    columns are ignored. Cells are separated by commas, semicolons or tabs; lines that begin with # are comments.
 
     Raises:
         UserError: if the file cannot be read, or a row of it cannot be used.
@@ -227,7 +226,7 @@ def _cells(line: str, separator: str, number: int) -> list[str]:
 
 
 def _columns(header: list[str]) -> dict[str, int]:
-    """Where the columns are."""
+    """The index of each known column."""
     columns: dict[str, int] = {}
     for i, title in enumerate(header):
         name = NAMES.get(re.sub(r"[\s-]+", "_", title.lower()))
@@ -235,11 +234,11 @@ def _columns(header: list[str]) -> dict[str, int]:
             raise UserError(f"Columns {header[columns[name]]!r} and {title!r} are both the {name}: leave one of them.")
         if name is not None:
             columns[name] = i
-    found = ", ".join(title[:LONGEST_SHOWN] for title in header)
+    titles = ", ".join(title[:LONGEST_SHOWN] for title in header)
     if "batch_size" not in columns:
-        raise UserError(f"There is no column batch_size among {found}: name it in the first row.")
+        raise UserError(f"There is no column batch_size among {titles}: name it in the first row.")
     if not {"steps", "epochs", "examples"} & set(columns):
-        raise UserError(f"There is no column steps, epochs or examples among {found}: name one in the first row.")
+        raise UserError(f"There is no column steps, epochs or examples among {titles}: name one in the first row.")
     return columns
 
 
@@ -248,7 +247,7 @@ def _point(cells: dict[str, str], number: int) -> GoalPoint:
         text = cells.get(name, "")
         return _number(text, f"Line {number}, column {name}") if text else None
 
-    def given(name: str) -> float | None:
+    def positive(name: str) -> float | None:
         value = read(name)
         if value is not None and value <= 0:
             raise UserError(f"Line {number}, column {name}: {value:g} is not possible: use a number above 0.")
@@ -267,13 +266,13 @@ def _point(cells: dict[str, str], number: int) -> GoalPoint:
         raise UserError(f"Line {number}, column batch_size is empty: give the batch size of the run.")
     point = GoalPoint(
         batch_size=size,
-        steps=given("steps"),
-        epochs=given("epochs"),
-        examples=given("examples"),
+        steps=positive("steps"),
+        epochs=positive("epochs"),
+        examples=positive("examples"),
         censored=_is_censored(cells, number),
         seed=whole("seed", 0),
-        learning_rate=given("learning_rate"),
-        step_seconds=given("step_seconds"),
+        learning_rate=positive("learning_rate"),
+        step_seconds=positive("step_seconds"),
         devices=whole("devices", 1),
     )
     if point.steps is None and point.epochs is None and point.examples is None:
@@ -283,7 +282,7 @@ def _point(cells: dict[str, str], number: int) -> GoalPoint:
 
 def _number(text: str, place: str) -> float:
     try:
-        # What Python reads as a number and people do not write: 1_000, or the digits of other scripts.
+        # Python also accepts 1_000 and digits of other scripts, which people do not write in a table.
         value = float(text) if text.isascii() and "_" not in text else None
     except ValueError:
         value = None
@@ -297,17 +296,14 @@ def _number(text: str, place: str) -> float:
 
 
 def _is_censored(cells: dict[str, str], number: int) -> bool:
-    said = {name: cells[name].lower() for name in ("censored", "reached") if cells.get(name)}
-    for name, word in said.items():
+    words = {name: cells[name].lower() for name in ("censored", "reached") if cells.get(name)}
+    for name, word in words.items():
         if word not in YES + NO:
             raise UserError(f"Line {number}, column {name}: {word[:LONGEST_SHOWN]!r} is neither yes nor no: use one.")
-    answers = {(word in YES) == (name == "censored") for name, word in said.items()}
+    answers = {(word in YES) == (name == "censored") for name, word in words.items()}
     if len(answers) > 1:
         raise UserError(f"Line {number} is both censored and reached: a run that missed its target is censored.")
     return answers == {True}
-
-
-# Runs that were made elsewhere: steps to a target against batch size, analysed from a table alone. Needs no torch.
 
 
 @checked_call
@@ -337,18 +333,20 @@ def fit(
         UserError: if the points cannot be used.
     """
     watch = RunTimer()
-    if wrong := [size for size in at if whole_number(size) is None]:
-        raise UserError(f"A batch size of {shown(wrong[0])} is not possible: use a whole number from 1 to {LARGEST:g}.")
+    if impossible := [size for size in at if whole_number(size) is None]:
+        raise UserError(
+            f"A batch size of {shown(impossible[0])} is not possible: use a whole number from 1 to {LARGEST:g}."
+        )
     if isinstance(points, (str, Path)):
-        name, told = as_path(points).name, read_points(as_path(points))
+        name, given_points = as_path(points).name, read_points(as_path(points))
     else:
-        name, told = "points", numbered(points)
-    complete, found = in_one_unit(told, examples=examples)
-    analysis, fitted = analyse_with_fit(complete, examples=found, seed=seed)
+        name, given_points = "points", numbered(points)
+    complete, dataset_size = in_one_unit(given_points, examples=examples)
+    analysis, fitted = analyse_with_fit(complete, examples=dataset_size, seed=seed)
     law = analysis.trade_off
     return Fit(
         name=name,
-        examples=found,
+        examples=dataset_size,
         points=complete,
         analysis=analysis,
         predictions=predict_runs(fitted, at) if fitted is not None else (),

@@ -1,8 +1,8 @@
-"""What an advice is asked for beside the target: which batch sizes that leaves, and whether the answer keeps to it.
+"""The objective of an advice: which batch sizes it allows, which size is best, and the cautions of the answer.
 
-Every objective makes the time to target small, over the sizes that it allows. Seconds on one device and device-seconds
-are the same, so on one device the cheapest is the soonest; with several devices the fewest are the cheapest, and the
-question is how few are soon enough.
+Every objective minimizes the time to target over the sizes that it allows. On one device, seconds and device-seconds
+are the same, so the cheapest size is also the fastest. With several devices, fewer devices are cheaper, and the
+question is how few are fast enough.
 """
 
 from __future__ import annotations
@@ -22,55 +22,55 @@ from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import AccuracyCheck, Estimate, Goal, Objective, Outcome, Run, Speed, SpeedPoint, TimePoint
 from critbatch.records.scaling import ScalePoint
 
-# What an answer does not know, as keys of the report's table of reasons.
+# Cautions: the limits of an answer, as keys of the report's table of reasons.
 
 NEAR = 1.5
 """A batch size within this factor of one that was run is not extrapolated."""
 
 UNSTEADY = 2.0
-"""Between the quartiles of a step's seconds: on a machine of one's own they differ by some per cent."""
+"""Step seconds are unsteady above this ratio of their quartiles. On an idle machine they differ by a few percent."""
 
 
 def find_cautions(posterior: Posterior, speed: Speed, runs: Sequence[Run], best: TimePoint | None) -> list[str]:
-    """Each key once, those of the answer first. `best` is None where there is no answer."""
+    """The cautions, each once, those of the answer first. `best` is None if there is no answer."""
     if best is None:
-        found = [_why_none(posterior, runs)]
+        cautions = [_why_no_answer(posterior, runs)]
     else:
-        found = _of_best(speed, runs, best)
+        cautions = _best_cautions(speed, runs, best)
         if speed.check is None and any(_unsteady(point) for point in speed.fitting):
-            found.append("unsteady_times")
+            cautions.append("unsteady_times")
         if posterior.reason:
-            found.append(posterior.reason)
+            cautions.append(posterior.reason)
         if len({run.seed for run in runs if run.crossing is not None}) == 1:
-            found.append("one_seed")
+            cautions.append("one_seed")
         if posterior.noise is None:
-            found.append("no_noise_measured")
-    found += speed.check.signs if speed.check is not None else ()
+            cautions.append("no_noise_measured")
+    cautions += speed.check.signs if speed.check is not None else ()
     if len(speed.fitting) < len(speed.points) or any(run.outcome is Outcome.OUT_OF_MEMORY for run in runs):
-        found.append("out_of_memory")
-    return found
+        cautions.append("out_of_memory")
+    return cautions
 
 
-def _why_none(posterior: Posterior, runs: Sequence[Run]) -> str:
+def _why_no_answer(posterior: Posterior, runs: Sequence[Run]) -> str:
     if posterior.reached:
         return "clock_unusable"
     return "all_diverged" if {run.outcome for run in runs} == {Outcome.DIVERGED} else "no_run_reached_target"
 
 
-def _of_best(speed: Speed, runs: Sequence[Run], best: TimePoint) -> list[str]:
-    found = []
+def _best_cautions(speed: Speed, runs: Sequence[Run], best: TimePoint) -> list[str]:
+    cautions = []
     timed = [point.batch_size for point in speed.fitting]
     if len(timed) > 1 and best.batch_size in (min(timed), max(timed)):
-        found.append("best_at_edge")
+        cautions.append("best_at_edge")
     near = [run for run in runs if 1 / NEAR <= run.batch_size / best.batch_size <= NEAR]
-    came = [run for run in near if run.crossing is not None]
-    if not came:
-        return [*found, "extrapolated"]
-    fastest = min(came, key=lambda run: run.crossing.step if run.crossing else 0.0)
+    reached = [run for run in near if run.crossing is not None]
+    if not reached:
+        return [*cautions, "extrapolated"]
+    fastest = min(reached, key=lambda run: run.crossing.step if run.crossing else 0.0)
     rates = [run.learning_rate for run in near]
     if fastest.learning_rate in (min(rates), max(rates)):
-        found.append("rate_at_edge")
-    return found
+        cautions.append("rate_at_edge")
+    return cautions
 
 
 def _unsteady(point: SpeedPoint) -> bool:
@@ -78,20 +78,21 @@ def _unsteady(point: SpeedPoint) -> bool:
     return point.quartiles is not None and point.quartiles[1] > UNSTEADY * point.quartiles[0]
 
 
-# The law times the clock: which learning rate to use at a batch size, what that costs, and which size costs least.
+# Steps by the law times seconds per step: the learning rate at a batch size, its cost, and the size of least cost.
 
 RISK = 1.0
-"""What a run that misses the target costs, in log(time), on top of its own.
+"""The cost of missing the target, in log(time), in addition to the time of the run.
 
-With it a rate is about 0.83 of the best one's estimate where that is uncertain by a factor of 1.6, and about 0.88 where
-it is known. With 1.5, 0.78 and 0.84, as many runs missed the target on the tasks of the advisor's study.
+With this value, the recommended rate is about 0.83 times the estimated best rate if that is uncertain by a factor of
+1.6, and about 0.88 times if it is known. A value of 1.5 gives 0.78 and 0.84, and on the tasks of the advisor's study as
+many runs missed the target.
 """
 
 _SHADES = np.linspace(-2.0, 0.5, 26)
 
 
 def two_digits(rate: float) -> float:
-    """As people type it.
+    """Round a rate to two digits, as people type it.
 
     >>> two_digits(0.034567)
     0.035
@@ -102,8 +103,8 @@ def two_digits(rate: float) -> float:
 def recommended_rate(posterior: Posterior, batch_size: int) -> float:
     """The learning rate with the lowest expected log(steps) and risk.
 
-    It is below the best rate, the more so the less that is known: twice the best rate costs more than half of it, and
-    fails in a third of the cases.
+    It is below the best rate, and further below if less is known: twice the best rate costs more than half the best
+    rate, and fails in a third of the cases.
     """
     best = posterior.log_best_rate(batch_size)
     middle = float(np.median(best))
@@ -113,7 +114,7 @@ def recommended_rate(posterior: Posterior, batch_size: int) -> float:
 
 
 def log_costs(posterior: Posterior, batch_size: int, learning_rate: float, step_seconds: float) -> Array:
-    """log(seconds to the target), and what the risk of missing it adds. Shape (draws,)."""
+    """log(seconds to the target) plus the cost of the risk of missing it. Shape (draws,)."""
     seconds = posterior.steps(batch_size, learning_rate) * step_seconds
     return np.asarray(np.log(seconds) + RISK * posterior.failure(batch_size, learning_rate))
 
@@ -128,7 +129,7 @@ def candidate_sizes(speed: Speed) -> tuple[int, ...]:
 def best_size(posterior: Posterior, speed: Speed) -> int:
     """The candidate with the lowest expected log(seconds to the target), each at its `recommended_rate`.
 
-    The rate's uncertainty counts: at the edge of the law's knowledge a size must promise more to be chosen.
+    The uncertainty of the rate counts: a size far from the measured ones must promise more to be chosen.
     """
 
     def cost(size: int) -> float:
@@ -141,13 +142,13 @@ def best_size(posterior: Posterior, speed: Speed) -> int:
 def time_points(
     posterior: Posterior, speed: Speed, batch_sizes: Iterable[int], *, runs: Sequence[Run]
 ) -> tuple[TimePoint, ...]:
-    """What each batch size costs at its recommended rate: the median over the posterior, and where the next run falls.
+    """The time to target of each batch size at its recommended rate: the posterior median and a prediction interval.
 
     Args:
         posterior: of the law.
         speed: of the machine.
         batch_sizes: from the smallest that was timed to the largest that fits.
-        runs: to count those that were made at each size.
+        runs: counted at each size.
 
     Raises:
         UserError: if a size is outside of those that were timed.
@@ -173,7 +174,7 @@ def _time_point(posterior: Posterior, speed: Speed, size: int, runs: Sequence[Ru
 
 
 def _product(steps: Estimate, step_seconds: Estimate) -> Estimate:
-    """Of independent factors: the half-widths of their intervals, in logarithms and at one level, add as squares."""
+    """The product of independent estimates: squared half-widths of intervals add up, in logarithms and at one level."""
     value = steps.value * step_seconds.value
     if steps.low is None or steps.high is None or step_seconds.low is None or step_seconds.high is None:
         return Estimate(value=value, n=steps.n, level=LEVEL, reason=steps.reason or step_seconds.reason)
@@ -184,10 +185,10 @@ def _product(steps: Estimate, step_seconds: Estimate) -> Estimate:
 
 
 def within(points: Sequence[TimePoint], best: TimePoint, fraction: float = 0.10) -> tuple[int, int]:
-    """The smallest and the largest size around the best from which no size between takes `fraction` more time.
+    """The range of sizes around the best in which every size takes at most `fraction` more time.
 
     Args:
-        fraction: a tenth, and more by `critbatch.law.clock_check.leeway` where the clock swings.
+        fraction: a tenth, or more where times vary: see `critbatch.law.clock_check.leeway`.
     """
     ordered = sorted(points, key=lambda point: point.batch_size)
     good = [point.seconds.value <= best.seconds.value * (1 + fraction) for point in ordered]
@@ -200,17 +201,17 @@ def within(points: Sequence[TimePoint], best: TimePoint, fraction: float = 0.10)
 
 
 SURE = 0.8
-"""How likely a bound must be kept for a batch size to be allowed."""
+"""The probability of satisfying a bound that a batch size needs to be allowed."""
 
 FRUGAL = 1.1
-"""Times the fewest examples: where no size keeps a limit, the largest that comes as near to it as this is allowed."""
+"""If no size satisfies the limit, the largest size within this factor of the fewest examples is allowed."""
 
 MARGIN = 0.005
-"""Of a metric between 0 and 1: half a per cent, about what two seeds differ by on the tasks of the documentation."""
+"""Default accuracy margin of a metric between 0 and 1: about the difference of two seeds on the documented tasks."""
 
 
 def checked_objective(objective: Objective) -> Objective:
-    """The same, or one whose margin is the usual one where none was given.
+    """Check an objective, and fill in the default margin if none was given.
 
     Raises:
         UserError: if a bound is missing, not possible, or of another goal.
@@ -244,23 +245,25 @@ def checked_objective(objective: Objective) -> Objective:
 def allowed(
     speed: Speed, objective: Objective, posterior: Posterior | None, checks: Sequence[AccuracyCheck] = ()
 ) -> Speed:
-    """The clock, with the batch sizes that the objective allows, one at least.
+    """The speed restricted to the batch sizes that the objective allows, at least one.
 
     Args:
         speed: of the machine.
-        objective: what is asked.
-        posterior: of the law; None where nothing is known of it, and all sizes are allowed.
-        checks: of accuracy, made by now: a size whose metric falls, or may fall, forbids it and all above.
+        objective: its bounds are applied.
+        posterior: of the law; None if nothing is known, so that all sizes are allowed.
+        checks: accuracy checks so far. A size at which the metric falls or may fall forbids itself and larger ones.
     """
     sizes = candidate_sizes(speed)
     if posterior is None or not posterior.reached or not sizes:
         return speed
     largest = sizes[-1]
     if objective.examples_limit is not None:
-        kept = [size for size in sizes if chance_within_examples(posterior, size, objective.examples_limit) >= SURE]
+        within_limit = [
+            size for size in sizes if chance_within_examples(posterior, size, objective.examples_limit) >= SURE
+        ]
         least = [float(np.median(examples_needed(posterior, size))) for size in sizes]
         frugal = [size for size, examples in zip(sizes, least, strict=True) if examples <= FRUGAL * min(least)]
-        largest = max(kept or frugal)
+        largest = max(within_limit or frugal)
     elif objective.goal is Goal.ACCURACY:
         forbidden = [check.batch_size for check in checks if check.falls is not False]
         small = max((check.small_batch_size for check in checks), default=sizes[0])
@@ -270,7 +273,7 @@ def allowed(
 
 
 def up_to(speed: Speed, largest: int) -> Speed:
-    """The clock without the batch sizes above `largest`; its time is interpolated where it was not measured."""
+    """The speed without batch sizes above `largest`, whose step time is interpolated if it was not measured."""
     points = tuple(point for point in speed.points if point.batch_size <= largest)
     if largest in {point.batch_size for point in points} or len(points) == len(speed.points):
         return replace(speed, points=points)
@@ -280,30 +283,30 @@ def up_to(speed: Speed, largest: int) -> Speed:
 
 
 def examples_needed(posterior: Posterior, batch_size: int) -> Array:
-    """Examples that one more run at the recommended rate sees on its way to the target. Shape (draws,)."""
+    """Examples to the target of one more run at the recommended rate. Shape (draws,)."""
     return np.asarray(batch_size * posterior.stated_run(batch_size, recommended_rate(posterior, batch_size)))
 
 
 def chance_within_examples(posterior: Posterior, batch_size: int, limit: float) -> float:
-    """How likely one more run is to come to the target within so many examples; failing counts as not."""
+    """The probability that one more run reaches the target within `limit` examples. A failed run does not."""
     return _chance(posterior, batch_size, examples_needed(posterior, batch_size) <= limit)
 
 
 def chance_within_seconds(posterior: Posterior, batch_size: int, step_seconds: float, within: float) -> float:
-    """How likely one more run is to come to the target within so many seconds; failing counts as not."""
+    """The probability that one more run reaches the target within so many seconds. A failed run does not."""
     steps = examples_needed(posterior, batch_size) / batch_size
     return _chance(posterior, batch_size, steps * step_seconds <= within)
 
 
 def cheapest(points: Sequence[ScalePoint], within: float | None) -> tuple[ScalePoint, bool | None]:
-    """The fewest device-hours within a time, by the median; the soonest where none is within it.
+    """The point with the fewest median device-hours within a time, or the fastest point if none is within it.
 
     Args:
-        points: numbers of devices, each at the batch size that is best for it, with a time to target.
+        points: one for each number of devices, at its best batch size, with a time to target.
         within: seconds; None for any.
 
     Returns:
-        The point, and whether it is within the time; None where no time was given.
+        The point, and whether it is within the time (None if no time was given).
     """
     soon = [point for point in points if within is None or _seconds(point) <= within]
     if soon:
@@ -316,6 +319,6 @@ def _seconds(point: ScalePoint) -> float:
     return point.seconds.value if point.seconds is not None else math.inf
 
 
-def _chance(posterior: Posterior, batch_size: int, kept: np.ndarray) -> float:
+def _chance(posterior: Posterior, batch_size: int, within_limit: np.ndarray) -> float:
     fails = posterior.failure(batch_size, recommended_rate(posterior, batch_size))
-    return float(((1 - fails) * kept).mean())
+    return float(((1 - fails) * within_limit).mean())

@@ -1,4 +1,4 @@
-"""What runs say of one target, batch size by batch size, and which learning rate is best at each."""
+"""Steps to one target at each batch size, from runs or points, and the best learning rate at each size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from critbatch.law.model import Array
 from critbatch.records.core import Crossing, Estimate, OptionValue, Outcome, Run, Target
 from critbatch.records.study import GoalPoint
 
-# Runs of a study in groups that differ by their seed alone.
+# Groups of runs that differ only in their seed.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class AlikeRuns:
     """Runs of one batch size with one learning rate and the same options.
 
     Args:
-        options: of recipe and plan, those that are not the same for all runs of the study.
+        options: those options of recipe and plan that differ between runs of the study.
     """
 
     batch_size: int
@@ -33,31 +33,31 @@ class AlikeRuns:
 
 
 def alike_runs(runs: Sequence[Run]) -> dict[int, list[AlikeRuns]]:
-    """By batch size, ascending, with the learning rates of each ascending."""
+    """Groups of alike runs for each batch size. Batch sizes and learning rates ascend."""
     varied = _varied_options(runs)
     groups: dict[tuple[int, float, str], list[Run]] = {}
     for run in runs:
         others = repr([run.options.get(name) for name in varied])
         groups.setdefault((run.batch_size, run.learning_rate, others), []).append(run)
-    found: dict[int, list[AlikeRuns]] = {}
+    groups_by_size: dict[int, list[AlikeRuns]] = {}
     for (size, rate, _), alike in sorted(groups.items()):
         options = {name: alike[0].options.get(name) for name in varied}
         group = AlikeRuns(batch_size=size, learning_rate=rate, options=options, runs=tuple(alike))
-        found.setdefault(size, []).append(group)
-    return found
+        groups_by_size.setdefault(size, []).append(group)
+    return groups_by_size
 
 
 def _varied_options(runs: Iterable[Run]) -> list[str]:
-    told = [run.options for run in runs]
-    names = sorted({name for options in told for name in options})
-    return [name for name in names if len({repr(options.get(name)) for options in told}) > 1]
+    all_options = [run.options for run in runs]
+    names = sorted({name for options in all_options for name in options})
+    return [name for name in names if len({repr(options.get(name)) for options in all_options}) > 1]
 
 
 SOONEST = 0.5
-"""Steps of a run that met its target before the first step, so that it has a logarithm."""
+"""Steps of a run that met its target before the first step. Zero would have no logarithm."""
 
 USABLE = 2.0
-"""A rate is usable where it takes at most this many times the steps of the best."""
+"""A rate is usable if it takes at most this many times the steps of the best rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +65,9 @@ class Tried:
     """All runs at one batch size with one learning rate and the same options.
 
     Args:
-        points: of runs that came to the target, and of those that stopped short of it: bounds.
+        points: of runs that reached the target, and bounds from runs that stopped before it.
         runs: all of them.
-        diverged, out_of_memory: runs that failed, and are no points.
+        diverged, out_of_memory: numbers of runs that failed and give no point.
     """
 
     batch_size: int
@@ -84,56 +84,56 @@ class Tried:
 
     @cached_property
     def missed_share(self) -> float:
-        """Of the runs: how many did not come to the target."""
+        """The share of runs that did not reach the target."""
         return 1 - len(self.reached) / self.runs
 
     @cached_property
     def median_work(self) -> float:
-        """Of `work_of`, over the runs that came to the target. Infinite where none did."""
+        """Median of `work_of` over the runs that reached the target. Infinite if none did."""
         return median(works) if (works := [work_of(point) for point in self.reached]) else math.inf
 
 
 BySize = Mapping[int, Sequence[Tried]]
-"""What was tried at each batch size, ascending, with the rates of each ascending."""
+"""The settings tried at each batch size. Batch sizes and learning rates ascend."""
 
 
 def work_of(point: GoalPoint) -> float:
-    """Steps, or where they are not known epochs per example of the batch: a multiple of the steps."""
+    """Steps. If they are not known, epochs / batch size, which is proportional to the steps."""
     if point.steps is not None:
         return point.steps
-    assert point.epochs is not None  # as `completed` left it
+    assert point.epochs is not None  # `completed` ensures it
     return point.epochs / point.batch_size
 
 
 def completed(point: GoalPoint, examples: int | None) -> GoalPoint:
-    """The same point with steps, epochs and examples, as far as one follows from another.
+    """The same point with those of steps, epochs and examples that can be computed.
 
     >>> completed(GoalPoint(batch_size=10, epochs=2.0), examples=1000).steps
     200.0
     """
-    seen = point.examples
-    if seen is None and point.steps is not None:
-        seen = point.steps * point.batch_size
-    if seen is None and point.epochs is not None and examples is not None:
-        seen = point.epochs * examples
-    if seen is None:
+    total = point.examples
+    if total is None and point.steps is not None:
+        total = point.steps * point.batch_size
+    if total is None and point.epochs is not None and examples is not None:
+        total = point.epochs * examples
+    if total is None:
         return point
-    steps = point.steps if point.steps is not None else seen / point.batch_size
-    epochs = point.epochs if point.epochs is not None or examples is None else seen / examples
-    if (steps, seen, epochs) == (point.steps, point.examples, point.epochs):
+    steps = point.steps if point.steps is not None else total / point.batch_size
+    epochs = point.epochs if point.epochs is not None or examples is None else total / examples
+    if (steps, total, epochs) == (point.steps, point.examples, point.epochs):
         return point
-    return replace(point, steps=steps, examples=seen, epochs=epochs)
+    return replace(point, steps=steps, examples=total, epochs=epochs)
 
 
 def crossing_of(run: Run, target: Target) -> Crossing | None:
-    """Where a run came to a target, which may be another than its own."""
+    """Where a run reached a target, which need not be its own target."""
     if run.crossing is not None and run.target == target:
         return run.crossing
     return target.crossing(run.curve)
 
 
 def goal_point(run: Run, target: Target) -> GoalPoint | None:
-    """A run as seen from a target. None where it is no bound either: it diverged, ran out of memory, or never began."""
+    """The point of a run for a target. None if the run diverged, ran out of memory or never began."""
     crossing = crossing_of(run, target)
     if crossing is None and (run.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) or run.steps < 1):
         return None
@@ -153,7 +153,7 @@ def goal_point(run: Run, target: Target) -> GoalPoint | None:
 
 
 def tried_by_runs(runs: Sequence[Run], target: Target | None, examples: int | None) -> dict[int, list[Tried]]:
-    """By batch size, ascending, with the rates of each ascending. Without a target no run has a point."""
+    """Settings for each batch size. Batch sizes and learning rates ascend. Without a target there are no points."""
     return {size: [_tried(one, target, examples) for one in alike] for size, alike in alike_runs(runs).items()}
 
 
@@ -172,31 +172,31 @@ def _tried(alike: AlikeRuns, target: Target | None, examples: int | None) -> Tri
 
 
 def tried_by_points(points: Iterable[GoalPoint]) -> dict[int, list[Tried]]:
-    """As `tried_by_runs`, of points that were completed."""
+    """Like `tried_by_runs`, for points returned by `completed`."""
     groups: dict[tuple[int, float], list[GoalPoint]] = {}
     for point in points:
         groups.setdefault((point.batch_size, point.learning_rate or 0.0), []).append(point)
-    found: dict[int, list[Tried]] = {}
+    by_size: dict[int, list[Tried]] = {}
     for (size, _), alike in sorted(groups.items()):
         tried = Tried(batch_size=size, learning_rate=alike[0].learning_rate, points=tuple(alike), runs=len(alike))
-        found.setdefault(size, []).append(tried)
-    return found
+        by_size.setdefault(size, []).append(tried)
+    return by_size
 
 
 def best_of(tried: Sequence[Tried]) -> Tried | None:
-    """The rate that misses the target least often, and of such that of the fewest steps; None where all miss it."""
+    """The rate that misses the target least often and, among equals, takes the fewest steps. None if all miss it."""
     able = [one for one in tried if one.reached]
     return min(able, key=lambda one: (round(one.missed_share, 9), one.median_work), default=None)
 
 
 def rates_beside(best: Tried, tried: Sequence[Tried]) -> list[Tried]:
-    """All that were tried with the options of the best, from the smallest rate to the largest."""
+    """All settings with the options of the best, by ascending learning rate."""
     alike = [one for one in tried if one.options == best.options and one.learning_rate is not None]
     return sorted(alike, key=lambda one: one.learning_rate or 0.0)
 
 
 def usable_rates(best: Tried, tried: Sequence[Tried]) -> tuple[float, float] | None:
-    """The range of rates around the best in which most runs come to the target in at most twice the steps."""
+    """The range of rates around the best in which most runs reach the target in at most twice its steps."""
     beside = rates_beside(best, tried)
     if best not in beside:
         return None
@@ -213,41 +213,41 @@ def usable_rates(best: Tried, tried: Sequence[Tried]) -> tuple[float, float] | N
 
 
 def bound_of(tried: Sequence[Tried]) -> GoalPoint | None:
-    """The longest run that missed the target, where none came to it: a tuned run takes more."""
+    """The longest run at a size where no run reached the target: a lower bound on the steps of a tuned run."""
     missed = [point for one in tried for point in one.points]
     return max(missed, key=work_of, default=None)
 
 
-# Steps to the target at the best learning rate of a batch size: an interval that knows that the rate was chosen.
+# Interval of the steps at the best learning rate of a batch size. It accounts for the choice of the rate.
 
 LEVEL = 0.95
 DRAWS = 400
 
 MOST_DRAWN = 1000
-"""Runs of one rate that a draw makes anew: with more, their median scatters like one over the square root of them."""
+"""Most runs of one rate that a draw simulates: with more, the scatter of their median falls as 1 / sqrt(runs)."""
 
 
 class SeedScatter:
-    """How runs scatter that differ by their seed alone, in log(steps): pooled over batch sizes and usable rates.
+    """Scatter between seeds, in log(steps), pooled over batch sizes and usable rates.
 
-    Few seeds at a size tell little of the scatter there; that of all sizes together is known well. Deviations from the
-    mean of k runs are enlarged by sqrt(k / (k - 1)), Davison and Hinkley 1997, "Bootstrap methods and their
+    A few seeds at one size say little about the scatter there, but all sizes together determine it well. Deviations
+    from the mean of k runs are enlarged by sqrt(k / (k - 1)), Davison and Hinkley 1997, "Bootstrap methods and their
     application", section 3.2.
     """
 
     def __init__(self, by_size: Iterable[Sequence[Tried]]) -> None:
-        found: list[Array] = [np.zeros(0)]
+        deviations: list[Array] = [np.zeros(0)]
         self.freedom = 0
         for tried in by_size:
             for one in _contenders(tried):
                 logs = np.sort(np.log([work_of(point) for point in one.reached]))
                 if len(logs) > 1:
-                    found.append((logs - logs.mean()) * math.sqrt(len(logs) / (len(logs) - 1)))
+                    deviations.append((logs - logs.mean()) * math.sqrt(len(logs) / (len(logs) - 1)))
                     self.freedom += len(logs) - 1
-        self.deviations = np.concatenate(found)
+        self.deviations = np.concatenate(deviations)
 
     def draw(self, generator: np.random.Generator, draws: int, runs: int) -> Array:
-        """Deviations of runs that might have been, shape (draws, runs). The scatter's own uncertainty is in them."""
+        """Simulated deviations of runs, shape (draws, runs). They include the uncertainty of the scatter itself."""
         share = np.sqrt(self.freedom / generator.chisquare(self.freedom, (draws, 1)))
         return np.asarray(share * generator.choice(self.deviations, (draws, runs)))
 
@@ -255,24 +255,24 @@ class SeedScatter:
 def tuned_factor(tried: Sequence[Tried], scatter: SeedScatter, generator: np.random.Generator) -> tuple[float, float]:
     """The interval of the steps at the best rate, as multiples of their median, by the bootstrap over seeds.
 
-    Each draw makes every run at every usable rate anew, within the scatter of seeds and as often short of the target as
-    was seen, and chooses the best rate anew.
+    Each draw simulates every run at every usable rate, with the scatter of seeds and the observed share of misses, and
+    then chooses the best rate again.
 
     Args:
-        tried: at one batch size; one rate at least came to the target.
-        scatter: of seeds, with a freedom of one at least.
+        tried: at one batch size; at least one rate reached the target.
+        scatter: of seeds, with at least one degree of freedom.
     """
     best = best_of(tried)
     assert best is not None
     medians, missed = [], []
     for one in _contenders(tried):
-        came = len(one.reached)
-        drawn = min(came, MOST_DRAWN)
-        moved = np.median(scatter.draw(generator, DRAWS, drawn), axis=1) * math.sqrt(drawn / came)
-        medians.append(math.log(one.median_work / best.median_work) + moved)
-        share = 1 - generator.binomial(one.runs, came / one.runs, DRAWS) / one.runs
+        reached = len(one.reached)
+        drawn = min(reached, MOST_DRAWN)
+        shifts = np.median(scatter.draw(generator, DRAWS, drawn), axis=1) * math.sqrt(drawn / reached)
+        medians.append(math.log(one.median_work / best.median_work) + shifts)
+        share = 1 - generator.binomial(one.runs, reached / one.runs, DRAWS) / one.runs
         missed.append(np.where(share == 1, 1e3, share))
-    # The share of misses decides, the steps only among equals.
+    # The share of misses decides; the steps decide only among equal shares.
     rank = np.round(np.array(missed), 9) * 1e6 + np.array(medians)
     chosen = rank.argmin(0)
     logs = np.array(medians)[chosen, np.arange(DRAWS)]
@@ -281,7 +281,7 @@ def tuned_factor(tried: Sequence[Tried], scatter: SeedScatter, generator: np.ran
 
 
 def with_factor(value: float, n: int, factor: tuple[float, float] | None) -> Estimate:
-    """A median and its interval, or the reason why there is none: no setting was run with two seeds."""
+    """A median with its interval, or with the reason why there is none: no setting has two seeds."""
     if factor is None:
         return Estimate(value=value, n=n, level=LEVEL, reason="one_seed")
     return Estimate(value=value, n=n, low=value * factor[0], high=value * factor[1], level=LEVEL)
