@@ -1,4 +1,4 @@
-"""A few examples of a batch together, and each alone: what the first step is checked with."""
+"""Compare a few examples of a batch together with each alone, to check the first step."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from critbatch.gradient_noise.reruns import (
     to_front,
 )
 
-# How far norms may differ, by the precision of the coarsest weight: with other sizes other kernels are used.
+# How far norms may differ, by the coarsest dtype: other sizes use other kernels.
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-2}
 _COARSE = 1e-1
 TOLERANCE = 1e-2  # of sums over examples
-TOLERANCE_IN_HALF = 0.2  # autograd itself adds up in few digits
+TOLERANCE_IN_HALF = 0.2  # autograd itself adds in low precision
 _HALF = (torch.float16, torch.bfloat16)
-# Of the whole gradient's norm: what is below is rounding, as in a bias whose gradient is zero.
+# A share of the whole gradient's norm: smaller numbers are rounding, as in a bias whose gradient is zero.
 _NEGLIGIBLE = 1e-2
 
 
@@ -38,14 +38,14 @@ class Cut(NamedTuple):
 
     Args:
         size: examples in it.
-        which: for each tensor that goes in, whether it has a row for each example; the others belong to all.
+        which: for each input tensor, whether it has a row for each example; all examples share the others.
     """
 
     size: int
     which: tuple[bool, ...]
 
     def size_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-        """The examples in another batch."""
+        """The number of examples in another batch."""
         tensors = list(tensors_in((args, kwargs)))
         if len(tensors) == len(self.which):
             sizes = [len(tensor) for tensor, own in zip(tensors, self.which, strict=True) if own and tensor.ndim]
@@ -54,7 +54,7 @@ class Cut(NamedTuple):
         return next(iter(cuts_of(args, kwargs)), self).size
 
     def choice(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[int]:
-        """Three examples: one with the most zeros in what may be a mask or a padded text, the middle, the last."""
+        """Three examples: the one with most zeros in a possible mask or padded text, the middle one and the last."""
         first = 0
         for tensor, own in zip(tensors_in((args, kwargs)), self.which, strict=True):
             if own and tensor.ndim > 1 and not tensor.is_floating_point() and not tensor.is_complex():
@@ -66,16 +66,18 @@ class Cut(NamedTuple):
     def rows(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], rows: list[int]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What goes in for some of the examples; a number beyond the last begins again at the first."""
+        """The inputs of some examples. Row numbers beyond the last example wrap around."""
         own = iter(self.which)
 
         def of_rows(tensor: Tensor) -> Tensor:
-            found = tensor.detach()
+            selected = tensor.detach()
             if next(own):
-                found = found.index_select(0, torch.tensor([row % self.size for row in rows], device=tensor.device))
+                selected = selected.index_select(
+                    0, torch.tensor([row % self.size for row in rows], device=tensor.device)
+                )
             else:
-                found = found.clone()
-            return found.requires_grad_(tensor.requires_grad)
+                selected = selected.clone()
+            return selected.requires_grad_(tensor.requires_grad)
 
         changed: tuple[tuple[Any, ...], dict[str, Any]] = map_tensors(of_rows, (args, kwargs))
         return changed
@@ -89,29 +91,29 @@ def cuts_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Cut]:
     for size in sorted(counts, key=lambda size: (size == 1, -counts[size])):
         which = tuple(length == size for length in lengths)
         yield Cut(size, which)
-        if counts[size] > 1:  # one of them is as long by chance
+        if counts[size] > 1:  # one of them may have this length by chance
             for i in range(len(which) - 1, -1, -1):
                 if which[i]:
                     yield Cut(size, (*which[:i], False, *which[i + 1 :]))
 
 
 def random_slopes(outputs: list[Tensor], layouts: tuple[Layout | None, ...]) -> list[Tensor | None]:
-    """Slopes to begin a backward pass with: random where outputs have examples, else one, if there are only losses."""
+    """Output gradients to start a backward pass: random for outputs with examples; ones if all outputs are losses."""
     generator = torch.Generator().manual_seed(0)
-    found: list[Tensor | None] = []
+    slopes: list[Tensor | None] = []
     own = any(layout not in (None, UNCLEAR) for layout in layouts)
     for output, layout in zip(outputs, layouts, strict=True):
         if layout not in (None, UNCLEAR):
             drawn = torch.randn(output.shape, generator=generator, dtype=torch.float64)
             drawn /= max(1.0, math.sqrt(drawn.numel() / 3))  # of norm one for each example: float16 ends at 65,504
-            found.append(drawn.to(device=output.device, dtype=output.dtype))
+            slopes.append(drawn.to(device=output.device, dtype=output.dtype))
         else:
-            found.append(None if own or output.ndim else torch.ones_like(output))
-    return found
+            slopes.append(None if own or output.ndim else torch.ones_like(output))
+    return slopes
 
 
 class Alone(NamedTuple):
-    """What three examples of a batch give, each passed alone.
+    """The results of three examples of a batch, each passed alone.
 
     Args:
         norms2: the squared norms of their gradients, for each weight shape (3,).
@@ -133,26 +135,26 @@ def one_at_a_time(
     slopes: list[Tensor | None],
     layouts: tuple[Layout | None, ...],
     names: dict[Tensor, str],
-    bring_back: Callable[[], None],
+    restore: Callable[[], None],
 ) -> Alone:
     """The gradients of three examples.
 
     Args:
-        root: what is called.
+        root: the module to call.
         cut: of its inputs.
         args: of the whole batch.
-        kwargs: likewise.
+        kwargs: of the whole batch.
         rows: the examples.
-        slopes: of its outputs for the three together; None for one that is left out.
+        slopes: gradients of its outputs for the three together; None for an output that is left out.
         layouts: of these outputs.
         names: of the weights.
-        bring_back: makes buffers and random states what they were before the run of the three together.
+        restore: restores the buffers and random states from before the run of the three together.
     """
     norms2: dict[str, list[Tensor]] = {name: [] for name in names.values()}
     sums: dict[str, Tensor] = {}
     drawn = False
     for i, row in enumerate(rows):
-        bring_back()
+        restore()
         before = random_states(root)
         own_args, own_kwargs = cut.rows(args, kwargs, [row])
         outputs = [output for output in floats_in(root(*own_args, **own_kwargs)) if output.requires_grad]
@@ -191,7 +193,7 @@ def differences(
         alone: those of the same examples alone.
         tolerance: relative.
         proportional: whether an example's gradient in the batch may be any multiple of the one alone, the same for all
-            weights: of a loss that the model itself makes, an example has a share.
+            weights: in a loss that the model computes itself, each example has a share.
     """
     batch = {name: norms2.double().cpu().clamp(min=0).sqrt() for name, norms2 in together.items()}
     single = {name: norms2.sqrt() for name, norms2 in alone.items()}
@@ -219,7 +221,7 @@ def negligible(grads: Iterable[Tensor], tolerance: float) -> float:
 
 
 def tolerance_of(tensors: Iterable[Tensor]) -> float:
-    """How far norms may differ that were computed by these: weights, outputs, and gradients on the way."""
+    """How far norms may differ that are computed from these weights, outputs and intermediate gradients."""
     return max(_TOLERANCES.get(kind, _COARSE) for kind in {tensor.dtype.to_real() for tensor in tensors})
 
 
@@ -233,7 +235,7 @@ def check_alone(
     tolerance: float,
     proportional: bool,
 ) -> None:
-    """Raise UserError if three examples in a batch do not give what they give alone."""
+    """Raise UserError if three examples have other gradients in a batch than alone."""
     floor = negligible(grads.values(), tolerance)
     if not proportional:
         for weight, grad in grads.items():
@@ -257,9 +259,9 @@ def check_sums(grads: dict[Tensor, Tensor], sums: dict[Tensor, Tensor], names: d
     """Raise UserError if the sums over the examples are not the gradients of a backward pass."""
     floor = negligible(grads.values(), TOLERANCE)
     for weight, grad in grads.items():
-        unseen = weight not in sums and bool(grad.any())
+        missing = weight not in sums and bool(grad.any())
         tolerance = TOLERANCE_IN_HALF if grad.dtype in _HALF else TOLERANCE
-        if unseen or not _agree(sums.get(weight), grad, tolerance, floor):
+        if missing or not _agree(sums.get(weight), grad, tolerance, floor):
             raise UserError(
                 f"The gradient of {names[weight]} is not the sum of what its layer's examples give, so it is "
                 "also used outside of that layer: use micro-batches instead."
@@ -267,7 +269,7 @@ def check_sums(grads: dict[Tensor, Tensor], sums: dict[Tensor, Tensor], names: d
 
 
 def _agree(total: Tensor | None, grad: Tensor, tolerance: float, floor: float) -> bool:
-    """Whether a sum over examples is the gradient; None for no examples."""
+    """Whether a sum over examples equals the gradient. `total` is None if there are no examples."""
     wide = grad.float() if grad.dtype in _HALF else grad
     off = float(wide.norm() if total is None else (total - wide).norm())
     return off <= tolerance * float(wide.norm()) + floor

@@ -1,4 +1,4 @@
-"""What a `Monitor` sees of each forward and backward pass: shapes, squared norms, a few entries of gradients."""
+"""Hooks of a `Monitor`: for each pass they record shapes, squared norms and a few entries of gradients."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Pass:
     """One forward pass and the backward pass through it.
 
     Args:
-        size: examples, where the user says so before the forward pass.
-        evidence: shapes that tell it otherwise; None where nothing is known of the forward pass.
-        reached: whether a backward pass came through its outputs.
+        size: number of examples, if the user gives it before the forward pass.
+        evidence: shapes that show the number otherwise; None if nothing is known of the forward pass.
+        reached: whether a backward pass went through its outputs.
         repeated: whether a weight got two gradients.
-        norms2: squared norms of the gradient that it gave each weight, by place, shape (rows,).
-        samples: some entries of that gradient, by place.
+        norms2: squared norms of the gradient of each weight, by the weight's index, shape (rows,).
+        samples: some entries of that gradient, by the weight's index.
     """
 
     size: int | None = None
@@ -44,30 +44,30 @@ class Pass:
 
 
 class Entries:
-    """A few entries of the gradient of some weights, which every sum of gradients keeps.
+    """A few entries of the gradients of some weights. Entries of a sum are sums of entries.
 
     Args:
-        parameters: of weights that are cut into parts along their first axis, the part of this process.
+        parameters: the weights; for weights sharded along their first axis, the shard of this process.
     """
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         count = min(len(parameters), MOST_SAMPLED)
         self.places = sorted({round(i * (len(parameters) - 1) / max(1, count - 1)) for i in range(count)})
         self._parameters = parameters
-        # An odd stride does not stay in one column.
+        # An odd stride visits several columns.
         self._strides = {i: max(1, parameters[i].numel() // ENTRIES) | 1 for i in self.places}
         self._lengths = {i: len(range(0, _numel(parameters[i]), self._strides[i])) for i in self.places}
 
     def of(self, i: int, grad: Tensor) -> Tensor:
-        """Of one gradient. A copy, since gradients are changed in place."""
+        """The entries of one gradient, copied because gradients are changed in place."""
         return grad.reshape(-1)[:: self._strides[i]].clone()
 
     def of_pass(self, one: Pass, like: Tensor) -> Tensor:
-        """Shape (entries,); zero where a weight had no part in it."""
+        """The entries of one pass, shape (entries,). They are zero for a weight without a gradient in this pass."""
         return self._joined(one.samples, like)
 
     def of_grads(self, like: Tensor) -> Tensor:
-        """What lies in `.grad`; NaN for entries that lie with another process."""
+        """The entries of `.grad`; NaN for entries of another process."""
         grads = {}
         for i in self.places:
             weight = self._parameters[i]
@@ -82,7 +82,7 @@ class Entries:
         return torch.cat(parts) if parts else like.new_zeros(0)
 
     def _of_part(self, i: int, grad: Any) -> Tensor:
-        """The entries in this process's rows, which are torch's chunk of all rows."""
+        """The entries in this process's rows: a chunk of all rows, as torch divides them."""
         local = plain(grad.to_local())
         row = _numel(grad) // grad.shape[0]
         rows = -(-grad.shape[0] // grad.device_mesh.size())
@@ -95,14 +95,14 @@ class Entries:
 
 
 class GradientHooks:
-    """Notes what each backward pass adds to the gradients, on its way into `.grad`, before processes average it.
+    """Record what each backward pass adds to `.grad`, before it is added and before processes average it.
 
     Args:
-        model: whose weights are watched.
-        parameters: the weights.
+        model: the model of these weights.
+        parameters: the weights to hook.
         metric: factors of the optimizer.
-        norms: whether squared norms are noted, besides a few entries.
-        failed: is called with what goes wrong in a hook: a training does not end because of it.
+        norms: whether to record squared norms, besides a few entries.
+        failed: called with an error in a hook, which must not end training.
     """
 
     def __init__(
@@ -136,14 +136,14 @@ class GradientHooks:
                 self._handles.append(handle)
 
     def begin_pass(self, size: int | None = None, evidence: Evidence | None = None) -> Pass:
-        """Before a forward pass."""
+        """Call this before a forward pass."""
         self._active = None
         self.passes = [one for one in self.passes if one.fired or one.reached or one.evidence is not None]
         self.passes.append(Pass(size=size, evidence=evidence))
         return self.passes[-1]
 
     def see_outputs(self, outputs: Any) -> None:
-        """After the model's forward pass: where its backward pass comes by, that belongs to it."""
+        """Call this after the model's forward pass. A backward pass through these outputs belongs to it."""
         if not self.passes or self.passes[-1].evidence is None:
             return
         one = self.passes[-1]
@@ -159,18 +159,18 @@ class GradientHooks:
                 output.register_hook(reach)  # type: ignore[no-untyped-call]
 
     def take(self) -> list[Pass]:
-        """The passes since the last call, of which gradients came by or whose outputs were reached."""
+        """The passes since the last call that had gradients or whose outputs a backward pass reached."""
         passes, self.passes, self._active = self.passes, [], None
         return [one for one in passes if one.fired or one.reached]
 
     def thrown_away(self) -> bool:
-        """Whether gradients came by, and have been set to None or to zero since."""
+        """Whether there were gradients, and they have been set to None or zero since."""
         if self.sharded or not any(one.fired for one in self.passes):
             return False
         grads = [weight.grad for weight in self.parameters]
         if all(grad is None for grad in grads):
             return True
-        # Only where a gradient was changed in place since it was added up does its value have to be waited for.
+        # Read the value, which waits for the device, only if a gradient was changed in place after it was added up.
         marked = {i: grads[i] for i in self._marks}
         same = [grad is not None and (id(grad), grad._version) == self._marks[i] for i, grad in marked.items()]
         if same and all(same):
@@ -190,7 +190,7 @@ class GradientHooks:
         self._handles.append(weight.register_hook(self._guarded(lambda grad: self._see(i, grad))))  # type: ignore[no-untyped-call]
 
     def _watch_unsharded(self, model: nn.Module) -> None:
-        """`fully_shard` puts whole weights in the place of parts while a layer runs: these get the gradients."""
+        """While a layer runs, `fully_shard` replaces shards by whole weights, which get the gradients: watch these."""
         places = {id(weight): i for i, weight in enumerate(self.parameters)}
         watched = set(self._watched)
         for module in model.modules():
@@ -216,7 +216,7 @@ class GradientHooks:
         one = self._active or (self.passes[-1] if self.passes else self.begin_pass())
         if i in one.fired:
             if one.evidence is None and one.size is None:
-                one = self.begin_pass()  # nobody says where a pass begins
+                one = self.begin_pass()  # nothing marks the beginning of a pass
             one.repeated |= i in one.fired
         one.fired.add(i)
         values = plain(grad)
@@ -232,11 +232,11 @@ class GradientHooks:
 
 
 class ExampleHooks:
-    """Notes the squared norm of every example's gradient, without that gradient.
+    """Record the squared norm of every example's gradient without computing the gradient.
 
     Args:
-        model: whose weights are watched.
-        names: of the weights, as the model has them.
+        model: the model to measure.
+        names: of its weights.
     """
 
     def __init__(self, model: nn.Module, names: Sequence[str]) -> None:
@@ -252,7 +252,7 @@ class ExampleHooks:
 
         Raises:
             UnmeasurableError: if the layers had another number of examples in this step.
-            UserError: if the examples cannot be told apart, in this step or in any other.
+            UserError: if the examples cannot be separated, in this step or any other.
         """
         self.ghost.end_pass()
         if sizes is None and not self.ghost.unchecked:
@@ -269,7 +269,7 @@ class ExampleHooks:
         return list(torch.split(whole, sizes, dim=1)) if sizes is not None else [whole]
 
     def end_pass(self) -> None:
-        """Say that a backward pass is over, before the next forward pass."""
+        """End a backward pass, before the next forward pass."""
         self.ghost.end_pass()
 
     def discard(self) -> None:
@@ -280,7 +280,7 @@ class ExampleHooks:
 
 
 class Guard:
-    """Wraps hooks: the first exception is kept, and from then on they do nothing."""
+    """Wrap hooks: after the first exception, which is saved, they do nothing."""
 
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self.failed = failed
@@ -309,7 +309,7 @@ def small_norms2(passes: Sequence[Pass], weights: int) -> Tensor:
 
 
 def big_norm2(parameters: Sequence[Tensor], metric: list[Tensor] | None) -> Tensor:
-    """Squared norms of what lies in `.grad`, shape (rows, weights); of parts of gradients those of this process."""
+    """Squared norms of `.grad`, shape (rows, weights). For sharded gradients, those of this process's shard."""
     grads = [weight.grad for weight in parameters]
     local = [grad.to_local() if grad is not None and is_sharded(grad) else grad for grad in grads]  # type: ignore[attr-defined]
     if metric is not None and any(grad is not None and grad.is_sparse for grad in local):
@@ -318,21 +318,21 @@ def big_norm2(parameters: Sequence[Tensor], metric: list[Tensor] | None) -> Tens
 
 
 def plain(grad: Tensor) -> Tensor:
-    """With the same norm, real and dense: of a sparse gradient the values that it has."""
+    """A real, dense tensor with the same norm. For a sparse gradient, its values."""
     if grad.is_sparse:
         grad = grad.coalesce().values()
     return torch.view_as_real(grad.resolve_conj()) if grad.is_complex() else grad
 
 
 def is_sharded(tensor: Tensor) -> bool:
-    """Whether it is a part of a tensor that several processes have together."""
-    # To import it takes a second or two, and without it there is no such tensor.
+    """Whether it is a shard of a tensor that several processes share."""
+    # The import takes a second or two, and without it there is no such tensor.
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def refuse_other_shards(model: nn.Module, parameters: Sequence[Any]) -> None:
-    """Raise an error if the weights are cut into parts in a way whose gradients cannot be added up."""
+    """Raise an error if the weights are sharded in a way whose gradients cannot be added up."""
     if any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules()):
         raise UnmeasurableError(
             "The gradients of a FullyShardedDataParallel model (FSDP1) cannot be measured: use torch's `fully_shard` "

@@ -1,4 +1,4 @@
-"""Calls of a model's layers, and what each adds to the gradients of the examples."""
+"""Record the calls of a model's layers, and compute the examples' gradient norms from them."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from critbatch.gradient_noise.reruns import (
     to_front,
 )
 
-# What examples' gradients cannot be had of, by name and before anything is run.
+# Layers whose gradients cannot be separated by example are refused by name before the first run.
 
 MICRO_BATCHES = "use micro-batches instead"
 
 
 def units_of(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:
-    """The modules to watch, each with the names of the weights that it answers for.
+    """The modules to watch, each with the names of the weights whose gradients it covers.
 
-    Attention answers for its output layer, which it does not call, and a module with parametrized weights for those
-    that they are made of.
+    Attention covers its output layer, which it does not call. A module with parametrized weights covers the weights
+    that they are computed from.
     """
     inside: set[nn.Module] = set()
     for module in model.modules():
@@ -52,7 +52,7 @@ def units_of(model: nn.Module) -> Iterator[tuple[nn.Module, list[str]]]:
 
 
 def refuse(model: nn.Module, units: dict[nn.Module, list[str]], paths: dict[nn.Module, str]) -> None:
-    """Raise UserError, with the layer's path, for what can be known before the first forward pass."""
+    """Raise UserError, with the layer's path, for a layer that cannot be measured, before the first forward pass."""
     for module in model.modules():
         kind, path = type(module).__name__, paths[module]
         if kind == "OptimizedModule" or getattr(module, "_compiled_call_impl", None) is not None:
@@ -95,12 +95,12 @@ def _refuse_unit(module: nn.Module, path: str, kind: str) -> None:
 
 
 def refuse_random(module: nn.Module, path: str) -> None:
-    """Raise UserError for a module that would have to be run again, and would then drop other things out."""
+    """Raise UserError for a module that must run again and would then draw another dropout mask."""
     if _has_random(module):
         kind = type(module).__name__
         raise UserError(
-            f"{path if path == kind else f'{path} (a {kind})'} has weights of its own and dropout, and its examples' "
-            f"gradients would be those of another draw of it: set its dropout to 0, or {MICRO_BATCHES}."
+            f"{path if path == kind else f'{path} (a {kind})'} has both weights and dropout, and running it again "
+            f"would draw another dropout mask: set its dropout to 0, or {MICRO_BATCHES}."
         )
 
 
@@ -120,13 +120,13 @@ def _is_sharded(weight: Tensor) -> bool:
     return hasattr(weight, "device_mesh") or type(weight).__name__ == "FlatParameter"
 
 
-# Gradients of examples, where they are needed themselves, are made for so many numbers at a time.
+# Where gradients of examples are computed explicitly, at most so many numbers at a time.
 NUMBERS_AT_ONCE = 1 << 26
 
 
 @dataclass(eq=False)
 class Call:
-    """One call of one module: what went in, and, once backward came by, the slopes of what came out."""
+    """One call of one module: its inputs and, after the backward pass, the gradients of its outputs."""
 
     module: nn.Module
     args: tuple[Any, ...]
@@ -135,14 +135,14 @@ class Call:
     shapes: Shapes
     slopes: list[Tensor | None] = field(default_factory=list)
     node: Any = None  # of the first output, in autograd's graph
-    by_example: Tensor | None = None  # slopes of an output that all examples share, shape (batch, *output)
+    by_example: Tensor | None = None  # gradients of an output that all examples share, shape (batch, *output)
 
 
 class WatchedLayers:
-    """A model's layers with weights, and where the examples are in what goes into them and comes out.
+    """A model's layers with weights, and the layouts of their inputs and outputs.
 
     Args:
-        model: whose layers they are.
+        model: its layers are watched.
 
     Raises:
         UserError: if one of them cannot be watched.
@@ -150,7 +150,7 @@ class WatchedLayers:
 
     def __init__(self, model: nn.Module) -> None:
         self.paths = {module: name or type(module).__name__ for name, module in model.named_modules()}
-        self.units = dict(units_of(model))  # each with the names of the weights that it answers for
+        self.units = dict(units_of(model))  # each with the names of the weights that it covers
         refuse(model, self.units, self.paths)
         self.by_rule = {module: rule_of(module, names) is not None for module, names in self.units.items()}
         self.layouts: dict[nn.Module, list[Layouts]] = {}
@@ -160,21 +160,21 @@ class WatchedLayers:
         return path if path == kind else f"{path} (a {kind})"
 
     def keep(self, two: list[Call], three: list[Call]) -> None:
-        """Keep the layouts of each unit's calls."""
+        """Save the layouts of each unit's calls."""
         for module in dict.fromkeys(call.module for call in three):
             few = [call.shapes for call in two if call.module is module]
             many = [call.shapes for call in three if call.module is module]
             if len(few) == len(many):
-                found = [layouts_of(*pair) for pair in zip(few, many, strict=True)]
+                all_layouts = [layouts_of(*pair) for pair in zip(few, many, strict=True)]
             else:
-                found = [layouts_of(Shapes((), ()), shapes) for shapes in many]
+                all_layouts = [layouts_of(Shapes((), ()), shapes) for shapes in many]
             known = self.layouts.setdefault(module, [])
-            known.extend(layouts for layouts in dict.fromkeys(found) if layouts not in known)
+            known.extend(layouts for layouts in dict.fromkeys(all_layouts) if layouts not in known)
 
     def norms_and_sums(
         self, uses: dict[Tensor, list[tuple[Call, str]]], batch: int, *, totals: bool
     ) -> dict[Tensor, tuple[Tensor, Tensor]]:
-        """The norms, and the sums, of weights used in the same calls, as many examples at a time as memory allows."""
+        """The norms and sums for weights used in the same calls, for as many examples at a time as memory allows."""
         calls = list(dict.fromkeys(call for of_weight in uses.values() for call, _ in of_weight))
         by_rule = all(self.by_rule[call.module] for call in calls)
         sizes = [weight.numel() for weight in uses]
@@ -196,7 +196,7 @@ class WatchedLayers:
                 if totals:
                     total = torch.stack([piece.total().reshape(weight.shape) for piece in pieces]).sum(0)
                     sums[weight] = sums[weight] + total if weight in sums else total
-        return {weight: (torch.cat(found), sums.get(weight, weight)) for weight, found in norms2.items()}
+        return {weight: (torch.cat(pieces), sums.get(weight, weight)) for weight, pieces in norms2.items()}
 
     def _parts(self, call: Call, rows: slice, batch: int) -> Parts:
         module, names = call.module, self.units[call.module]
@@ -222,10 +222,10 @@ class WatchedLayers:
             )
         own = slopes[0]
         assert own is not None
-        first, given = layouts.inputs[0], inputs[0].detach()
-        own, ready = own[rows], to_front(given, first, batch)[rows]
+        first, tensor = layouts.inputs[0], inputs[0].detach()
+        own, ready = own[rows], to_front(tensor, first, batch)[rows]
         if rule.features is not None:
-            if first is not None and first.axis >= given.ndim - rule.features(module):
+            if first is not None and first.axis >= tensor.ndim - rule.features(module):
                 raise UserError(self._mixed(module))
             return rule.parts(module, ready, own)
         if first is not None and first.axis != 0:
@@ -236,7 +236,7 @@ class WatchedLayers:
         return {name: by_example(part, len(ready)) for name, part in flat.items()}
 
     def _slopes(self, call: Call, slope: Tensor, layouts: Layouts, layout: Layout | None, batch: int) -> Tensor:
-        """Of one output, shape (batch, ...)."""
+        """The gradients of one output, shape (batch, ...)."""
         if layout is not None:
             return to_front(slope, layout, batch)
         if batch == 1:
@@ -256,7 +256,7 @@ class WatchedLayers:
         known = self.layouts.get(call.module)
         if known is None:
             raise UserError(
-                f"{path} was not called when the model was first run: watch the model anew from here on, or use "
+                f"{path} was not called when the model first ran: watch the model again from here on, or use "
                 "micro-batches instead."
             )
         only = slice(0, 1) if self.by_rule[call.module] else slice(None)
@@ -290,11 +290,11 @@ def norms2_in_slices(factors: Factors) -> Tensor:
     """The squared norms of the examples, some at a time to save memory."""
     batch = len(factors.left)
     at_once = max(1, NUMBERS_AT_ONCE // (factors.left.shape[2] * factors.right.shape[2]))
-    found = [
+    norms2 = [
         Factors(factors.left[begin : begin + at_once], factors.right[begin : begin + at_once]).norms2()
         for begin in range(0, batch, at_once)
     ]
-    return torch.cat(found)
+    return torch.cat(norms2)
 
 
 def _joined(pieces: list[LayerPart]) -> LayerPart:

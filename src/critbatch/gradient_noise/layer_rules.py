@@ -1,4 +1,4 @@
-"""For each kind of layer: what its weights' gradients are for one example, given its inputs and its outputs' slopes."""
+"""For each kind of layer: the gradient of its weights for each example, from its inputs and its output gradients."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from torch.nn.grad import conv2d_weight
 
 from critbatch.optim.norms import ROW
 
-# An example's gradient as a sum of outer products, for the layers whose gradients are such sums.
-
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -24,11 +22,11 @@ def in_float32(tensor: Tensor) -> Tensor:
 
 
 def row_norms2(tensor: Tensor) -> Tensor:
-    """The squared norm of what stands at each place of the first axis, shape (len(tensor),).
+    """The squared norm of each row, that is each entry of the first axis. Shape (len(tensor),).
 
-    In one pass over memory: a square and a sum take three times as long. In pieces, whose squares are then added up
-    pairwise, so that float32 is right to five digits on every processor: `vector_norm` adds one after the other where
-    it has no wide registers, and is 0.3 % too small over some millions.
+    It takes one pass over memory: a square and a sum take three times as long. It computes norms of pieces and adds
+    their squares pairwise, so that float32 is right to five digits on every processor. `vector_norm` alone adds numbers
+    one by one on processors without wide registers, and is then 0.3 % too small for millions of numbers.
     """
     rows = tensor.reshape(len(tensor), -1)
     whole = rows.shape[1] // ROW * ROW
@@ -52,9 +50,9 @@ class Factors:
     right: Tensor
 
     def norms2(self) -> Tensor:
-        """The squared norm of each example's gradient, shape (batch,), by the cheaper of two ways.
+        """The squared norm of each example's gradient, shape (batch,).
 
-        Either the Gram matrices of both factors, which are places by places, or the gradients themselves.
+        It uses whichever is cheaper: the Gram matrices of both factors, shape (places, places), or the gradients.
         """
         left, right = in_float32(self.left), in_float32(self.right)
         _, places, rows = left.shape
@@ -66,7 +64,7 @@ class Factors:
         return row_norms2(torch.bmm(left.mT, right))
 
     def gradients(self) -> Tensor:
-        """Shape (batch, rows, columns)."""
+        """The gradients of the examples, shape (batch, rows, columns)."""
         return torch.bmm(in_float32(self.left).mT, in_float32(self.right))
 
     def total(self) -> Tensor:
@@ -79,15 +77,15 @@ class Factors:
 
 
 def of_linear(inputs: Tensor, slopes: Tensor) -> Factors:
-    """Inputs (batch, ..., in) and slopes of the outputs (batch, ..., out)."""
+    """Factors of a linear layer, from inputs (batch, ..., in) and output gradients (batch, ..., out)."""
     batch = len(inputs)
     return Factors(slopes.reshape(batch, -1, slopes.shape[-1]), inputs.reshape(batch, -1, inputs.shape[-1]))
 
 
 def of_convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor, slopes: Tensor) -> Factors:
-    """For a convolution: a place is a place of the output, a column one input that its kernel sees.
+    """Factors of a convolution. A place is a position of the output, a column one input in the kernel's window.
 
-    Groups are put side by side in the batch: shape (batch * groups, places, ...).
+    Groups are joined with the batch: shape (batch * groups, places, ...).
     """
     dimensions = inputs.ndim - 2
     if layer.padding_mode != "zeros":
@@ -107,7 +105,7 @@ def of_convolution(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor, slo
 
 
 def convolution_gradients(layer: nn.Conv2d, inputs: Tensor, slopes: Tensor) -> Tensor:
-    """The gradients themselves, shape (batch, *weight), as those of one convolution with a group for each example.
+    """Gradients of a convolution, shape (batch, *weight), computed by one convolution with a group for each example.
 
     On a CPU this is faster than unfolding the inputs, 1.4 to 2.2 times on the layers of `zoo.models.CNN`.
     """
@@ -129,7 +127,7 @@ def convolution_gradients(layer: nn.Conv2d, inputs: Tensor, slopes: Tensor) -> T
 
 
 def _columns(inputs: Tensor, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, padding: tuple[int, ...]) -> Tensor:
-    """What each place of the kernel sees, shape (batch, channels * kernel, places)."""
+    """The inputs in the kernel's window at each place, shape (batch, channels * kernel, places)."""
     kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
     if inputs.ndim == 4:
         return F.unfold(inputs, kernel, dilation=dilation, padding=padding, stride=stride)
@@ -139,18 +137,18 @@ def _columns(inputs: Tensor, layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, padding: 
     for axis, (size, step, gap) in enumerate(zip(kernel, stride, dilation, strict=True)):
         windows = windows.unfold(2 + axis, (size - 1) * gap + 1, step)[..., ::gap]
     # (batch, channels, places..., kernel...) to (batch, channels * kernel, places)
-    spots = inputs.ndim - 2
-    order = (0, 1, *range(2 + spots, 2 + 2 * spots), *range(2, 2 + spots))
-    places = windows.shape[2 : 2 + spots].numel()
+    dimensions = inputs.ndim - 2
+    order = (0, 1, *range(2 + dimensions, 2 + 2 * dimensions), *range(2, 2 + dimensions))
+    places = windows.shape[2 : 2 + dimensions].numel()
     return windows.permute(order).reshape(len(inputs), -1, places)
 
 
 def embedding_norms2(indices: Tensor, slopes: Tensor, *, skipped: int | None) -> Tensor:
-    """For an embedding: places with the same index add up, the others are orthogonal. Shape (batch,).
+    """Squared norms for an embedding, shape (batch,). Places with the same index add up; others are orthogonal.
 
     Args:
         indices: shape (batch, ...).
-        slopes: of the outputs, shape (batch, ..., width).
+        slopes: gradients of the outputs, shape (batch, ..., width).
         skipped: the index whose row gets no gradient.
     """
     batch = len(indices)
@@ -162,13 +160,13 @@ def embedding_norms2(indices: Tensor, slopes: Tensor, *, skipped: int | None) ->
 
 
 class LayerPart:
-    """What one call of one layer adds to the gradient of one weight, for each example.
+    """The part that one call of a layer adds to the gradient of one weight, for each example.
 
     Args:
         norms2: the squared norms, shape (batch,).
-        gradients: the gradients themselves, shape (batch, *weight).
-        total: their sum over the examples, with the numbers of the weight.
-        factors: where they are sums of outer products.
+        gradients: the gradients, shape (batch, *weight).
+        total: their sum over the examples, with as many numbers as the weight.
+        factors: their factors, if they are sums of outer products.
     """
 
     def __init__(
@@ -185,12 +183,12 @@ Parts = dict[str, LayerPart]
 
 
 class Rule(NamedTuple):
-    """How the parts of one kind of layer are found.
+    """How to compute the parts of one kind of layer.
 
     Args:
-        parts: from the layer, its input and the slopes of its output.
-        features: so many last axes of the input are the layer's own; on those before it are places of an example. None
-            if all axes but the first are: then an example is one row.
+        parts: computes them from the layer, its input and its output gradients.
+        features: how many last axes of the input the layer acts on; the axes between the batch and these are places of
+            an example. None if the layer acts on all axes but the first: then an example is one row.
     """
 
     parts: Callable[[Any, Tensor, Tensor], Parts]
@@ -198,11 +196,11 @@ class Rule(NamedTuple):
 
 
 def rule_of(layer: nn.Module, names: list[str]) -> Rule | None:
-    """The rule for a layer's own weights; None for a kind of layer that is not known, or one that was changed.
+    """The rule for a layer's own weights; None for an unknown kind of layer, or one that was modified.
 
     Args:
-        layer: a weight that is made of others (weight_norm, pruning and the like) has no rule.
-        names: of its weights that are asked for.
+        layer: if a weight is computed from others (as by weight_norm or pruning), there is no rule.
+        names: of its weights that need gradients.
     """
     plain = all(name in ("weight", "bias") and not layer.get_parameter(name).is_complex() for name in names)
     if not plain or "forward" in vars(layer) or isinstance(vars(layer).get("weight"), Tensor):
@@ -217,13 +215,13 @@ def _is_conv1d_of_transformers(kind: type[nn.Module]) -> bool:
 
 
 def part_of(gradients: Tensor) -> LayerPart:
-    """A part of which the gradients are at hand, shape (batch, *weight)."""
+    """A part with these gradients, shape (batch, *weight)."""
     wide = in_float32(gradients)
     return LayerPart(lambda: row_norms2(wide), lambda: wide, lambda: wide.sum(0))
 
 
 def by_example(part: LayerPart, batch: int) -> LayerPart:
-    """The part of examples, given that of their rows, which are side by side."""
+    """The part for examples, from the part for their rows, where the rows of an example are next to each other."""
 
     def gradients() -> Tensor:
         rows = part.gradients()
@@ -233,13 +231,13 @@ def by_example(part: LayerPart, batch: int) -> LayerPart:
 
 
 def lazily(gradients: Callable[[], Tensor]) -> LayerPart:
-    """A part of which the gradients are made, once, when they are asked for."""
-    kept: list[Tensor] = []
+    """A part whose gradients are computed once, at their first use."""
+    computed: list[Tensor] = []
 
     def wide() -> Tensor:
-        if not kept:
-            kept.append(in_float32(gradients()))
-        return kept[0]
+        if not computed:
+            computed.append(in_float32(gradients()))
+        return computed[0]
 
     return LayerPart(lambda: row_norms2(wide()), wide, lambda: wide().sum(0))
 
@@ -315,7 +313,7 @@ def _rms_norm(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
 
 
 def _scale_and_shift(normal: Tensor, slopes: Tensor, last: int) -> Parts:
-    """Scale and shift act on the last axes; the axes between the batch and those are summed over."""
+    """Parts of a scale and a shift of the last axes. The axes between the batch and these are summed over."""
     between = tuple(range(1, normal.ndim - last))
     scaled = normal * slopes
     return {
@@ -328,7 +326,7 @@ def _group_norm(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     return _of_channels(F.group_norm(in_float32(inputs), layer.num_groups, eps=layer.eps), in_float32(slopes))
 
 
-def _batch_norm_at_rest(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
+def _batch_norm_in_eval(layer: Any, inputs: Tensor, slopes: Tensor) -> Parts:
     shape = (1, -1, *[1] * (inputs.ndim - 2))
     spread = (layer.running_var + layer.eps).rsqrt()
     normal = (in_float32(inputs) - layer.running_mean.view(shape)) * spread.view(shape)
@@ -350,5 +348,5 @@ _RULES: list[tuple[tuple[type[nn.Module], ...], Rule]] = [
     ((nn.LayerNorm,), Rule(_layer_norm, lambda layer: len(layer.normalized_shape))),
     ((nn.RMSNorm,), Rule(_rms_norm, lambda layer: len(layer.normalized_shape))),
     ((nn.GroupNorm,), Rule(_group_norm, None)),
-    (BATCH_NORMS, Rule(_batch_norm_at_rest, None)),
+    (BATCH_NORMS, Rule(_batch_norm_in_eval, None)),
 ]

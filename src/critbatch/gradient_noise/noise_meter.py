@@ -1,4 +1,4 @@
-"""Sees the gradients that training computes anyway, and tells the gradient noise scale from them."""
+"""Measure the gradient noise scale from gradients that training computes anyway."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ Metric = Callable[[], list[Tensor] | None]
 class MicroBatchNorms:
     """The squared gradient norm of each micro-batch, though `.grad` holds their sum.
 
-    That of the first is the norm of `.grad`; the gradients of the later ones are seen by hooks on their way there, so
-    that nothing is copied. Meanwhile one more gradient is held. In several processes the first is seen so too, since
-    `.grad` may hold the mean over the processes already.
+    For the first micro-batch it is the norm of `.grad`. Hooks see the gradients of later ones before they are added to
+    `.grad`, so nothing is copied, but one more gradient stays in memory. In several processes, hooks also see the first
+    one, because `.grad` may already be the mean over the processes.
     """
 
     def __init__(self, parameters: Sequence[Tensor], *, alone: bool = True) -> None:
         self.parameters, self.alone = parameters, alone
         self._handles: list[Any] = []
-        self._seen: dict[int, Tensor] = {}
+        self._hooked_grads: dict[int, Tensor] = {}
 
     def begin(self) -> None:
-        """Before the first micro-batch of a step, whose gradients are None."""
+        """Call this before the first micro-batch of a step, when gradients are None."""
         if not self.alone:
             self._watch()
 
     def after(self, size: int, divisor: float, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
-        """Sums over the norms that were found: squared norms, shape (rows, weights), how many, and 1 / examples."""
+        """The sum of squared norms, shape (rows, weights), their number, and the sum of 1 / examples."""
         if self._handles:
-            grads = [self._seen.get(i) for i in range(len(self.parameters))]
+            grads = [self._hooked_grads.get(i) for i in range(len(self.parameters))]
         else:
             grads = [weight.grad for weight in self.parameters]
             self._watch()
         norms2 = squares(grads, metric) * (divisor / size) ** 2
-        self._seen.clear()
+        self._hooked_grads.clear()
         return norms2, 1, 1 / size
 
     def _watch(self) -> None:
         self._handles = [
-            weight.register_hook(lambda grad, i=i: self._seen.update({i: grad}))  # type: ignore[no-untyped-call]
+            weight.register_hook(lambda grad, i=i: self._hooked_grads.update({i: grad}))  # type: ignore[no-untyped-call]
             for i, weight in enumerate(self.parameters)
         ]
 
@@ -64,18 +64,19 @@ class MicroBatchNorms:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._seen.clear()
+        self._hooked_grads.clear()
 
 
 class ExampleNorms:
-    """The squared gradient norm of each example, by `GhostNorms`, at the steps that are measured alone.
+    """The squared gradient norm of each example, by `GhostNorms`, only at the measured steps.
 
     Args:
-        model: to be watched.
-        task: whose examples are tried at once, so that a model that mixes them is refused now, not at the first step.
+        model: the model to measure.
+        task: three of its examples are tried at once, so that a model that mixes examples is refused now and not at the
+            first step.
 
     Raises:
-        UserError: if examples cannot be told apart.
+        UserError: if examples cannot be separated.
     """
 
     def __init__(self, model: nn.Module, task: Task | None = None) -> None:
@@ -92,9 +93,9 @@ class ExampleNorms:
         self._ghost.attach()
 
     def after(self, size: int, divisor: float, metric: list[Tensor] | None) -> tuple[Tensor, int, float]:
-        """As `MicroBatchNorms.after`; an example is a batch of one. In the metric there is nothing to see."""
-        found = self._ghost.take(examples=size)
-        norms2 = torch.stack([found[name].sum() for name in self.names])[None] * divisor**2
+        """Like `MicroBatchNorms.after`; an example is a batch of one. `metric` is ignored."""
+        by_weight = self._ghost.take(examples=size)
+        norms2 = torch.stack([by_weight[name].sum() for name in self.names])[None] * divisor**2
         return norms2, size, float(size)
 
     def end(self) -> None:
@@ -102,7 +103,7 @@ class ExampleNorms:
 
 
 def _try_examples(task: Task, model: nn.Module, ghost: GhostNorms) -> None:
-    """Raise UserError if the model mixes examples; that the task's loss does not, `Task` has checked."""
+    """Raise UserError if the model mixes examples. `Task` has checked that the task's loss does not."""
     device = next(model.parameters()).device
     batch = fetch(task.train, [i % task.examples for i in range(3)])
     inputs, targets = (map_tree(lambda leaf: leaf.to(device), tree) for tree in batch)
@@ -117,13 +118,13 @@ class NoiseMeter:
     It compares the gradients of micro-batches, of processes, or of examples with that of the whole batch.
 
     Args:
-        model: its weights that need a gradient are watched.
+        model: measured over its weights that need a gradient.
         examples: in the training set, from which batches are drawn without replacement.
         shard: of this process.
-        batch_norm: whether the model normalizes over the batch. Then the gradient of one micro-batch is of another
-            function than that of a batch, and the result says so.
-        norms: how small gradients are seen; micro-batches unless given.
-        metric: gives, for each weight, the factors that make the preconditioned gradient's norm; None for none yet.
+        batch_norm: whether the model normalizes over the batch. Then a micro-batch and a batch have gradients of
+            different functions, and the result says so.
+        norms: measures the small gradients; those of micro-batches by default.
+        metric: returns, for each weight, the factors of the preconditioned norm; None if there are none yet.
     """
 
     def __init__(
@@ -142,22 +143,22 @@ class NoiseMeter:
         self.examples, self.shard, self.batch_norm = examples, shard or Shard(), batch_norm
         self.norms = norms or MicroBatchNorms(self.parameters, alone=self.shard.world_size == 1)
         self.metric = metric
-        self.pairs: list[Tensor] = []  # of each step since the last `take`: (noise or signal, rows, weights)
+        self.pairs: list[Tensor] = []  # one for each step since the last `take`: (noise or signal, rows, weights)
         self._small: list[tuple[Tensor, int, float]] = []
         self._factors: list[Tensor] | None = None
 
     def begin(self) -> None:
-        """Before the forward pass of a step's first micro-batch."""
+        """Call this before the forward pass of a step's first micro-batch."""
         sees_gradients = isinstance(self.norms, MicroBatchNorms)
         self._factors = self.metric() if self.metric is not None and sees_gradients else None
         self.norms.begin()
 
     def after_micro_batch(self, size: int, divisor: float) -> None:
-        """After the backward pass of the sum over `size` examples, divided by `divisor`."""
+        """Call this after the backward pass of the sum over `size` examples, divided by `divisor`."""
         self._small.append(self.norms.after(size, divisor, self._factors))
 
     def after_batch(self, batch_size: int) -> None:
-        """When `.grad` holds the gradient of the whole batch, over all processes."""
+        """Call this when `.grad` is the gradient of the whole batch, over all processes."""
         self.norms.end()
         big_norm2 = squares([weight.grad for weight in self.parameters], self._factors)
         sums = torch.zeros_like(big_norm2)
@@ -175,50 +176,50 @@ class NoiseMeter:
             self.pairs.append(torch.stack(pair))
 
     def take(self) -> NoiseScale:
-        """The noise scale over the steps seen since the last call; the meter is empty afterwards."""
+        """The noise scale over the steps since the last call. Afterwards the meter is empty."""
         return self.take_point(step=0, epoch=0.0).scale
 
     def take_point(self, *, step: int, epoch: float) -> NoisePoint:
-        """Likewise, with that of each layer and that in the optimizer's metric."""
-        seen = [pair.double().cpu() for pair in self.pairs]
+        """Like `take`, also for each layer and in the optimizer's metric."""
+        pairs = [pair.double().cpu() for pair in self.pairs]
         self.pairs = []
-        plain = torch.stack([pair[:, 0] for pair in seen]) if seen else torch.zeros(0, 2, len(self.names))
-        inner = [pair[:, 1].sum(-1) for pair in seen if pair.shape[1] > 1]
+        plain = torch.stack([pair[:, 0] for pair in pairs]) if pairs else torch.zeros(0, 2, len(self.names))
+        inner = [pair[:, 1].sum(-1) for pair in pairs if pair.shape[1] > 1]
         return NoisePoint(
             step=step,
             epoch=epoch,
-            scale=self._told(plain.sum(-1)),
-            in_metric=self._told(torch.stack(inner)) if inner else None,
+            scale=self._averaged(plain.sum(-1)),
+            in_metric=self._averaged(torch.stack(inner)) if inner else None,
             layers=tuple(
                 LayerNoise(
                     name=name,
                     parameters=sum(self.parameters[i].numel() for i in places),
-                    scale=self._told(plain[:, :, places].sum(-1)),
+                    scale=self._averaged(plain[:, :, places].sum(-1)),
                 )
                 for name, places in layers(self.names).items()
             ),
         )
 
-    def _told(self, pairs: Tensor) -> NoiseScale:
+    def _averaged(self, pairs: Tensor) -> NoiseScale:
         scale = average_pairs(pairs[:, 0], pairs[:, 1])
         return replace(scale, reason="batch_norm_in_train_mode") if self.batch_norm and not scale.reason else scale
 
 
 def layers(names: Sequence[str]) -> dict[str, list[int]]:
-    """The places of each layer's weights, by the layer's name; a weight that lies on no layer stands for itself.
+    """The indices of each layer's weights, by the layer's name. A weight outside any layer counts as a layer.
 
     >>> layers(["0.weight", "0.bias", "positions"])
     {'0': [0, 1], 'positions': [2]}
     """
-    found: dict[str, list[int]] = {}
+    by_layer: dict[str, list[int]] = {}
     for i, name in enumerate(names):
         layer, dot, _ = name.rpartition(".")
-        found.setdefault(layer if dot else name, []).append(i)
-    return found
+        by_layer.setdefault(layer if dot else name, []).append(i)
+    return by_layer
 
 
 def preconditioner(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[Tensor] | None:
-    """The square roots of the optimizer's own factors: what a gradient times them has for a norm is ``g^T P g``.
+    """Square roots of the optimizer's factors P: a gradient times these has the squared norm ``g^T P g``.
 
     For an optimizer that steps along ``P g``, ``u = P^(-1/2) w`` are the coordinates in which it is plain gradient
     descent, and the gradient there is ``P^(1/2) g``. For Adam and AdamW ``P = 1 / (sqrt(v / (1 - beta2^t)) + eps)``,
@@ -242,15 +243,15 @@ def preconditioner(optimizer: Optimizer, parameters: Sequence[Tensor]) -> list[T
 
 
 def norms_by(name: str, model: nn.Module, task: Task | None = None) -> Any:
-    """How small gradients are seen.
+    """The method that measures small gradients; None for the default, micro-batches.
 
     Args:
         name: "micro_batches" or "examples".
-        model: to be watched.
-        task: whose examples are tried, where they are.
+        model: the model to measure.
+        task: "examples" tries three of its examples at once.
 
     Raises:
-        UserError: if there is no such way, or the model's examples cannot be told apart.
+        UserError: if the method is unknown, or the model's examples cannot be separated.
     """
     if name == "micro_batches":
         return None

@@ -1,4 +1,4 @@
-"""The last steps that a `Monitor` saw: signal and noise of each, its batch size and its seconds."""
+"""The last steps of a `Monitor`: signal, noise, batch size and seconds of each."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from critbatch.records.core import NoiseScale
 Weights = Literal["auto", "equal", "by_size"]
 STEPS_AT_ONCE = 32
 FEWEST_CONTRASTS = 4
-LEVEL = 0.999  # at which contrasts tell how micro-batches are weighted
-CLOSE = 0.05  # relative difference of two noise scales that need not be told apart
+LEVEL = 0.999  # confidence at which contrasts decide how micro-batches are weighted
+CLOSE = 0.05  # relative difference of two noise scales that count as equal
 
 
 class BatchSize(NamedTuple):
-    """Examples in a step, as the user says.
+    """Examples in a step, given by the user.
 
     Args:
         examples: over all processes.
-        always: whether that was said once, for all steps.
+        always: whether the number was given once for all steps.
     """
 
     examples: int
@@ -47,14 +47,14 @@ class BatchSize(NamedTuple):
 
 
 class PendingStep(NamedTuple):
-    """A step whose numbers may still be on their way from a device or from other processes.
+    """A step whose numbers may not have arrived yet from a device or from other processes.
 
     Args:
-        sums: what it shows.
-        scales: what its numbers were multiplied with.
-        batch_size: as the user says; None where nobody does.
-        seconds: since the update before; None for the first, or where nobody asked.
-        problem: why this process cannot measure it.
+        sums: its sums, deferred.
+        scales: the factors of its numbers.
+        batch_size: given by the user; None if not given.
+        seconds: since the previous update; None for the first, or if steps are not timed.
+        problem: why this process cannot measure it, if so.
         half: whether gradients are float16 or bfloat16.
     """
 
@@ -67,14 +67,14 @@ class PendingStep(NamedTuple):
 
 
 class NoiseWindow:
-    """The last steps, of which each is settled some steps later, many at once.
+    """The last steps. They are evaluated some steps later, many at once.
 
     Args:
-        length: how many steps it holds.
-        examples: N, what the batches are drawn from without replacement.
+        length: the largest number of steps.
+        examples: N, the number of examples that batches are drawn from without replacement.
         by_examples: whether the small gradients are those of single examples.
-        weights: of micro-batches in the gradient of a step; "auto" to find them out.
-        leave_out: is called with the reason why a step cannot be measured.
+        weights: of micro-batches in the gradient of a step; "auto" infers them.
+        leave_out: called with the reason why a step cannot be measured.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class NoiseWindow:
     ) -> None:
         self.examples, self.by_examples, self.weights, self.leave_out = examples, by_examples, weights, leave_out
         self.skipped = 0
-        self.left_out: Counter[str] = Counter()  # steps, by the reason
+        self.left_out: Counter[str] = Counter()  # number of steps, by reason
         self.steps: deque[Measured] = deque(maxlen=length)
         self.times: deque[tuple[int, float | None]] = deque(maxlen=length)  # batch size and seconds of each step
         self._recent: deque[str] = deque(maxlen=length)  # reasons of the last steps; "" for one that is measured
-        self._counted = False  # whether the tensors had as many examples as the user said, in some step
+        self._counted = False  # whether in some step the tensors had as many examples as the user gave
         self._waiting: list[PendingStep] = []
 
     def add(self, step: PendingStep) -> None:
@@ -101,7 +101,7 @@ class NoiseWindow:
         self._waiting.append(step)
 
     def settle(self) -> None:
-        """Turn what the last steps showed into signal and noise, all at once: no step waits for a device."""
+        """Compute signal and noise of the pending steps all at once, so that no single step waits for a device."""
         waiting, self._waiting = self._waiting, []
         for step in waiting:
             sums = step.sums()
@@ -132,7 +132,7 @@ class NoiseWindow:
         self.leave_out(error)
 
     def restart(self) -> None:
-        """Forget the steps: they were of other weights."""
+        """Forget the steps, because they had other weights."""
         self.settle()
         self.steps.clear()
         self._recent.clear()
@@ -140,27 +140,27 @@ class NoiseWindow:
     def _with_sizes(self, tally: Tally, step: PendingStep) -> Tally:
         if tally.problems:
             raise step.problem or UnmeasurableError("Another process could not measure this step.")
-        told = step.batch_size
-        if told is None:
+        given = step.batch_size
+        if given is None:
             if tally.unknown:
                 raise SizeError("Another process could not count its examples.")
             return tally
         counted = not tally.unknown and tally.examples > 0
-        if counted and round(tally.examples) == told.examples:
+        if counted and round(tally.examples) == given.examples:
             self._counted = True
             return tally
-        if counted and told.always and self._counted:
-            return tally  # a step that is short
+        if counted and given.always and self._counted:
+            return tally  # a shorter step
         if counted and tally.unequal:
             raise SizeError(
-                f"batch_size={told.examples} was given for a step whose micro-batches have {tally.examples:.0f} "
+                f"batch_size={given.examples} was given for a step whose micro-batches have {tally.examples:.0f} "
                 "examples in all, not the same number each: give one number for each, update(batch_size=[...])."
             )
-        return tally_with_size(tally, told.examples)
+        return tally_with_size(tally, given.examples)
 
     @property
     def batch_size(self) -> int | None:
-        """That of most steps: the last batch of an epoch may be short."""
+        """The batch size of most steps: the last batch of an epoch may be smaller."""
         return Counter(size for size, _ in self.times).most_common(1)[0][0] if self.times else None
 
     @property
@@ -168,15 +168,15 @@ class NoiseWindow:
         return [(size, seconds) for size, seconds in self.times if seconds is not None]
 
     def noise_scale(self, *, row: int = 0, places: list[int] | None = None) -> NoiseScale:
-        """Over the steps that have this row; of these weights, or of all."""
+        """The noise scale over the steps that have this row, for some weights or for all."""
         steps = [step for step in self.steps if step.equal.shape[1] > row]
-        scale = self._told(steps, row, places)
+        scale = self._weighted(steps, row, places)
         refused = Counter(reason for reason in self._recent if reason)
         if refused and sum(refused.values()) > len(steps):
             return replace(scale, low=None, high=None, reason=refused.most_common(1)[0][0])
         return scale
 
-    def _told(self, steps: list[Measured], row: int, places: list[int] | None) -> NoiseScale:
+    def _weighted(self, steps: list[Measured], row: int, places: list[int] | None) -> NoiseScale:
         by_size = [step.by_size is not None for step in steps]
         if not any(by_size):
             return _average([step.equal for step in steps], row, places)
@@ -203,7 +203,7 @@ class NoiseWindow:
         return replace(likely, low=None, high=None, reason="micro_batch_weights_unknown")
 
     def weights_found(self) -> Weights:
-        """How micro-batches are weighted, where steps with unequal ones are enough to tell; else "auto"."""
+        """How micro-batches are weighted, if enough steps with unequal ones show it; else "auto"."""
         from scipy.special import stdtrit
 
         contrasts = np.array([step.contrast for step in self.steps if step.by_size is not None])
@@ -227,7 +227,7 @@ class NoiseWindow:
         }
 
     def load_state_dict(self, state: dict[str, Any], *, weights: int) -> None:
-        """Go on from a `state_dict`.
+        """Continue from a `state_dict`.
 
         Raises:
             UserError: if it is of a model with another number of weights.

@@ -222,9 +222,16 @@ def test_one_seed_tells_nothing_and_seeds_must_be_shared() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"objective": Objective(goal=Goal.COST, max_time=9.0), "met": True, "chance": 0.93}, "93 %"),
-        ({"objective": Objective(goal=Goal.COST, max_time=9.0), "met": False, "chance": 0.2}, "20 %"),
-        ({"objective": Objective(goal=Goal.EXAMPLES, examples_limit=5e4), "met": False, "chance": 0.2}, "50,000"),
+        ({"objective": Objective(goal=Goal.COST, max_time=9.0), "bound_met": True, "bound_probability": 0.93}, "93 %"),
+        ({"objective": Objective(goal=Goal.COST, max_time=9.0), "bound_met": False, "bound_probability": 0.2}, "20 %"),
+        (
+            {
+                "objective": Objective(goal=Goal.EXAMPLES, examples_limit=5e4),
+                "bound_met": False,
+                "bound_probability": 0.2,
+            },
+            "50,000",
+        ),
         ({"objective": Objective(goal=Goal.ACCURACY, accuracy_margin=0.005), "accuracy": (check(64, None),)}, "0.005"),
         ({"objective": Objective(goal=Goal.ACCURACY, accuracy_margin=0.005), "accuracy": (check(64, True),)}, "0.005"),
         ({"options": {"lr_decay": "cosine"}, "planned_epochs": 12.5}, "12.5"),
@@ -238,5 +245,5 @@ def test_one_seed_tells_nothing_and_seeds_must_be_shared() -> None:
     ],
 )
 def test_the_objective_is_told(changes: dict[str, object], words: str, language: str) -> None:
-    told = summary(replace(advice(), device_hours=0.01, **changes), language)  # type: ignore[arg-type]
-    assert words in told
+    text = summary(replace(advice(), device_hours=0.01, **changes), language)  # type: ignore[arg-type]
+    assert words in text
