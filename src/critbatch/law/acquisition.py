@@ -1,4 +1,4 @@
-"""Where to begin, what to try next, and the answer. Decisions only: `campaigns/` makes the runs."""
+"""Decide the first batch size, the next runs and the final advice. `advisor/` makes the runs."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ from critbatch.law.step_time import step_seconds_at
 from critbatch.records.core import Advice, Outcome, Provenance, Run, Speed, Target
 
 FIRST_SIZES = (16, 256)
-"""Below, a gradient is nearly all noise; above, fewer rates work, and what is not known yet costs more to find out."""
+"""Range of the first batch size. Smaller ones are nearly all noise; larger ones work at fewer rates and cost more."""
 
 FACTORS = (0.5, 1.0, 2.0)
-"""Of the recommended rate, in a race."""
+"""Multiples of the recommended rate that a race tries."""
 
 PATIENCE = 1.25
-"""A race goes on for so many times the steps of its first run at the target."""
+"""A race continues up to this many times the steps of the first run that reaches the target."""
 
 WORTH, ENOUGH = 0.05, 8.0
-"""A race is made where it takes at least so much off log(time to target) for each best-run that it costs, once the runs
-of that target have cost 8 best-runs. Before it may take less, and later it must take more, in proportion."""
+"""A race must lower log(time to target) by at least WORTH for each best run that it costs, once the runs of that target
+have cost ENOUGH best runs. The more has been spent, the larger the reduction must be, in proportion."""
 
 SAME = 1.25
-"""Rates within this factor of each other are one, for the purpose of trying them."""
+"""Rates within this factor of each other count as the same when rates are chosen to try."""
 
 MOST_RUNS = 24
-"""With more runs of one target than this it is a sweep: what they leave open, three more will not settle."""
+"""More runs of one target than this are a sweep: three more runs would not resolve what they leave open."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proposal:
-    """A race that is worth its cost: one batch size, one run for each rate, none dropped before the first is home."""
+    """A race that is worth its cost: one batch size and one run for each rate. None is dropped before one finishes."""
 
     batch_size: int
     learning_rates: tuple[float, ...]
 
 
 def first_size(speed: Speed, examples: int) -> int:
-    """The batch size of the first race: with the lowest expected log(time) before anything but the clock is known.
+    """The batch size of the first race: the one with the lowest expected log(time) when only step times are known.
 
-    The noise scale is as uncertain as before any run, the steps follow from it, the seconds per step are measured. At
-    most a tenth of the examples, so that an epoch has steps to tell rates apart.
+    The noise scale has its prior, the steps follow from it, and the seconds per step are measured. The size is at most
+    a tenth of the examples, so that an epoch has enough steps to distinguish rates.
 
     Raises:
         UserError: if no size fits.
@@ -77,36 +77,36 @@ def first_size(speed: Speed, examples: int) -> int:
 
 
 def next_races(posterior: Posterior, speed: Speed, runs: Sequence[Run]) -> Proposal | None:
-    """The race that takes most off the expected log(time to target) for its cost; None where none is worth its cost.
+    """The race that lowers the expected log(time to target) most for its cost; None if no race is worth its cost.
 
-    For each draw of the posterior taken as the truth, a race finds the best of its three rates, if better than what is
-    recommended now: the mean over the draws is what it is expected to bring. That counts the luck of a run for nothing,
-    so it promises a little too much. What it must bring for its cost grows with what the runs have cost. Rates like
-    those whose worth is known at that size are left out; one that was tried but dropped early moves up by a tenth, as
-    the same run would end the same.
+    If a draw of the posterior is the truth, a race finds the best of its three rates, if that is better than the
+    recommendation now. The mean over the draws is the expected gain. It ignores the luck of single runs, so it is
+    slightly too optimistic. The more the runs have cost, the larger the gain must be. Rates near those already judged
+    at that size are left out. A rate that was tried but dropped early is raised by a tenth, because the same run would
+    end in the same way.
 
     Args:
         posterior: fitted to `runs`.
         speed: of the machine.
-        runs: of one target, all that were made.
+        runs: all runs of one target.
     """
-    made = [run for run in runs if run.outcome is not Outcome.INTERRUPTED]
-    if not posterior.reached or len(made) > MOST_RUNS:
+    finished = [run for run in runs if run.outcome is not Outcome.INTERRUPTED]
+    if not posterior.reached or len(finished) > MOST_RUNS:
         return None
     seconds = {size: step_seconds_at(speed, size).value for size in _sizes(speed)}
     rates = {size: recommended_rate(posterior, size) for size in seconds}
     costs = {size: log_costs(posterior, size, rates[size], seconds[size]) for size in seconds}
     now = min(costs.values(), key=lambda draws: float(draws.mean()))
     best_run = float(np.exp(np.median(now)))
-    price = WORTH / ENOUGH * sum(_seconds_of(run, seconds) for run in made) / best_run
+    price = WORTH / ENOUGH * sum(_seconds_of(run, seconds) for run in finished) / best_run
 
     def gain(proposal: Proposal) -> float:
         size = proposal.batch_size
-        raced = [log_costs(posterior, size, rate, seconds[size]) for rate in proposal.learning_rates]
-        brings = float((now - np.min([now, *raced], axis=0)).mean())
+        race_costs = [log_costs(posterior, size, rate, seconds[size]) for rate in proposal.learning_rates]
+        expected = float((now - np.min([now, *race_costs], axis=0)).mean())
         patience = PATIENCE * np.median(posterior.steps(size, rates[size]))
         steps = sum(min(patience, np.median(posterior.steps(size, rate))) for rate in proposal.learning_rates)
-        return brings - price * float(steps) * seconds[size] / best_run
+        return expected - price * float(steps) * seconds[size] / best_run
 
     proposals = [proposal for size in seconds if (proposal := _race_at(size, rates[size], runs)) is not None]
     best = max(proposals, key=gain, default=None)
@@ -114,7 +114,7 @@ def next_races(posterior: Posterior, speed: Speed, runs: Sequence[Run]) -> Propo
 
 
 def _seconds_of(run: Run, seconds: Mapping[int, float]) -> float:
-    """By this clock, whose sizes may be others than those of a run that was made elsewhere: the nearest one counts."""
+    """Seconds of a run by these step times. A run from elsewhere may have another size: the nearest size counts."""
     return run.steps * seconds[min(seconds, key=lambda size: abs(size - run.batch_size))]
 
 
@@ -123,17 +123,17 @@ def _race_at(size: int, rate: float, runs: Sequence[Run]) -> Proposal | None:
     fewest = min((run.crossing.step for run in here if run.crossing is not None), default=math.inf)
     judged = [run.learning_rate for run in here if run.outcome is Outcome.DIVERGED or run.steps >= fewest]
     tried = {run.learning_rate for run in here if run.outcome is not Outcome.INTERRUPTED}
-    on_their_way = [run.learning_rate for run in here if run.outcome is Outcome.INTERRUPTED]
+    interrupted = [run.learning_rate for run in here if run.outcome is Outcome.INTERRUPTED]
 
     def untried(wanted: float) -> float:
         return wanted if wanted not in tried else untried(two_digits(1.1 * wanted))
 
-    def begun(wanted: float) -> float:
-        """A rate as good, with which a run is on its way: one that went to an easier target goes on."""
-        near = min(on_their_way, key=lambda other: abs(math.log(other / wanted)), default=wanted)
+    def begun_near(wanted: float) -> float:
+        """A nearby rate of an interrupted run, if any: a run that stopped at an easier target continues."""
+        near = min(interrupted, key=lambda other: abs(math.log(other / wanted)), default=wanted)
         return near if 1 / SAME < near / wanted < SAME else wanted
 
-    wanted = [begun(two_digits(factor * rate)) for factor in FACTORS]
+    wanted = [begun_near(two_digits(factor * rate)) for factor in FACTORS]
     new = {untried(one) for one in wanted if not any(1 / SAME < one / other < SAME for other in judged)}
     return Proposal(batch_size=size, learning_rates=tuple(sorted(new))) if new else None
 
@@ -151,16 +151,16 @@ def advise_record(
     micro_batch_size: int | None = None,
     cautions: Sequence[str] = (),
 ) -> Advice:
-    """The answer from all that is known, or why there is none: also where the clock swings too far to rank sizes.
+    """The advice from all runs, or the reason why there is none, such as step times that vary too much to rank sizes.
 
     Args:
         posterior: fitted to `runs`.
         speed: of the machine.
-        runs: all that were made for this target.
+        runs: all runs of this target.
         target, recipe, provenance: of the answer.
-        current: the batch size in use today; there is a caution and no point where it is outside of the timed sizes.
-        chosen: the batch size to recommend; the one with the lowest expected log(time) unless given.
-        micro_batch_size: examples in one forward pass, where they are fewer than the batch.
+        current: the batch size in use today. If it is outside the timed sizes, it gets a caution and no point.
+        chosen: the batch size to recommend; by default the one with the lowest expected log(time).
+        micro_batch_size: examples in one forward pass, if fewer than the batch.
         cautions: of the campaign, such as "budget_ended".
 
     Raises:
@@ -196,5 +196,5 @@ def advise_record(
 
 def _sizes(speed: Speed) -> tuple[int, ...]:
     if not speed.fitting:
-        raise UserError("Not one batch size fits into memory: use a smaller model, or examples that are smaller.")
+        raise UserError("No batch size fits into memory: use a smaller model or smaller examples.")
     return candidate_sizes(speed)

@@ -1,11 +1,11 @@
-"""Where a larger batch stops being free: the knee of seconds per step against batch size.
+"""Seconds per step against batch size, and the knee from which a larger batch takes longer.
 
 A processor that works on many examples at once takes about as long for two as for one, until it is full. So the seconds
-of a step are nearly flat at first and grow in proportion to the batch at last; those of an epoch fall at first and are
-nearly flat at last. Lee 2021, "Batch and Momentum", shows it for MNIST on a V100, with 1 to 60,000 examples a step.
-There a line `a + c B` with a about 6 ms and c 0.155 ms passes near all points, so that the flat part ends near 40
-examples: on an axis up to 10 s, the 0.15 s of 1,000 examples look flat too. The same line is T_grad in Pollux: Qiao et
-al. 2021, arXiv:2008.12260.
+of a step are nearly constant for small batches and proportional to the batch size for large ones; those of an epoch
+fall first and are nearly constant for large batches. Lee 2021, "Batch and Momentum", shows it for MNIST on a V100, with
+1 to 60,000 examples a step. There a line `a + c B` with a of about 6 ms and c of 0.155 ms passes near all points, so
+the flat part ends near 40 examples. On an axis up to 10 s, the 0.15 s of 1,000 examples look flat too. The same
+line is T_grad in Pollux: Qiao et al. 2021, arXiv:2008.12260.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ DRAWS = 1000
 SEED = 0
 
 NEAR_BEST = 0.9
-"""Of the best throughput: what counts as no loss."""
+"""A share of the best throughput that counts as no loss."""
 
 FAR = 100.0
-"""A knee this many times outside of the measured sizes leaves no mark on them."""
+"""A knee this many times outside the measured sizes has no visible effect on them."""
 
 GRID = 300
-"""Knees that are tried: a few hundredths apart in their logarithm, on which the misfit hardly bends."""
+"""Number of knees tried: a few hundredths apart in their logarithm, where the misfit is nearly quadratic."""
 
 
 def with_fit(speed: Speed) -> Speed:
@@ -48,18 +48,18 @@ def with_fit(speed: Speed) -> Speed:
 def fit_knee(speed: Speed) -> SpeedFit | None:
     """Fit `t(B) = fixed_seconds + example_seconds * B`, both parts above 0, to the points that fit into memory.
 
-    The sum of squares of log(measured / fitted) is made small: errors count in relation to the time, so that a step of
-    a millisecond has the same say as one of a second. Apart from a factor the line has one number, the knee, so the fit
-    is a search along one axis, and finds the best knee of all.
+    The fit minimizes the sum of squares of log(measured / fitted). Errors are relative, so that a step of a millisecond
+    has the same weight as one of a second. Apart from a factor, the line has one parameter, the knee, so the fit is a
+    search along one axis and finds the global minimum.
 
-    The knee's interval is a parametric bootstrap: each time is drawn anew around the fitted line, in logarithms, with
-    the larger of two standard deviations: that of the measurement, from its interval, and that of the points around the
-    line. The second is itself uncertain with few points, and is drawn too (Student's t). So an interval is wide where
-    t(B) is no straight line, however well it was measured. There is none ("knee_outside_sizes") where it would reach
-    a hundred times beyond the sizes: times that only grow in proportion, or do not grow at all.
+    The interval of the knee is a parametric bootstrap. Each time is drawn again around the fitted line, in logarithms,
+    with the larger of two standard deviations: that of the measurement, from its interval, and that of the points
+    around the line. The second is itself uncertain with few points, and is drawn too (Student's t). So the interval is
+    wide if t(B) is not a straight line, however well it was measured. There is no interval ("knee_outside_sizes") if it
+    would reach a hundred times beyond the sizes: then times only grow in proportion, or do not grow at all.
 
     Returns:
-        None with fewer than three points.
+        The fit, or None with fewer than three points.
     """
     points = _timed(speed)
     if len(points) < 3:
@@ -91,13 +91,13 @@ def fit_knee(speed: Speed) -> SpeedFit | None:
 
 
 def step_seconds_at(speed: Speed, batch_size: int) -> Estimate:
-    """Seconds of a step at a batch size: as measured, and between measured sizes a straight line in log-log.
+    """Seconds of a step at a batch size: the measured value, or log-log interpolation between measured sizes.
 
-    The fitted line has no part in it. An interval between two sizes is interpolated as the value is; how far t(B) bends
-    between them is not in it.
+    The fitted line is not used. An interval between two sizes is interpolated like the value; it does not include how
+    t(B) bends between them.
 
     Raises:
-        UserError: if `batch_size` is outside of the sizes that were measured and fit.
+        UserError: if `batch_size` is outside the measured sizes that fit into memory.
     """
     points = _timed(speed)
     if not points or not points[0].batch_size <= batch_size <= points[-1].batch_size:
@@ -112,7 +112,7 @@ def step_seconds_at(speed: Speed, batch_size: int) -> Estimate:
 
 
 def throughput_knee(speed: Speed) -> int:
-    """The smallest measured batch size whose examples per second are within 10 % of the best. 0 where nothing fits."""
+    """The smallest measured batch size whose examples per second are within 10 % of the best. 0 if no size fits."""
     rates = {point.batch_size: point.batch_size / _seconds(point).value for point in speed.fitting}
     best = max(rates.values(), default=0.0)
     return min((size for size, rate in rates.items() if rate >= NEAR_BEST * best), default=0)
@@ -123,7 +123,7 @@ def _timed(speed: Speed) -> list[SpeedPoint]:
 
 
 def _seconds(point: SpeedPoint) -> Estimate:
-    assert point.step_seconds is not None  # as `fits` says
+    assert point.step_seconds is not None  # because the point fits
     return point.step_seconds
 
 
@@ -146,15 +146,17 @@ def _between(left: Estimate, right: Estimate, share: float) -> Estimate:
 
 
 def _best_knees(log_seconds: Array, sizes: Array, knees: Array) -> Array:
-    """For each row of times, shape (rows, sizes), the knee of least squares, on the grid and a parabola between. Shape
-    (rows,).
+    """The knee of least squares for each row of times, shape (rows,), by the grid and a parabola between its points.
 
-    At a knee k the residuals are log t - log(1 + B / k), less their mean; so the sum of squares is a variance.
+    `log_seconds` has shape (rows, sizes). At a knee k the residuals are log t - log(1 + B / k), minus their mean, so
+    the sum of squares is a variance.
     """
     shapes = np.log1p(sizes / knees[:, None])
     shapes -= shapes.mean(1, keepdims=True)
     centred = log_seconds - log_seconds.mean(1, keepdims=True)
-    misfit = (shapes**2).sum(1) - 2 * centred @ shapes.T  # less the rows' own variance, which no knee changes
+    misfit = (shapes**2).sum(
+        1
+    ) - 2 * centred @ shapes.T  # without the rows' own variance, which is the same for all knees
     best = np.clip(misfit.argmin(1), 1, len(knees) - 2)
     rows = np.arange(len(best))
     before, here, after = misfit[rows, best - 1], misfit[rows, best], misfit[rows, best + 1]
@@ -165,7 +167,7 @@ def _best_knees(log_seconds: Array, sizes: Array, knees: Array) -> Array:
 
 
 def _refine(knee: float, sizes: Array, log_seconds: Array, knees: Array) -> float:
-    """From the grid's answer to that of least squares, to the last digits."""
+    """Refine the knee of the grid to that of least squares, to the last digits."""
 
     def misses(log_knee: Array) -> Array:
         difference = log_seconds - np.log1p(sizes / math.exp(log_knee[0]))
@@ -178,7 +180,7 @@ def _refine(knee: float, sizes: Array, log_seconds: Array, knees: Array) -> floa
 
 
 def _redrawn(fitted: Array, misses: Array, points: list[SpeedPoint]) -> Array:
-    """Times as they might have been, in logarithms, shape (DRAWS, points)."""
+    """Simulated times, in logarithms, shape (DRAWS, points)."""
     generator = np.random.default_rng(SEED)
     freedom = len(points) - 2
     around = np.sqrt((misses**2).sum() / generator.chisquare(freedom, (DRAWS, 1)))
@@ -193,7 +195,7 @@ def _log_spread(seconds: Estimate) -> float:
     return math.log(seconds.high / seconds.low) / (2 * float(ndtri((1 + seconds.level) / 2)))
 
 
-# Seconds per step against batch size, however they are known: given, measured before, or timed along the way.
+# Seconds per step from any source: given by the user, measured before, or timed during training.
 
 StepSeconds = Speed | Mapping[int, float] | Callable[[int], float]
 Curve = Callable[[int], Estimate | None]
@@ -202,24 +204,24 @@ FEWEST = 8
 
 
 def step_curve(given: StepSeconds | None, timed: Iterable[tuple[int, float]] = ()) -> Curve:
-    """Seconds of a step at a batch size, or None where they are not known.
+    """A function from batch size to seconds of a step, or None if they are not known.
 
     Args:
-        given: a `Speed`, which is also known between its sizes; seconds by batch size; or a function of it.
-        timed: batch size and seconds of steps that were made; for sizes that `given` does not tell.
+        given: a `Speed`, which also covers sizes between its own; seconds by batch size; or a function of the size.
+        timed: batch size and seconds of past steps, for sizes that `given` does not cover.
 
     >>> step_curve({64: 0.01})(64).value, step_curve({64: 0.01})(128)
     (0.01, None)
     """
-    seen: dict[int, list[float]] = {}
+    seconds_by_size: dict[int, list[float]] = {}
     for size, seconds in timed:
-        seen.setdefault(size, []).append(seconds)
+        seconds_by_size.setdefault(size, []).append(seconds)
 
     def curve(batch_size: int) -> Estimate | None:
-        told = _told(given, batch_size)
-        if told is None and batch_size in seen:
-            return middle(seen[batch_size])
-        return told
+        known = _given_seconds(given, batch_size)
+        if known is None and batch_size in seconds_by_size:
+            return middle(seconds_by_size[batch_size])
+        return known
 
     return curve
 
@@ -239,7 +241,7 @@ def middle(seconds: list[float]) -> Estimate:
     return Estimate(value=median(ordered), n=n, low=ordered[k - 1], high=ordered[n - k], level=LEVEL)
 
 
-def _told(given: StepSeconds | None, batch_size: int) -> Estimate | None:
+def _given_seconds(given: StepSeconds | None, batch_size: int) -> Estimate | None:
     if isinstance(given, Speed):
         sizes = [point.batch_size for point in given.fitting]
         if not sizes or not min(sizes) <= batch_size <= max(sizes):

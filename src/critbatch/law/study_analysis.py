@@ -1,4 +1,4 @@
-"""All that a study says of its batch sizes: from runs, or from points that were measured elsewhere, to one record."""
+"""Analyse the batch sizes of a study: one record from runs, or from points measured elsewhere."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ from critbatch.law.wider_law import WiderLaw, log_steps
 from critbatch.records.core import CurvePoint, Estimate, Outcome, Run, Target
 from critbatch.records.study import Analysis, BudgetReading, BudgetUnit, GoalPoint, Prediction, Regime, SizeResult
 
-# What was found at each batch size, with the learning rate that is best there.
+# The result at each batch size, at its best learning rate.
 
 
 def size_results(
-    by_size: BySize, found: Mapping[int, Regime | None], *, seed: int, tuned_before: bool
+    by_size: BySize, regime_by_size: Mapping[int, Regime | None], *, seed: int, tuned_before: bool
 ) -> tuple[SizeResult, ...]:
     """One record for each batch size. Numbers are medians over seeds at the best rate, with intervals by the bootstrap.
 
     Args:
-        by_size: what was tried.
-        found: the regimes.
+        by_size: the settings tried at each size.
+        regime_by_size: the regime of each size.
         seed: of the bootstrap.
-        tuned_before: whether one rate at a batch size is the best of those that were tried elsewhere, so at no edge.
+        tuned_before: whether a single rate at a batch size is the best of rates tried elsewhere, and so not at an edge.
     """
     scatter, generator = SeedScatter(by_size.values()), np.random.default_rng(seed)
     results = []
     for size, tried in by_size.items():
         best = best_of(tried)
         factor = None if best is None or not scatter.freedom else tuned_factor(tried, scatter, generator)
-        results.append(_result(tried, best, factor, found.get(size), tuned_before=tuned_before))
+        results.append(_result(tried, best, factor, regime_by_size.get(size), tuned_before=tuned_before))
     return tuple(results)
 
 
@@ -98,7 +98,7 @@ def _seconds(point: GoalPoint) -> float | None:
 
 
 FEW_EVALUATIONS = 4
-"""Of a run up to the target, with that at its start: with fewer, the straight line between two decides."""
+"""Evaluations up to the target, including the first one. With fewer, the result depends on interpolation."""
 
 
 def analyse(
@@ -136,21 +136,21 @@ def analyse(
 
 
 def analyse_points(points: Sequence[GoalPoint], *, examples: int | None = None, seed: int = 0) -> Analysis:
-    """As `analyse`, of points alone. One learning rate at a batch size counts as the best of those tried elsewhere."""
+    """Like `analyse`, for points. A single learning rate at a batch size counts as the best of some tried elsewhere."""
     return analyse_with_fit(points, examples=examples, seed=seed)[0]
 
 
 def analyse_with_fit(
     points: Sequence[GoalPoint], *, examples: int | None = None, seed: int = 0
 ) -> tuple[Analysis, FittedTradeOff | None]:
-    """As `analyse_points`, with the fitted law that `predict_runs` takes."""
+    """Like `analyse_points`, and also returns the fitted law for `predict_runs`."""
     by_size = tried_by_points(completed(point, examples) for point in points)
     fitted = fit_trade_off(points_for_law(by_size), examples=examples)
     return _analysis(by_size, fitted, target=None, seed=seed, tuned_before=True), fitted
 
 
 def points_for_law(by_size: BySize) -> list[GoalPoint]:
-    """Those of the best rate of each batch size; where no rate came to the target, the largest bound."""
+    """Points of the best rate at each batch size, or the largest bound if no rate reached the target."""
     points: list[GoalPoint] = []
     for tried in by_size.values():
         best = best_of(tried)
@@ -173,14 +173,14 @@ def _analysis(
 ) -> Analysis:
     record = fitted.record if fitted is not None else None
     best = {size: one for size, tried in by_size.items() if (one := best_of(tried)) is not None}
-    found = regimes({size: one.median_work for size, one in best.items()}, record)
-    sizes = size_results(by_size, found, seed=seed, tuned_before=tuned_before)
+    regime_by_size = regimes({size: one.median_work for size, one in best.items()}, record)
+    sizes = size_results(by_size, regime_by_size, seed=seed, tuned_before=tuned_before)
     return Analysis(
         target=target,
         sizes=sizes,
         trade_off=record,
-        perfect_until=perfect_until(found),
-        useful_until=useful_until(found),
+        perfect_until=perfect_until(regime_by_size),
+        useful_until=useful_until(regime_by_size),
         rate_law=fit_rate_law(by_size.values(), tuned_before=tuned_before),
         budgets=budgets,
         cautions=(*(_cautions(by_size, sizes, fitted) if target is not None or tuned_before else ()), *cautions),
@@ -188,40 +188,40 @@ def _analysis(
 
 
 def _cautions(by_size: BySize, sizes: Sequence[SizeResult], fitted: FittedTradeOff | None) -> list[str]:
-    found = []
+    keys = []
     reached = [point for tried in by_size.values() for one in tried for point in one.reached]
     if not reached:
         return ["no_run_reached_target"]
     if fitted is None:
-        found.append("few_sizes")
+        keys.append("few_sizes")
     elif fitted.record.reason == "constant_budget":
-        found.append("constant_budget")
+        keys.append("constant_budget")
     elif fitted.record.rounded:
-        found.append("rounded_repeats")
+        keys.append("rounded_repeats")
     if any(not size.reached for size in sizes):
-        found.append("censored_sizes")
+        keys.append("censored_sizes")
     if any(size.at_edge for size in sizes):
-        found.append("rate_at_edge")
+        keys.append("rate_at_edge")
     if not any(size.reached > 1 for size in sizes):
-        found.append("one_seed")
+        keys.append("one_seed")
     if all(point.steps is not None and point.steps <= SOONEST for point in reached):
-        found.append("target_met_at_start")
-    return found
+        keys.append("target_met_at_start")
+    return keys
 
 
 def _cautions_of_runs(runs: Sequence[Run], target: Target | None) -> list[str]:
     outcomes = {run.outcome for run in runs}
-    found = []
+    keys = []
     own = [run for run in runs if run.crossing is not None and run.target == target and run.curve]
     if own and median(bisect_left(run.curve, _crossed(run), key=_step) for run in own) < FEW_EVALUATIONS:
-        found.append("coarse_evaluations")
+        keys.append("coarse_evaluations")
     if outcomes == {Outcome.DIVERGED}:
-        found.append("all_diverged")
+        keys.append("all_diverged")
     elif Outcome.DIVERGED in outcomes:
-        found.append("some_diverged")
+        keys.append("some_diverged")
     if Outcome.OUT_OF_MEMORY in outcomes:
-        found.append("out_of_memory")
-    return found
+        keys.append("out_of_memory")
+    return keys
 
 
 def _crossed(run: Run) -> float:
@@ -233,7 +233,7 @@ def _step(point: CurvePoint) -> int:
     return point.step
 
 
-# What one tuned run at another batch size would take, by the fitted law.
+# Prediction: steps of one tuned run at another batch size, by the fitted law.
 
 LEVEL = 0.8
 
@@ -261,8 +261,8 @@ def run_ends(law: WiderLaw, batch_size: float, level: float = LEVEL) -> tuple[fl
     quantity = log_steps(batch_size)
     middle = law.value(quantity)
     low, high = law.ends(quantity, level)
-    of_a_run = float(stdtrit(law.freedom, (1 + level) / 2)) * law.scatter
-    return middle - math.hypot(middle - low, of_a_run), middle, middle + math.hypot(high - middle, of_a_run)
+    run_half_width = float(stdtrit(law.freedom, (1 + level) / 2)) * law.scatter
+    return middle - math.hypot(middle - low, run_half_width), middle, middle + math.hypot(high - middle, run_half_width)
 
 
 def _prediction(fitted: FittedTradeOff, law: WiderLaw, batch_size: int, level: float) -> Prediction:

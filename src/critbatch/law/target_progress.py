@@ -1,4 +1,4 @@
-"""How far a run has come on its way to a target, and how long the rest of it may take."""
+"""Progress of a run towards a target, and an estimate of the steps left."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from statistics import median
 
 from critbatch.records.core import Outcome, Quantity, Run, Target
 
-# A run seen from another target than the one it was made for.
+# Runs judged by another target than their own.
 
 
 def rejudge(run: Run, target: Target) -> Run:
-    """The run as it would have been, had it been made for `target`; the same one where it was.
+    """The run as it would have been with `target` as its target. Unchanged if it already is.
 
-    Where its curve comes to the target, it ends at that evaluation. Where it does not, a run that diverged or ran out
-    of memory keeps that outcome, and any other has been interrupted on its way: its steps are a bound, and why it was
-    ended says nothing, since the order of runs at an easier target is often not that at a harder one.
+    If its curve reaches the target, the run ends at that evaluation. If not, a run that diverged or ran out of memory
+    keeps its outcome, and any other run counts as interrupted. Its steps are then a bound. The reason why it ended does
+    not count, because runs often rank differently at an easier target than at a harder one.
 
-    The crossing is that of the run's own evaluations: between two it is a straight line.
+    The crossing is interpolated linearly between the run's own evaluations.
     """
     if run.target == target:
         return run
@@ -28,8 +28,8 @@ def rejudge(run: Run, target: Target) -> Run:
         failed = run.outcome in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY)
         outcome = run.outcome if failed else Outcome.INTERRUPTED
         return replace(run, target=target, outcome=outcome, crossing=None, pruned=False)
-    seen = next(number for number, point in enumerate(run.curve, start=1) if target.reached_by(point))
-    last = run.curve[seen - 1]
+    evaluations = next(number for number, point in enumerate(run.curve, start=1) if target.reached_by(point))
+    last = run.curve[evaluations - 1]
     return replace(
         run,
         target=target,
@@ -39,18 +39,18 @@ def rejudge(run: Run, target: Target) -> Run:
         examples=last.examples,
         epochs=last.epoch,
         seconds=last.seconds,
-        evaluation_seconds=run.evaluation_seconds * seen / len(run.curve),
+        evaluation_seconds=run.evaluation_seconds * evaluations / len(run.curve),
         diverged_at=None,
-        curve=run.curve[:seen],
+        curve=run.curve[:evaluations],
         noise=tuple(point for point in run.noise if point.step <= last.step),
         pruned=False,
     )
 
 
 def truncate(run: Run, steps: int) -> Run:
-    """The run with its curve as it was after so many steps: runs are compared at equal steps, also where one is ahead.
+    """The run with its curve cut after so many steps, so that runs can be compared at equal steps.
 
-    Of a run that is ahead there may be no evaluation at just so many steps; the last one before counts.
+    If there is no evaluation at exactly this step, the last one before it counts.
     """
     if run.steps <= steps:
         return run
@@ -58,31 +58,31 @@ def truncate(run: Run, steps: int) -> Run:
 
 
 LEAST_PROGRESS = 0.01
-"""Of the whole way, over a doubling of the steps: below it a run stands still."""
+"""Smallest progress over a doubling of the steps. A run with less makes no progress."""
 
 MOST_DOUBLINGS = 10.0
-"""That a run is told to need: beyond, it is as good as never."""
+"""Most doublings of its steps that a run is estimated to need. More would be as good as never."""
 
 NOTHING = 0.1
-"""Of the way: less is what a metric gains by luck."""
+"""Progress that a metric may show by luck."""
 
 START, SMOOTH = 3, 5
 
 
 def progress_to_target(run: Run, target: Target) -> float:
-    """How far a run has come: 0 at its first evaluation, 1 at the target, in the logarithm of the loss or of the error.
+    """Progress of a run in log(loss) or log(error): 0 at its first evaluation, 1 at the target.
 
-    The error is 1 minus the metric, where that is a share; any other metric counts as it is.
+    The error is 1 - metric for a metric between 0 and 1. Any other metric is used as it is.
     """
     values = _values(run, target)
-    return _part(values[0], max(values), target) if len(values) > 1 else 0.0
+    return _progress(values[0], max(values), target) if len(values) > 1 else 0.0
 
 
 def estimated_steps_left(run: Run, target: Target) -> float | None:
-    """Steps that a run may still need, if it goes on as over the last doubling of its steps.
+    """Steps that a run may still need, if it continues as over the last doubling of its steps.
 
-    The part of the way grows with the logarithm of the steps there, as it does where the loss falls by a power of them.
-    None where it did not come closer over that doubling. A guess, on the low side where a run levels off.
+    Progress is assumed to grow with the logarithm of the steps, as it does if the loss is a power of the steps. None if
+    the run made no progress over that doubling. The estimate is too low for a run that levels off.
     """
     now = progress_to_target(run, target)
     then = progress_to_target(truncate(run, run.steps // 2), target)
@@ -94,32 +94,32 @@ def estimated_steps_left(run: Run, target: Target) -> float | None:
 
 
 def learns_nothing(runs: Iterable[Run], target: Target) -> bool:
-    """Whether no run came closer to the target than it was after its first evaluations: its loss may be noise.
+    """Whether no run came closer to the target than after its first evaluations, so that its loss may be noise.
 
-    Evaluations swing, and the best of many is good by luck: so the best median of `SMOOTH` in a row is compared with
-    the best of the first `START`.
+    Evaluations vary, and the best of many may be good by luck. So the best median of `SMOOTH` consecutive evaluations
+    is compared with the best of the first `START`.
     """
-    told = [values for run in runs if len(values := _values(run, target)) > START + SMOOTH]
-    return bool(told) and all(
-        _part(max(values[:START]), max(_medians(values[START:])), target) < NOTHING for values in told
+    curves = [values for run in runs if len(values := _values(run, target)) > START + SMOOTH]
+    return bool(curves) and all(
+        _progress(max(values[:START]), max(_medians(values[START:])), target) < NOTHING for values in curves
     )
 
 
 def fits_training_set(runs: Iterable[Run]) -> bool:
-    """Whether some run took its training loss down by half."""
+    """Whether some run halved its training loss."""
     return any(
         min(point.train_loss for point in run.curve) < run.curve[0].train_loss / 2 for run in runs if len(run.curve) > 1
     )
 
 
 def _values(run: Run, target: Target) -> list[float]:
-    """What the target is set on, along the run, as something that is to rise."""
+    """The target's quantity along the run, with its sign chosen so that higher is better."""
     if target.quantity is Quantity.VALIDATION_LOSS:
         return [-point.validation_loss for point in run.curve]
     return [point.validation_metric for point in run.curve]
 
 
-def _part(first: float, best: float, target: Target) -> float:
+def _progress(first: float, best: float, target: Target) -> float:
     if target.quantity is Quantity.VALIDATION_LOSS:
         first, best, goal = -first, -best, target.value
     else:
