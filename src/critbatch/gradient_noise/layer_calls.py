@@ -99,8 +99,8 @@ def refuse_random(module: nn.Module, path: str) -> None:
     if _has_random(module):
         kind = type(module).__name__
         raise UserError(
-            f"{path if path == kind else f'{path} (a {kind})'} has weights of its own and dropout, and running it again "
-            f"would draw another dropout mask: set its dropout to 0, or {MICRO_BATCHES}."
+            f"{path if path == kind else f'{path} (a {kind})'} has weights of its own and dropout, and running it "
+            f"again would draw another dropout mask: set its dropout to 0, or {MICRO_BATCHES}."
         )
 
 

@@ -714,7 +714,7 @@ def test_a_model_that_is_compiled_after_it_is_watched_is_refused_in_a_sentence()
         ghost.take()
 
 
-@pytest.mark.parametrize("where", ["_study", "_follow", "_norms2", "_record"])
+@pytest.mark.parametrize("where", ["_determine_layouts", "_follow", "_norms2", "_record"])
 def test_what_goes_wrong_inside_never_ends_the_training_that_is_watched(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
