@@ -22,14 +22,14 @@ from critbatch.law.wider_law import WiderLaw, fit_wider_law, log_exponent, log_m
 from critbatch.records.core import Estimate
 from critbatch.records.study import GoalPoint, Regime, TradeOff
 
-# Perfect scaling, diminishing returns, maximal parallelism: where each batch size stands.
+# Regimes of a batch size: perfect scaling, diminishing returns, maximal parallelism.
 #
 # Shallue et al. 2018, arXiv:1811.03600, section 4.1, see three regimes in steps to a target against batch size: at
-# first twice the batch takes half the steps, then it saves less, and at last nothing. They name no borders. Here a
-# batch size belongs by the local slope `-d log S / d log B`: perfect scaling from 5/6, maximal parallelism up to 1/6.
-# By the law `S = S_min (1 + B_crit / B)` the slope is `B_crit / (B + B_crit)`, so that these are B = B_crit / 5, where
-# 20 % more examples are seen than the fewest (the border of Zhang et al. 2024, arXiv:2410.21676), and B = 5 B_crit,
-# where the steps are 20 % above the fewest.
+# first twice the batch halves the steps, then it saves less, and finally nothing. They define no borders. Here the
+# local slope `-d log S / d log B` decides: perfect scaling from 5/6, maximal parallelism up to 1/6. By the law
+# `S = S_min (1 + B_crit / B)` the slope is `B_crit / (B + B_crit)`. So the borders are B = B_crit / 5, which needs 20 %
+# more examples than the fewest (the border of Zhang et al. 2024, arXiv:2410.21676), and B = 5 B_crit, which needs 20 %
+# more steps than the fewest.
 
 PERFECT = 5 / 6
 MAXIMAL = 1 / 6
@@ -37,11 +37,11 @@ SLOPE_ROUNDING = 1e-9
 
 
 def regimes(steps: Mapping[int, float], trade_off: TradeOff | None) -> dict[int, Regime | None]:
-    """The regime of each batch size that came to the target.
+    """The regime of each batch size that reached the target.
 
-    Where the law holds, or may hold, it gives the slope; None where the interval of B_crit reaches from one outer
-    regime to the other. Where it does not hold, or cannot be fitted, the slope is that between neighbouring sizes, made
-    to fall with the batch size by isotonic regression, so that scatter mixes no regimes.
+    If the law holds or may hold, it gives the slope; the regime is None if the interval of B_crit reaches from one
+    outer regime to the other. If the law does not hold or cannot be fitted, the slopes are those between neighbouring
+    sizes. Isotonic regression makes them fall with the batch size, so that scatter cannot mix regimes.
 
     Args:
         steps: median steps to the target at the best rate, or a multiple of them, by batch size.
@@ -54,10 +54,10 @@ def regimes(steps: Mapping[int, float], trade_off: TradeOff | None) -> dict[int,
     return {size: _of_slope(slope) for size, slope in _measured_slopes(steps).items()}
 
 
-def perfect_until(found: Mapping[int, Regime | None]) -> int | None:
-    """The largest batch size up to which all that are known scale perfectly; None where the first does not."""
+def perfect_until(regime_by_size: Mapping[int, Regime | None]) -> int | None:
+    """The largest batch size up to which all known sizes scale perfectly; None if the first does not."""
     last = None
-    for size, regime in sorted(found.items()):
+    for size, regime in sorted(regime_by_size.items()):
         if regime is Regime.PERFECT_SCALING:
             last = size
         elif regime is not None:
@@ -65,10 +65,10 @@ def perfect_until(found: Mapping[int, Regime | None]) -> int | None:
     return last
 
 
-def useful_until(found: Mapping[int, Regime | None]) -> int | None:
-    """The largest batch size before those of maximal parallelism; None where there are none of these, or no other."""
+def useful_until(regime_by_size: Mapping[int, Regime | None]) -> int | None:
+    """The largest batch size below maximal parallelism; None if no size or every size is in that regime."""
     last = None
-    for size, regime in sorted(found.items()):
+    for size, regime in sorted(regime_by_size.items()):
         if regime is Regime.MAXIMAL_PARALLELISM:
             return last
         last = size
@@ -90,7 +90,7 @@ def _of_slope(slope: float) -> Regime:
 
 
 def _measured_slopes(steps: Mapping[int, float]) -> dict[int, float]:
-    """At each size, the mean of the slopes on its two sides."""
+    """The slope at each size: the mean of the slopes on its two sides."""
     sizes = sorted(steps)
     if len(sizes) < 2:
         return {}
@@ -104,22 +104,22 @@ def _measured_slopes(steps: Mapping[int, float]) -> dict[int, float]:
 FEWEST_SIZES = 3
 
 MOST_SIZES = 200
-"""Batch sizes that are told apart in a fit."""
+"""Most batch sizes in a fit: more are merged into this number."""
 
 ROUNDING = 1e-6
-"""Results of float32 differ by as much, in relation to the largest."""
+"""Relative rounding error of float32 results."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FittedTradeOff:
-    """The fit, and what its numbers count.
+    """The fitted law, with the unit of its numbers.
 
     Args:
-        law: the likelihood; where `in_epochs`, its "steps" are epochs per example of the batch.
-        wider: the law with an exponent and a drift, which the intervals are of; None where nothing is bounded.
+        law: the likelihood; if `in_epochs`, its "steps" are epochs divided by the batch size.
+        wider: the law with an exponent and a drift, which gives the intervals; None if nothing is bounded.
         in_epochs: whether only epochs are known.
-        examples: in the training set, where that is known.
-        record: the numbers.
+        examples: in the training set, if known.
+        record: the numbers of the fit.
     """
 
     law: LawFit
@@ -174,14 +174,16 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
     if verdict.common:
         law = replace(fit_law(*_size_means(at, work, bounds)), scatter=law.scatter)
     steps = _estimate(law, wider, law.value(law.log_min_steps), wider.ends(log_min_steps, LEVEL), limit=math.inf)
-    seen = _estimate(law, wider, law.value(law.log_min_examples), wider.ends(log_min_examples, LEVEL), limit=-math.inf)
-    # The wider law holds the plain one: its interval is not to be the narrower one, be it by how the scatter is told.
+    least_examples = _estimate(
+        law, wider, law.value(law.log_min_examples), wider.ends(log_min_examples, LEVEL), limit=-math.inf
+    )
+    # The wider law contains the plain one, so its interval must not be narrower, even by its estimate of the scatter.
     exact, wide = law.critical_ends(LEVEL), wider.noise_ends(LEVEL)
     ends = min(exact[0], wide[0]), max(exact[1], wide[1])
     record = TradeOff(
         min_steps=None if in_epochs else steps,
-        min_examples=None if in_epochs else seen,
-        min_epochs=seen if in_epochs else None if examples is None else scaled(seen, 1 / examples),
+        min_examples=None if in_epochs else least_examples,
+        min_epochs=least_examples if in_epochs else None if examples is None else scaled(least_examples, 1 / examples),
         critical_batch_size=_estimate(law, wider, law.log_critical, ends),
         critical_if_exact=law.critical_batch_size(),
         exponent=_estimate(law, wider, wider.value(log_exponent), wider.ends(log_exponent, LEVEL)),
@@ -200,11 +202,11 @@ def fit_trade_off(points: Sequence[GoalPoint], *, examples: int | None = None) -
 def _budget(law: LawFit, points: Sequence[GoalPoint], *, in_epochs: bool, examples: int | None) -> FittedTradeOff:
     reason = "constant_budget"
     spent = math.exp(law.log_level + law.middle)
-    steps, seen, critical = (_unknown(value, len(points), reason) for value in (0.0, spent, math.inf))
+    steps, least_examples, critical = (_unknown(value, len(points), reason) for value in (0.0, spent, math.inf))
     record = TradeOff(
         min_steps=None if in_epochs else steps,
-        min_examples=None if in_epochs else seen,
-        min_epochs=seen if in_epochs else None if examples is None else scaled(seen, 1 / examples),
+        min_examples=None if in_epochs else least_examples,
+        min_epochs=least_examples if in_epochs else None if examples is None else scaled(least_examples, 1 / examples),
         critical_batch_size=critical,
         n=len(points),
         sizes=len({point.batch_size for point in points}),
@@ -224,7 +226,7 @@ def _estimate(
     Args:
         value: its logarithm.
         ends: of the interval, in logarithms.
-        limit: at which limit of B_n the quantity is zero, so that it has no lower end where that is inside.
+        limit: the limit of B_n at which the quantity is zero. If that is inside the interval, there is no lower end.
     """
     inside = wider.inside(LEVEL)
     open_below, open_above = bool(inside[0]), bool(inside[-1])
@@ -247,30 +249,31 @@ def _estimate(
 
 
 def rounding_of(points: Sequence[GoalPoint]) -> float | None:
-    """The standard deviation that rounding gives to steps, or to epochs where steps are not known; None where repeats
-    scatter by more than rounding makes them, or where there are none.
+    """The standard deviation of steps (or epochs if steps are not known) due to rounding.
 
-    Runs that are evaluated every so many steps come to the target at multiples of these, and all repeats of a size at
-    the same one. The largest number that divides all results is how far apart they are. The target was met anywhere in
-    the interval before, which is a standard deviation of 1 / sqrt(3) of it around the result.
+    None if repeats scatter by more than rounding explains, or if there are none.
+
+    Runs that are evaluated at a fixed interval of steps reach the target at multiples of it, and all repeats of a size
+    may reach it at the same multiple. The largest number that divides all results is this interval. The target was
+    met anywhere in the interval before the result: a standard deviation of 1 / sqrt(3) intervals around the result.
     """
-    came = [point for point in points if not point.censored]
-    results = np.array([point.steps if point.steps is not None else point.epochs or 0.0 for point in came])
-    _, which, counts = np.unique([point.batch_size for point in came], return_inverse=True, return_counts=True)
-    repeats = len(came) - len(counts)
+    reached = [point for point in points if not point.censored]
+    results = np.array([point.steps if point.steps is not None else point.epochs or 0.0 for point in reached])
+    _, which, counts = np.unique([point.batch_size for point in reached], return_inverse=True, return_counts=True)
+    repeats = len(reached) - len(counts)
     different = len(np.unique(np.stack([which, results]), axis=1)[0]) - len(counts)
     if repeats < REPEATS or different > repeats / 2:
         return None
     step = _common_step(results)
-    away = results - (np.bincount(which, results) / counts)[which]
-    # Of a number that is rounded, the standard deviation is 1 / sqrt(12) of a step.
-    if float(np.square(away).sum()) > repeats * max(step**2 / 12, (ROUNDING * results.max()) ** 2):
+    deviations = results - (np.bincount(which, results) / counts)[which]
+    # The standard deviation of a rounded number is 1 / sqrt(12) of a step.
+    if float(np.square(deviations).sum()) > repeats * max(step**2 / 12, (ROUNDING * results.max()) ** 2):
         return None
     return step / math.sqrt(3)
 
 
 def _common_step(results: Array) -> float:
-    """The largest number that divides all of them, as they are written to nine digits. 0 where there is none."""
+    """The largest number that divides all results, rounded to nine digits. 0 if there is none."""
     exact = [Fraction(f"{result:.9g}") for result in np.unique(results)]
     scale = math.lcm(*(one.denominator for one in exact))
     step = math.gcd(*(int(one * scale) for one in exact)) / scale
@@ -280,7 +283,7 @@ def _common_step(results: Array) -> float:
 def _at_fewer_sizes(log_batch: Array, log_work: Array) -> tuple[Array, Array]:
     """The points moved to the nearest of MOST_SIZES batch sizes, along the slope between these.
 
-    Over so short a way the law is a straight line to within one in ten thousand, on tables over a factor of a million.
+    Over this short distance the law is a straight line to within 1e-4, for tables that cover a factor of a million.
     """
     edges = np.linspace(log_batch.min(), log_batch.max(), MOST_SIZES)
     _, which, counts = np.unique(np.searchsorted(edges, log_batch), return_inverse=True, return_counts=True)
@@ -289,7 +292,7 @@ def _at_fewer_sizes(log_batch: Array, log_work: Array) -> tuple[Array, Array]:
 
 
 def _size_means(log_batch: Array, log_work: Array, censored: Flags) -> tuple[Array, Array, Flags]:
-    """One point for each batch size all of whose points came to the target; the others' as they are."""
+    """One point for each batch size all of whose points reached the target. Points of other sizes stay as they are."""
     missed = np.isin(log_batch, log_batch[censored])
     sizes, which, counts = np.unique(log_batch[~missed], return_inverse=True, return_counts=True)
     means = np.bincount(which, log_work[~missed], minlength=len(sizes)) / counts
@@ -302,7 +305,7 @@ def _unknown(value: float, n: int, reason: str) -> Estimate:
 
 
 def scaled(estimate: Estimate, factor: float) -> Estimate:
-    """The estimate of a multiple.
+    """The estimate times a factor.
 
     >>> scaled(Estimate(value=2.0, n=3, low=1.0, high=4.0), 0.5).high
     2.0

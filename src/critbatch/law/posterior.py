@@ -1,4 +1,4 @@
-"""Steps to a target as a law with four numbers, fitted to every run that was made: also to those that missed it."""
+"""Fit the law of steps to a target, with four numbers, to all runs, including those that missed the target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from critbatch.law.model import Array, failure_probability, log_saturation, log_
 from critbatch.law.prior import WIDE_PRIOR, LawPrior, measured_noise, with_measured_noise
 from critbatch.records.core import Estimate, Law, Outcome, Run
 
-# Draws from a posterior whose prior is a standard normal: sequential Monte Carlo, vectorized over the draws.
+# Sequential Monte Carlo for a posterior with a standard normal prior, vectorized over the draws.
 
 MOVES = 6
 
@@ -24,20 +24,20 @@ MOVES = 6
 def sample_posterior(
     log_likelihood: Callable[[Array], Array], *, dimensions: int, draws: int, generator: Generator
 ) -> Array:
-    """Draws of z with density in proportion to `normal(z) * exp(log_likelihood(z))`, shape (draws, dimensions).
+    """Draws of z with density proportional to `normal(z) * exp(log_likelihood(z))`, shape (draws, dimensions).
 
-    The draws begin as the prior's and the likelihood is warmed in from power 0 to 1: at each stage by as much as leaves
-    half of them effective, then they are drawn anew by weight and moved by Metropolis steps with their own covariance.
-    A chain from one start would not find the second of two hills, and with a few runs there are two: all rates tried
-    may lie below the best one or above it. Del Moral, Doucet and Jasra 2006, "Sequential Monte Carlo samplers",
-    section 3; the choice of the stages is Jasra et al. 2011, "Inference for Lévy-driven stochastic volatility models",
-    section 3.2.
+    The first draws come from the prior. The power of the likelihood then rises from 0 to 1, at each stage by as much as
+    leaves half of the draws effective; the draws are then resampled by weight and moved by Metropolis steps with their
+    own covariance. A chain from one start would miss the second of two modes, and with a few runs there are two: all
+    rates tried may lie below the best one or above it. Del Moral, Doucet and Jasra 2006, "Sequential Monte Carlo
+    samplers", section 3; the choice of the stages is Jasra et al. 2011, "Inference for Lévy-driven stochastic
+    volatility models", section 3.2.
 
     Args:
-        log_likelihood: of z, shape (draws, dimensions), to shape (draws,); finite.
+        log_likelihood: maps z of shape (draws, dimensions) to finite values of shape (draws,).
         dimensions: of z.
-        draws: how many.
-        generator: the only source of chance.
+        draws: number of draws.
+        generator: the only source of random numbers.
     """
     z = generator.standard_normal((draws, dimensions))
     fit = log_likelihood(z)
@@ -60,7 +60,7 @@ def _weights(log_weights: Array) -> Array:
 
 
 def _stage(fit: Array, left: float) -> float:
-    """By how much the power may rise and leave half of the draws effective."""
+    """How much the power may rise if half of the draws are to stay effective."""
 
     def spare(step: float) -> float:
         return float(1 / np.square(_weights(step * fit)).sum() - len(fit) / 2)
@@ -69,7 +69,7 @@ def _stage(fit: Array, left: float) -> float:
 
 
 def _resample(weights: Array, generator: Generator) -> Array:
-    """Indices, each in proportion to its weight: systematic, so that equal weights keep every draw once."""
+    """Indices in proportion to their weights. Resampling is systematic: equal weights select every draw once."""
     count = len(weights)
     places = (generator.random() + np.arange(count)) / count
     return np.minimum(np.searchsorted(np.cumsum(weights), places), count - 1)
@@ -80,45 +80,45 @@ def _move(
 ) -> tuple[Array, Array]:
     """One Metropolis step of every draw."""
     count, dimensions = z.shape
-    # Between the best step for a normal density and a short one, for densities that bend.
+    # The best step for a normal density, or a shorter one for curved densities.
     length = 2.38 / np.sqrt(dimensions) * generator.choice((1.0, 0.4), size=(count, 1))
-    there = z + length * (generator.standard_normal((count, dimensions)) @ spread.T)
-    fit_there = log_likelihood(there)
-    gain = power * (fit_there - fit) + (np.square(z).sum(1) - np.square(there).sum(1)) / 2
+    proposed = z + length * (generator.standard_normal((count, dimensions)) @ spread.T)
+    fit_proposed = log_likelihood(proposed)
+    gain = power * (fit_proposed - fit) + (np.square(z).sum(1) - np.square(proposed).sum(1)) / 2
     accept = np.log(generator.random(count)) < gain
-    return np.where(accept[:, None], there, z), np.where(accept, fit_there, fit)
+    return np.where(accept[:, None], proposed, z), np.where(accept, fit_proposed, fit)
 
 
 LEVEL = 0.8
-"""Of all intervals that are predicted."""
+"""Level of all predicted intervals."""
 
 FAR = 0.25
-"""How wrong the law may be, in log(steps), for each factor e in steps beyond the 1.25 that twice or half of the best
-rate costs: that far it was checked."""
+"""Error of the law, in log(steps), for each factor of e in steps beyond 1.25. It was checked up to there, which is the
+cost of twice or half the best rate."""
 
 SLOW_SIDE = 1.5
-"""How many times as far runs scatter that take longer than the law says, as those that take less. Chosen on the
-development tasks of `docs/advisor-study.md`, whose final tasks were not looked at for it."""
+"""Scatter of runs that take longer than the law predicts, relative to those that take less. Chosen on the development
+tasks of `docs/advisor-study.md`, without looking at its final tasks."""
 
 DROPPED = 0.5
-"""How wrong the order of two runs may be, in log(steps), when one was dropped before the other came to the target."""
+"""Error of the order of two runs, in log(steps), if one was dropped before the other reached the target."""
 
 DOUBT = 0.05
-"""The law does not hold where scatter alone would miss it as far with less probability than this."""
+"""The law does not hold if scatter alone would give such a misfit with less than this probability."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Posterior:
-    """What the runs say of the law, as draws. All arrays have shape (draws,).
+    """The posterior of the law given the runs, as draws. All arrays have shape (draws,).
 
     Args:
         log_min_steps, log_noise, log_rate, exponent: the law's four numbers.
         scatter: standard deviation of log(measured / predicted steps) of one run.
-        luck: standard normal, one a draw: where the next run falls within its scatter.
-        reached: how many runs came to the target.
-        noise: the noise scale measured along them, in examples; None where there was none.
+        luck: one standard normal number for each draw: the position of the next run in its scatter.
+        reached: number of runs that reached the target.
+        noise: the noise scale measured along them, in examples; None if none was measured.
         misfit: as in `Law`.
-        reason: why the law does not hold, or cannot be shown to; empty where it holds.
+        reason: why the law does not hold, or cannot be shown to hold; empty if it holds.
     """
 
     log_min_steps: Array
@@ -141,27 +141,27 @@ class Posterior:
         return np.asarray(self.log_rate - self.exponent * saturation)
 
     def steps(self, batch_size: float, learning_rate: float | None = None) -> Array:
-        """Steps to the target at a learning rate, or at the best one: of such runs on average, not of one of them."""
+        """Average steps to the target at a learning rate, or at the best one. Single runs scatter around it."""
         log_steps = self.log_min_steps + log_saturation(self.log_noise, math.log(batch_size))
         if learning_rate is not None:
             log_steps = log_steps + log_slowdown(math.log(learning_rate) - self.log_best_rate(batch_size))
         return np.asarray(np.exp(log_steps))
 
     def next_run(self, batch_size: float, learning_rate: float) -> Array:
-        """Steps that one more run would need, as the search goes by: `steps` and a run's own scatter."""
+        """Steps that one more run would need, as the search uses them: `steps` with the scatter of one run."""
         return np.asarray(self.steps(batch_size, learning_rate) * np.exp(self.scatter * self.luck))
 
     def stated_run(self, batch_size: float, learning_rate: float) -> Array:
-        """The same as an answer states it: slow runs scatter `SLOW_SIDE` times as far."""
+        """Like `next_run`, as an answer states it: slow runs scatter `SLOW_SIDE` times as far."""
         luck = np.where(self.luck > 0, SLOW_SIDE * self.luck, self.luck)
         return np.asarray(self.steps(batch_size, learning_rate) * np.exp(self.scatter * luck))
 
     def failure(self, batch_size: float, learning_rate: float) -> Array:
-        """How likely a run is to miss the target for good."""
+        """The probability that a run never reaches the target."""
         return np.asarray(failure_probability(math.log(learning_rate) - self.log_best_rate(batch_size)))
 
     def estimate(self, draws: Array) -> Estimate:
-        """Median and 80 % interval of some draws; `n` counts the runs that came to the target."""
+        """Median and 80 % interval of some draws; `n` counts the runs that reached the target."""
         low, value, high = np.quantile(draws, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
         return Estimate(value=float(value), n=self.reached, low=float(low), high=float(high), level=LEVEL)
 
@@ -187,18 +187,18 @@ def fit(
 ) -> Posterior:
     """Fit the law of steps to target to all runs of one task, recipe and target.
 
-    A run that came to the target says how many steps it took, with log-normal scatter. One that stopped short says that
-    it takes more, or that its rate fails. One that was dropped while another at its batch size went on to the target
-    says, weakly, that it was slower. One that diverged says that its rate is too large; half the best rate almost never
-    fails, twice the best in a third of the cases. Runs out of memory say nothing here.
+    A run that reached the target gives its number of steps, with log-normal scatter. A run that stopped before it shows
+    that it needs more steps, or that its rate fails. A run that was dropped while another at its batch size went on to
+    the target shows, weakly, that it was slower. A run that diverged shows that its rate is too large: half the best
+    rate almost never fails, twice the best fails in a third of the cases. Runs out of memory do not count.
 
-    The answer does not depend on the order of the runs, and is the same each time. The same record twice counts once.
+    The result does not depend on the order of the runs, and is the same each time. A repeated record counts once.
 
     Args:
         runs: at least one.
-        prior: what is known of the recipe before any run; little unless given.
-        use_measured_noise: replace the prior's noise scale by the one measured along the runs, where there is one.
-        draws: how many.
+        prior: the prior of the recipe; wide by default.
+        use_measured_noise: whether a noise scale measured along the runs replaces that of the prior.
+        draws: number of draws.
         seed: of the draws.
 
     Raises:
@@ -211,11 +211,11 @@ def fit(
     if use_measured_noise:
         prior = with_measured_noise(prior, noise)
     generator = np.random.default_rng(seed)
-    seen = _Seen(ordered)
-    z = sample_posterior(lambda z: seen.log_likelihood(prior.theta(z)), dimensions=5, draws=draws, generator=generator)
+    data = _RunData(ordered)
+    z = sample_posterior(lambda z: data.log_likelihood(prior.theta(z)), dimensions=5, draws=draws, generator=generator)
     theta = prior.theta(z)
     fresh_scatter = np.exp(prior.theta(generator.standard_normal(z.shape))[:, 4])
-    misfit, chance = seen.check(theta, fresh_scatter)
+    misfit, chance = data.check(theta, fresh_scatter)
     return Posterior(
         log_min_steps=theta[:, 0],
         log_noise=theta[:, 1],
@@ -223,10 +223,10 @@ def fit(
         exponent=theta[:, 3],
         scatter=np.exp(theta[:, 4]),
         luck=generator.standard_normal(draws),
-        reached=seen.came,
+        reached=data.reached_count,
         noise=noise,
         misfit=misfit,
-        reason="law_misfit" if chance < DOUBT else "few_points" if seen.few else "",
+        reason="law_misfit" if chance < DOUBT else "few_points" if data.few else "",
     )
 
 
@@ -235,37 +235,39 @@ def _check_alike(runs: Sequence[Run]) -> None:
         raise UserError("There is no run to learn from: make at least one.")
     kinds = {(run.task, run.recipe, run.target) for run in runs}
     if len(kinds) > 1 or runs[0].target is None:
-        found = "; ".join(sorted(f"{task}, {recipe}, {target}" for task, recipe, target in kinds))
-        raise UserError(f"The law is of one task, recipe and target, but the runs have: {found}. Fit them apart.")
+        names = "; ".join(sorted(f"{task}, {recipe}, {target}" for task, recipe, target in kinds))
+        raise UserError(f"The law is of one task, recipe and target, but the runs have: {names}. Fit them apart.")
 
 
 def _place(run: Run) -> tuple[float, ...]:
-    """All of a run that the fit looks at, but for its noise."""
+    """The fields of a run that the fit uses, except its noise."""
     return (run.batch_size, run.learning_rate, run.seed, run.steps, run.crossing.step if run.crossing else math.inf)
 
 
-class _Seen:
-    """The runs as arrays of shape (runs,), those that came to the target first, and how likely they are by the law."""
+class _RunData:
+    """The runs as arrays of shape (runs,), first those that reached the target, and their likelihood by the law."""
 
     def __init__(self, runs: Iterable[Run]) -> None:
-        told = [run for run in runs if run.outcome is not Outcome.OUT_OF_MEMORY and run.steps > 0]
-        came = [run for run in told if run.crossing is not None]
-        diverged = [run for run in told if run.outcome is Outcome.DIVERGED]
-        short = [run for run in told if run.crossing is None and run.outcome is not Outcome.DIVERGED]
-        best = _fewest_steps(came)
+        usable = [run for run in runs if run.outcome is not Outcome.OUT_OF_MEMORY and run.steps > 0]
+        reached = [run for run in usable if run.crossing is not None]
+        diverged = [run for run in usable if run.outcome is Outcome.DIVERGED]
+        short = [run for run in usable if run.crossing is None and run.outcome is not Outcome.DIVERGED]
+        best = _fewest_steps(reached)
         dropped = [run.outcome is Outcome.FINISHED and run.steps < best.get(run.batch_size, 0.0) for run in short]
-        took = [run.crossing.step for run in came if run.crossing is not None]
-        bounds = [best[run.batch_size] if lost else run.steps for run, lost in zip(short, dropped, strict=True)]
-        told = came + short + diverged
-        self.came, self.short = len(came), len(short)
-        self.log_batch = np.log([float(run.batch_size) for run in told])
-        self.log_rate = np.log([run.learning_rate for run in told])
-        self.log_took = np.log(np.maximum(0.5, took))
+        steps = [run.crossing.step for run in reached if run.crossing is not None]
+        bounds = [
+            best[run.batch_size] if was_dropped else run.steps for run, was_dropped in zip(short, dropped, strict=True)
+        ]
+        usable = reached + short + diverged
+        self.reached_count, self.short = len(reached), len(short)
+        self.log_batch = np.log([float(run.batch_size) for run in usable])
+        self.log_rate = np.log([run.learning_rate for run in usable])
+        self.log_reached_steps = np.log(np.maximum(0.5, steps))
         self.log_bounds = np.log(np.maximum(0.5, bounds))
-        beyond = [step / best[run.batch_size] / 1.25 for run, step in zip(came, took, strict=True)]
+        beyond = [step / best[run.batch_size] / 1.25 for run, step in zip(reached, steps, strict=True)]
         self.far = FAR * np.log(np.maximum(1.0, beyond))
         self.dropped = np.where(dropped, DROPPED, 0.0)
-        self.few = len(came) < 5 or len({run.batch_size for run in came}) < 3
+        self.few = len(reached) < 5 or len({run.batch_size for run in reached}) < 3
 
     def predict(self, theta: Array) -> tuple[Array, Array]:
         """log(steps) and log(rho), each of shape (draws, runs)."""
@@ -278,32 +280,32 @@ class _Seen:
         log_steps, log_rho = self.predict(theta)
         fails = failure_probability(log_rho)
         variance = np.exp(2 * theta[:, [4]])
-        came, short = slice(0, self.came), slice(self.came, self.came + self.short)
+        reached, short = slice(0, self.reached_count), slice(self.reached_count, self.reached_count + self.short)
         around = variance + np.square(self.far)
-        misses = np.square(self.log_took - log_steps[:, came]) / around
-        took = np.log(1 - fails[:, came]) - (misses + np.log(around)) / 2
+        misses = np.square(self.log_reached_steps - log_steps[:, reached]) / around
+        reached_likelihood = np.log(1 - fails[:, reached]) - (misses + np.log(around)) / 2
         above = (log_steps[:, short] - self.log_bounds) / np.sqrt(variance + np.square(self.dropped))
-        takes_more = np.log(fails[:, short] + (1 - fails[:, short]) * ndtr(above))
-        failed = np.log(fails[:, self.came + self.short :])
-        return np.asarray(took.sum(1) + takes_more.sum(1) + failed.sum(1))
+        short_likelihood = np.log(fails[:, short] + (1 - fails[:, short]) * ndtr(above))
+        diverged_likelihood = np.log(fails[:, self.reached_count + self.short :])
+        return np.asarray(reached_likelihood.sum(1) + short_likelihood.sum(1) + diverged_likelihood.sum(1))
 
     def check(self, theta: Array, fresh_scatter: Array) -> tuple[float, float]:
-        """The misfit, and the probability that scatter alone gives at least as large a one.
+        """The misfit, and the probability that scatter alone gives a misfit at least as large.
 
-        The scatter is drawn anew from the prior: the fitted one grows until it explains any misfit.
+        The scatter is drawn again from the prior, because the fitted scatter grows until it explains any misfit.
         """
-        if not self.came:
+        if not self.reached_count:
             return math.nan, 1.0
-        misses = self.log_took - self.predict(theta)[0][:, : self.came]
+        misses = self.log_reached_steps - self.predict(theta)[0][:, : self.reached_count]
         misfit = math.sqrt(np.square(np.median(misses, axis=0)).mean())
         around = np.square(fresh_scatter[:, None]) + np.square(self.far)
-        return misfit, float(chdtrc(self.came, (np.square(misses) / around).sum(1)).mean())
+        return misfit, float(chdtrc(self.reached_count, (np.square(misses) / around).sum(1)).mean())
 
 
-def _fewest_steps(came: Iterable[Run]) -> dict[int, float]:
-    """By batch size."""
+def _fewest_steps(reached: Iterable[Run]) -> dict[int, float]:
+    """The fewest steps to the target at each batch size."""
     best: dict[int, float] = {}
-    for run in came:
+    for run in reached:
         assert run.crossing is not None
         best[run.batch_size] = min(best.get(run.batch_size, math.inf), run.crossing.step)
     return best

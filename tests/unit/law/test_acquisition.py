@@ -120,7 +120,7 @@ def test_memory_that_ran_out_is_said():
 
 def test_where_nothing_fits_there_is_one_clear_sentence():
     speed = replace(World().speed(), points=(SpeedPoint(batch_size=1, fits=False),))
-    with pytest.raises(UserError, match="Not one batch size fits"):
+    with pytest.raises(UserError, match="No batch size fits"):
         first_size(speed, 1000)
 
 
