@@ -193,7 +193,7 @@ def test_networks_of_the_paper_keep_its_shares_at_reduced_size(monkeypatch: pyte
     network = papers_network("keskar-f2-stand-in", full=False, device="cpu", folder=tmp_path)
     assert (network.examples, network.of_examples, network.large) == (2000, 40_000, 200)
     assert network.paper == ""
-    with pytest.raises(UserError, match="none of the paper's"):
+    with pytest.raises(UserError, match="not one of the paper's"):
         papers_network("digits-mlp", full=False, device="cpu", folder=tmp_path)
 
 
@@ -348,7 +348,7 @@ def test_the_same_lecture_again_makes_nothing_anew(
         (lambda out: check_claims("nothing", out=out), "not known"),
         (
             lambda out: check_claims(tiny_task(), out=out, claims=[6], networks=["digits"], budget=5.0),
-            "none of the paper's",
+            "not one of the paper's",
         ),
     ],
 )

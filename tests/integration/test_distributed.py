@@ -326,10 +326,10 @@ def test_alone_the_clock_and_the_request_to_stop_are_taken_as_they_come() -> Non
     clock = RunClock(Shard(), torch.device("cpu"))
     clock.start()
     time.sleep(0.01)
-    seconds = clock.look(step=3, asked=True)
+    seconds = clock.read_clock(step=3, stop_requested=True)
     assert clock.stop and 0.01 <= seconds == clock.seconds
     clock.pause()
-    assert clock.look(step=3, asked=False) == seconds and not clock.stop
+    assert clock.read_clock(step=3, stop_requested=False) == seconds and not clock.stop
 
 
 def test_processes_exchange_now_and_then_and_again_when_the_steps_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,12 +342,12 @@ def test_processes_exchange_now_and_then_and_again_when_the_steps_begin_anew(mon
     monkeypatch.setattr("critbatch.training.state.largest_over_processes", exchange)
     clock = RunClock(Shard(0, 2), torch.device("cpu"))
     for step in (100, 101, 102):
-        clock.look(step=step, asked=False)
+        clock.read_clock(step=step, stop_requested=False)
     before = len(asked)
     clock._next = 1000
-    clock.look(step=103, asked=False)
+    clock.read_clock(step=103, stop_requested=False)
     assert len(asked) == before
-    assert clock.look(step=1, asked=False) == 10.0 * (before + 1)
+    assert clock.read_clock(step=1, stop_requested=False) == 10.0 * (before + 1)
 
 
 def test_only_the_loss_of_a_process_counts_as_that() -> None:

@@ -32,7 +32,7 @@ from critbatch.runtime.progress import Display
 from critbatch.studies.supervisor import SECONDS_TO_STOP, WorkerSupervisor
 from critbatch.studies.sweep import sweep
 from critbatch.tasks.task import Task
-from critbatch.training.state import seconds_to_tell
+from critbatch.training.state import seconds_for_report
 from tiny import tiny_task
 
 CPU = torch.device("cpu")
@@ -271,8 +271,8 @@ def test_a_lectures_clock_of_a_busy_machine_is_taken_again(tmp_path: Path, timin
 
 def test_what_is_kept_for_the_answer_is_a_small_part_of_any_budget() -> None:
     for budget in (1e-3, 1.0, 60.0, 240.0, 600.0, 1e5):
-        assert 0 < seconds_to_tell(budget) <= 0.15 * budget
-    assert seconds_to_tell(60.0) == 9.0 and seconds_to_tell(1e5) == 2000.0
+        assert 0 < seconds_for_report(budget) <= 0.15 * budget
+    assert seconds_for_report(60.0) == 9.0 and seconds_for_report(1e5) == 2000.0
 
 
 def test_a_budget_counts_from_the_start_of_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

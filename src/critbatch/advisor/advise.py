@@ -30,7 +30,7 @@ from critbatch.studies.store import Store
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import check_target_on_data
-from critbatch.training.state import seconds_to_tell
+from critbatch.training.state import seconds_for_report
 from critbatch.training.trainer import Training
 
 
@@ -211,7 +211,7 @@ def advise(
         max_run_time=max_run_time,
     )
     check_target_on_data(config.task, config.target, evaluation=config.evaluation, device=device, seed=seed)
-    deadline = timer.began + budget - seconds_to_tell(budget)
+    deadline = timer.began + budget - seconds_for_report(budget)
     step_timer = StepTimer(
         config.task,
         recipe=config.recipe,

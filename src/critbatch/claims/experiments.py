@@ -1,4 +1,4 @@
-"""What the lecture measures in other processes: pairs of runs, studies, escapes, the minima that runs ended in."""
+"""The experiments behind the claims, as jobs for other processes: runs, studies, escapes, minima, recipes."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from critbatch.training.evaluation import Evaluation
 from critbatch.training.trainer import Training
 
 EVALUATION = Evaluation(growth=1.25, train_examples=2000, validation_examples=5000)
-# Seconds of a study that began too late: it tells what there is.
+# Budget in seconds of a study that starts too late: it only reports the runs that there are.
 LEAST_BUDGET = 0.05
-# What the claims ask for, without the random subspace.
+# The boxes that the claims need; the random subspace is not among them.
 BOXES = (Box.FULL, Box.ADAPTIVE)
 
 
 @dataclass(frozen=True)
 class TaskSubset:
-    """A task, or the first examples of its training set.
+    """A task, or a task with the first examples of its training set.
 
     Args:
-        task: or its name.
-        examples: of the training set; None for all.
-        device: where it is trained.
+        task: Task, or its name.
+        examples: Number of training examples. None: all.
+        device: Device that it is trained on.
     """
 
     task: Task | str
@@ -62,7 +62,7 @@ class TaskSubset:
             return task
         if not isinstance(task.train, Examples):
             raise UserError(
-                f"Task {task.name!r} has its examples in a Dataset, of which no part can be taken here: give tensors."
+                f"Task {task.name!r} has its examples in a Dataset, from which no part can be taken: use tensors."
             )
         return replace(task, train=Examples(*task.train.span(0, self.examples)))
 
@@ -78,7 +78,7 @@ def make_run(
     pause_at: float | None,
     evaluation: Evaluation = EVALUATION,
 ) -> Run:
-    """A run at the recipe's usual rate, with its record and weights in the folder; made once."""
+    """Make a run at the recipe's usual rate, and save its record and weights, or read them from the folder."""
     task, rate = part.build(), usual_rate(recipe, batch_size)
     name = f"run-{recipe}-b{batch_size}-lr{rate:g}-seed{seed}"
     record = folder / f"{name}.json"
@@ -106,11 +106,13 @@ def make_run(
 
 
 def make_study(part: TaskSubset, *, until: float | None, **settings: Any) -> Study:
-    """A sweep; several processes that make the same one share its runs.
+    """Make a sweep. Several processes that make the same one share its runs.
 
     Args:
-        until: a value of `time.monotonic()`, which the processes of a machine share. The job may have waited for
-            others: what it has is the time that is left when it begins.
+        part: Task to train.
+        until: Value of `time.monotonic()`, which all processes of a machine share. A job that had to wait has only the
+            time that is left when it starts.
+        settings: Other arguments of `sweep`.
     """
     task = part.task if part.examples is None else part.build()
     budget = None if until is None else max(LEAST_BUDGET, until - time.monotonic())
@@ -118,7 +120,7 @@ def make_study(part: TaskSubset, *, until: float | None, **settings: Any) -> Stu
 
 
 def make_escape(part: TaskSubset, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Escape:
-    """The escape experiment; made once."""
+    """The escape experiment, cached."""
     key_data = {"task": key, "examples": part.examples, **settings}
     return cached_record(
         folder,
@@ -129,13 +131,13 @@ def make_escape(part: TaskSubset, *, folder: Path, key: str, settings: dict[str,
 
 
 def make_paths(*, folder: Path, draws: int, seed: int, command: str) -> Paths:
-    """Two weights and twenty examples; made once."""
+    """The paths of two weights on twenty examples, cached."""
     key_data = {"draws": draws, "seed": seed}
     return cached_record(folder, Paths, key_data, lambda: paths(draws=draws, seed=seed, command=command))
 
 
 def make_noise(part: TaskSubset, *, folder: Path, key: str, settings: dict[str, Any], command: str) -> Noise:
-    """The noise scale along a short run; made once."""
+    """The noise scale during a short run, cached."""
     return cached_record(
         folder,
         Noise,
@@ -156,7 +158,7 @@ def make_shift(
     curvature: bool,
     command: str,
 ) -> Shift:
-    """Sharpness of the ends of runs, and what shifts of the data do to them; made once."""
+    """Sharpness of the minima that runs ended in, and the effect of data shifts on them, cached."""
     settings: dict[str, Any] = {"examples": examples, "seed": seed, "curvature": curvature}
     key_data = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], **settings}
 
@@ -171,7 +173,7 @@ def make_shift(
 def make_line(
     part: TaskSubset, *, folder: Path, runs: Path, ends: list[Run], key: str, examples: int, command: str
 ) -> Landscape:
-    """The loss between the ends of two runs; made once."""
+    """The loss between the minima of two runs, cached."""
     key_data = {"task": key, "runs": [[solution_of(run).label, run.steps] for run in ends], "examples": examples}
 
     def measure() -> Landscape:
@@ -188,22 +190,26 @@ def _models(task: Task, folder: Path, ends: list[Run]) -> tuple[dict[str, nn.Mod
     return models, {label: solution_of(run) for label, run in runs_by_label.items()}
 
 
-# From where full-batch descent stopped: surfaces whose answer is known, and some examples of the task itself.
+# Escapes from where full-batch descent stopped: on surfaces with a known answer, and on examples of the task.
 
 SURFACES = ("surface-saddle", "surface-double-well", "surface-two-weights")
 SURFACE = {"starts": 50, "learning_rate": 0.1, "descent_steps": 1000, "steps": 1000}
-# With none of 40 starts got on at either size, the interval of the difference lies below a tenth.
+# If none of 40 starts escapes at either size, the interval of the difference lies below 0.1.
 OWN = {"starts": 40, "learning_rate": 0.1, "descent_steps": 1500, "steps": 500, "batch_sizes": (4, 16)}
-# All starts move at once: a full batch of more would take too long.
+# All starts move at the same time: a larger full batch would take too long.
 EXAMPLES = 128
 
 
 def escapes(own: TaskSubset, *, name: str, examples: int, folder: Path, key: str, command: str) -> list[Job]:
-    """The task's may fail, where its model cannot be vectorized.
+    """Jobs of the escape experiments. The task's own may fail, if its model cannot be vectorized.
 
     Args:
-        own: the task, of `examples`.
-        key: of its model and data.
+        own: The task.
+        name: Its name.
+        examples: Number of its training examples.
+        folder: Folder of the cache.
+        key: Fingerprint of the task's model and data.
+        command: The user's command, for the record.
     """
     common = {"folder": folder, "command": command}
     surface_jobs = [
@@ -217,9 +223,9 @@ def escapes(own: TaskSubset, *, name: str, examples: int, folder: Path, key: str
     ]
 
 
-# The recipes at the large batch against plain training with small batches, each with the same tuning.
+# Recipes with large batches against plain training with small batches, all with the same tuning.
 
-# Of the five papers that the lecture ends with, and growing batches.
+# Recipes of five papers on large batches, and growing batches.
 RECIPES = ("goyal2017", "lars2017", "akiba2017", "lamb2020", "swap2020", "smith2017")
 
 
@@ -228,10 +234,16 @@ class RecipeComparison:
     """Studies of one batch size and one recipe each.
 
     Args:
-        plain: the task's own recipe, at the small and at the large batch size.
-        recipes: the others, at the large one.
-        examples: in the training set; batches that grow end there.
-        epochs: of every run.
+        part: Task to train.
+        plain: The task's own recipe, for the small and the large batch size.
+        recipes: Other recipes, for the large batch size.
+        small: Small batch size.
+        large: Large batch size.
+        examples: Number of training examples, the largest size of batches that grow.
+        epochs: Length of every run.
+        seeds: Seeds of the runs.
+        folder: Folder of the studies.
+        command: The user's command, for the records.
     """
 
     part: TaskSubset
@@ -246,17 +258,17 @@ class RecipeComparison:
     command: str
 
     def baseline(self, until: float | None) -> Job:
-        """The small batch."""
+        """The study of the small batch size."""
         return self._study(self.plain, self.small, "small", until, may_fail=False)
 
     def others(self, baseline: Study | UserError, until: float | None) -> list[Job]:
-        """The large batch: plain, also with the rate of the small one, and each recipe."""
+        """The studies of the large batch size: plain, also with the small size's rate, and each recipe."""
         rate = rate_of(baseline)
         plain = self._study(self.plain, self.large, "large", until, learning_rates=[rate] if rate else None)
         return [plain, *(self._study(name, self.large, "large", until) for name in self.recipes)]
 
     def rows(self, baseline: Study | UserError | None, others: Sequence[Study | UserError]) -> tuple[RecipeRow, ...]:
-        """The baseline first; a study that failed has no row."""
+        """Table rows, the baseline first. A failed study has no row."""
         studies = [baseline, *others]
         rows = [recipe_row(study) if isinstance(study, Study) else None for study in studies]
         rate, plain = rate_of(baseline), others[0] if others else None
@@ -285,12 +297,12 @@ class RecipeComparison:
 
 
 def rate_of(study: Study | UserError | None) -> float | None:
-    """The best learning rate of a study of one batch size: by the steps to the target, or by what runs end with."""
+    """Best learning rate of a study of one batch size, by steps to target or by the final metric."""
     row = recipe_row(study) if isinstance(study, Study) else None
     return row.learning_rate if row is not None else None
 
 
-# The lecture's two studies: batch sizes at three budgets, and the ways of shuffling.
+# Two studies: batch sizes at three budgets, and orders of examples.
 
 
 def study_of_sizes(
@@ -303,9 +315,9 @@ def study_of_sizes(
     until: float | None,
     command: str,
 ) -> Job:
-    """The rate tuned at each size, and the usual one of the smallest at all of them, with all seeds.
+    """Study with the rate tuned at each size, and the smallest size's usual rate at all sizes, with all seeds.
 
-    Several processes that are given this job share it.
+    Several processes can share this job.
     """
     learning_rate = float(f"{usual_rate(recipe, sizes.study_sizes[0]):.2g}")  # a rung of the search at that size
     settings = {
@@ -335,7 +347,7 @@ def study_of_orders(
     until: float | None,
     command: str,
 ) -> Job:
-    """Steps to the target with every order, at the size of the study that is nearest to the small one and its rate."""
+    """Study of steps to target with every order, at the study's tuned size that is nearest to the small one."""
     tuned_sizes = [size for size in (study.analysis.sizes if study.analysis is not None else ()) if size.learning_rate]
     nearest = min(tuned_sizes, key=lambda size: abs(size.batch_size - sizes.small), default=None)
     settings = {

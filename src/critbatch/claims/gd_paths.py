@@ -1,4 +1,4 @@
-"""The lecture's first picture of small against large batches: the ways of two weights, with twenty examples."""
+"""Paths of gradient descent on two weights and twenty examples, with small and with large batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
 
 BATCH_SIZES = (1, 2, 5, 10, 20)
-# Of the learning rate with which one step of the full batch would reach the bottom along the steepest direction.
+# Relative to the rate at which one full-batch step reaches the minimum along the steepest direction.
 RATES = tuple(2.0**power for power in range(-6, 2))
 GRID = 41
 MARGIN = 0.25
@@ -36,15 +36,16 @@ def paths(
 ) -> Paths:
     """One epoch of plain gradient descent on slope and intercept, by batch size.
 
-    Every draw takes twenty patients of scikit-learn's diabetes study. Each batch size has its own learning rate, the
-    best of a grid after one epoch. The spread of directions is measured where all begin, over one partition into
-    batches: 1 less the length of the mean of the unit vectors of their gradients.
+    Every draw takes twenty patients of scikit-learn's diabetes data. Each batch size has its own learning rate, the
+    best of a grid after one epoch. The spread of directions is measured at the initial weights, over the batches of
+    one epoch: 1 minus the length of the mean of the gradients' unit vectors.
 
     Args:
-        draws: of the twenty.
-        batch_sizes: the full batch is always there.
-        seed: of the order of the examples in the first draw; those of the others follow.
-        progress: called with the draws made and to make.
+        draws: Number of draws.
+        batch_sizes: Batch sizes. The full batch is always added.
+        seed: Seed of the order of examples in the first draw. The other draws have the next seeds.
+        progress: Called with the number of finished draws and of all draws.
+        command: The user's command, for the record.
 
     Raises:
         UserError: if a setting is not possible.
@@ -106,7 +107,7 @@ def _rates(task: Task) -> list[float]:
 
 
 def _spread(task: Task, size: int, seed: int) -> float:
-    """Over the batches of one epoch, at the weights where training begins."""
+    """Spread of the gradients' directions over the batches of one epoch, at the initial weights."""
     training = _training(task, size, 1.0, seed)
     x, y = _all(task)
     weights = training.model.state_dict()["weights"]
@@ -126,7 +127,7 @@ def _training(task: Task, size: int, rate: float, seed: int) -> Training:
 
 
 def _after_an_epoch(task: Task, size: int, rate: float, seed: int) -> float:
-    """The loss then over that before, of all examples; infinite where training diverged."""
+    """Loss after one epoch relative to the initial loss, over all examples; infinite if training diverged."""
     training = _training(task, size, rate, seed)
     training.advance()
     curve = training.record().curve
@@ -156,7 +157,7 @@ def _height(x: Tensor, y: Tensor, slope: float, intercept: float) -> float:
 def _contours(
     task: Task, drawn_paths: Sequence[Path]
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[float, ...], ...]]:
-    """Values of both weights around the ways and the best line, and the loss at all of them."""
+    """Grid values of both weights around the paths and the minimum, and the loss at each grid point."""
     x, y = _all(task)
     design = torch.cat([x, torch.ones_like(x)], dim=1)
     best = torch.linalg.lstsq(design, y).solution.flatten().tolist()

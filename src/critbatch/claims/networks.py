@@ -1,4 +1,4 @@
-"""The networks of the lecture's table on generalization: which there are, at which size, and their pairs of runs."""
+"""The networks of the claims on generalization: the task's own and those of Keskar et al. 2016, and their run pairs."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PAPERS = {
     "keskar-c4": "C4",
 }
 SMALL_BATCH, MIN_SMALL_BATCH, LARGE_SHARE = 256, 8, 0.1
-# Where the paper's frames are not at hand: of their shape, and not to be held against the paper's numbers.
+# Used where the paper's data are not there: synthetic data of the same shape, not comparable with the paper's numbers.
 STAND_IN = {"keskar-f2": "keskar-f2-stand-in"}
-# Where not all of it is asked for: so many examples, with batches in proportion.
+# Without `full`: so many examples, with batch sizes in proportion.
 REDUCED, REDUCED_OTHERS = {"keskar-f1": 6000, "keskar-c1": 500}, 2000
 EPOCHS, REDUCED_EPOCHS = 20.0, 30.0
-# A convolutional network takes milliseconds for an image on a CPU: it is looked at less often, on fewer of them.
+# A convolutional network needs milliseconds per image on a CPU: it is evaluated less often, on fewer examples.
 MAX_MINIMA_EXAMPLES, FEWER_MINIMA_EXAMPLES = 2000, 300
 COARSE = Evaluation(growth=1.5, train_examples=1000, validation_examples=1000)
 
@@ -45,14 +45,20 @@ class Network:
     """A network to be trained with small and with large batches.
 
     Args:
-        name: of the task.
-        paper: what Keskar et al. call it; empty for another.
-        of_examples: in the whole training set.
-        small, large: batch sizes.
-        folder: of its runs.
-        evaluation: of them.
-        minima_examples: that their ends are measured on.
-        curvature: whether eigenvalues of the Hessian are, too.
+        name: Name of the task.
+        paper: Name in Keskar et al.; empty for another network.
+        part: Task to train.
+        recipe: Recipe of its runs.
+        metric_name: Name of the metric.
+        examples: Number of training examples in use.
+        of_examples: Number of examples in the whole training set.
+        small: Small batch size.
+        large: Large batch size.
+        epochs: Length of a run.
+        folder: Folder of its runs.
+        evaluation: When runs are evaluated, and on what.
+        minima_examples: Number of examples that the minima are measured on.
+        curvature: Whether eigenvalues of the Hessian are measured too.
     """
 
     name: str
@@ -71,7 +77,7 @@ class Network:
     curvature: bool = False
 
     def runs(self, seeds: Sequence[int], pause_at: float | None) -> list[Job]:
-        """The pairs, the small batch size of each seed before the large one."""
+        """Jobs of the run pairs: for each seed the small batch size, then the large one."""
         return [
             Job(
                 f"{self.name}, batch size {size}, seed {seed}",
@@ -92,7 +98,7 @@ class Network:
         ]
 
     def pair(self, runs: Sequence[Run | None]) -> NetworkPair | None:
-        """What the runs say that came to their end, in the order of `runs`; None stands for one that was not made."""
+        """The pairs of completed runs, which come in the order of `runs()`. None stands for a run that was not made."""
         ends = [
             paired_end(small, large)
             for small, large in zip(runs[::2], runs[1::2], strict=True)
@@ -108,7 +114,7 @@ class Network:
         )
 
     def minima(self, pair: NetworkPair, *, folder: Path, key: str, command: str) -> list[Job]:
-        """What is measured at the ends of its runs: what shifts do to them, and the line between two of them."""
+        """Jobs that measure the minima: the effect of data shifts on them, and the loss between two of them."""
         ends = [run for end in pair.ends for run in (end.small, end.large)]
         shared = {
             "part": self.part,
@@ -128,7 +134,7 @@ class Network:
 def own_network(
     task: Task, part: TaskSubset, *, small: int, large: int, epochs: float, minima_examples: int, folder: Path
 ) -> Network:
-    """The task's own model on all its data. Runs of a task that has changed since are none of its."""
+    """The task's own model on all its data. The folder's name has the task's fingerprint: a changed task has others."""
     return Network(
         name=task.name,
         part=part,
@@ -149,7 +155,7 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
     """One of the paper's networks, whole or at reduced size.
 
     Raises:
-        UserError: if it is none of them, or its data are not there.
+        UserError: if the paper has no such network, or its data are not there.
     """
     refuse_unknown([name])
     whole = TaskSubset(name, device=device).build()
@@ -174,15 +180,15 @@ def papers_network(name: str, *, full: bool, device: str, folder: Path) -> Netwo
 
 
 def refuse_unknown(names: Sequence[str]) -> None:
-    """Raises UserError if one of the networks is none of the paper's."""
+    """Raise UserError if one of these is not a network of the paper."""
     allowed = (*PAPERS, *STAND_IN.values())
     for name in names:
         if name not in allowed:
-            raise UserError(f"The network {name!r} is none of the paper's: use {', '.join(allowed)}.")
+            raise UserError(f"The network {name!r} is not one of the paper's: use {', '.join(allowed)}.")
 
 
 def usual_networks(*, full: bool) -> list[str]:
-    """F1 and C1, or with `full` all six: those whose data are at hand, and the stand-in for one whose are not."""
+    """F1 and C1, or with `full` all six, if their data are there; F2 has a stand-in otherwise."""
     names = []
     for name in PAPERS if full else REDUCED:
         entry = TASKS[name]
@@ -193,7 +199,7 @@ def usual_networks(*, full: bool) -> list[str]:
 
 
 def sharpness_of(shift: Shift) -> Sharpness:
-    """What a record of shifts holds of sharpness, as a record of its own."""
+    """The sharpness values of a shift record, as a record of their own."""
     return Sharpness(
         setup=shift.setup,
         metric_name=shift.metric_name,

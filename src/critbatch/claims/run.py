@@ -50,7 +50,7 @@ from critbatch.tasks.registry import as_task
 from critbatch.tasks.sampler import Order, epoch_order
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import check_target_on_data
-from critbatch.training.state import seconds_to_tell
+from critbatch.training.state import seconds_for_report
 
 # The report, from the measurements.
 
@@ -140,7 +140,7 @@ def partitions() -> tuple[Partition, ...]:
 # Shares of the planned time: one measurement of step times, and the advice.
 SHARE_OF_CLOCK, SHARE_OF_ADVICE = 0.06, 0.2
 LEAST_OF_CLOCK = 6.0
-# Time for the verdicts and the report, relative to what `seconds_to_tell` keeps for a report on one record.
+# Time for the verdicts and the report, relative to what `seconds_for_report` keeps for a report on one record.
 REPORT_TIME_FACTOR = 1.5
 DRAWS = 20
 
@@ -180,7 +180,7 @@ class ClaimsCampaign:
         self.named_networks = networks
         self.planned = planned
         # For verdicts and the report with its many figures. Jobs that are about to end may use half of it.
-        report_seconds = 0.0 if budget is None else REPORT_TIME_FACTOR * seconds_to_tell(budget)
+        report_seconds = 0.0 if budget is None else REPORT_TIME_FACTOR * seconds_for_report(budget)
         self.deadline = None if budget is None else self.timer.began + budget - report_seconds
         self.grace = report_seconds / 2
         self.missing: dict[ClaimId, str] = {}

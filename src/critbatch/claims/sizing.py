@@ -1,4 +1,4 @@
-"""How much of each claim's experiment a task's clock and the time allow."""
+"""Step times of the task, and the size of each experiment that the time allows."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from critbatch.studies.spec import LARGE_SET, usual_batch_sizes
 from critbatch.tasks.task import Task
 from critbatch.training.batch_norm import has_batch_norm
 
-# Seconds of an update by batch size, with one thread, with all, and on the accelerator where there is one.
+# Step times: with one thread, with all threads, and on the accelerator if there is one.
 
-# Of timed steps at one size, if the time for all of them does not allow more.
+# Least time for the steps at one size.
 SECONDS_PER_POINT = 0.25
-# Sizes that an experiment needs are timed on, with twice the time, so often at the most.
+# If a size that an experiment needs could not be timed, the time limit is doubled, at most this many times.
 MAX_RETIMES = 3
 
 
 def sizes_to_time(task: Task, small: int, large: int) -> list[int]:
-    """Those of the lecture's figure as far as the task has examples, the two that are compared, and all doublings.
+    """Batch sizes to time: powers of 2 and of 10 up to the number of examples, and the two that are compared.
 
-    Batch norm cannot train on one example: with it they begin at 2.
+    Batch norm cannot train on one example: with it the sizes begin at 2.
     """
     first = 2 if has_batch_norm(task.new_model(0)) else 1
     decades = [size for size in (10, 100, 1000, 10_000) if size < task.examples]
@@ -42,7 +42,7 @@ def sizes_to_time(task: Task, small: int, large: int) -> list[int]:
 
 
 def required_sizes(task: Task, small: int, large: int) -> list[int]:
-    """Those whose seconds the lengths of experiments follow from: the two that are compared, and those of the study."""
+    """Batch sizes whose step times determine the lengths of experiments: the compared ones and those of the study."""
     return sorted({small, large, *usual_batch_sizes(task.examples)})
 
 
@@ -59,18 +59,25 @@ def measure_step_times(
     show: Display,
     command: str,
 ) -> tuple[Speed, ...]:
-    """The least parallel hardware first, the most last. Each is measured once for this folder.
+    """Measure step times on each kind of hardware, from the least parallel to the most, once for this folder.
 
-    What a call before had no time for is timed now, and so is what it timed while the machine was busy.
+    Sizes that an earlier call had no time for, or timed while the machine was busy, are timed now.
 
     Args:
-        key: of the task's model and data.
-        seconds: that each may take, if the sizes take longer than their shares. The first, from which the lengths of
-            the experiments follow, takes more where sizes that these need are missing.
-        deadline: a value of `time.monotonic()` after which nothing more is timed; None for none.
+        task: Task to time.
+        small: Small batch size of the comparison.
+        large: Large batch size of the comparison.
+        device: Device of the claims.
+        folder: Folder of the cache.
+        key: Fingerprint of the task's model and data.
+        seconds: Time limit of each measurement. The first one, which the lengths of the experiments follow from, takes
+            longer if required sizes are missing.
+        deadline: Value of `time.monotonic()` after which nothing more is timed. None: no deadline.
+        show: Progress display.
+        command: The user's command, for the record.
 
     Raises:
-        UserError: if the deadline came before the sizes that experiments need were timed.
+        UserError: if the deadline came before the required sizes were timed.
     """
     cpu, most, threads_before = torch.device("cpu"), os.cpu_count() or 1, torch.get_num_threads()
     devices = (
@@ -94,7 +101,7 @@ def measure_step_times(
         )
 
     def extended(clock: Speed, device: torch.device, must: Sequence[int]) -> Speed:
-        """With what it lacks, in the time that there is; what it `must` have in more."""
+        """Time the sizes that are missing, in the time available; for the sizes in `must` the limit is raised."""
         if clock.check is not None and clock.check.is_busy and seconds_left() > 0:
             clock = merged(clock, measured(device, [point.batch_size for point in clock.fitting], seconds))
         limit = seconds
@@ -115,7 +122,7 @@ def measure_step_times(
         must = needed if not speeds else [large]
 
         def make(device: torch.device = device, must: Sequence[int] = must) -> Speed:
-            # Those that are needed first: the budget may end in between.
+            # Required sizes come first, because the budget may end before all are timed.
             return extended(measured(device, must, seconds), device, must)
 
         def extend(clock: Speed, device: torch.device = device, must: Sequence[int] = must) -> Speed:
@@ -132,21 +139,21 @@ def measure_step_times(
 
 
 def fastest(speeds: Sequence[Speed], batch_size: int) -> Speed:
-    """The accelerator's where there is one, else that with the threads that make an update of this size fastest."""
+    """Step times of the accelerator if there is one, otherwise with the fastest number of threads at this size."""
     if speeds[-1].provenance.machine.accelerator:
         return speeds[-1]
     return min(speeds, key=lambda speed: step_seconds_at(speed, batch_size).value)
 
 
-# Seconds of wall clock for all, where no budget is given.
+# Planned wall-clock seconds without a budget.
 SMALL_SET_SECONDS, LARGE_SET_SECONDS = 240.0, 2100.0
-# Of the time of all cores: what each part may take. The rest is for the clock, the advice, and starting up.
+# Shares of the time of all cores. The rest is for step times, the advice, and starting up.
 STUDY, PAIRS, RECIPES, ORDERS, MINIMA = 0.2, 0.12, 0.25, 0.05, 0.08
-# Of all its examples, or products with the Hessian that take as long: what measuring one minimum takes.
+# Cost of measuring one minimum, in full-batch gradients (or Hessian-vector products that take as long).
 GRADIENTS = 300
-# Runs that a search by widening makes at a batch size: with the first seed, and with each other one.
+# Runs per batch size in a search by widening: with the first seed, and with each other one.
 FIRST_SEED, OTHER_SEEDS = 5, 4
-# Of a run's training: what its evaluations and its start take on top.
+# Time of a run with its evaluations, relative to training alone, and the seconds to start it.
 OVERHEAD = 1.4
 RUN_SECONDS = 0.3
 STUDY_SEEDS = 3
@@ -157,15 +164,19 @@ FEWEST_STEPS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """What is trained, and for how long.
+    """Sizes and lengths of the experiments.
 
     Args:
-        small, large: the two batch sizes that are compared.
-        study_sizes: of the study at three budgets, which are `study_epochs`, `study_steps` and `study_seconds`.
-        pair_epochs: of runs whose ends are compared.
-        recipe_epochs: of the runs of recipes.
-        order_epochs: of the ways of shuffling, where they do not come to the target.
-        minima_examples: that the ends of the pairs are measured on.
+        small: Small batch size of the comparison.
+        large: Large batch size of the comparison.
+        study_sizes: Batch sizes of the study.
+        study_epochs: First budget of the study.
+        study_steps: Second budget of the study.
+        study_seconds: Third budget of the study.
+        pair_epochs: Length of the paired runs.
+        recipe_epochs: Length of the recipes' runs.
+        order_epochs: Length of the runs with other orders, if they do not reach the target.
+        minima_examples: Number of examples that the minima are measured on.
     """
 
     small: int
@@ -181,11 +192,13 @@ class Sizes:
 
 
 def two_sizes(examples: int, small: int | None, large: int | None) -> tuple[int, int]:
-    """The small batch size, and the large one: a tenth of a large data set as in Keskar et al. 2016, a third of a small
-    one, as a power of two.
+    """Small and large batch size of the comparison.
+
+    The large one is a power of two, below a tenth of a large data set, as in Keskar et al. 2016, or a third of a small
+    one.
 
     Raises:
-        UserError: if they are not two sizes in ascending order that the data set can fill.
+        UserError: if they are not in ascending order, or larger than the data set.
 
     >>> two_sizes(60000, None, None), two_sizes(1437, None, None)
     ((64, 4096), (16, 256))
@@ -202,17 +215,21 @@ def two_sizes(examples: int, small: int | None, large: int | None) -> tuple[int,
 
 
 def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int, seconds: float, workers: int) -> Sizes:
-    """As long as the time of all workers allows, by the clock.
+    """Choose the longest experiments that the time of all workers allows, by the measured step times.
 
     Args:
-        speed: with one thread.
-        recipes: how many are tried at the large batch size.
-        seconds: of wall clock, for all.
+        speed: Step times with one thread.
+        small: Small batch size.
+        large: Large batch size.
+        seeds: Number of seeds.
+        recipes: Number of recipes at the large batch size.
+        seconds: Wall-clock seconds for everything.
+        workers: Number of processes.
 
     Raises:
-        UserError: if the large batch was not timed: it does not fit, or takes too long.
+        UserError: if the large batch size was not timed, because it does not fit or takes too long.
     """
-    examples, room, most = speed.examples, seconds * workers, speed.largest_that_fits
+    examples, core_seconds, most = speed.examples, seconds * workers, speed.largest_that_fits
     if large > most:
         raise UserError(
             f"Batch size {large} does not fit, or took too long to time: the largest that did is {most}; give a "
@@ -249,7 +266,7 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
     def of_orders(epochs: float) -> float:
         return 4 * seeds * (OVERHEAD * epochs * epoch(small) / 2 + RUN_SECONDS)
 
-    study_epochs = _longest(STUDY_EPOCHS, of_study, STUDY * room)
+    study_epochs = _longest(STUDY_EPOCHS, of_study, STUDY * core_seconds)
     steps, equal_seconds = lengths(study_epochs)
     return Sizes(
         small=small,
@@ -258,18 +275,18 @@ def sizes_for(speed: Speed, *, small: int, large: int, seeds: int, recipes: int,
         study_epochs=study_epochs,
         study_steps=steps,
         study_seconds=equal_seconds,
-        pair_epochs=_longest(LONG_EPOCHS, of_pairs, PAIRS * room),
-        recipe_epochs=_longest(LONG_EPOCHS, of_recipes, RECIPES * room),
-        order_epochs=_longest(STUDY_EPOCHS, of_orders, ORDERS * room),
-        minima_examples=int(min(2000, max(100, MINIMA * room / (2 * seeds * GRADIENTS * example)))),
+        pair_epochs=_longest(LONG_EPOCHS, of_pairs, PAIRS * core_seconds),
+        recipe_epochs=_longest(LONG_EPOCHS, of_recipes, RECIPES * core_seconds),
+        order_epochs=_longest(STUDY_EPOCHS, of_orders, ORDERS * core_seconds),
+        minima_examples=int(min(2000, max(100, MINIMA * core_seconds / (2 * seeds * GRADIENTS * example)))),
     )
 
 
 def runs_per_size(seeds: int) -> int:
-    """Of a search by widening."""
+    """Runs per batch size in a search by widening."""
     return FIRST_SEED + OTHER_SEEDS * (seeds - 1)
 
 
-def _longest(lengths: Sequence[float], cost: Callable[[float], float], room: float) -> float:
-    """The first, and so longest, that the room allows; the shortest where none does."""
-    return next((epochs for epochs in lengths if cost(epochs) <= room), lengths[-1])
+def _longest(lengths: Sequence[float], cost: Callable[[float], float], core_seconds: float) -> float:
+    """The first, and so the longest, that the time allows; otherwise the shortest."""
+    return next((epochs for epochs in lengths if cost(epochs) <= core_seconds), lengths[-1])

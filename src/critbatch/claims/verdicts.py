@@ -1,4 +1,4 @@
-"""The lecture's claims on training: larger batches train worse, noise helps, batch size matters, one can have both."""
+"""The tests of each claim: a record goes in, statements with an effect, an interval and a verdict come out."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from critbatch.records.core import Advice, Estimate, Run, Speed, SpeedPoint
 from critbatch.records.loss_surface import Box, Escape, PointType, Sharpness, Shift, SolutionSharpness
 from critbatch.records.study import BudgetReading, BudgetUnit, Study
 
-# The lecture's first three claims: what batches are, how steady an update is, and how long it takes.
+# Claims 1 to 3: what batches are, how much updates vary, and how long they take.
 
 RESHUFFLE = "reshuffle"
 RATIO_MARGIN = 1.1
 SPREAD_MARGIN = 0.05
 ABOUT_THE_SAME = 1.5
-CONSTANT_TIME_BATCH = 1000  # which the lecture says takes about as long as one example
+CONSTANT_TIME_BATCH = 1000  # claimed to take about as long as one example
 
 
 def on_batches(partitions: Sequence[Partition], orders: Study | None) -> list[ClaimTest]:
-    """Whether reshuffling makes an epoch of every example, another one each time; what other orders cost."""
+    """Whether reshuffling uses every example once an epoch, in new batches each time, and what other orders cost."""
     tests = []
     shuffled = next((each for each in partitions if each.order == RESHUFFLE), None)
     if shuffled is not None:
@@ -51,14 +51,14 @@ def on_batches(partitions: Sequence[Partition], orders: Study | None) -> list[Cl
 
 
 def _batches(partition: Partition) -> Iterable[frozenset[frozenset[int]]]:
-    """Of each epoch, whatever the order in and among them."""
+    """The batches of each epoch, without the order within and among them."""
     size = partition.batch_size
     for epoch in partition.epochs:
         yield frozenset(frozenset(epoch[i : i + size]) for i in range(0, len(epoch), size))
 
 
 def _steps_by_order(runs: Sequence[Run]) -> dict[str, dict[int, float]]:
-    """Steps to the target, of the runs that came to it, by order and seed."""
+    """Steps to the target by order and seed, of the runs that reached it."""
     values: dict[str, dict[int, float]] = {}
     for run in runs:
         by_seed = values.setdefault(str(run.options.get("order", RESHUFFLE)), {})
@@ -68,7 +68,7 @@ def _steps_by_order(runs: Sequence[Run]) -> dict[str, dict[int, float]]:
 
 
 def on_paths(paths: Paths) -> list[ClaimTest]:
-    """One example at a time against all at once: how unsteady, and how far an epoch leads."""
+    """Batch size 1 against the full batch: how much updates vary, and how far an epoch gets."""
     spreads = sorted(paths.spreads, key=lambda spread: spread.batch_size)
     one, full = spreads[0], spreads[-1]
     sizes = {"small_batch_size": one.batch_size, "large_batch_size": full.batch_size}
@@ -80,7 +80,7 @@ def on_paths(paths: Paths) -> list[ClaimTest]:
 
 
 def on_time(speeds: Sequence[Speed]) -> list[ClaimTest]:
-    """Of an update and of an epoch. The last of `speeds` has the most parallel hardware, the first the least."""
+    """Time of an update and of an epoch. The first of `speeds` has the least parallel hardware, the last the most."""
     speed = speeds[-1]
     points = _timed(speed)
     if len(points) < 2:
@@ -126,20 +126,20 @@ def _timed(speed: Speed) -> list[SpeedPoint]:
 
 
 def seconds(point: SpeedPoint) -> Estimate:
-    """Of an update."""
+    """Seconds of an update."""
     assert point.step_seconds is not None
     return point.step_seconds
 
 
 def scaled(point: SpeedPoint, factor: float) -> Estimate:
-    """The seconds of an update, times a number."""
+    """Seconds of an update, times a factor."""
     one = seconds(point)
     low, high = (None if bound is None else bound * factor for bound in (one.low, one.high))
     return Estimate(value=one.value * factor, n=one.n, low=low, high=high, level=one.level, reason=one.reason)
 
 
 def epoch(speed: Speed, point: SpeedPoint) -> Estimate:
-    """The seconds of an epoch."""
+    """Seconds of an epoch."""
     return scaled(point, speed.examples / point.batch_size)
 
 
@@ -149,15 +149,15 @@ def _ratio(key: str, first: Estimate, second: Estimate, point: SpeedPoint, **oth
     return judge_effect(key, effect, measure=Measure.RATIO, margin=RATIO_MARGIN, large_batch_size=size, **others)
 
 
-# Of a metric, a difference of less than this share of it is as none.
+# A difference below this share of the metric counts as none.
 METRIC_SHARE = 0.001
-# What a recipe may lose of the metric and still count as accurate as the small batch.
+# A recipe that loses less than this share of the metric counts as accurate as the small batch.
 LOST_SHARE = 0.005
 SHARE_MARGIN = 0.1
 
 
 def on_optimization(study: Study) -> list[ClaimTest]:
-    """The training metric of the smallest batch size less that of the largest, at equal epochs, steps and seconds."""
+    """Training metric at the smallest batch size minus the largest, at equal epochs, steps and seconds."""
     readings = study.analysis.budgets if study.analysis is not None else ()
     readings_wanted = (
         ("train_worse_fixed", BudgetUnit.EPOCHS, False, "train_metric"),
@@ -187,13 +187,13 @@ def _worse(key: str, reading: BudgetReading, quantity: str, *, main: bool) -> Cl
 
 
 def on_noise(escapes: Sequence[Escape], task: str) -> list[ClaimTest]:
-    """The share of starts that got on with the smallest batch less that of the full batch."""
+    """Share of starts that escape with the smallest batch, minus that with the full batch."""
     tests = []
     for escape in escapes:
         counts = sorted(escape.counts, key=lambda count: count.batch_size)
         if len(counts) < 2:
             continue
-        # The full batch still descends from where it seemed to have stopped, or gets on as often as not.
+        # The start is no stuck point: full-batch descent continues there, or escapes in most cases.
         moving = escape.standings.get(PointType.DESCENDING, 0) > escape.starts / 2 or counts[-1].share.value > 0.5
         effect = difference(counts[0].share, counts[-1].share)
         if moving:
@@ -214,7 +214,7 @@ def on_noise(escapes: Sequence[Escape], task: str) -> list[ClaimTest]:
 
 
 def on_choice(advice: Advice) -> list[ClaimTest]:
-    """What the worse end of the batch sizes costs in time to the target, over the best size."""
+    """Time to target at the slower end of the batch sizes, relative to the best size."""
     points = sorted(advice.points, key=lambda point: point.batch_size)
     if not advice.answered or advice.best is None or len(points) < 2:
         return [
@@ -237,7 +237,7 @@ def on_choice(advice: Advice) -> list[ClaimTest]:
 
 
 def on_both(rows: Sequence[RecipeRow], small: int) -> list[ClaimTest]:
-    """Each recipe at the large batch against plain training with small batches, both tuned."""
+    """Each recipe with large batches against plain training with small batches, both tuned."""
     base = next((row for row in rows if row.batch_size == small and row.tuned), None)
     tried = [row for row in rows if row.batch_size != small and row.tuned]
     if base is None or not tried:
@@ -245,7 +245,7 @@ def on_both(rows: Sequence[RecipeRow], small: int) -> list[ClaimTest]:
     tests, both = [], []
     for row in tried:
         place = {"subject": row.recipe, "small_batch_size": small, "large_batch_size": row.batch_size, "main": False}
-        # Of runs that did not all come to the target, those that did are the lucky ones.
+        # If some runs missed the target, those that reached it are a biased sample.
         whole = base.reached == base.seeds > 0 and row.reached == row.seeds > 0
         fewer = _over("fewer_steps", base.steps, row.steps if whole else None, place)
         accurate = _as_accurate(base, row, place)
@@ -282,7 +282,7 @@ def _as_accurate(base: RecipeRow, row: RecipeRow, place: dict[str, object]) -> C
 
 
 def _nearest(both: Sequence[tuple[ClaimTest, ClaimTest]], small: int) -> ClaimTest:
-    """Whether one recipe takes fewer steps and is as accurate: of several the one with the fewest."""
+    """Whether one recipe takes fewer steps and is as accurate. Of several, the one with the fewest steps counts."""
 
     def rank(pair: tuple[ClaimTest, ClaimTest]) -> tuple[int, float]:
         fewer, accurate = pair
@@ -305,13 +305,13 @@ def _nearest(both: Sequence[tuple[ClaimTest, ClaimTest]], small: int) -> ClaimTe
     )
 
 
-# The lecture's claims on generalization: small batches do better on new data, and end in flatter minima.
+# Claims on generalization: small batches do better on new data, and end in flatter minima.
 
 CORRELATION_MARGIN = 0.3
 
 
 def on_generalization(networks: Sequence[NetworkPair]) -> list[ClaimTest]:
-    """The validation metric of small batches less that of large ones, where both have come to one training metric."""
+    """Validation metric of small batches minus large ones, at equal training metric."""
     return [
         judge_effect(
             "generalizes",
@@ -327,7 +327,7 @@ def on_generalization(networks: Sequence[NetworkPair]) -> list[ClaimTest]:
 
 
 def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[ClaimTest]:
-    """How much sharper the ends of large batches are, by measures that may disagree, and what a shift does to them."""
+    """How much sharper the minima of large batches are, by several measures, and how data shifts affect them."""
     tests = []
     for record in sharpness:
         readings: dict[str, Callable[[SolutionSharpness], float | None]] = {
@@ -363,7 +363,7 @@ def on_minima(sharpness: Sequence[Sharpness], shifts: Sequence[Shift]) -> list[C
 
 
 def _value(solution: SolutionSharpness, box: Box) -> float | None:
-    """The sharpness in the widest box of this kind."""
+    """Sharpness in the widest box of this kind."""
     values = [each for each in solution.values if each.box is box]
     return max(values, key=lambda each: each.epsilon).value.value if values else None
 
@@ -376,7 +376,7 @@ def _larger(
     main: bool,
     subject: str,
 ) -> ClaimTest:
-    """The value at the ends of large batches over that at small ones, in pairs of one seed."""
+    """The ratio of the values with large and small batches, in pairs of one seed."""
     sizes = sorted({each.solution.batch_size for each in solutions if each.solution.batch_size is not None})
     small, large = (sizes[0], sizes[-1]) if len(sizes) > 1 else (None, None)
     by_place = {(each.solution.batch_size, each.solution.seed): values.get(each.solution.label) for each in solutions}

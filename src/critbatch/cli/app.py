@@ -23,7 +23,7 @@ add_old_name("lecture", "claims")
 
 
 class App(click.Group):
-    """All commands. Each is read when it is asked for."""
+    """All commands. Each is read on first use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -43,15 +43,15 @@ class App(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, COMMANDS))
         for panel in PANELS:
-            shown = [spec for spec in COMMANDS.values() if spec.panel == panel and not spec.hidden]
+            visible = [spec for spec in COMMANDS.values() if spec.panel == panel and not spec.hidden]
             with formatter.section(panel):
-                for spec in shown:
+                for spec in visible:
                     formatter.write(f"  {spec.name:<{width}}  {spec.summary}\n")
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        shown = [spec for spec in COMMANDS.values() if not spec.hidden and spec.name.startswith(incomplete)]
-        if shown and not incomplete.startswith("-"):
-            return [CompletionItem(spec.name, help=spec.summary) for spec in shown]
+        visible = [spec for spec in COMMANDS.values() if not spec.hidden and spec.name.startswith(incomplete)]
+        if visible and not incomplete.startswith("-"):
+            return [CompletionItem(spec.name, help=spec.summary) for spec in visible]
         return super().shell_complete(ctx, incomplete)
 
 

@@ -70,10 +70,10 @@ FLAG_COLUMNS = 28
 NEVER = frozenset({"progress", "command", "evaluation", "self"})
 """Arguments of calls that are no options of any command."""
 
-# When the command began: budgets count from here, not from when torch is loaded.
+# Start of the command. Budgets count from here, not from when torch is loaded.
 BEGAN: ContextVar[float | None] = ContextVar("began", default=None)
 
-# Seconds: what starting Python and torch takes on a slow machine that has nothing else to do.
+# Seconds that starting Python and torch takes on a slow, idle machine.
 USUAL_START = 5.0
 
 
@@ -95,7 +95,7 @@ def _flag(name: str) -> str:
 
 
 def languages() -> tuple[str, ...]:
-    """Languages of reports. Not asked for before the help of a command is."""
+    """Languages of reports, read only when the help of a command is shown."""
     from critbatch.reports.translator import languages
 
     return tuple(languages())
@@ -196,14 +196,14 @@ class Spec:
         calls = [read_call(place).arguments for place in ((self.call,) if self.call else ()) + self.also]
         places = [{name: call[name] for name in call if name not in self.hide} for call in calls]
         own, of_context = self.own(), self.of_context()
-        found: dict[str, Argument] = {}
+        arguments: dict[str, Argument] = {}
         for source in (*places[:1], own, *places[1:], of_context):
             for name in source:
                 meant = [of_context, own] if name in self.words else []
                 first = next(known for known in (*meant, own, *places, of_context) if name in known)
                 if name not in NEVER:
-                    found.setdefault(name, first[name])
-        return found
+                    arguments.setdefault(name, first[name])
+        return arguments
 
     def flag(self, name: str) -> str:
         return self.flags.get(name, _flag(name))
@@ -225,7 +225,7 @@ def command(call: str, *, panel: str, hide: Iterable[str] = (), **settings: Any)
 
 
 class Command(click.Command):
-    """The command of a `Spec`: its options are read when it is asked for."""
+    """The command of a `Spec`: its options are read on first use."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec, self.described = spec, spec.arguments()

@@ -138,13 +138,13 @@ def _resolve(module: str, name: str) -> tuple[Any, str]:
 def _parameters(node: Any) -> list[tuple[str, ast.expr | None, ast.expr | None]]:
     """Name, annotation and default of each parameter of a function, or of a class's `__init__` or fields."""
     if isinstance(node, ast.ClassDef):
-        made = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
-        if not made:
+        constructors = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+        if not constructors:
             fields = [part for part in node.body if isinstance(part, ast.AnnAssign)]
             return [
                 (part.target.id, part.annotation, part.value) for part in fields if isinstance(part.target, ast.Name)
             ]
-        node = made[0]
+        node = constructors[0]
     positional = [*node.args.posonlyargs, *node.args.args]
     defaults = [*[None] * (len(positional) - len(node.args.defaults)), *node.args.defaults]
     pairs = [*zip(positional, defaults, strict=True), *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
@@ -155,8 +155,8 @@ def _read_annotation(node: ast.expr | None, module: str) -> dict[str, Any] | Non
     """Type of an argument; None where it cannot be written as text."""
     parts = [read for part in _union(node) if (read := _read_part(part, module)) is not None]
     for key in ("several", "mapping", "choices"):
-        if found := [read for read in parts if read.get(key)]:
-            return found[0]
+        if matching := [read for read in parts if read.get(key)]:
+            return matching[0]
     order = [float, int, bool, str]
     return min(parts, key=lambda read: order.index(read["kind"]), default=None)
 
@@ -254,6 +254,6 @@ def summary_of(place: str) -> str:
             text = (pkgutil.get_data("critbatch", file) or b"").decode()
         except OSError:
             continue
-        if found := re.search(rf'^def {name}\(.*?^    """(.*?)(?:"""|\n)', text, re.MULTILINE | re.DOTALL):
-            return found[1].strip()
+        if match := re.search(rf'^def {name}\(.*?^    """(.*?)(?:"""|\n)', text, re.MULTILINE | re.DOTALL):
+            return match[1].strip()
     return read_call(place).summary

@@ -110,8 +110,8 @@ def train(
     if unknown := [name for name in log or () if name not in LOGGERS]:
         raise UserError(f"--log {unknown[0]} is not known: use {', '.join(LOGGERS)}.")
     own = dict(options or {})
-    if taken := [option for option in ("batch_size", "learning_rate") if option in own]:
-        raise UserError(f"--set {taken[0]}=… is not how it is given: use --{taken[0].replace('_', '-')}.")
+    if own_options := [option for option in ("batch_size", "learning_rate") if option in own]:
+        raise UserError(f"--set {own_options[0]}=… cannot set this: use --{own_options[0].replace('_', '-')}.")
     schedule = {
         "epochs": epochs,
         "lr_decay": lr_decay,
@@ -136,8 +136,8 @@ def train(
         changes = {key: value for key, value in plan.items() if key not in ("order", "micro_batch_size", "drop_last")}
         terms = sorted({**first_options(own), **changes, "shard_weights": shard_weights}.items())
         place = None if start_from is None else Path(start_from)
-        kept = (task.name, name, batch_size, rate, micro, order, plan.get("drop_last", False), seed, terms, place)
-        digest = hashlib.sha256(repr(kept).encode()).hexdigest()[:12]
+        identity = (task.name, name, batch_size, rate, micro, order, plan.get("drop_last", False), seed, terms, place)
+        digest = hashlib.sha256(repr(identity).encode()).hexdigest()[:12]
         checkpoint = context.out / "checkpoints" / f"train-{digest}.pt"
         display.update(stage=f"training {task.name}", trying=f"batch size {batch_size}, learning rate {rate:g}")
         trainer = Training(

@@ -1,4 +1,4 @@
-"""What all callbacks share: a monitor that is made when training begins, fed at each step and asked now and then."""
+"""Shared parts of the trainer callbacks: a hook at the end of a backward pass, and a monitor inside a trainer."""
 
 from __future__ import annotations
 
@@ -16,37 +16,36 @@ from critbatch.law.step_time import StepSeconds
 from critbatch.records.core import NoiseScale
 from critbatch.records.monitor import MonitorAdvice
 
-# A call when a backward pass is over, before a trainer goes on to clip.
-
 
 class AfterBackward:
     """Calls a function at the end of each backward pass through a model, when all gradients are in place.
 
-    Those that DistributedDataParallel averages are, too: it finishes in a callback of autograd's engine, as this does,
-    but one that was queued after it. The first queues in the outermost pass, which gradient checkpoints do not leave.
+    This includes the averages of DistributedDataParallel. It finishes in a callback of autograd's engine, and this
+    class queues its own from within such a callback, so that it runs later. The first callback belongs to the
+    outermost backward pass, also with gradient checkpoints.
 
     Args:
-        model: its outputs lead to the loss.
-        call: without arguments. What it raises, `backward()` raises.
+        model: Model whose outputs lead to the loss.
+        call: Function without arguments. If it raises an error, `backward()` raises it.
     """
 
     def __init__(self, model: nn.Module, call: Callable[[], None]) -> None:
         self.call = call
         self._queued = False
-        self._handle = model.register_forward_hook(self._see)
+        self._handle = model.register_forward_hook(self._watch_outputs)
 
     def close(self) -> None:
         self._handle.remove()
 
-    def _see(self, module: nn.Module, args: Any, outputs: Any) -> None:
+    def _watch_outputs(self, module: nn.Module, args: Any, outputs: Any) -> None:
         if not (module.training and torch.is_grad_enabled()):
             return
-        self._queued = False  # where the pass before had no end
+        self._queued = False  # the previous pass may not have finished
         for output in _tensors(outputs):
             if output.requires_grad:
                 output.register_hook(self._begin)  # type: ignore[no-untyped-call]
 
-    def _begin(self, slope: Tensor) -> None:
+    def _begin(self, gradient: Tensor) -> None:
         if not self._queued:
             self._queued = True
             _queue(lambda: _queue(self._end))
@@ -69,16 +68,16 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
 
 
 class MonitorCallback:
-    """A `Monitor` inside of a trainer. It never ends the training: what cannot be watched is said in the log, once.
+    """A `Monitor` inside a trainer. It never stops the training: a problem is logged once as a warning.
 
     Args:
-        by: as for `Monitor`; "auto" is "processes" in several processes, else "micro_batches" where gradients are
-            accumulated, which costs almost nothing, else "examples".
-        examples: as for `Monitor`.
-        window: as for `Monitor`.
-        language: of the advice that is printed at the end, "en" or "zh"; None for no print.
-        batch_size: as for `Monitor`.
-        strict: whether that which cannot be watched raises a UserError.
+        by: As for `Monitor`. "auto" is "processes" with several processes, "micro_batches" with gradient accumulation,
+            which costs almost nothing, and "examples" otherwise.
+        examples: As for `Monitor`.
+        window: As for `Monitor`.
+        language: Language of the advice that is printed at the end, "en" or "zh". None: nothing is printed.
+        batch_size: As for `Monitor`.
+        strict: Raise a UserError if something cannot be measured.
 
     Raises:
         UserError: if an argument is not possible.
@@ -99,7 +98,7 @@ class MonitorCallback:
         self.batch_size, self.strict = batch_size, strict
         self.monitor: Monitor | None = None
         self.optimizer: Optimizer | None = None
-        self.problem = ""  # why nothing can be watched
+        self.problem = ""  # why nothing can be measured
         self._state: dict[str, Any] | None = None
 
     def begin(
@@ -112,18 +111,18 @@ class MonitorCallback:
         group: torch.distributed.ProcessGroup | None = None,
         micro_batch_size: int | None = None,
     ) -> None:
-        """Begin to watch.
+        """Start the monitor.
 
         Args:
-            model: in several processes the DistributedDataParallel one, unless `group` is given.
-            optimizer: whose learning rate advice is about.
-            accumulation: backward passes in a step; None where nobody knows.
-            processes: how many there are.
-            group: of the processes.
-            micro_batch_size: examples in most forward passes, where the trainer knows.
+            model: Model. With several processes the DistributedDataParallel module, unless `group` is given.
+            optimizer: Optimizer, whose learning rate the advice uses.
+            accumulation: Backward passes per step. None: unknown.
+            processes: Number of processes.
+            group: Group of the processes.
+            micro_batch_size: Examples in most forward passes, if the trainer knows it.
 
         Raises:
-            UserError: strict alone: if the model cannot be watched this way.
+            UserError: if `strict` is set and the model cannot be monitored this way.
         """
         by = self.by
         if by == "auto":
@@ -156,24 +155,24 @@ class MonitorCallback:
                 log.warning("critbatch.Monitor begins anew. %s", error)
 
     def give_up(self, error: Exception) -> None:
-        """Nothing is watched, because of this error."""
+        """Measure nothing from now on, because of this error."""
         if self.strict:
             raise error
         self.problem = in_words(error)
         log.warning("critbatch.Monitor measures nothing in this training, which goes on. %s", self.problem)
 
     def step(self, *, gradient_scale: float = 1.0, unscaled: bool = False) -> None:
-        """When the gradients of a step are there, and nothing has changed them."""
+        """Measure a step. Call it when its gradients are complete, before anything changes them."""
         if self.monitor is not None:
             self.monitor.update(gradient_scale=gradient_scale, unscaled=unscaled)
 
     @property
     def missed(self) -> int:
-        """Steps with nothing to compare: the last one of an epoch may have one micro-batch."""
+        """Steps that had nothing to compare: the last step of an epoch may have one micro-batch."""
         return self.monitor.left_out["nothing_to_compare"] if self.monitor is not None else 0
 
     def numbers(self) -> dict[str, float]:
-        """For a log: what is known by now."""
+        """Current values for a log."""
         if self.monitor is None:
             return {}
         try:
@@ -181,18 +180,18 @@ class MonitorCallback:
         except Exception as error:
             self.give_up(error)
             return {}
-        found = {"noise_scale": advice.noise.noise_scale, "critical_batch_size": advice.critical.value}
-        return {name: value for name, value in found.items() if math.isfinite(value)}
+        values = {"noise_scale": advice.noise.noise_scale, "critical_batch_size": advice.critical.value}
+        return {name: value for name, value in values.items() if math.isfinite(value)}
 
     def noise_scale(self) -> NoiseScale:
-        return self._seen().noise_scale()
+        return self._running_monitor().noise_scale()
 
     def advice(
         self, batch_sizes: Sequence[int] | None = None, *, step_seconds: StepSeconds | None = None
     ) -> MonitorAdvice:
-        return self._seen().advice(batch_sizes, step_seconds=step_seconds, optimizer=self.optimizer)
+        return self._running_monitor().advice(batch_sizes, step_seconds=step_seconds, optimizer=self.optimizer)
 
-    def tell(self) -> None:
+    def print_advice(self) -> None:
         if self.language is None:
             return
         if self.monitor is not None:
@@ -204,20 +203,20 @@ class MonitorCallback:
         return self.monitor.state_dict() if self.monitor is not None else self._state or {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """To be gone on from when training begins."""
+        """Restore this state when training begins."""
         self._state = state or None
 
     def end(self) -> None:
-        """Take the hooks off. What was seen can be asked for still."""
+        """Remove the hooks. The results stay available."""
         if self.monitor is not None:
             self._state = self.monitor.state_dict()
             self.monitor.close()
 
-    def _seen(self) -> Monitor:
+    def _running_monitor(self) -> Monitor:
         if self.monitor is None:
             raise UserError(
                 f"Nothing was measured in this training. {self.problem}"
                 if self.problem
-                else "Training has not begun, so nothing was seen yet: ask during or after it."
+                else "Training has not begun, so nothing has been measured yet: call this during or after it."
             )
         return self.monitor

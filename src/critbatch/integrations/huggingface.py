@@ -31,23 +31,23 @@ STATE = "critbatch_monitor.pt"
 class BatchSizeMonitor(TrainerCallback):
     """Watches the gradients of a run, logs its noise scale, and says what another batch size would cost.
 
-    It works with gradient accumulation, on one device or with DDP. Gradients are taken when the last backward pass of a
-    step is over: the Trainer clips before its own `on_pre_optimizer_step`. ``noise_scale`` and ``critical_batch_size``
-    go into the Trainer's log entries. Trackers come before callbacks that are given, so put it first for them:
-    ``trainer.callback_handler.callbacks.insert(0, BatchSizeMonitor())``. What was seen lies in the checkpoints, and is
-    gone on from where they are in ``output_dir``.
+    It works with gradient accumulation, on one device or with DDP. Gradients are taken at the end of the last backward
+    pass of a step, because the Trainer clips before its own `on_pre_optimizer_step`. ``noise_scale`` and
+    ``critical_batch_size`` go into the Trainer's log entries. Trackers come before your own callbacks, so put it first
+    for them: ``trainer.callback_handler.callbacks.insert(0, BatchSizeMonitor())``. Checkpoints in ``output_dir`` hold
+    the monitor's state, so that a resumed training continues from it.
 
-    It never ends a training: what cannot be watched is said in the log, once.
+    It never stops the training: a problem is logged once as a warning.
 
     Args:
-        by: whose gradients are compared: "processes" with DDP, else "micro_batches" where gradients are accumulated,
-            else "examples", unless given. See `critbatch.Monitor`.
-        examples: in the training set, drawn without replacement; infinite unless given.
-        window: the noise scale is that of the last so many steps.
-        language: of the advice that is printed at the end, "en" or "zh"; None for no print.
-        batch_size: examples in a step, over all processes; counted unless given, with the help of
+        by: Whose gradients are compared. Default: "processes" with DDP, "micro_batches" with gradient accumulation,
+            "examples" otherwise. See `critbatch.Monitor`.
+        examples: Examples in the training set, drawn without replacement. Default: infinite.
+        window: Number of last steps that the noise scale is measured over.
+        language: Language of the advice that is printed at the end, "en" or "zh". None: nothing is printed.
+        batch_size: Examples in a step, over all processes. Default: counted, with the help of
             ``per_device_train_batch_size``.
-        strict: whether that which cannot be watched raises a UserError.
+        strict: Raise a UserError if something cannot be measured.
 
     Raises:
         UserError: if an argument is not possible; strict alone: when training begins, if the model cannot be watched,
@@ -80,7 +80,7 @@ class BatchSizeMonitor(TrainerCallback):
         """As `Monitor.advice`, during training and after it, with the Trainer's learning rate."""
         return self._watch.advice(batch_sizes, step_seconds=step_seconds)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._end()
         kind = str(getattr(AcceleratorState().distributed_type, "value", "NO"))
         if kind in ("DEEPSPEED", "FSDP", "MEGATRON_LM") or getattr(args, "n_gpu", 1) > 1:
@@ -89,15 +89,15 @@ class BatchSizeMonitor(TrainerCallback):
                 UserError(f"BatchSizeMonitor cannot see the gradients of {how}: use one device or DDP.")
             )
             return
-        model, optimizer = given["model"], given["optimizer"]
+        model, optimizer = kwargs["model"], kwargs["optimizer"]
         self._scaler = getattr(optimizer, "scaler", None)
         saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE
         try:
-            kept = torch.load(saved, weights_only=True) if state.global_step and saved.is_file() else {}
+            state_saved = torch.load(saved, weights_only=True) if state.global_step and saved.is_file() else {}
         except Exception as error:  # a damaged file
             log.warning("critbatch.Monitor begins anew, since %s cannot be read: %s", saved, error)
-            kept = {}
-        self._watch.load_state_dict(kept)
+            state_saved = {}
+        self._watch.load_state_dict(state_saved)
         self._watch.begin(
             model,
             getattr(optimizer, "optimizer", optimizer),  # accelerate's has torch's inside
@@ -109,7 +109,7 @@ class BatchSizeMonitor(TrainerCallback):
         if self._watch.monitor is not None:
             self._after = AfterBackward(model, self._step)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **given: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if logs is None or "loss" not in logs:
             return
         numbers = self._watch.numbers()
@@ -117,16 +117,16 @@ class BatchSizeMonitor(TrainerCallback):
         if state.log_history:
             state.log_history[-1].update(numbers)
 
-    def on_save(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         if state.is_world_process_zero and folder.is_dir():
             with atomic_replacement(folder / STATE) as part:
                 torch.save(self._watch.state_dict(), part)
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._end()
         if state.is_world_process_zero:
-            self._watch.tell()
+            self._watch.print_advice()
 
     def _step(self) -> None:
         """Only the last backward pass of a step ends with the gradient of the whole batch."""

@@ -41,20 +41,20 @@ class BatchSizeMonitor(_Callback):
     It works with gradient accumulation, on one device or with DDP, with one optimizer. Gradients are those before the
     trainer clips them. In manual optimization those that you clip yourself before ``optimizer.step()`` are seen
     clipped, and each training step has one backward pass. ``noise_scale`` and ``critical_batch_size`` go to the
-    trainer's loggers and into ``trainer.callback_metrics``; what was seen is part of its checkpoints.
+    trainer's loggers and into ``trainer.callback_metrics``; its checkpoints hold the monitor's state.
 
-    It never ends a training: what cannot be watched is said in the log, once.
+    It never stops the training: a problem is logged once as a warning.
 
     Args:
-        by: whose gradients are compared: "processes" with DDP, else "micro_batches" where gradients are accumulated,
-            else "examples", unless given. See `critbatch.Monitor`.
-        examples: in the training set, drawn without replacement; infinite unless given.
-        window: the noise scale is that of the last so many steps.
+        by: Whose gradients are compared. Default: "processes" with DDP, "micro_batches" with gradient accumulation,
+            "examples" otherwise. See `critbatch.Monitor`.
+        examples: Examples in the training set, drawn without replacement. Default: infinite.
+        window: Number of last steps that the noise scale is measured over.
         every: steps from one log entry to the next.
-        language: of the advice that is printed at the end, "en" or "zh"; None for no print.
+        language: Language of the advice that is printed at the end, "en" or "zh". None: nothing is printed.
         batch_size: examples in a step, over all processes; counted unless given, with the help of the DataLoader's
             ``batch_size``.
-        strict: whether that which cannot be watched raises a UserError.
+        strict: Raise a UserError if something cannot be measured.
 
     Raises:
         UserError: if an argument is not possible; strict alone: when training begins, if the model or the strategy
@@ -147,7 +147,7 @@ class BatchSizeMonitor(_Callback):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self._watch.end()
         if trainer.is_global_zero:
-            self._watch.tell()
+            self._watch.print_advice()
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """After an exception, too."""

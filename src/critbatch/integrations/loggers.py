@@ -30,7 +30,7 @@ class CsvLogger(Callback):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = _made(path)
+        self.path = _ensure_folder(path)
 
     def on_evaluation(self, point: CurvePoint) -> None:
         row = asdict(point)
@@ -53,7 +53,7 @@ class JsonLinesLogger(Callback):
     """
 
     def __init__(self, path: str | Path, *, every: int = 0) -> None:
-        self.path, self.every = _made(path), every
+        self.path, self.every = _ensure_folder(path), every
 
     def on_start(self, run: Run) -> None:
         self._write("start", _settings(run))
@@ -86,7 +86,7 @@ class TensorBoardLogger(Callback):
     """
 
     def __init__(self, folder: str | Path, *, every: int = 0) -> None:
-        self._open = _imported("torch.utils.tensorboard", "tensorboard").SummaryWriter
+        self._open = _import("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self.folder, self.every = Path(folder), every
         self._writer: Any = None
 
@@ -118,7 +118,7 @@ class WandbLogger(Callback):
     """
 
     def __init__(self, *, every: int = 0, **settings: Any) -> None:
-        self._wandb = _imported("wandb", "wandb")
+        self._wandb = _import("wandb", "wandb")
         self.every, self.settings = every, settings
         self._run: Any = None
 
@@ -153,7 +153,7 @@ def _settings(run: Run) -> dict[str, Any]:
     return {**{name: getattr(run, name) for name in names}, **run.options}
 
 
-def _made(path: str | Path) -> Path:
+def _ensure_folder(path: str | Path) -> Path:
     file = Path(path)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def _made(path: str | Path) -> Path:
     return file
 
 
-def _imported(module: str, package: str) -> Any:
+def _import(module: str, package: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:

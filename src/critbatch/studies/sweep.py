@@ -29,7 +29,7 @@ from critbatch.studies.worker import WorkerJob, report_progress, work
 from critbatch.tasks.registry import as_task
 from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation, check_target_on_data
-from critbatch.training.state import seconds_to_tell
+from critbatch.training.state import seconds_for_report
 
 # Of the clock that turns seconds into steps.
 CLOCK_BUDGET = 150.0
@@ -137,7 +137,7 @@ def sweep(
     timer = RunTimer()
     device = as_device("cuda" if gpus_per_worker and device is None else device)
     evaluation, display = evaluation or Evaluation(), progress or Display()
-    deadline = None if budget is None else timer.began + budget - seconds_to_tell(budget)
+    deadline = None if budget is None else timer.began + budget - seconds_for_report(budget)
     study_task = as_task(task)
     out = output_folder(out, study_task.name)
     question = build_spec(

@@ -56,13 +56,13 @@ def make_ghosts(model: nn.Module, size: int) -> int:
     Raises:
         UserError: if there is a batch norm of a kind that is not known.
     """
-    found = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    for module in found:
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    for module in layers:
         if type(module) not in _KINDS:
             raise UserError(f"A {type(module).__name__} cannot normalize over {size} examples at a time.")
         module.__class__ = _KINDS[type(module)]
         setattr(module, "size", size)  # noqa: B010
-    return len(found)
+    return len(layers)
 
 
 def has_batch_norm(model: nn.Module) -> bool:

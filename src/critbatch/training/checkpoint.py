@@ -145,8 +145,8 @@ def fault_of(path: Path) -> str:
             if not comment.startswith(_MARK):
                 is_older = tail[-_END_BYTES:].startswith(_END) and tail.endswith(b"\0\0")
                 return "" if is_older else "is damaged (its checksum is not readable)"
-            kept = size - _COMMENT_BYTES - 2
-            right = _digest(file, kept) == comment[len(_MARK) :] and end.endswith(_length_of_comment())
+            content_bytes = size - _COMMENT_BYTES - 2
+            right = _digest(file, content_bytes) == comment[len(_MARK) :] and end.endswith(_length_of_comment())
             return "" if right else "is damaged (its checksum is another)"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
@@ -386,14 +386,14 @@ def _restore(run: Resumable, state: dict[str, Any]) -> None:
             f"{SCHEMA_VERSION}): the run goes on with what is known here.",
             stacklevel=4,
         )
-    found, here = state["identity"], _identity(run)
-    other = [
-        f"{key} {found.get(key)!r} there, {value!r} here" for key, value in here.items() if found.get(key) != value
+    stored, current = state["identity"], _identity(run)
+    differences = [
+        f"{key} {stored.get(key)!r} there, {value!r} here" for key, value in current.items() if stored.get(key) != value
     ]
-    if other:
+    if differences:
         raise UserError(
-            f"The checkpoint {run.checkpoint} belongs to another run ({'; '.join(other)}): give another file, or the "
-            "same settings."
+            f"The checkpoint {run.checkpoint} belongs to another run ({'; '.join(differences)}): give another "
+            "file, or the same settings."
         )
     run.run_state = RunState.from_plain(state["ledger"])
     run.cursor.epoch, run.cursor.offset = state["epoch"], state["offset"]

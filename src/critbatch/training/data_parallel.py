@@ -164,8 +164,8 @@ def refuse_sharding(plan: Plan, optimizer: Optimizer, *, examples: int, shard: S
             isinstance(optimizer, PerTensor) or type(optimizer).__module__.startswith("torch.optim")
         ),
     }
-    if found := [name for name, there in what.items() if there]:
-        raise UserError(f"Sharded weights do not go with {', '.join(found)}: leave one of them out.")
+    if conflicts := [name for name, is_used in what.items() if is_used]:
+        raise UserError(f"Sharded weights do not go with {', '.join(conflicts)}: leave one of them out.")
 
 
 def fit_for_parts(optimizer: Optimizer) -> None:

@@ -261,7 +261,7 @@ class EvaluationHook:
     def __init__(self, evaluator: Evaluator, meter: NoiseMeter, target: Target | None, shard: Shard) -> None:
         self.evaluator, self.meter, self.target, self.shard = evaluator, meter, target, shard
 
-    def look(
+    def evaluate(
         self, model: nn.Module, run_state: RunState, phase_cursor: PhaseCursor, stops: Callable[[], bool] | None = None
     ) -> CurvePoint:
         """The point of the curve where the run is now; it is in the run_state then, with what follows from it.

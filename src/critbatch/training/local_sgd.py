@@ -182,8 +182,8 @@ class LocalSGD:
             ReplicaResult(copy=member.index, steps=member.steps, seconds=member.seconds, **examine(member.model))
             for member in (self.members if self.phase_is_over else ())
         ]
-        found = [end for part in gathered(own, self.shard) for end in part]
-        return sorted(found, key=lambda end: end.copy)
+        results = [result for part in gathered(own, self.shard) for result in part]
+        return sorted(results, key=lambda result: result.copy)
 
     def join(self, run_state: RunState) -> None:
         """Put the mean of all copies into the model, and, before the next round, into the copies.

@@ -115,10 +115,10 @@ def _batches(plan: Plan, examples: int) -> Iterator[tuple[Phase, int, int]]:
         size, end = phase.batch_size, (start + phase.epochs) * examples
         remainders = set()
         while place < end:
-            left = examples - place % examples
-            remainder = 0 if plan.drop_last else left % size
-            whole = left // size * size
-            if left == examples and end - place > 2 * examples:  # whole epochs are all alike
+            rest = examples - place % examples
+            remainder = 0 if plan.drop_last else rest % size
+            whole = rest // size * size
+            if rest == examples and end - place > 2 * examples:  # whole epochs are all alike
                 remainders.add(remainder)
                 place += int((end - place) / examples - 1) * examples
                 continue
@@ -126,7 +126,7 @@ def _batches(plan: Plan, examples: int) -> Iterator[tuple[Phase, int, int]]:
             place += steps
             if steps == whole and place < end:
                 remainders.add(remainder)
-                place += left - whole
+                place += rest - whole
             elif steps < whole:
                 break
         yield phase, size, min(remainders - {0}, default=0)

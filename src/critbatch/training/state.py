@@ -1,4 +1,4 @@
-"""How late it is in a run, and whether to stop: what processes must not decide each for itself."""
+"""State of a run: its limits, its counts and curve, the check for finite losses, and the clock that processes share."""
 
 from __future__ import annotations
 
@@ -56,25 +56,23 @@ class Budget:
 
 NO_BUDGET = Budget()
 
-# Of a budget of wall clock, what is kept for the answer and its report; and what they take on a busy machine.
-SHARE_TO_TELL, LEAST_TO_TELL, MOST_TO_TELL = 0.02, 0.15, 10.0
+# Shares of a wall-clock budget that are reserved for the answer and its report. A small budget needs a larger share,
+# because on a busy machine they take up to the third number of seconds.
+REPORT_SHARE, SMALL_BUDGET_REPORT_SHARE, MAX_SMALL_BUDGET_REPORT_SECONDS = 0.02, 0.15, 10.0
 
 
-def seconds_to_tell(budget: float) -> float:
+def seconds_for_report(budget: float) -> float:
     """Return the seconds at the end of a wall-clock budget that are reserved for the answer and its report.
 
-    >>> seconds_to_tell(30), seconds_to_tell(300), seconds_to_tell(3600)
+    >>> seconds_for_report(30), seconds_for_report(300), seconds_for_report(3600)
     (4.5, 10.0, 72.0)
     """
-    return max(SHARE_TO_TELL * budget, min(MOST_TO_TELL, LEAST_TO_TELL * budget))
-
-
-# What a run has written down so far: counts, curve, noise and how it ended.
+    return max(REPORT_SHARE * budget, min(MAX_SMALL_BUDGET_REPORT_SECONDS, SMALL_BUDGET_REPORT_SHARE * budget))
 
 
 @dataclass
 class RunState:
-    """Grows while a run goes on; becomes part of its `Run` record and of its checkpoints."""
+    """Counts, curve, noise and outcome of a run so far, for its checkpoints and its `Run` record."""
 
     step: int = 0
     examples: int = 0
@@ -90,7 +88,7 @@ class RunState:
     diverged_at: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain values only, so that they can be loaded without running code."""
+        """Convert to plain values, which can be loaded without running code."""
         plain = {field.name: getattr(self, field.name) for field in fields(self)}
         return plain | {
             "curve": [point.to_json() for point in self.curve],
@@ -101,7 +99,7 @@ class RunState:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> RunState:
-        """The run_state that `to_plain` wrote, now or in another version: what is not known here is left out."""
+        """Read what `to_plain` wrote, in this version or another. Unknown fields are ignored."""
         plain = {field.name: plain[field.name] for field in fields(cls) if field.name in plain}
         curve = [CurvePoint.from_json(point) for point in plain["curve"]]
         noise = [NoisePoint.from_json(point) for point in plain["noise"]]
@@ -110,13 +108,12 @@ class RunState:
         return cls(**plain | {"curve": curve, "noise": noise, "members": members, "outcome": outcome})
 
 
-# Whether the losses of a run are still numbers. Not asked at every step, since the device is waited for.
-
+# Losses are not checked at every step, because reading them waits for the device.
 STEPS_BETWEEN_CHECKS = 64
 
 
 class LossWatch:
-    """Collects the losses of steps, each process its own part of them."""
+    """Collects the losses of steps, and checks that they are finite. Each process adds its own part of the loss."""
 
     def __init__(self, shard: Shard) -> None:
         self.shard = shard
@@ -130,7 +127,7 @@ class LossWatch:
         return len(self._losses) >= STEPS_BETWEEN_CHECKS
 
     def steps_since_the_first_bad_one(self) -> int | None:
-        """Of the losses since the last call, that of no finite number counted from the end, 0 for the last; or None."""
+        """Steps since the first loss after the last call that is not finite: 0 if it is the last; None if none."""
         if not self._losses:
             return None
         losses = torch.stack(self._losses)
@@ -146,10 +143,10 @@ MOST_STEPS_BETWEEN_EXCHANGES = 1000
 
 
 class RunClock:
-    """The seconds of training and the request to stop, the same in all processes at each step.
+    """Seconds of training and the request to stop, the same in all processes at each step.
 
-    They exchange them now and then, at steps that all know beforehand. Clocks differ, and so do the moments at which
-    Ctrl-C arrives: a process that acted on its own would leave the others waiting for it.
+    The processes exchange both now and then, at steps that all know beforehand. Their clocks differ, and Ctrl-C
+    reaches them at different moments: a process that acted on its own would leave the others waiting for it.
     """
 
     def __init__(self, shard: Shard, device: torch.device) -> None:
@@ -165,22 +162,22 @@ class RunClock:
     def pause(self) -> None:
         self._started = None
 
-    def look(self, *, step: int, asked: bool, always: bool = False) -> float:
-        """The seconds of training so far; of the slowest process, as of the last exchange.
+    def read_clock(self, *, step: int, stop_requested: bool, always: bool = False) -> float:
+        """Return the seconds of training so far: those of the slowest process at the last exchange.
 
         Args:
-            step: of the run.
-            asked: whether this process was asked to stop; one is enough.
-            always: exchange now, whether it is due or not.
+            step: Step of the run.
+            stop_requested: Whether this process was asked to stop. One is enough.
+            always: Exchange now, even if it is not due.
         """
         if step < self._step:  # copies are trained one after the other, each from the same step on
             self._step = self._next = step
         seconds = self._before + time.perf_counter() - self._started if self._started is not None else self.seconds
         if self.shard.world_size == 1:
-            self.seconds, self.stop = seconds, asked
+            self.seconds, self.stop = seconds, stop_requested
         elif always or step >= self._next:
             before = self.seconds
-            self.seconds, stop = largest_over_processes([seconds, float(asked)], self.device)
+            self.seconds, stop = largest_over_processes([seconds, float(stop_requested)], self.device)
             self.stop = bool(stop)
             pace = (self.seconds - before) / max(1, step - self._step)
             gap = SECONDS_BETWEEN_EXCHANGES / pace if pace > 0 else 1
@@ -188,11 +185,8 @@ class RunClock:
         return self.seconds
 
 
-# What is known of a run by now, as a record.
-
-
-class Recorded(Protocol):
-    """What of a run goes into its record."""
+class SupportsRecord(Protocol):
+    """The parts of a training that its record needs."""
 
     task: Task
     plan: Plan
@@ -204,7 +198,7 @@ class Recorded(Protocol):
     cursor: EpochSampler
 
 
-def run_of(training: Recorded) -> Run:
+def run_record(training: SupportsRecord) -> Run:
     run_state, plan, target = training.run_state, training.plan, training.target
     reached = run_state.outcome is Outcome.REACHED and target is not None
     return Run(

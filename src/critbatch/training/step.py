@@ -18,14 +18,12 @@ from critbatch.training.batch_norm import statistics_held
 from critbatch.training.compiled import CompiledModel
 from critbatch.training.data_parallel import Replica, with_last
 
-# Weights moved up the slope, at which sharpness-aware minimization takes its gradient.
-
 
 @contextmanager
 def ascend(model: nn.Module, parameters: Sequence[nn.Parameter], rho: float) -> Iterator[None]:
-    """Within, the weights are at ``w + rho g / |g|`` for the gradient g in `.grad`; then at w again, bit for bit.
+    """Move the weights to ``w + rho g / |g|`` inside the context, for the gradient g in `.grad`, and then back to w.
 
-    The norm is over all weights together. Running statistics of batch norm stay as they are meanwhile: else every batch
+    The norm is over all weights together. Running statistics of batch norm do not change inside, since every batch
     would count twice. Foret et al. 2020, arXiv:2010.01412, algorithm 1, without the option for sharpness that is
     different on each device: g is that of the whole batch, so that several processes do what one does.
     """
@@ -74,7 +72,7 @@ class Step:
     def gradient(
         self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None
     ) -> Tensor:
-        """Set `.grad` to the mean gradient of the batch; with `sam_rho` to that at the weights moved up its slope.
+        """Set `.grad` to the mean gradient of the batch; with `sam_rho`, to that at the weights of `ascend`.
 
         Args:
             pieces: this process's micro-batches, (inputs, targets).
@@ -86,10 +84,10 @@ class Step:
         """
         if self.sam_rho is None:
             return self._pass(pieces, batch_size, meter=meter)
-        twice = list(pieces)
-        loss = self._pass(twice, batch_size, meter=meter)
+        pieces_twice = list(pieces)
+        loss = self._pass(pieces_twice, batch_size, meter=meter)
         with ascend(self.model, self.parameters, self.sam_rho):
-            self._pass(twice, batch_size)
+            self._pass(pieces_twice, batch_size)
         return loss
 
     def _pass(self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None) -> Tensor:
@@ -99,10 +97,10 @@ class Step:
             meter.begin()
         replica = self.replica
         replica.begin(batch_size)
-        # A mean over the processes is to come out as a sum.
+        # The mean over the processes must give the sum.
         divisor = batch_size / replica.shard.world_size if replica.averages else batch_size
         total: Tensor | None = None
-        # Which is the last is asked only where it counts: to know it, the next piece is fetched.
+        # Find out which piece is the last only if needed, because that fetches the next piece early.
         marked = with_last(pieces) if replica.averages else ((True, piece) for piece in pieces)
         for last, (inputs, targets) in marked:
             with replica.part(last=last):
@@ -111,7 +109,7 @@ class Step:
                 else:
                     outputs = self.compiled.forward(replica.forward, inputs)
                 losses = self.task.loss(outputs, targets)
-                # As if the losses were summed and divided, which would be four operations more.
+                # The same as summing and dividing the losses, with four operations fewer.
                 losses.backward(self._shares(losses, divisor))  # type: ignore[no-untyped-call]
             if not replica.averages:
                 self._make_dense()
@@ -126,18 +124,18 @@ class Step:
         return total / batch_size if total is not None else self.parameters[0].detach().new_zeros(())
 
     def _make_dense(self) -> None:
-        """Of embeddings with `sparse=True`: fused optimizers, norms and sums over processes take dense gradients. The
-        update is that of the same embedding without it."""
+        """Make the gradients of embeddings with `sparse=True` dense, as fused optimizers, norms and sums over processes
+        need. The update is the same as without `sparse`."""
         for weight in self.parameters:
             if weight.grad is not None and weight.grad.is_sparse:
                 weight.grad = weight.grad.to_dense()
                 self.had_sparse_gradient = True
 
     def _shares(self, losses: Tensor, divisor: float) -> Tensor:
-        """What each loss counts in the mean over the batch: shape (examples,), the last one made is kept."""
-        wanted = (len(losses), divisor, losses.dtype, losses.device)
-        if self._shares_for != wanted:
-            self._shares_for = wanted
+        """Weight of each loss in the mean over the batch, shape (examples,). The last tensor is cached."""
+        shares_key = (len(losses), divisor, losses.dtype, losses.device)
+        if self._shares_for != shares_key:
+            self._shares_for = shares_key
             self._kept_shares = torch.full_like(losses, 1 / divisor, requires_grad=False)
         return self._kept_shares
 

@@ -39,7 +39,7 @@ from critbatch.training.evaluation import Evaluation, EvaluationHook, Evaluation
 from critbatch.training.local_sgd import LocalSGD
 from critbatch.training.phase_cursor import NOISE_PIECES, PhaseCursor
 from critbatch.training.plan_checks import refuse_misfits, refuse_single_examples
-from critbatch.training.state import NO_BUDGET, Budget, LossWatch, RunClock, RunState, run_of
+from critbatch.training.state import NO_BUDGET, Budget, LossWatch, RunClock, RunState, run_record
 from critbatch.training.step import Step
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -239,7 +239,7 @@ class Training:
 
     def record(self) -> Run:
         """What is known of the run by now."""
-        return run_of(self)
+        return run_record(self)
 
     # From one evaluation to the next.
 
@@ -281,7 +281,7 @@ class Training:
                 self.clock.start()
                 with self.random.in_place():
                     self.local_sgd.join(run_state)
-                run_state.seconds = self.clock.look(step=run_state.step, asked=False, always=True)
+                run_state.seconds = self.clock.read_clock(step=run_state.step, stop_requested=False, always=True)
                 self.clock.pause()
             self._examine(stop)
             if run_state.seconds - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -315,7 +315,7 @@ class Training:
         """Read the clock, look at the losses now and then: whether no further step is to be made, in any process."""
         run_state = self.run_state
         run_state.step = run_state.step if step is None else step
-        run_state.seconds = self.clock.look(step=run_state.step, asked=stop.asked, always=always)
+        run_state.seconds = self.clock.read_clock(step=run_state.step, stop_requested=stop.asked, always=always)
         if self._losses.is_due:
             self._check_losses()
         return run_state.outcome is not None or self.clock.stop or self._spent(until)
@@ -342,10 +342,10 @@ class Training:
         raise error
 
     def _lost_process(self) -> str:
-        kept = f"it goes on from {self.checkpoint}" if self.checkpoint is not None else "it has no checkpoint"
+        resume_hint = f"it goes on from {self.checkpoint}" if self.checkpoint is not None else "it has no checkpoint"
         return (
             f"Another process of this run has ended, at step {self.run_state.step} or the next, so that this one "
-            f"cannot go on: start the same command again; {kept}."
+            f"cannot go on: start the same command again; {resume_hint}."
         )
 
     def _single_step(self) -> None:
@@ -376,7 +376,7 @@ class Training:
     def _examine(self, stop: Interruption) -> None:
         run_state = self.run_state
         try:
-            point = self.evaluation_hook.look(self.model, run_state, self.phase_cursor, lambda: stop.asked)
+            point = self.evaluation_hook.evaluate(self.model, run_state, self.phase_cursor, lambda: stop.asked)
         except EvaluationStoppedError:
             return
         self.callbacks.evaluation(point)

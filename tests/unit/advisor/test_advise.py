@@ -399,11 +399,11 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(
 def test_no_run_takes_longer_than_its_time_and_another_limit_is_another_question(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def look(self: RunClock, *, step: int, asked: bool, always: bool = False) -> float:
-        self.seconds, self.stop = float(step), asked  # each step takes one second
+    def read_clock(self: RunClock, *, step: int, stop_requested: bool, always: bool = False) -> float:
+        self.seconds, self.stop = float(step), stop_requested  # each step takes one second
         return self.seconds
 
-    monkeypatch.setattr(RunClock, "look", look)
+    monkeypatch.setattr(RunClock, "read_clock", read_clock)
     short = campaign(tmp_path, target=HARD, max_run_time=12.0).run()
     assert max(run.steps for run in short.runs) == 12
     late = [run for run in short.runs if run.steps == 12 and run.outcome is not Outcome.REACHED]

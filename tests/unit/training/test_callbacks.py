@@ -112,10 +112,10 @@ def test_a_run_ends_after_its_seconds_with_an_evaluation(monkeypatch: pytest.Mon
     # A clock on which each step takes one second.
     from critbatch.training.state import RunClock
 
-    def look(self: RunClock, *, step: int, asked: bool, always: bool = False) -> float:
-        self.seconds, self.stop = float(step), asked
+    def read_clock(self: RunClock, *, step: int, stop_requested: bool, always: bool = False) -> float:
+        self.seconds, self.stop = float(step), stop_requested
         return self.seconds
 
-    monkeypatch.setattr(RunClock, "look", look)
+    monkeypatch.setattr(RunClock, "read_clock", read_clock)
     run = train(tiny_task(), tiny_plan("sgd", epochs=50.0), device=CPU, max_seconds=7.5)
     assert (run.outcome, run.steps, run.curve[-1].step) == (Outcome.FINISHED, 8, 8)
