@@ -1,4 +1,4 @@
-"""The device: which one, how many threads, how to wait for it, and what running out of its memory looks like."""
+"""Devices: choice, threads, synchronization, memory, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WITHOUT_FLOAT64 = ("mps",)
 
 
 def sum_dtype(device: torch.device) -> torch.dtype:
-    """The type in which sums over many examples are kept on this device: float64, or float32 where there is none.
+    """The type for sums over many examples on this device: float64, or float32 if the device has no float64.
 
     >>> sum_dtype(torch.device("cpu")), sum_dtype(torch.device("mps"))
     (torch.float64, torch.float32)
@@ -63,12 +63,12 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def as_device(device: torch.device | str | None) -> torch.device:
-    """The device, or the one with this name, or the accelerator where there is one, or the CPU."""
+    """The device itself, the device of this name, or for None the accelerator if there is one, else the CPU."""
     return pick_device(device) if device is None or isinstance(device, str) else device
 
 
 def _own(device: torch.device) -> torch.device:
-    """Of the accelerators of this kind, that of this process where torchrun started several."""
+    """The accelerator of this process, if torchrun started several processes on this machine."""
     if device.type == "cpu" or ":" in str(device) or "LOCAL_RANK" not in os.environ:
         return device
     return torch.device(device.type, int(os.environ["LOCAL_RANK"]))
@@ -76,8 +76,8 @@ def _own(device: torch.device) -> torch.device:
 
 def usable_devices() -> str:
     names = ["cpu"]
-    if torch.accelerator.is_available() and (found := torch.accelerator.current_accelerator()) is not None:
-        names.append(found.type)
+    if torch.accelerator.is_available() and (accelerator := torch.accelerator.current_accelerator()) is not None:
+        names.append(accelerator.type)
     return " or ".join(names)
 
 
@@ -96,12 +96,12 @@ def use_threads(threads: int | None) -> None:
 
 
 def wait_for(device: torch.device) -> None:
-    """Return when all work given to `device` is done, so that a clock read next tells the truth."""
+    """Wait until `device` has done all its work, so that a clock read afterwards measures it."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
-# How libraries say that memory has run out, in errors of a general type.
+# Messages by which libraries report, in errors of a general type, that memory has run out.
 _OUT_OF_MEMORY = re.compile(
     r"""
     \b(CUDA|HIP|XPU|MPS|NPU|MUSA|HPU|MLU|TPU|GPU|ROCm|SYCL|device|host)\b[^\n]{0,80}\bout\ of\ memory\b(?![ ]+[a-z])
@@ -127,10 +127,10 @@ _CAUSES = 5
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, of a device or of the host, in the words of any library that torch computes with.
+    """Whether the error, or one of its causes, says that the memory of a device or of the host has run out.
 
-    The error itself counts, and what it was raised from. A value that is out of range, a full disk, and the shared
-    memory of DataLoader workers or of a GPU's block are other things: a smaller batch does not help there.
+    Values out of range, a full disk, and the shared memory of DataLoader workers or of a GPU block do not count: a
+    smaller batch does not help there.
     """
     cause: BaseException | None = error
     for _ in range(_CAUSES):
@@ -146,7 +146,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def placed_on(device: torch.device, what: str) -> Iterator[None]:
-    """Within, `what` goes to the device. Running out of memory is a sentence: no batch size is small enough then.
+    """Turn running out of memory within `with`, while `what` moves to the device, into a UserError.
 
     Raises:
         UserError: if it does not fit.
@@ -173,11 +173,11 @@ def free_bytes(device: torch.device) -> int:
     """Memory that is free now, in bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    found = None
+    available = None
     meminfo = Path("/proc/meminfo")
     if meminfo.is_file():
-        found = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="utf-8"))
-    free = int(found.group(1)) * 1024 if found else memory_bytes(device) // 2
+        available = re.search(r"MemAvailable:\s+(\d+) kB", meminfo.read_text(encoding="utf-8"))
+    free = int(available.group(1)) * 1024 if available else memory_bytes(device) // 2
     limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
     if limit.is_file() and used.is_file() and (text := limit.read_text(encoding="utf-8").strip()).isdigit():
         free = min(free, int(text) - int(used.read_text(encoding="utf-8")))
@@ -188,10 +188,10 @@ def check_copies(spelled: str, copies: int, bytes_each: int, device: torch.devic
     """Refuse more copies of something than the device's memory can hold at once, before the first is made.
 
     Args:
-        spelled: the count as the user gave it, such as ``starts=50``.
-        copies: how many.
-        bytes_each: of one.
-        device: that holds them.
+        spelled: The count as the user gave it, such as ``starts=50``.
+        copies: Number of copies.
+        bytes_each: Bytes of one copy.
+        device: Device that holds them.
 
     Raises:
         UserError: if they take more memory than there is.

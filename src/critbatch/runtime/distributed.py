@@ -1,4 +1,4 @@
-"""Which of how many processes this is, and what they share. One, unless torch.distributed has been started."""
+"""Data-parallel processes: rank, world size, and collective operations. One process unless torch.distributed runs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Shard:
             )
 
     def of(self, indices: Tensor) -> Tensor:
-        """This process's part of a batch. The parts differ by one example at the most, and together are the batch."""
+        """This process's part of a batch. The sizes of the parts differ by at most one example."""
         first = len(indices) * self.rank // self.world_size
         last = len(indices) * (self.rank + 1) // self.world_size
         return indices[first:last]
@@ -50,13 +50,13 @@ def started_by_torchrun() -> bool:
 
 
 def rank_by_torchrun() -> int:
-    """Of this process among those that torchrun started, before they know each other; 0 for the only one."""
+    """The rank that torchrun gave this process, before torch.distributed is initialized; 0 for a single process."""
     return int(os.environ["RANK"]) if started_by_torchrun() else 0
 
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[Shard]:
-    """Within, the processes that `torchrun` started know each other: by NCCL on GPUs, by gloo elsewhere."""
+    """Initialize torch.distributed for processes of `torchrun` within `with`: NCCL on GPUs, gloo elsewhere."""
     if not started_by_torchrun() or torch.distributed.is_initialized():
         yield this_shard()
         return
@@ -66,7 +66,7 @@ def joined_processes(device: torch.device) -> Iterator[Shard]:
     try:
         yield this_shard()
     finally:
-        # What still holds on to the group, a DistributedDataParallel in a circle of references, goes before it does.
+        # Collect objects that still use the group, such as a DistributedDataParallel in a reference cycle.
         gc.collect()
         torch.distributed.destroy_process_group()
 
@@ -77,7 +77,7 @@ def sum_over_processes(tensor: Tensor) -> None:
 
 
 def largest_over_processes(numbers: list[float], device: torch.device) -> list[float]:
-    """Of each number the largest that any process has."""
+    """The maximum of each number over all processes."""
     tensor = torch.tensor(numbers, dtype=sum_dtype(device), device=device)
     torch.distributed.all_reduce(tensor, op=torch.distributed.ReduceOp.MAX)
     return list(tensor.tolist())
@@ -87,21 +87,21 @@ def gathered(value: Any, shard: Shard) -> list[Any]:
     """The value of every process, by rank."""
     if shard.world_size == 1:
         return [value]
-    found: list[Any] = [None] * shard.world_size
-    torch.distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * shard.world_size
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def seen_by_all(path: Path, shard: Shard) -> bool:
-    """Whether the file is there.
+    """Whether the file exists for all processes.
 
     Raises:
-        UserError: if it is there for some processes only.
+        UserError: if it exists for some of the processes only.
     """
-    seen = gathered(path.is_file(), shard)
-    if any(seen) and not all(seen):
+    is_there = gathered(path.is_file(), shard)
+    if any(is_there) and not all(is_there):
         raise UserError(f"{path} is there for some of the processes only: give a folder that all of them share.")
-    return all(seen)
+    return all(is_there)
 
 
 def sum_gradients(parameters: Sequence[nn.Parameter], shard: Shard) -> bool:
@@ -127,23 +127,22 @@ def sum_gradients(parameters: Sequence[nn.Parameter], shard: Shard) -> bool:
 
 
 def averaged_statistics(tensors: Mapping[str, Tensor], shard: Shard) -> dict[str, Tensor]:
-    """Of running means and variances among the tensors, by name, the means over the processes, each of which has seen
-    its own examples.
+    """The means over all processes of the running means and variances among the tensors, by name.
 
     Both are moving averages of unbiased estimates, so their means are the moving averages of the means, whenever they
     are taken. Goyal et al. 2017, arXiv:1706.02677, section 2.3: in training each process has its own.
     """
     if shard.world_size == 1:
         return {}
-    found = {name: tensor.clone() for name, tensor in tensors.items() if name.endswith(STATISTICS)}
-    for tensor in found.values():
+    statistics = {name: tensor.clone() for name, tensor in tensors.items() if name.endswith(STATISTICS)}
+    for tensor in statistics.values():
         sum_over_processes(tensor)
         tensor /= shard.world_size
-    return found
+    return statistics
 
 
 def is_lost_process(error: BaseException) -> bool:
-    """Whether this is how another process's death is seen."""
+    """Whether the error shows that another process has died."""
     if isinstance(error, torch.distributed.DistError):
         return True
     words = ("gloo", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")

@@ -1,4 +1,4 @@
-"""The machine as the standard library sees it: what records say of it where torch is not needed."""
+"""Describes the machine with the standard library alone, for commands that do not need torch."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def describe_host() -> Machine:
 
 
 def processor() -> str:
-    """Its name."""
+    """The name of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file() and (
-        found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8", errors="replace"))
+        match := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text(encoding="utf-8", errors="replace"))
     ):
-        return found.group(1).strip()
+        return match.group(1).strip()
     return platform.processor() or platform.machine()
 
 

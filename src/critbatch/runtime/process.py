@@ -27,22 +27,21 @@ import torch
 from numpy.random.mtrand import get_bit_generator, set_bit_generator
 from torch import Tensor
 
-# A request to stop at the next good place: Ctrl-C, or the end of the time.
-
 
 class Interruption:
-    """Within `with Interruption() as stop:`, the first Ctrl-C makes `stop.asked` true, the second is KeyboardInterrupt.
+    """A request to stop: within `with Interruption() as stop:`, the first Ctrl-C makes `stop.asked` true.
 
-    Outside of the main thread, where signals do not arrive, Ctrl-C does nothing. One within another passes it on.
+    The second Ctrl-C raises KeyboardInterrupt. Outside the main thread, which alone gets signals, Ctrl-C has no effect.
+    A nested Interruption passes Ctrl-C on to the outer one.
 
     Args:
-        at: a value of `time.monotonic()` from which on it is asked for, too.
+        at: Value of `time.monotonic()` from which `stop.asked` is true as well.
     """
 
     def __init__(self, at: float | None = None) -> None:
         self.at = at
         self._signalled = False
-        self._before: Any = None
+        self._previous_handler: Any = None
 
     @property
     def asked(self) -> bool:
@@ -50,15 +49,15 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._signal)
+            self._previous_handler = signal.signal(signal.SIGINT, self._signal)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            outer = getattr(self._before, "__self__", None)
+        if self._previous_handler is not None:
+            signal.signal(signal.SIGINT, self._previous_handler)
+            outer = getattr(self._previous_handler, "__self__", None)
             if self._signalled and isinstance(outer, Interruption):
                 outer._signalled = True
 
@@ -69,16 +68,16 @@ class Interruption:
 
 
 # They stand in for the generator behind `numpy.random`: its state takes 0.1 ms to read or write, a swap 1 microsecond.
-_OF_A_RUN, _OF_A_BATCH = np.random.MT19937(0), np.random.MT19937(0)
+_RUN_GENERATOR, _BATCH_GENERATOR = np.random.MT19937(0), np.random.MT19937(0)
 
 
 class RandomState:
-    """A random state that is put in place for a while.
+    """A random state that can replace the caller's for a while.
 
     Args:
-        seed: where it begins.
-        rank: of the process: each draws numbers of its own.
-        device: whose generator belongs to it, beside that of the CPU.
+        seed: Initial seed.
+        rank: Rank of the process; each rank draws its own numbers.
+        device: Device whose generator belongs to the state, beside that of the CPU.
     """
 
     def __init__(self, seed: int, device: torch.device, *, rank: int = 0) -> None:
@@ -90,7 +89,7 @@ class RandomState:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Within, draws come from this state and move it; outside, the caller's state is untouched."""
-        with _kept(self._devices):
+        with _preserved_state(self._devices):
             torch.set_rng_state(self.states["torch"])
             for device in filter(_has_generator, self._devices):
                 _set_device_state(device, self.states[device.type])
@@ -103,17 +102,17 @@ class RandomState:
                 self.states = self._read()
 
     def restore(self, states: Any) -> None:
-        """Go on from `states`, of a checkpoint. What another kind of device drew from has no place here.
+        """Continue from the `states` of a checkpoint. States of another kind of device are ignored.
 
         Earlier checkpoints hold a list: the state of torch on the CPU, then that of the GPU.
         """
         if isinstance(states, list):
             states = dict(zip(("torch", "cuda"), states, strict=False))
         for name in self.states.keys() & states.keys():
-            kept = states[name]
+            state = states[name]
             if name == "numpy":
-                kept = (kept[0].cpu(), *kept[1:])
-            self.states[name] = kept.cpu() if isinstance(kept, Tensor) else kept
+                state = (state[0].cpu(), *state[1:])
+            self.states[name] = state.cpu() if isinstance(state, Tensor) else state
 
     def _read(self) -> dict[str, Any]:
         numbers: Any = np.random.get_state()
@@ -135,7 +134,7 @@ def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Iterator[None]:
     Args:
         devices: whose generators are seeded, beside that of the CPU.
     """
-    with _kept(devices):
+    with _preserved_state(devices):
         torch.default_generator.manual_seed(seed)
         for device in filter(_has_generator, devices):
             if device.type == "cuda":
@@ -153,7 +152,7 @@ def seeded_on_cpu(seed: int) -> Iterator[None]:
     """As `seeded`, in 60 microseconds. The second half of a pair of normal numbers of `numpy.random` is lost outside:
     only for use within a state that is put in place."""
     torch_state, python_state, generator = torch.get_rng_state(), random.getstate(), get_bit_generator()
-    set_bit_generator(_OF_A_BATCH)
+    set_bit_generator(_BATCH_GENERATOR)
     try:
         torch.default_generator.manual_seed(seed)
         np.random.seed(seed % 2**32)
@@ -166,12 +165,12 @@ def seeded_on_cpu(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(devices: Sequence[torch.device]) -> Iterator[None]:
+def _preserved_state(devices: Sequence[torch.device]) -> Iterator[None]:
     """The caller's state is put back afterwards."""
     torch_state, python_state, generator = torch.get_rng_state(), random.getstate(), get_bit_generator()
     numpy_state: Any = np.random.get_state(legacy=False)
     device_states = [(device, _device_state(device)) for device in devices if _has_generator(device)]
-    set_bit_generator(_OF_A_RUN)
+    set_bit_generator(_RUN_GENERATOR)
     try:
         yield
     finally:

@@ -109,9 +109,9 @@ class Situation:
 class Display:
     """Keeps the situation and shows nothing: for `--json`, and what the others are made from.
 
-    with display_on(sys.stderr) as show:
-        show.update(stage="sweep", total=24)
-        train(task, plan, progress=show.watch)
+    with display_on(sys.stderr) as display:
+        display.update(stage="sweep", total=24)
+        train(task, plan, progress=display.watch)
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Workers on the nodes of a Ray cluster: each in an actor that holds its cores and GPUs, replaced if its node dies."""
+"""Workers on a Ray cluster: an actor reserves cores and GPUs for each, and it is replaced if its node dies."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from critbatch.studies.store import Store
 from critbatch.studies.supervisor import WorkerExit, WorkerHandle, WorkerProcess, WorkerSupervisor
 from critbatch.studies.worker import WorkerJob
 
-# The door to a Ray cluster: connected to and left, with what can go wrong said in one sentence.
-
 FORMS = "auto, local, host:port, or ray://host:port"
-# Ray itself waits for minutes.
+# Ray itself would wait for minutes.
 SECONDS_TO_ANSWER = 10.0
 
 
 @contextmanager
 def connected(address: str) -> Iterator[Any]:
-    """Within, the module `ray`, connected to the cluster. A connection that was there before is used and left as it is.
+    """The module `ray`, connected to the cluster within `with`. An existing connection is used and left open.
 
     Raises:
         UserError: if Ray is not installed, or the cluster does not answer.
@@ -59,7 +57,7 @@ def connected(address: str) -> Iterator[Any]:
 
 
 def refuse_if_too_small(ray: Any, address: str, *, cores: float, gpus: float) -> None:
-    """Raise a UserError if no node of the cluster has what one worker wants, busy or not."""
+    """Raise a UserError if no node of the cluster is large enough for one worker, even when idle."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if not any(node.get("CPU", 0.0) >= cores and node.get("GPU", 0.0) >= gpus for node in nodes):
         sizes = "; ".join(f"{node.get('CPU', 0.0):g} and {node.get('GPU', 0.0):g}" for node in nodes)
@@ -70,7 +68,7 @@ def refuse_if_too_small(ray: Any, address: str, *, cores: float, gpus: float) ->
 
 
 def _check_port(address: str) -> None:
-    """Raise a UserError if nobody listens at a `host:port`."""
+    """Raise a UserError if nothing listens at `host:port`."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return
@@ -83,17 +81,14 @@ def _check_port(address: str) -> None:
         ) from error
 
 
-# What runs in a Ray actor. It needs no torch: that is the worker's.
-
-
 class WorkerActor:
-    """An actor: it holds the resources of a worker, and the worker itself as a process of its own."""
+    """A Ray actor that reserves the resources of a worker and runs the worker in a separate process."""
 
     def __init__(self) -> None:
         self.worker: WorkerProcess | None = None
 
     def start_worker(self, job_bytes: bytes, settings: dict[str, Any]) -> str:
-        """Returns the name of the worker."""
+        """Start the worker. Returns its name."""
         self.worker = WorkerProcess(job_bytes, **settings)
         return self.worker.name
 
@@ -107,14 +102,14 @@ class WorkerActor:
 
 
 class RaySupervisor(WorkerSupervisor):
-    """So many workers for one order on a Ray cluster. Those that find no room there wait for it.
+    """Supervises workers on a Ray cluster. Workers for which there is no room wait.
 
-    The study's folder and its database are looked for under the same paths and URL on all nodes.
+    The folder and the database of the study must have the same path and URL on all nodes.
 
     Args:
-        address: of the cluster: "auto", "local", `host:port` or `ray://host:port`.
-        gpus: for each worker, also a part of one. None is one where the order's device is CUDA, else none.
-        others: as those of `Crew`.
+        address: Address of the cluster: "auto", "local", `host:port` or `ray://host:port`.
+        gpus: GPUs of each worker, also a fraction. Default: 1 if the device of the job is CUDA, else 0.
+        others: As for `WorkerSupervisor`.
     """
 
     def __init__(
@@ -136,11 +131,11 @@ class RaySupervisor(WorkerSupervisor):
         self._job_ref: Any = None
 
     def work(self) -> None:
-        """As that of `Crew`.
+        """As in `WorkerSupervisor`.
 
         Raises:
-            UserError: as there; and if Ray is not installed, the cluster does not answer, or no node of it is large
-                enough for one worker.
+            UserError: as in `WorkerSupervisor`; and if Ray is not installed, the cluster does not answer, or no node of
+                it is large enough for one worker.
         """
         job_bytes = self.job.serialized()
         with connected(self.address) as ray:
@@ -161,7 +156,7 @@ class RaySupervisor(WorkerSupervisor):
 
 
 class RayWorkerHandle:
-    """A worker on whatever node had room for it. It is asked without waiting: its node may be gone."""
+    """A worker on a node of the cluster. Calls to it never block, since its node may be gone."""
 
     def __init__(self, number: int, job_bytes: Any, settings: dict[str, Any], *, cores: float, gpus: float) -> None:
         import ray
@@ -208,14 +203,14 @@ class RayWorkerHandle:
             return None
         except RayActorError as error:
             if not self.name:
-                raise UserError(f"Ray could not start a worker ({_reason(error)}): mend that on its node.") from error
+                raise UserError(f"Ray could not start a worker ({_reason(error)}): fix that on its node.") from error
             return WorkerExit(self.name, lost=True)
         except RayError as error:
             cause = getattr(error, "cause", None)
-            raise UserError(f"A worker could not begin ({_reason(cause or error)}): mend that on its node.") from error
+            raise UserError(f"A worker could not begin ({_reason(cause or error)}): fix that on its node.") from error
         return answer
 
 
 def _reason(error: BaseException) -> str:
-    """The last line is what was raised; those before it are where."""
+    """The last line of the message, which is the exception; the lines before it are the traceback."""
     return ([line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__])[-1]

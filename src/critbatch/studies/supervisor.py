@@ -1,4 +1,4 @@
-"""Several workers: started, watched, started again when they are killed, stopped together."""
+"""Supervises several workers: starts them, replaces those that are killed, and stops them together."""
 
 from __future__ import annotations
 
@@ -27,14 +27,12 @@ from critbatch.studies.store import Store
 from critbatch.studies.worker import WorkerJob
 from critbatch.studies.worker_process import USER_ERROR
 
-# Whether the system has killed a process for want of memory, and the record of a run that ended so.
-
-# The control group's own count where there is one, else the whole machine's.
+# The counter of the control group if there is one, else that of the machine.
 COUNTERS = (Path("/sys/fs/cgroup/memory.events"), Path("/proc/vmstat"))
 
 
 def memory_kills() -> int:
-    """How many processes the system has killed for want of memory by now; 0 where it does not say."""
+    """How many processes the system has killed because memory ran out; 0 if there is no counter."""
     for counter in COUNTERS:
         if counter.is_file():
             for line in counter.read_text(encoding="utf-8").splitlines():
@@ -45,7 +43,7 @@ def memory_kills() -> int:
 
 
 def oom_run(job: WorkerJob, key: RunKey) -> Run:
-    """The record of a run whose process was killed for want of memory: no more is known of it."""
+    """The record of a run whose process was killed because memory ran out."""
     question = job.question
     return Run(
         task=question.task,
@@ -67,20 +65,17 @@ def oom_run(job: WorkerJob, key: RunKey) -> Run:
     )
 
 
-# A worker seen from who started it on the same machine: a sweep, or a Ray actor. It needs no torch.
-
-
 @dataclass(frozen=True)
 class WorkerExit:
     """How a worker ended.
 
     Args:
-        name: by which the store knows it; empty where it never began.
-        code: of the process; negative for a signal.
-        said: what went wrong, in one sentence or line.
-        log: where all that it printed is.
-        for_memory: the system killed a process for want of memory meanwhile.
-        lost: nobody knows its code: it ended with its machine.
+        name: Its name in the store; empty if it never started.
+        code: Exit code of the process; negative for a signal.
+        message: What went wrong, in one sentence or line.
+        log: Where its output is.
+        out_of_memory: The system killed a process meanwhile because memory ran out.
+        lost: Its machine is gone, so its exit code is unknown.
     """
 
     name: str
@@ -92,16 +87,16 @@ class WorkerExit:
 
 
 class WorkerProcess:
-    """A process that makes runs until nothing is left, `stop`, or the end of the process that holds this object.
+    """A process that makes runs until none is left, `stop`, or the end of the parent process.
 
     Args:
-        order: as `Order.packed` gives it.
-        seconds: until it stops by itself, to go on another time; None for never.
-        folder: of the study.
-        number: which of the workers it is, from 0.
-        threads: of torch.
-        place: the working directory of who gave the order, and `path` where it finds modules: used where they are on
-            this machine too.
+        job: The job, from `WorkerJob.serialized`.
+        seconds: Time limit; None for none.
+        folder: Folder of the study.
+        number: Number of the worker, from 0.
+        threads: Threads of torch.
+        working_folder: Working directory of the caller, used if it exists on this machine.
+        module_path: `sys.path` of the caller; its entries are used if they exist on this machine.
 
     Raises:
         UserError: if its log cannot be written.
@@ -139,7 +134,7 @@ class WorkerProcess:
             self.process.stdin.flush()
 
     def poll_exit(self) -> WorkerExit | None:
-        """None while it is at work."""
+        """How the worker ended; None while it runs."""
         code = self.process.poll()
         if self._exit is None and code is not None:
             message, log = self._read_message() or f"exit code {code}", f"{self.log} on {host()}"
@@ -166,7 +161,7 @@ class WorkerProcess:
         return (self.process.stdout.read() or b"").decode(errors="replace").strip()
 
     def is_waiting(self) -> bool:
-        """Whether it has not begun for want of room."""
+        """Whether it waits for resources."""
         return False
 
     def stop(self) -> None:
@@ -175,7 +170,7 @@ class WorkerProcess:
             self.process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it, whatever it is at."""
+        """Kill it at once."""
         self.process.kill()
         self.process.wait()
         self._close()
@@ -189,14 +184,14 @@ class WorkerProcess:
 
 SECONDS_BETWEEN_CHECKS = 0.5
 SECONDS_TO_STOP = 60.0
-# Where there is a budget: of what is left of it when the workers start.
+# With a budget: the share of the remaining time that is kept for stopping.
 SHARE_TO_STOP = 0.05
-# A run that ends its worker so often would do it for ever.
+# A run that has killed its worker this often would kill it again.
 MAX_DEATHS = 10
 
 
 class WorkerHandle(Protocol):
-    """A worker, wherever it is. `WorkerProcess` says what its methods do."""
+    """A worker on any machine. `WorkerProcess` documents the methods."""
 
     number: int
 
@@ -210,12 +205,12 @@ class WorkerHandle(Protocol):
 
 
 class WorkerSupervisor:
-    """So many workers of this machine for one order.
+    """Supervises the workers of one study on this machine.
 
     Args:
-        store: open in this process, to see how far they are.
-        pause_at: a value of `time.monotonic()` at which they stop, to go on another time.
-        tell: called now and then, shows how far they are and returns how many runs are left.
+        store: The store, open in this process.
+        pause_at: Value of `time.monotonic()` at which the workers stop.
+        report_progress: Called regularly; shows the progress and returns the number of runs left.
     """
 
     def __init__(
@@ -225,16 +220,16 @@ class WorkerSupervisor:
         self.job, self.count, self.store = job, count, store
         self.pause_at, self.report_progress = pause_at, report_progress
         self.deaths: Counter[RunKey] = Counter()
-        # Workers have the same deadline, so they are at their ends when it comes, but for one that is evaluating.
+        # Workers stop at the same deadline by themselves, unless one is evaluating.
         self.seconds_to_stop = SECONDS_TO_STOP
         if pause_at is not None:
             self.seconds_to_stop = min(SECONDS_TO_STOP, max(2.0, SHARE_TO_STOP * (pause_at - time.monotonic())))
 
     def work(self) -> None:
-        """Until nothing is left, Ctrl-C, or `pause_at`. A worker that is killed is replaced.
+        """Run until no run is left, Ctrl-C, or `pause_at`. A worker that is killed is replaced.
 
         Raises:
-            UserError: if a worker fails; its sentence says where what it printed is.
+            UserError: if a worker fails; the message names the file with its output.
         """
         workers: list[WorkerHandle] = []
         with Interruption(self.pause_at) as stop:
@@ -251,7 +246,7 @@ class WorkerSupervisor:
                 self.report_progress()
 
     def start(self, number: int) -> WorkerHandle:
-        """A new worker, the one of this number."""
+        """Start the worker of this number."""
         job = replace(self.job, device=_device_of(self.job.device, number))
         return WorkerProcess(
             job.serialized(),
@@ -267,7 +262,7 @@ class WorkerSupervisor:
         return None if self.pause_at is None else max(0.0, self.pause_at - time.monotonic())
 
     def _replace_if_ended(self, worker: WorkerHandle, runs_left: int) -> WorkerHandle | None:
-        """The worker itself, the one in its place, or None if it has done its part."""
+        """The worker itself, its replacement, or None if it has finished."""
         worker_exit = worker.poll_exit()
         if worker_exit is None:
             if runs_left or not worker.is_waiting():
@@ -306,7 +301,7 @@ def _failure(worker_exit: WorkerExit) -> str:
 
 
 def _stop_all(workers: list[WorkerHandle], seconds: float) -> None:
-    """Let all write their checkpoints and end; kill one that does not."""
+    """Let all workers write their checkpoints and end; kill those that do not."""
     for worker in workers:
         worker.stop()
     limit = time.monotonic() + seconds
@@ -322,7 +317,7 @@ def _stop_all(workers: list[WorkerHandle], seconds: float) -> None:
 
 
 def _device_of(name: str, number: int) -> str:
-    """Of several accelerators of one kind, each worker takes the next."""
+    """The device of a worker: with several accelerators of one kind, each worker takes the next."""
     kind, _, index = name.partition(":")
     if kind == "cpu" or index or not torch.accelerator.is_available():
         return name

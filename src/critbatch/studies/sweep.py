@@ -31,7 +31,7 @@ from critbatch.tasks.task import Task
 from critbatch.training.evaluation import Evaluation, check_target_on_data
 from critbatch.training.state import seconds_for_report
 
-# Of the clock that turns seconds into steps.
+# Seconds for the timing that converts seconds into steps.
 CLOCK_BUDGET = 150.0
 LENGTHS = "lengths"
 
@@ -158,13 +158,13 @@ def sweep(
         varied=current_options(option_grid or {}, notice=True),
     )
     if question.target is not None:
-        at = device if ray is None else torch.device("cpu")  # that of the nodes need not be here
+        at = device if ray is None else torch.device("cpu")  # this machine may lack the device of the nodes
         check_target_on_data(study_task, question.target, evaluation=evaluation, device=at, seed=question.seeds[0])
     terms = terms_of(study_task, question, evaluation, device)
     with Store.open(out, terms, url=storage) as store:
         speed = None
         if seconds is not None:
-            # Where the lengths of runs are agreed on, their clock stays what it is.
+            # Keep the old timing once the lengths of the runs are shared.
             anew = any(store.get_shared(f"{LENGTHS} {size}") is None for size in question.batch_sizes)
             speed = _measure_speed(study_task, question, out, device, deadline, display, command, anew=anew)
         lengths = _shared_lengths(store, question, study_task.examples, speed)
@@ -210,7 +210,7 @@ def sweep(
 
 
 def terms_of(task: Task, question: StudySpec, evaluation: Evaluation, device: torch.device) -> StudyKey:
-    """What the runs of this question share. Those of another kind of device have other seconds: they are kept apart."""
+    """The key that the runs of a study share. It holds the kind of device, since run times depend on it."""
     return StudyKey(
         task=question.task,
         fingerprint=question.fingerprint,
@@ -263,7 +263,7 @@ def _measure_speed(
 
 
 def _shared_lengths(store: Store, question: StudySpec, examples: int, speed: Speed | None) -> dict[int, float]:
-    """Epochs of a run by its batch size. Lengths by a clock are those of whoever measured first."""
+    """Epochs of a run by batch size. Lengths that depend on timing are those of the worker that measured first."""
     lengths = lengths_of(question, examples, speed)
     if question.seconds is None:
         return lengths

@@ -1,4 +1,4 @@
-"""The runs of a store as somebody sees them who takes no part: how far each is, and whether its maker lives."""
+"""Watches the runs of a store without taking part: the progress of each run, and whether its worker is alive."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from critbatch.studies.stored import store_of
 
 
 class LivenessProbe(WorkerIdentity):
-    """Sees which processes live, and is no presence itself: it has no name and no file."""
+    """Checks which workers are alive; has no name and no lock file of its own."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,7 +39,7 @@ class LivenessProbe(WorkerIdentity):
 
 
 class LiveRunReader(RunReader):
-    """The runs of the same terms, and whether those who make them live."""
+    """The runs of a study, and whether the workers that make them are alive."""
 
     def __init__(self, database: Database, study: int, terms: StudyKey, probe: LivenessProbe) -> None:
         super().__init__(database, study, terms)
@@ -49,7 +49,7 @@ class LiveRunReader(RunReader):
         return row.state == RUNNING and not self._probe.is_dead(row.owner, row.heartbeat)
 
     def status(self) -> StudyStatus | None:
-        """What is known by now; None where no run was begun and none is asked for."""
+        """The present status of the study; None if no run was started and no sweep was saved."""
         study = self.saved_study()
         if study is not None:
             self.target = study.question.target
@@ -165,14 +165,12 @@ def _size_status(
     )
 
 
-# Look at studies while others work on them: nothing is written, no lock is taken, and nobody waits.
-
-# A folder of studies has them so deep at the most: `lecture` puts each study into a folder of its own.
+# Studies are at most this many folders deep: `claims` writes each study to its own folder.
 MAX_DEPTH = 3
 
 
 def stores_in(place: str) -> list[Path | str]:
-    """The store of a folder, those of the folders in it, or the URL as it is.
+    """The store in a folder, the stores in its subfolders, or the URL unchanged.
 
     Raises:
         UserError: if there is none.
@@ -197,9 +195,9 @@ def stores_in(place: str) -> list[Path | str]:
 
 
 class StudyWatcher:
-    """Several looks at the same stores: what has come to its end is read once.
+    """Repeated snapshots of the same stores; runs that have ended are read once. Nothing is written or locked.
 
-    with Watch("critbatch-out/digits-mlp") as watch:
+    with StudyWatcher("critbatch-out/digits-mlp") as watch:
         watch.look()
 
     Raises:
@@ -207,7 +205,7 @@ class StudyWatcher:
     """
 
     def __init__(self, place: str | Path) -> None:
-        self.places: dict[str, str] = {}  # by what sentences call a database: its folder, or its URL
+        self.places: dict[str, str] = {}  # from the location of a database to its folder or URL
         self._place = str(place)
         self._stores: dict[Path | str, tuple[Database, LivenessProbe]] = {}
         self._readers: dict[tuple[str, int], LiveRunReader] = {}
@@ -218,7 +216,7 @@ class StudyWatcher:
             closing.pop_all()
 
     def _open_new(self) -> None:
-        """Also those that were begun since: one command may make several studies."""
+        """Open stores that were created since: one command may make several studies."""
         for store in stores_in(self._place):
             if store not in self._stores:
                 database = open_store_to_read(store)
@@ -228,7 +226,7 @@ class StudyWatcher:
                 self.places[database.location] = store if isinstance(store, str) else str(folder)
 
     def look(self) -> WatchSnapshot:
-        """What there is by now.
+        """A snapshot of all studies.
 
         Raises:
             UserError: if a database cannot be read.

@@ -1,4 +1,4 @@
-"""What a worker does: ask which run is needed next, make it, keep it, until nothing is left."""
+"""A worker: it chooses the next run, makes it and stores it, until no run is left."""
 
 from __future__ import annotations
 
@@ -31,16 +31,14 @@ from critbatch.training.evaluation import Evaluation
 from critbatch.training.state import Budget
 from critbatch.training.trainer import Training
 
-# Makes the run of a key: its plan, its length, its checkpoint, and its end if it is far behind others.
-
 
 @dataclass(frozen=True)
 class RunExecutor:
-    """All that the runs of a study have in common.
+    """Makes the runs of a study.
 
     Args:
-        lengths: epochs of a run by its batch size.
-        compiled: as that of `Training`.
+        lengths: Epochs of a run by batch size.
+        compiled: As `compile` of `Training`.
     """
 
     task: Task
@@ -59,11 +57,11 @@ class RunExecutor:
         progress: Callable[[Progress], None],
         report: Report | None,
     ) -> Run:
-        """The run of `key`, from its checkpoint where there is one.
+        """Make the run of `key`, from its checkpoint if there is one.
 
         Args:
-            pause_at: a value of `time.monotonic()` at which it stops, to go on another time.
-            report: where the study stops runs early: asked on the way whether this one is hopeless.
+            pause_at: Value of `time.monotonic()` at which the run is interrupted.
+            report: Decides on the way whether to prune the run; None if the study does not prune.
         """
         question, options = self.question, {**self.question.fixed_options, **dict(key.options)}
         length = self.lengths[key.batch_size]
@@ -101,21 +99,18 @@ class RunExecutor:
         return False
 
 
-# What a worker is told, wherever it is: the task, the question, and where the runs are kept.
-
-
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """All that is needed to take part in a study.
+    """All that a worker needs to take part in a study.
 
     Args:
-        task: or its name, which a worker finds again.
-        terms: of the store.
-        lengths: epochs of a run by its batch size.
-        device: its name; of several accelerators of one kind each worker takes the next.
-        folder, url: of the store.
-        threads: of torch; None for its own choice.
-        compiled: as that of `Training`.
+        task: The task, or its name, which the worker looks up.
+        terms: Study key of the store.
+        lengths: Epochs of a run by batch size.
+        device: Name of the device; with several accelerators of one kind each worker takes the next.
+        folder, url: Location of the store.
+        threads: Threads of torch; None for its own choice.
+        compiled: As `compile` of `Training`.
     """
 
     task: Task | str
@@ -130,7 +125,7 @@ class WorkerJob:
     compiled: bool
 
     def executor(self) -> RunExecutor:
-        """The task found and the device picked, in the process that will make runs."""
+        """Look up the task and pick the device, in the process that will make the runs."""
         use_threads(self.threads)
         return RunExecutor(
             task=find_task(self.task) if isinstance(self.task, str) else self.task,
@@ -142,7 +137,7 @@ class WorkerJob:
         )
 
     def serialized(self) -> bytes:
-        """For another process. A task of a notebook or script goes with its code.
+        """Serialize the job for another process. A task from a notebook or script is sent with its code.
 
         Raises:
             UserError: if the task cannot be sent.
@@ -158,16 +153,14 @@ class WorkerJob:
             ) from error
 
 
-# What a worker does until nothing is left: ask which run is needed next, make it, keep it.
-
-# Until the next look, where all that is left is being made by others.
+# Between checks, while other workers make the last runs.
 SECONDS_TO_WAIT = 0.5
 
 
 def work(job: WorkerJob, store: Store, *, pause_at: float | None, display: Display) -> None:
     """Make runs until none is left, Ctrl-C, or `pause_at`, a value of `time.monotonic()`.
 
-    Where others make the last ones it waits for them, and takes over what one of them leaves.
+    While other workers make the last runs, it waits for them, and resumes a run if its worker dies.
     """
     question, executor = job.question, job.executor()
     examples = {size: length * executor.task.examples for size, length in job.lengths.items()}
@@ -200,11 +193,11 @@ def _make_run(
 
 
 def _pruning_report(lease: RunLease, store: Store) -> Report:
-    """Notes how a run stands, and compares it with the others of its batch size and seed."""
+    """Stores intermediate values of a run and compares them with other runs of its batch size and seed."""
 
     def report(part: int, standing: float) -> bool:
         if part in store.intermediate_values([lease])[lease.id]:
-            return False  # it went on from here before it was broken off
+            return False  # it passed this comparison before it was interrupted
         store.report_intermediate(lease, part, standing)
         competitors = store.competitors(lease)
         values = store.intermediate_values([lease, *competitors])
@@ -216,7 +209,7 @@ def _pruning_report(lease: RunLease, store: Store) -> Report:
 def report_progress(
     job: WorkerJob, state: StudyState, examples: Mapping[int, float], display: Display, *, trying: RunKey | None
 ) -> int:
-    """Show how far the study is. Returns how many runs are not at their end."""
+    """Show the progress of the study. Returns the number of runs left."""
     choice = choose(job.question, state)
     finished = {key: state.finished[key] for key in choice.keys if key in state.finished}
     missing = [key for key in choice.keys if key not in finished]
@@ -236,7 +229,7 @@ def report_progress(
 
 
 def _best_of(finished: Mapping[RunKey, RunSummary]) -> str:
-    """At each batch size, in words."""
+    """The best run of each batch size, in words."""
     lines = [
         f"{size}: {summary.steps_to_target:.0f} steps at {key.learning_rate:g}"
         if summary.crossing_seconds is not None
@@ -247,15 +240,15 @@ def _best_of(finished: Mapping[RunKey, RunSummary]) -> str:
 
 
 def run_worker(serialized: bytes, name: str, pause_at: float | None) -> None:
-    """Make runs of the study that an order names, in a process of its own.
+    """Make runs of a study in this worker process.
 
     Args:
-        packed: the order, as `Order.packed` gives it.
-        name: of this worker, by which the store knows it.
-        pause_at: a value of `time.monotonic()` at which it stops, to go on another time.
+        serialized: The job, from `WorkerJob.serialized`.
+        name: Name of this worker in the store.
+        pause_at: Value of `time.monotonic()` at which it stops.
 
     Raises:
-        UserError: if the database of the study is not reached from here, or the store cannot be used.
+        UserError: if the database of the study cannot be reached from this machine, or the store cannot be used.
     """
     job = pickle.loads(serialized)
     assert isinstance(job, WorkerJob)

@@ -1,7 +1,7 @@
-"""A worker as a process of its own: `python -m critbatch.studies.worker_process`, its order on standard input.
+"""A worker in its own process: `python -m critbatch.studies.worker_process` reads its job from standard input.
 
-It is a module of its own because nothing heavy may be imported before the order has been read. Importing torch takes
-seconds, in which whoever writes a long order would wait, the time limit would not count, and Ctrl-C would end in a
+It is a separate module because nothing heavy may be imported before the job has been read. Importing torch takes
+seconds. Meanwhile the writer of a long job would block, the time limit would not count, and Ctrl-C would print a
 traceback.
 """
 
@@ -23,12 +23,12 @@ USER_ERROR = 2
 
 
 def main() -> int:
-    """Take part in a study until nothing is left, Ctrl-C, or the end of who started it.
+    """Make runs of a study until none is left, Ctrl-C, or the end of the parent process.
 
-    What goes wrong is said on standard output, which is a pipe: the log may lie on a disk that is full. Whatever else
-    is printed goes to the log.
+    Errors go to standard output, which is a pipe, since the log may be on a full disk. All other output goes to the
+    log.
     """
-    # Ray starts its processes deaf to Ctrl-C, as a shell does with those in its background.
+    # Ray starts its processes with SIGINT ignored, as a shell does for background processes.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGINT, signal.default_int_handler)
     messages = os.dup(sys.stdout.fileno())
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _stop_with_parent() -> None:
-    """Standard input ends when the process that holds its other end does, however that ends."""
+    """Send SIGINT to this process when standard input closes, which is when the parent process has ended."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os.kill(os.getpid(), signal.SIGINT)
