@@ -80,8 +80,8 @@ class EpochScheduler(LRScheduler):
     ) -> None:
         if (steps_per_epoch is None) == (examples is None) or (examples is None) != (batch_size is None):
             raise UserError("The length of an epoch is not clear: give steps_per_epoch, or examples and batch_size.")
-        given = {"steps_per_epoch": steps_per_epoch, "examples": examples, "batch_size": batch_size}
-        for name, number in {**given, "calls_per_step": calls_per_step}.items():
+        arguments = {"steps_per_epoch": steps_per_epoch, "examples": examples, "batch_size": batch_size}
+        for name, number in {**arguments, "calls_per_step": calls_per_step}.items():
             if number is not None and not number > 0:
                 raise UserError(f"{name}={number} is not possible: use a number above 0.")
         self.schedule, self.calls_per_step = schedule, calls_per_step

@@ -125,9 +125,9 @@ def adam_in_memory(
 ) -> None:
     """A plain step of Adam by torch's fused kernel, which walks through memory once."""
     weight, grad, mean, square = vectors
-    given = grad if shrink is None else grad * shrink
+    scaled_grad = grad if shrink is None else grad * shrink
     settings = _kernel(group, lr=lr, weight_decay=0.0)
-    torch._fused_adamw_([weight], [given], [mean], [square], [], _steps(group, step), **settings)
+    torch._fused_adamw_([weight], [scaled_grad], [mean], [square], [], _steps(group, step), **settings)
 
 
 def adam_direction_in_memory(
@@ -141,8 +141,8 @@ def adam_direction_in_memory(
     settings, steps = _kernel(group, lr=-1.0, weight_decay=-1.0), _steps(group, step)
     weight_norm2 = norm2 = 0.0
     for weight, grad, mean, square, direction in blocks(*vectors, target, size=CACHED):
-        given = grad if shrink is None else grad * shrink
-        adamw([direction], [given], [mean], [square], [], steps, **settings)
+        scaled_grad = grad if shrink is None else grad * shrink
+        adamw([direction], [scaled_grad], [mean], [square], [], steps, **settings)
         own, of_weight = squared_norm(direction).item(), squared_norm(weight).item()
         if decay * math.sqrt(of_weight) > LARGE_DECAY * math.sqrt(own):
             norm2 += squared_norm(direction.add(weight, alpha=decay)).item()
@@ -282,13 +282,13 @@ class LAMB(PerTensor):
         if (shrink := self._shrink(group)) is not None:
             grad = grad * shrink
             vectors = lines(weight, grad, mean, square)
-        given = [group["lr"], *bias_corrections(group, step)]
-        given = [torch.as_tensor(one, dtype=weight.dtype, device=weight.device) for one in given]
+        scalars = [group["lr"], *bias_corrections(group, step)]
+        scalars = [torch.as_tensor(scalar, dtype=weight.dtype, device=weight.device) for scalar in scalars]
         settings = {**_settings(group, adapt), "adapt": adapt, "bounds": _bounds(group)}
         if group["compiled"] and vectors:
-            ratio: Tensor = compile_step(whole_step)(*vectors, *given, **settings)
+            ratio: Tensor = compile_step(whole_step)(*vectors, *scalars, **settings)
             return ratio
-        return whole_step(weight, grad, mean, square, *given, **settings)
+        return whole_step(weight, grad, mean, square, *scalars, **settings)
 
     def _list(
         self,

@@ -25,14 +25,14 @@ def compile_step(function: Callable[..., Result]) -> Callable[..., Result]:
     """The function in machine code, for tensors of any length. Numbers among its arguments become part of it."""
 
     @functools.cache
-    def made() -> Callable[..., Result]:
+    def compiled() -> Callable[..., Result]:
         return torch.compile(function, dynamic=True)
 
-    def call(*given: Any, **named: Any) -> Result:
+    def call(*args: Any, **kwargs: Any) -> Result:
         with warnings.catch_warnings():
             # Those of torch about itself, which no user can answer.
             warnings.simplefilter("ignore", DeprecationWarning)
-            return made()(*given, **named)
+            return compiled()(*args, **kwargs)
 
     return call
 
@@ -167,11 +167,11 @@ class PerTensor(Optimizer):
         for group in self.param_groups:
             given = group.get("param_names") or range(len(names), len(names) + len(group["params"]))
             names.update(zip(map(id, group["params"]), given, strict=True))
-        found: dict[str | int, float] = {}
+        values_by_name: dict[str | int, float] = {}
         for weights, ratios in self._ratios:
             values = ratios.tolist() if isinstance(ratios, Tensor) else ratios or [1.0] * len(weights)
-            found.update((names[id(weight)], float(one)) for weight, one in zip(weights, values, strict=True))
-        return {name: found[name] for name in names.values() if name in found}
+            values_by_name.update((names[id(weight)], float(one)) for weight, one in zip(weights, values, strict=True))
+        return {name: values_by_name[name] for name in names.values() if name in values_by_name}
 
     def begin_all(self) -> None:
         """Make the state of each weight, as the first step would, so that a saved one can be put into its place."""
@@ -215,13 +215,13 @@ class PerTensor(Optimizer):
         self._kinds: dict[int, TensorClass] = {}
         self._kinds_by_traits: dict[tuple[Any, ...], TensorClass] = {}
         self._packs: dict[tuple[int, TensorClass], FlatBuffer] = {}
-        self._seen: dict[tuple[int, TensorClass], list[int]] = {}
+        self._class_members: dict[tuple[int, TensorClass], list[int]] = {}
         self._ratios: list[tuple[list[Tensor], Ratios]] = []
         self._scratch: dict[torch.dtype, Tensor] = {}
 
     def _gather(self, group: Group) -> dict[TensorClass, list[Member]]:
         """The tensors of a group that have a gradient."""
-        found: dict[TensorClass, list[Member]] = {}
+        members_by_class: dict[TensorClass, list[Member]] = {}
         states, kinds = self.state, self._kinds
         for weight in group["params"]:
             grad = weight.grad
@@ -236,11 +236,11 @@ class PerTensor(Optimizer):
             kind = kinds.get(id(weight))
             if kind is None or kind.dtype is not weight.dtype or kind.on_cpu is not weight.is_cpu:
                 kind = self._kind_of(weight)
-            if kind in found:
-                found[kind].append((weight, grad, state))
+            if kind in members_by_class:
+                members_by_class[kind].append((weight, grad, state))
             else:
-                found[kind] = [(weight, grad, state)]
-        return found
+                members_by_class[kind] = [(weight, grad, state)]
+        return members_by_class
 
     def _kind_of(self, weight: Tensor) -> TensorClass:
         small = weight.numel() <= SMALL
@@ -282,8 +282,8 @@ class PerTensor(Optimizer):
         if pack is not None and pack.holds(members):
             return pack if pack.in_step() else None
         own = [id(weight) for weight, _, _ in members]
-        known = self._seen.get(key)
-        self._seen[key] = own
+        known = self._class_members.get(key)
+        self._class_members[key] = own
         if known is None or known == own:
             self._packs[key] = FlatBuffer(members)
             return self._packs[key] if self._packs[key].in_step() else None

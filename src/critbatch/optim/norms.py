@@ -17,18 +17,18 @@ def squares(grads: Iterable[Tensor | None], metric: list[Tensor] | None = None) 
     counts 0, and one of a sparse embedding as the dense one.
     """
     grads = [grad.to_dense() if grad is not None and grad.is_sparse else grad for grad in grads]
-    found = {i: _wide(grad) for i, grad in enumerate(grads) if grad is not None}
-    if not found:
+    wide_grads = {i: _wide(grad) for i, grad in enumerate(grads) if grad is not None}
+    if not wide_grads:
         return torch.zeros(1 if metric is None else 2, len(grads))
-    values = list(found.values())
+    values = list(wide_grads.values())
     rows = [values]
     if metric is not None:
-        rows.append(list(torch._foreach_mul(values, [metric[i] for i in found])))
+        rows.append(list(torch._foreach_mul(values, [metric[i] for i in wide_grads])))
     norms2 = torch.stack([squared_norms(row) for row in rows])
-    if len(found) == len(grads):
+    if len(wide_grads) == len(grads):
         return norms2
     whole = torch.zeros(len(rows), len(grads), dtype=norms2.dtype, device=norms2.device)
-    whole[:, list(found)] = norms2
+    whole[:, list(wide_grads)] = norms2
     return whole
 
 

@@ -64,8 +64,8 @@ def length_in_graph(tensor: Tensor) -> Tensor:
     In float32 on a CPU torch's own norm loses its third digit at 20 million elements, so the sum is made in double.
     """
     wide = torch.float64 if tensor.device.type == "cpu" else tensor.dtype
-    found: Tensor = torch.linalg.vector_norm(tensor, dtype=wide)
-    return found.to(tensor.dtype)
+    norm: Tensor = torch.linalg.vector_norm(tensor, dtype=wide)
+    return norm.to(tensor.dtype)
 
 
 def layout_of(tensor: Tensor) -> Layout | None:
@@ -120,12 +120,12 @@ def subtract(vector: Tensor, other: Tensor, scale: float, *, decay: float = 0.0)
     )
 
 
-def spare(kept: dict[torch.dtype, Tensor], like: Tensor) -> Tensor:
+def spare(buffers: dict[torch.dtype, Tensor], like: Tensor) -> Tensor:
     """Memory for a vector, kept from step to step, since fresh memory costs more to get than to fill. Finite inside."""
-    found = kept.get(like.dtype)
-    if found is None or len(found) < len(like):
-        kept[like.dtype] = found = torch.zeros_like(like)
-    return found[: len(like)]
+    buffer = buffers.get(like.dtype)
+    if buffer is None or len(buffer) < len(like):
+        buffers[like.dtype] = buffer = torch.zeros_like(like)
+    return buffer[: len(like)]
 
 
 # Small tensors laid out one after another, so that a step takes a few operations and not a few for each.

@@ -190,8 +190,11 @@ class FlipsAndCrops:
 
     def _check(self, images: Tensor) -> None:
         if not isinstance(images, Tensor) or images.ndim != 4:
-            found = f"shape {tuple(images.shape)}" if isinstance(images, Tensor) else f"type {type(images).__name__}"
-            raise UserError(f"flips and crops take images of shape (batch, channels, height, width), not of {found}.")
+            is_tensor = isinstance(images, Tensor)
+            description = f"shape {tuple(images.shape)}" if is_tensor else f"type {type(images).__name__}"
+            raise UserError(
+                f"flips and crops take images of shape (batch, channels, height, width), not of {description}."
+            )
         side = min(images.shape[2:])
         if self.padding >= side or self.cutout > side:
             raise UserError(

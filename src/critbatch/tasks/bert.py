@@ -82,14 +82,14 @@ class Words:
 
     def numbers(self, line: str) -> list[int]:
         """The line's tokens as numbers."""
-        found = []
+        numbers = []
         for word in split_words(line):
             if word in self._numbers:
-                found.append(self._numbers[word])
+                numbers.append(self._numbers[word])
             else:
                 pieces = (word[0], *(f"##{character}" for character in word[1:]))
-                found += [self._numbers.get(piece, UNKNOWN) for piece in pieces]
-        return found
+                numbers += [self._numbers.get(piece, UNKNOWN) for piece in pieces]
+        return numbers
 
 
 # Pairs of sentences with masked words, as Devlin et al. 2018, arXiv:1810.04805, section 3.1, pre-train BERT on them.
@@ -135,65 +135,65 @@ def masked_pairs(sentences: Sentences, *, length: int, vocabulary: int, copies: 
         UserError: if the text is too short for two sequences.
     """
     sentences = [sentence for sentence in sentences if sentence]
-    room = length - 3
-    found = sum(map(len, sentences))
-    if len(sentences) < 4 or found < 2 * room:
+    max_tokens = length - 3
+    num_tokens = sum(map(len, sentences))
+    if len(sentences) < 4 or num_tokens < 2 * max_tokens:
         raise UserError(
-            f"{len(sentences):,} lines with {found:,} tokens are too few for two sequences of {length}, to train on or "
-            "to validate on: use a longer text or shorter sequences."
+            f"{len(sentences):,} lines with {num_tokens:,} tokens are too few for two sequences of {length}, to train "
+            "on or to validate on: use a longer text or shorter sequences."
         )
     random = RandomState(seed)
     rows = [
         _row(first, second, is_random, length, vocabulary, random)
         for _ in range(copies)
-        for first, second, is_random in _pairs(sentences, room, random)
+        for first, second, is_random in _pairs(sentences, max_tokens, random)
     ]
     columns = {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
     targets = {name: columns.pop(name) for name in ("masked_labels", "is_random_next")}
     return Examples(columns, targets)
 
 
-def _pairs(sentences: Sentences, room: int, random: RandomState) -> list[tuple[list[int], list[int], bool]]:
+def _pairs(sentences: Sentences, max_tokens: int, random: RandomState) -> list[tuple[list[int], list[int], bool]]:
     pairs = []
     begin = 0
     while begin < len(sentences):
         end, size = begin, 0
-        while end < len(sentences) and size < room:
+        while end < len(sentences) and size < max_tokens:
             size += len(sentences[end])
             end += 1
         middle = begin + (random.randint(1, end - begin) if end - begin > 1 else 1)
         first = [token for sentence in sentences[begin:middle] for token in sentence]
         is_random = middle == end or random.random_sample() < 0.5
         if is_random:
-            second = _elsewhere(sentences, room - len(first), (begin, end), random)
+            second = _elsewhere(sentences, max_tokens - len(first), (begin, end), random)
             begin = middle
         else:
             second = [token for sentence in sentences[middle:end] for token in sentence]
             begin = end
-        pairs.append((*_cut(first, second, room, random), is_random))
+        pairs.append((*_cut(first, second, max_tokens, random), is_random))
     return pairs
 
 
-def _elsewhere(sentences: Sentences, wanted: int, taken: tuple[int, int], random: RandomState) -> list[int]:
-    """Sentences from a place outside `taken` and not right behind it, until they have `wanted` tokens or none is left.
+def _elsewhere(sentences: Sentences, min_tokens: int, excluded: tuple[int, int], random: RandomState) -> list[int]:
+    """Sentences from a place outside `excluded` and not right behind it, until they have `min_tokens` or none is left.
 
     `masked_pairs` has seen to it that there is such a place, but for texts of a few lines: they get the last one.
     """
-    begin, end = taken
+    begin, end = excluded
     outside = len(sentences) - (end + 1 - begin)
     place = random.randint(max(outside, 1))
     place = place if place < begin else min(place + end + 1 - begin, len(sentences) - 1)
     stop = begin if place < begin else len(sentences)
-    found: list[int] = []
-    while place < stop and len(found) < max(wanted, 1):
-        found += sentences[place]
+    tokens: list[int] = []
+    while place < stop and len(tokens) < max(min_tokens, 1):
+        tokens += sentences[place]
         place += 1
-    return found
+    return tokens
 
 
-def _cut(first: list[int], second: list[int], room: int, random: RandomState) -> tuple[list[int], list[int]]:
+def _cut(first: list[int], second: list[int], max_tokens: int, random: RandomState) -> tuple[list[int], list[int]]:
     """Both, with tokens taken from either end of the longer one until they fit."""
-    while len(first) + len(second) > room:
+    while len(first) + len(second) > max_tokens:
         longer_is_first = len(first) > len(second)
         longer = first if longer_is_first else second
         shorter = longer[1:] if random.random_sample() < 0.5 else longer[:-1]
@@ -208,8 +208,8 @@ def _row(
     used, second_begins = len(tokens), len(first) + 2
     candidates = np.flatnonzero((tokens != CLS) & (tokens != SEP))
     most = most_masked(length)
-    wanted = min(most, max(1, round(MASKED_SHARE * used)))
-    chosen = np.sort(random.permutation(candidates)[:wanted])
+    num_masked = min(most, max(1, round(MASKED_SHARE * used)))
+    chosen = np.sort(random.permutation(candidates)[:num_masked])
     labels = tokens[chosen]
     fate = random.random_sample(len(chosen))
     others = random.randint(len(SPECIAL), vocabulary, len(chosen))

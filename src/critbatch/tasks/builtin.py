@@ -291,11 +291,11 @@ def windows(ids: Tensor, length: int) -> Examples:
 def digits_mlp() -> Task:
     from sklearn.datasets import load_digits
 
-    found = load_digits()
+    digits = load_digits()
     # The stream of RandomState is frozen by NumPy's policy (NEP 19): the split is the same everywhere.
-    order = np.random.RandomState(0).permutation(len(found.data))
-    images = torch.from_numpy(found.data[order].astype(np.uint8))
-    labels = torch.from_numpy(found.target[order]).long()
+    order = np.random.RandomState(0).permutation(len(digits.data))
+    images = torch.from_numpy(digits.data[order].astype(np.uint8))
+    labels = torch.from_numpy(digits.target[order]).long()
     # Sums of whole numbers are exact, whatever the number of threads: the task is the same on every machine.
     train = images[:DIGITS_TRAIN].long()
     mean = train.sum().item() / train.numel()

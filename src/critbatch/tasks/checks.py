@@ -32,9 +32,9 @@ def check_model(make: object, new_model: Callable[[int], Any]) -> None:
         first, second = new_model(0), new_model(0)
     except Exception as error:
         raise UserError(f"`model` could not make a model ({first_line(error)}).") from error
-    for made in (first, second):
-        if not isinstance(made, nn.Module):
-            raise UserError(f"`model` made a {type(made).__name__}: make a torch.nn.Module.")
+    for model in (first, second):
+        if not isinstance(model, nn.Module):
+            raise UserError(f"`model` made a {type(model).__name__}: make a torch.nn.Module.")
     if any(is_lazy(weight) for weight in first.parameters()):
         raise UserError("the model has weights of unknown shape (a lazy layer): give every layer its sizes.")
     if first is second or _storages(first) & _storages(second):
@@ -144,28 +144,32 @@ def check_augmentation(augment: object, data: Data) -> None:
 
 
 def _augmented(augment: Augmentation, inputs: Tree, draws: Tensor) -> Tree:
-    given = _told(inputs)
+    description = _describe(inputs)
     try:
         changed = augment(map_tree(torch.clone, inputs), draws.clone())
     except UserError:
         raise
     except Exception as error:
         raise UserError(
-            f"the augmentation does not take inputs of {given} and numbers of shape {tuple(draws.shape)} "
+            f"the augmentation does not take inputs of {description} and numbers of shape {tuple(draws.shape)} "
             f"({first_line(error)})."
         ) from error
-    if _told(changed) != given:
-        raise UserError(f"the augmentation made {_told(changed)} of inputs of {given}: it must keep shape and type.")
+    if _describe(changed) != description:
+        raise UserError(
+            f"the augmentation made {_describe(changed)} of inputs of {description}: it must keep shape and type."
+        )
     return changed
 
 
-def _told(tree: Any) -> str:
+def _describe(tree: Any) -> str:
     """Shape and type of each tensor of a tree; of anything else its type."""
     if not is_tree(tree):
         return f"a {type(tree).__name__}"
     if isinstance(tree, Tensor):
         return f"shape {tuple(tree.shape)} and type {str(tree.dtype).removeprefix('torch.')}"
-    parts = [f"{key}: {_told(part)}" for key, part in tree.items()] if isinstance(tree, dict) else map(_told, tree)
+    parts = (
+        [f"{key}: {_describe(part)}" for key, part in tree.items()] if isinstance(tree, dict) else map(_describe, tree)
+    )
     return f"({'; '.join(parts)})"
 
 
@@ -205,10 +209,10 @@ def _call(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: An
             f"({first_line(error)})."
         ) from error
     if not isinstance(values, Tensor) or values.shape != (size,):
-        found = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        description = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
         raise UserError(
-            f"the {kind} of a batch of {size} came back as {found}: return one value per example, shape (batch,), for "
-            "example with reduction='none'."
+            f"the {kind} of a batch of {size} came back as {description}: return one value per example, shape (batch,), "
+            "for example with reduction='none'."
         )
     return values
 

@@ -32,11 +32,11 @@ def map_tree(function: Any, tree: Tree) -> Tree:
     return tuple(map_tree(function, part) for part in tree)
 
 
-def is_tree(given: object) -> bool:
+def is_tree(value: object) -> bool:
     """Whether it is a tensor, or a tuple or dict of trees."""
-    if isinstance(given, dict):
-        given = tuple(given.values())
-    return isinstance(given, Tensor) or (isinstance(given, tuple) and all(is_tree(part) for part in given))
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return isinstance(value, Tensor) or (isinstance(value, tuple) and all(is_tree(part) for part in value))
 
 
 def leaves(tree: Tree) -> list[Tensor]:
@@ -69,8 +69,8 @@ class Examples:
         self.inputs, self.targets = inputs, targets
         counts = {len(leaf) if leaf.ndim else 0 for leaf in (*leaves(inputs), *leaves(targets))}
         if len(counts) != 1:
-            found = " and ".join(str(count) for count in sorted(counts)) or "nothing"
-            raise UserError(f"Inputs and targets have {found} examples: they must have the same number.")
+            description = " and ".join(str(count) for count in sorted(counts)) or "nothing"
+            raise UserError(f"Inputs and targets have {description} examples: they must have the same number.")
         self._count = counts.pop()
 
     def __len__(self) -> int:
@@ -115,7 +115,7 @@ Data = Examples | Dataset[Any]
 GivenData = Data | tuple[Any, ...]  # what `as_data` makes of it
 
 
-def as_data(given: Any, name: str) -> Data:
+def as_data(source: Any, name: str) -> Data:
     """What the user gave as data: `Examples`, a Dataset with a length, or the pair (inputs, targets).
 
     A TensorDataset of a pair becomes `Examples`, which are gathered many times faster.
@@ -123,17 +123,17 @@ def as_data(given: Any, name: str) -> Data:
     Raises:
         UserError: if it is none of these, or is empty.
     """
-    if isinstance(given, TensorDataset):
-        given = given.tensors
-    if isinstance(given, tuple) and len(given) == 2:
-        given = Examples(*given)
-    if isinstance(given, Examples):
-        data: Data = given
-    elif hasattr(given, "__getitem__") and hasattr(given, "__len__"):
-        data = given
+    if isinstance(source, TensorDataset):
+        source = source.tensors
+    if isinstance(source, tuple) and len(source) == 2:
+        source = Examples(*source)
+    if isinstance(source, Examples):
+        data: Data = source
+    elif hasattr(source, "__getitem__") and hasattr(source, "__len__"):
+        data = source
     else:
         raise UserError(
-            f"The {name} data are {type(given).__name__}: give (inputs, targets) as tensors, or a torch Dataset with "
+            f"The {name} data are {type(source).__name__}: give (inputs, targets) as tensors, or a torch Dataset with "
             "__getitem__ and __len__."
         )
     if count(data) == 0:
@@ -152,11 +152,11 @@ def as_tuples(tree: Tree) -> Tree:
     return tuple(as_tuples(part) for part in tree) if isinstance(tree, (list, tuple)) else tree
 
 
-def type_of(given: object) -> str:
+def type_of(value: object) -> str:
     """In words: its type, and of a tuple or dict also the types within."""
-    parts = tuple(given.values()) if isinstance(given, dict) else given
+    parts = tuple(value.values()) if isinstance(value, dict) else value
     inner = f" of {', '.join(type(part).__name__ for part in parts)}" if isinstance(parts, tuple) else ""
-    return "None" if given is None else type(given).__name__ + inner
+    return "None" if value is None else type(value).__name__ + inner
 
 
 IGNORED = -100  # the target that torch leaves out of a cross-entropy
@@ -232,8 +232,8 @@ class DatasetBatches(Dataset[Any]):
     def _checked(self, items: list[Any], indices: Sequence[int]) -> tuple[Tree, Tree]:
         for index, item in zip(indices, items, strict=True):
             if not isinstance(item, (tuple, list)) or len(item) != 2:
-                found = f"{len(item)} values" if isinstance(item, (tuple, list)) else type_of(item)
-                raise self._misfit(index, f"is {found}: return the pair (input, target)")
+                description = f"{len(item)} values" if isinstance(item, (tuple, list)) else type_of(item)
+                raise self._misfit(index, f"is {description}: return the pair (input, target)")
         try:
             batch = _collated(items)
         except Exception as error:
@@ -261,10 +261,10 @@ class DatasetBatches(Dataset[Any]):
         forms = []
         for index, item in zip(indices, items, strict=True):
             try:
-                made = _collated([item])
-                if not is_tree(made):
+                example = _collated([item])
+                if not is_tree(example):
                     raise TypeError("text is no tensor")
-                forms.append(form_of(made))
+                forms.append(form_of(example))
             except Exception as error:
                 what = ", ".join(map(type_of, item))
                 raise self._misfit(

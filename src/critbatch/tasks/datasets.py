@@ -32,8 +32,8 @@ def cache_folder() -> Path:
 
 def given_folder() -> Path | None:
     """What `$CRITBATCH_DATA` names, or None."""
-    given = os.environ.get("CRITBATCH_DATA", "")
-    return Path(given).expanduser() if given else None
+    user_folder = os.environ.get("CRITBATCH_DATA", "")
+    return Path(user_folder).expanduser() if user_folder else None
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -69,11 +69,11 @@ def data_folder(name: str) -> Path:
         UserError: if an archive that was found is broken.
     """
     data = SETS[name]
-    given, cache = given_folder(), cache_folder()
-    roots = [cache] if given is None else [given, cache]
+    user_folder, cache = given_folder(), cache_folder()
+    roots = [cache] if user_folder is None else [user_folder, cache]
     for root in roots:
-        if (found := find_in(root, data)) is not None:
-            return found
+        if (folder := find_in(root, data)) is not None:
+            return folder
     target = cache / data.folders[0]
     for root in roots:
         if (packed := find_archive(root, data)) is not None:
@@ -82,18 +82,18 @@ def data_folder(name: str) -> Path:
     try:
         download_set(data, target)
     except (UserError, OSError) as error:
-        raise DataMissing(_missing(data, given, str(error).rstrip("."))) from error
+        raise DataMissing(_missing(data, user_folder, str(error).rstrip("."))) from error
     return target
 
 
-def _missing(data: DataSet, given: Path | None, why: str) -> str:
+def _missing(data: DataSet, user_folder: Path | None, why: str) -> str:
     files = ", ".join(file.name for file in data.files)
-    if given is None:
+    if user_folder is None:
         place = "$CRITBATCH_DATA is not set"
-    elif given.is_dir():
-        place = f"it is not in {given} ($CRITBATCH_DATA)"
+    elif user_folder.is_dir():
+        place = f"it is not in {user_folder} ($CRITBATCH_DATA)"
     else:
-        place = f"{given} ($CRITBATCH_DATA) is no folder"
+        place = f"{user_folder} ($CRITBATCH_DATA) is no folder"
     return (
         f"Data set {data.name!r} was not found: {place}, it is not in {cache_folder()}, and the download failed "
         f"({why}); set CRITBATCH_DATA to a folder that has {files} in {data.folders[0]}/, or copy them into the cache "
@@ -105,8 +105,8 @@ def _missing(data: DataSet, given: Path | None, why: str) -> str:
 def is_at_hand(name: str) -> bool:
     """Whether the set called `name` can be read without a download."""
     data = SETS[name]
-    given, cache = given_folder(), cache_folder()
-    roots = [cache] if given is None else [given, cache]
+    user_folder, cache = given_folder(), cache_folder()
+    roots = [cache] if user_folder is None else [user_folder, cache]
     return any(find_in(root, data) is not None or find_archive(root, data) is not None for root in roots)
 
 
@@ -174,8 +174,10 @@ def read_idx(path: Path, item_shape: tuple[int, ...] | None = None) -> Bytes:
     except (EOFError, zlib.error) as error:
         raise UserError(f"{path} ({_size(path)}) is a broken gzip file ({error}): fetch it again.") from error
     if len(data) != expected:
-        found = "has more" if len(data) > expected else f"ends after {len(data):,}"
-        raise UserError(f"{path} should hold {_by(shape)} = {expected:,} bytes of data but {found}: fetch it again.")
+        size_error = "has more" if len(data) > expected else f"ends after {len(data):,}"
+        raise UserError(
+            f"{path} should hold {_by(shape)} = {expected:,} bytes of data but {size_error}: fetch it again."
+        )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
@@ -229,19 +231,19 @@ def _read_cifar(path: Path, examples: int | None, name: str, classes: dict[str, 
     if data[:1] == b"\x80":
         raise UserError(f"{path} seems to be a Python pickle, which is never loaded: use {name}'s binary version.")
     record = len(classes) + _CIFAR_IMAGE
-    wanted = f"{examples:,} records" if examples is not None else "whole records"
+    expected = f"{examples:,} records" if examples is not None else "whole records"
     count, rest = divmod(len(data), record)
     if rest or not count or (examples is not None and count != examples):
         raise UserError(
-            f"{path} has {len(data):,} bytes, which are not {wanted} of {record:,}: use a .bin file of "
+            f"{path} has {len(data):,} bytes, which are not {expected} of {record:,}: use a .bin file of "
             f"{name}'s binary version, and fetch it again if it is one."
         )
     records = np.frombuffer(data, np.uint8).reshape(count, record)
     labels = records[:, : len(classes)].copy()
     for place, (kind, size) in enumerate(classes.items()):
-        if (found := labels[:, place]).max() >= size:
+        if (column := labels[:, place]).max() >= size:
             raise UserError(
-                f"{path} has the {kind} {found.max()} in record {int(found.argmax())}, where 0 to {size - 1} belong: "
+                f"{path} has the {kind} {column.max()} in record {int(column.argmax())}, where 0 to {size - 1} belong: "
                 f"use a .bin file of {name}'s binary version."
             )
     return records[:, len(classes) :].reshape(count, *CIFAR_SHAPE), labels

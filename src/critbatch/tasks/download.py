@@ -81,18 +81,18 @@ def download(urls: Sequence[str], to: Path, expected: str | None, *, kind: str =
     Raises:
         UserError: if none does; the sentence says what each gave.
     """
-    found = []
+    reasons = []
     for url in urls:
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
                 save(answer, to, expected, kind=kind, source=url)
             return
         except UserError as error:
-            found.append(str(error).rstrip("."))
+            reasons.append(str(error).rstrip("."))
         except (OSError, HTTPException) as error:
             why = error.reason if type(error) is URLError else f"{type(error).__name__}: {error}"
-            found.append(f"{url} gave {why}")
-    raise UserError("; ".join(found) + ".")
+            reasons.append(f"{url} gave {why}")
+    raise UserError("; ".join(reasons) + ".")
 
 
 def unpack(archive: Path, files: Sequence[DataFile], folder: Path) -> None:
@@ -101,22 +101,22 @@ def unpack(archive: Path, files: Sequence[DataFile], folder: Path) -> None:
     Raises:
         UserError: if the archive is broken, or lacks a file.
     """
-    wanted = {file.name: file for file in files}
+    missing = {file.name: file for file in files}
     try:
         with gzip.open(archive) as packed, tarfile.open(fileobj=_bounded(packed, archive), mode="r|") as members:
             for member in members:
-                file = wanted.get(PurePosixPath(member.name).name)
+                file = missing.get(PurePosixPath(member.name).name)
                 stream = members.extractfile(member) if file is not None and member.isfile() else None
                 if file is not None and stream is not None:
                     save(stream, folder / file.name, file.sha256, source=f"{file.name} in {archive}")
-                    del wanted[file.name]
+                    del missing[file.name]
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         size = archive.stat().st_size
         raise UserError(f"{archive} ({size:,} bytes) is no whole tar.gz ({error}): fetch it again.") from error
     except OSError as error:
         raise UserError(f"{archive} cannot be unpacked into {folder} ({error}): make both accessible.") from error
-    if wanted:
-        raise UserError(f"{archive} has no {' or '.join(wanted)}: use the archive as published.")
+    if missing:
+        raise UserError(f"{archive} has no {' or '.join(missing)}: use the archive as published.")
 
 
 def _bounded(stream: gzip.GzipFile, archive: Path) -> IO[bytes]:
@@ -146,12 +146,12 @@ def unpack_set(archive: Path, data: DataSet, folder: Path) -> None:
     """
     if data.archive is not None and any(file.sha256 is None for file in data.files):
         try:
-            found = checksum(archive, "md5")
+            md5 = checksum(archive, "md5")
         except OSError as error:
             raise UserError(f"{archive} cannot be read ({error.strerror or error}): make it accessible.") from error
-        if found != data.archive.md5:
+        if md5 != data.archive.md5:
             raise UserError(
-                f"{archive} has {archive.stat().st_size:,} bytes and the MD5 {found[:12]}..., not "
+                f"{archive} has {archive.stat().st_size:,} bytes and the MD5 {md5[:12]}..., not "
                 f"{data.archive.md5[:12]}...: it was cut short or changed, fetch it again."
             )
     unpack(archive, data.files, folder)

@@ -61,8 +61,8 @@ def _innermost(function: object) -> object:
 
 def _name_of(function: object) -> str:
     if isinstance(function, partial):
-        given = [*function.args, *(value for _, value in sorted(function.keywords.items()))]
-        return f"{_name_of(function.func)} {[_told(value) for value in given]}"
+        arguments = [*function.args, *(value for _, value in sorted(function.keywords.items()))]
+        return f"{_name_of(function.func)} {[_describe(value) for value in arguments]}"
     if is_dataclass(function):
         return repr(function)
     return getattr(function, "__qualname__", type(function).__qualname__)
@@ -76,18 +76,18 @@ def _code_of(thing: object) -> str:
     if (getattr(thing, "__module__", None) or "builtins").partition(".")[0] in LIBRARIES:
         return ""
     functions = [value for _, value in sorted(vars(thing).items())] if inspect.isclass(thing) else [thing]
-    return " ".join(_told(function) for function in functions if hasattr(function, "__code__"))
+    return " ".join(_describe(function) for function in functions if hasattr(function, "__code__"))
 
 
-def _told(value: object) -> str:
+def _describe(value: object) -> str:
     """A value in words that are the same in every process: of an object only its type."""
     if isinstance(value, CodeType):
-        return f"{value.co_code.hex()} {value.co_names} {[_told(constant) for constant in value.co_consts]}"
+        return f"{value.co_code.hex()} {value.co_names} {[_describe(constant) for constant in value.co_consts]}"
     if hasattr(value, "__code__"):
         cells = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
-        return f"{_told(value.__code__)} {[_told(cell) for cell in cells if not hasattr(cell, '__code__')]}"
+        return f"{_describe(value.__code__)} {[_describe(cell) for cell in cells if not hasattr(cell, '__code__')]}"
     if isinstance(value, (tuple, list)):
-        return str([_told(one) for one in value])
+        return str([_describe(one) for one in value])
     if isinstance(value, (set, frozenset)):
-        return str(sorted(_told(one) for one in value))
+        return str(sorted(_describe(one) for one in value))
     return repr(value) if isinstance(value, (str, bytes, int, float, bool, type(None))) else type(value).__qualname__

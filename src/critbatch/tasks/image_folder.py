@@ -42,8 +42,10 @@ def find_images() -> Path:
     Raises:
         DataMissing: if neither is a folder.
     """
-    own, given = os.environ.get("CRITBATCH_IMAGES", ""), given_folder()
-    folder = Path(own).expanduser() if own else given / "imagenet" if given is not None else None
+    image_folder, user_folder = os.environ.get("CRITBATCH_IMAGES", ""), given_folder()
+    folder = user_folder / "imagenet" if user_folder is not None else None
+    if image_folder:
+        folder = Path(image_folder).expanduser()
     if folder is not None and folder.is_dir():
         return folder
     place = f"{folder} is no folder" if folder is not None else "neither $CRITBATCH_IMAGES nor $CRITBATCH_DATA is set"
@@ -67,14 +69,14 @@ def list_images(folder: Path, part: str, classes: list[str] | None = None) -> Im
     root = folder / part
     if not root.is_dir():
         raise UserError(f"{folder} has no folder {part}: give one that has train/CLASS/*.jpg and val/CLASS/*.jpg.")
-    found = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
-    if not found:
+    class_names = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    if not class_names:
         raise UserError(f"{root} has no folder in it: put the images of each class into one of their own.")
-    names = found if classes is None else classes
-    if unknown := sorted(set(found) - set(names)):
+    names = class_names if classes is None else classes
+    if unknown := sorted(set(class_names) - set(names)):
         raise UserError(f"{root} has the class {unknown[0]!r}, which train/ lacks: use the same classes in both.")
     paths, labels = [], []
-    for name in found:
+    for name in class_names:
         files = sorted(entry.path for entry in os.scandir(root / name) if entry.name.lower().endswith(ENDINGS))
         if not files:
             raise UserError(f"{root / name} has no image: put some there that end in {', '.join(ENDINGS)}.")

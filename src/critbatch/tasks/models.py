@@ -361,8 +361,8 @@ class Residual(nn.Module):
         self.first, self.second = ConvNorm(channels, channels), ConvNorm(channels, channels)
 
     def forward(self, images: Tensor) -> Tensor:
-        found: Tensor = images + self.second(self.first(images))
-        return found
+        output: Tensor = images + self.second(self.first(images))
+        return output
 
 
 class ResNet9(nn.Module):

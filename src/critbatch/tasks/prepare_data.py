@@ -60,10 +60,10 @@ def prepare_data(data: DataSet, target: Path, source: Path | None = None) -> str
         return "ok (downloaded)"
     if not source.is_dir():
         raise UserError(f"{source} is no folder: name one that has {data.folders[0]}/{data.files[0].name}.")
-    if (found := find_in(source, data)) is not None:
+    if (source_folder := find_in(source, data)) is not None:
         for file in data.files:
-            copy(file, found / file.name, folder)
-        return f"ok (copied from {found})"
+            copy(file, source_folder / file.name, folder)
+        return f"ok (copied from {source_folder})"
     if (packed := find_archive(source, data)) is not None:
         unpack_set(packed, data, folder)
         return f"ok (unpacked from {packed})"
@@ -77,12 +77,12 @@ def is_right(path: Path, file: DataFile) -> bool:
 
 def _by_hand(data: DataSet, source: Path) -> str:
     """What to do about a source folder that lacks the set: a data folder is data, so nothing in it is ever run."""
-    wanted = [file.name for file in data.files]
-    layout = f"{data.folders[0]}/ with {', '.join(wanted)}"
+    file_names = [file.name for file in data.files]
+    layout = f"{data.folders[0]}/ with {', '.join(file_names)}"
     if data.archive is not None:
         layout += f", or the published {data.archive.name}"
     roots = [source / PurePath(folder).parts[0] for folder in data.folders]
-    names = sorted({path.name for root in roots if root.is_dir() for path in root.iterdir()} - set(wanted))
+    names = sorted({path.name for root in roots if root.is_dir() for path in root.iterdir()} - set(file_names))
     if not names:
         return f"{source} has no {layout}: give a folder that has, or leave out --from to download the set."
     shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -157,18 +157,18 @@ def _task_of(module: ModuleType, attribute: str, place: str) -> Task:
         close = names or difflib.get_close_matches(attribute, [name for name in vars(module) if name[0] != "_"])
         hint = f"use {' or '.join(close)}" if close else "define a critbatch.Task by that name"
         raise UserError(f"{place} has no {attribute!r}: {hint}.")
-    found = getattr(module, attribute)
-    made = ""
-    if not isinstance(found, Task) and callable(found):
-        if not _needs_nothing(found):
+    result = getattr(module, attribute)
+    verb = ""
+    if not isinstance(result, Task) and callable(result):
+        if not _needs_nothing(result):
             raise UserError(f"{place}:{attribute} needs arguments: give a Task, or a function without arguments.")
-        found, made = found(), " returned"
-    if not isinstance(found, Task):
+        result, verb = result(), " returned"
+    if not isinstance(result, Task):
         raise UserError(
-            f"{place}:{attribute}{made or ' is'} a {type(found).__name__}: give a critbatch.Task, or a function "
+            f"{place}:{attribute}{verb or ' is'} a {type(result).__name__}: give a critbatch.Task, or a function "
             "without arguments that returns one."
         )
-    return found
+    return result
 
 
 def _needs_nothing(function: Any) -> bool:

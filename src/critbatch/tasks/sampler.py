@@ -206,16 +206,16 @@ class BatchGatherer:
 
     def _made(self, rows: Iterator[Row], *, seed: int, workers: int) -> Generator[tuple[Tree, Tree]]:
         maker = DatasetBatches(self.data, part=self.part, classes=self.classes, seed=seed)
-        asked: deque[Row] = deque()
-        rows = _noted(rows, asked)
+        pending: deque[Row] = deque()
+        rows = _recorded(rows, pending)
         if not workers:
-            made: Iterator[tuple[Tree, Tree] | Fault] = map(maker.batch, rows)
+            batches: Iterator[tuple[Tree, Tree] | Fault] = map(maker.batch, rows)
         else:
-            made = _by_workers(maker, rows, workers, self.device)
-        for batch in made:
+            batches = _by_workers(maker, rows, workers, self.device)
+        for batch in batches:
             if isinstance(batch, Fault):
                 raise UserError(batch.sentence)
-            self._last = asked.popleft(), form_of(batch)
+            self._last = pending.popleft(), form_of(batch)
             self._first = self._first or self._last[1]
             yield self._moved(batch[0]), self._moved(batch[1])
 
@@ -253,9 +253,9 @@ def _by_workers(
             shut_down()
 
 
-def _noted(rows: Iterator[Row], asked: deque[Row]) -> Iterator[Row]:
+def _recorded(rows: Iterator[Row], pending: deque[Row]) -> Iterator[Row]:
     for row in rows:
-        asked.append(row)
+        pending.append(row)
         yield row
 
 

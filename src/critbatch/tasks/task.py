@@ -185,8 +185,8 @@ class Task:
 
     def classes(self, part: str) -> int | None:
         """Number of classes in the labels of the "training" or "validation" set; None if the targets are not labels."""
-        found: dict[str, int | None] = self.__dict__["_classes"]
-        return found[part]
+        classes: dict[str, int | None] = self.__dict__["_classes"]
+        return classes[part]
 
     def new_model(self, seed: int, device: torch.device | None = None) -> nn.Module:
         """Return the model with the weights that belong to `seed`. The caller's random state does not change.

@@ -32,8 +32,8 @@ def find_frames() -> Path:
     Raises:
         DataMissing: if it is not there.
     """
-    given = given_folder()
-    path = given / "timit" / "timit.npz" if given is not None else None
+    user_folder = given_folder()
+    path = user_folder / "timit" / "timit.npz" if user_folder is not None else None
     if path is not None and path.is_file():
         return path
     place = f"{path} is not there" if path is not None else "$CRITBATCH_DATA is not set"

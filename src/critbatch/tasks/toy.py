@@ -160,10 +160,10 @@ def patients_line(draw: int = 0) -> Task:
     """
     from sklearn.datasets import load_diabetes
 
-    found = load_diabetes()
+    diabetes = load_diabetes()
     # The stream of RandomState is frozen by NumPy's policy (NEP 19).
-    order = np.random.RandomState(draw).permutation(len(found.target))
-    x, y = (_standardized(values[order]) for values in (found.data[:, 2], found.target))
+    order = np.random.RandomState(draw).permutation(len(diabetes.target))
+    x, y = (_standardized(values[order]) for values in (diabetes.data[:, 2], diabetes.target))
     return Task(
         "patients-line",
         model=Line,
