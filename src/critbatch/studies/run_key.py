@@ -1,4 +1,4 @@
-"""What the runs of a study share, what tells them apart, and which is better."""
+"""Keys of studies and runs, and summaries of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from critbatch.records.core import VERSION_FIELD, OptionValue, Outcome, Record, 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyKey(Record):
-    """What runs must share so that they can be compared: one Optuna study holds the runs of the same terms.
+    """What the runs of one study share, so that they can be compared.
 
     Args:
         task: its name.
@@ -48,7 +48,7 @@ class StudyKey(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class RunKey:
-    """Which run of the same terms it is.
+    """The key of a run within a study.
 
     Args:
         stage: what the run is for: runs of the same numbers that were made for different ends are kept apart.
@@ -87,7 +87,7 @@ class RunKey:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary(Record):
-    """The end of a run in a few numbers: enough to choose the next one, without its curve.
+    """The result of a run in a few numbers: enough to choose the next run, without its curve.
 
     Args:
         score: as `score`.
@@ -122,7 +122,7 @@ class RunSummary(Record):
 
 
 def summary_of(run: Run, *, target: Target | None) -> RunSummary:
-    """The brief of a run as judged by a target."""
+    """The summary of a run with respect to a target."""
     crossing = run.crossing if target == run.target else target.crossing(run.curve) if target is not None else None
     return RunSummary(
         outcome=run.outcome,
@@ -141,12 +141,12 @@ def summary_of(run: Run, *, target: Target | None) -> RunSummary:
 
 
 def lowest_validation_loss(run: Run) -> float:
-    """Infinite where there is none."""
+    """The lowest finite validation loss of a run; infinite if there is none."""
     return min((point.validation_loss for point in run.curve if math.isfinite(point.validation_loss)), default=math.inf)
 
 
 def score(run: Run) -> float:
-    """What Optuna minimizes: steps to the target, infinite if it was missed; or without one, the lowest loss."""
+    """Steps to the target, infinite if the run missed it; without a target, the lowest validation loss."""
     if run.target is None:
         return lowest_validation_loss(run)
     return run.crossing.step if run.crossing is not None else math.inf

@@ -1,7 +1,7 @@
-"""The tables of a store: studies, what all workers of a study go by, and one row a run.
+"""The tables of a store: studies, values that the workers of a study share, and runs, one row each.
 
-`critbatch_runs` is what other programs may read too: the key, the state, who makes the run, a summary and the whole
-record, the last three as JSON. The names begin with `critbatch_`, so that a database can hold other tables.
+Other programs may read `critbatch_runs`: key, state, owner, summary and record of each run; key, summary and record are
+JSON. The names begin with `critbatch_`, so that a database can hold other tables.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from critbatch.studies.run_key import RunKey, RunSummary, StudyKey
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, MetaData, Table
 
-# Of the tables. A store of a later one is refused: who may take a run over could have changed.
+# Version of the tables. A store of a later version is refused, since its locking rules may differ.
 STORE_VERSION = 1
 VERSION = "version"
 RUNNING, WAITING, FINISHED, PRUNED = "running", "waiting", "finished", "pruned"
@@ -97,7 +97,7 @@ def create(connection: Connection) -> None:
 
 
 def check_version(connection: Connection, location: str) -> None:
-    """Refuse a store whose rules this version does not know."""
+    """Raise a UserError for a store of a later version."""
     version = int(read_note(connection, VERSION) or 0)
     if version > STORE_VERSION:
         raise UserError(
@@ -119,7 +119,7 @@ def lock(connection: Connection, study: int | None) -> None:
 
 
 def read_note(connection: Connection, name: str) -> str | None:
-    """What is kept for the store as a whole."""
+    """A value stored for the store as a whole."""
     from sqlalchemy import select
 
     table = _table("store")
@@ -137,7 +137,7 @@ def write_note(connection: Connection, name: str, value: str) -> None:
 
 
 def studies(connection: Connection) -> list[tuple[int, StudyKey]]:
-    """In the order in which they were begun."""
+    """All studies with their numbers, in order of creation."""
     from sqlalchemy import select
 
     table = _table("studies")
@@ -146,7 +146,7 @@ def studies(connection: Connection) -> list[tuple[int, StudyKey]]:
 
 
 def study_of(connection: Connection, terms: StudyKey) -> int:
-    """The study of these terms, made if there is none."""
+    """The number of the study of this key; the study is created if missing."""
     from sqlalchemy import select
 
     table = _table("studies")
@@ -184,7 +184,7 @@ def write_agreement(connection: Connection, study: int, name: str, value: str) -
 
 @dataclass
 class RunRow:
-    """A run as the table has it, without its record."""
+    """A row of the table of runs, without the record."""
 
     id: int
     state: str
@@ -198,12 +198,12 @@ class RunRow:
 
 @dataclass
 class StudyState:
-    """The runs of a study by how far they are.
+    """The runs of a study by state.
 
     Args:
-        finished: at their end, each with what it came to.
-        running: being made by a process that lives.
-        broken: begun and broken off; a checkpoint may be there.
+        finished: Runs that have ended, with their summaries.
+        running: Runs that a living process is making.
+        broken: Interrupted runs; a checkpoint may exist.
     """
 
     finished: dict[RunKey, RunSummary] = field(default_factory=dict)
@@ -212,9 +212,9 @@ class StudyState:
 
 
 class RunTable:
-    """The runs of a study, read again only where they can have changed.
+    """The runs of a study; a refresh reads only rows that may have changed.
 
-    Ids grow in the order in which runs are begun, since only one process at a time adds one to a study.
+    Ids grow in starting order, since only one process at a time adds a run to a study.
     """
 
     def __init__(self, study: int) -> None:
@@ -223,7 +223,7 @@ class RunTable:
         self.of_key: dict[RunKey, RunRow] = {}
 
     def refresh(self, connection: Connection) -> dict[int, RunRow]:
-        """By their ids, in the order in which they were begun."""
+        """Read new and changed rows. Returns all rows by id, in starting order."""
         from sqlalchemy import select
 
         table = _table("runs")
@@ -239,7 +239,7 @@ class RunTable:
         return self.rows
 
     def insert(self, connection: Connection, key: RunKey, owner: str) -> int:
-        """A new run, which its owner makes from now on."""
+        """Insert a running run of this owner. Returns its id."""
         values = {
             "study_id": self.study,
             "run_key": key.digest,
@@ -260,7 +260,7 @@ def take_over(connection: Connection, number: int, owner: str) -> None:
 
 
 def finish(connection: Connection, number: int, owner: str, run: Run, summary: RunSummary) -> bool:
-    """Write the end of a run, if `owner` still makes it. Returns whether that was so."""
+    """Store the result of a run if `owner` still makes it. Returns whether it does."""
     values = {
         "state": PRUNED if run.pruned else FINISHED,
         "summary": summary.to_json(),
@@ -285,7 +285,7 @@ def _of_owner(number: int, owner: str) -> Any:
 
 
 def write_intermediate(connection: Connection, number: int, part: int, value: float) -> None:
-    """Only the owner of a run writes there, so that nothing can come between reading and writing."""
+    """Add an intermediate value. Only the owner of a run writes them, so no lock is needed."""
     table = _table("runs")
     values = read_intermediates(connection, [number])[number]
     text = json.dumps({**values, part: value})
@@ -293,7 +293,7 @@ def write_intermediate(connection: Connection, number: int, part: int, value: fl
 
 
 def read_intermediates(connection: Connection, numbers: Sequence[int]) -> dict[int, dict[int, float]]:
-    """By the ids of runs, what was noted at which part of their way."""
+    """Intermediate values of runs, by run id and part of the length."""
     from sqlalchemy import select
 
     table, values = _table("runs"), {}
@@ -304,7 +304,7 @@ def read_intermediates(connection: Connection, numbers: Sequence[int]) -> dict[i
 
 
 def read_records(connection: Connection, rows: Sequence[RunRow]) -> dict[RunKey, Run]:
-    """The records of runs that are at their end."""
+    """The records of runs that have ended, by key."""
     from sqlalchemy import select
 
     table, keys, records = _table("runs"), {row.id: row.key for row in rows}, {}
@@ -315,10 +315,10 @@ def read_records(connection: Connection, rows: Sequence[RunRow]) -> dict[RunKey,
 
 
 def merge_runs(connection: Connection, study: int, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add runs of another store: those that are not there, and the ends of those that have none here.
+    """Add runs of another store: missing runs, and results of runs that have not ended here.
 
     Args:
-        rows: all columns but the ids.
+        rows: All columns but the ids.
     """
     from sqlalchemy import select
 
@@ -337,7 +337,7 @@ def merge_runs(connection: Connection, study: int, rows: Iterable[Mapping[str, A
 
 
 def _inserted(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
-    """The id of the row that these values make."""
+    """Insert a row. Returns its id."""
     key = connection.execute(table.insert().values(values)).inserted_primary_key
     assert key is not None
     return int(key[0])

@@ -1,4 +1,4 @@
-"""Which runs a study needs, given those that it has: the question that every worker asks before each run."""
+"""Chooses the next runs of a study, given the runs that it has. Every worker does so before each run."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from critbatch.studies.database import quiet
 from critbatch.studies.run_key import RunKey, RunSummary
 from critbatch.studies.run_table import StudyState
 
-# Which of several settings at one batch size is best, by the ends of their runs, and never by a test set.
+# --- ranks of settings at one batch size, from training and validation alone -----------------------------------------
 
 Rank = tuple[float, float, float, float]
 Judge = Callable[[Sequence[RunSummary]], Rank]
-"""Of runs that differ by seed alone: which rank they have, smaller is better."""
+"""Ranks runs that differ only in the seed; smaller is better."""
 
 
 def judges_of(question: StudySpec) -> list[Judge]:
-    """By steps to the target, where there is one; by what they end with, where they go on to their end.
+    """Judges by steps to the target, if there is one, and by the final value, if runs continue after the target.
 
-    In any case the share that failed counts first.
+    Both count the share of failed runs first.
     """
     by_end = _by_end(question)
     if question.target is None:
@@ -40,7 +40,7 @@ def judges_of(question: StudySpec) -> list[Judge]:
 
 
 def _by_target(question: StudySpec) -> Judge:
-    """First the share that missed the target, then the median steps to it; where all missed it, their best value."""
+    """Compare the share that missed the target, then the median steps to it, then the best value."""
 
     def judge(summaries: Sequence[RunSummary]) -> Rank:
         missed = sum(summary.missed for summary in summaries) / len(summaries)
@@ -51,7 +51,7 @@ def _by_target(question: StudySpec) -> Judge:
 
 
 def _by_end(question: StudySpec) -> Judge:
-    """The median over seeds of the best validation value: of the metric where the target is set on it."""
+    """Compare the median over seeds of the best validation metric, if that is the target, else of the loss."""
 
     def judge(summaries: Sequence[RunSummary]) -> Rank:
         return (_failed(summaries), 0.0, 0.0, median(_value(question, summary) for summary in summaries))
@@ -69,19 +69,19 @@ def _value(question: StudySpec, summary: RunSummary) -> float:
     return summary.loss
 
 
-# Learning rates, and options that are varied, chosen by Optuna's samplers: at each batch size on its own.
+# --- settings chosen by Optuna's samplers, at each batch size on its own ---------------------------------------------
 
-# The range of learning rates: the usual one times and over this.
+# The range of learning rates is the usual rate divided and multiplied by this.
 REACH = 100.0
-# What a sampler hears of settings whose runs failed, and of those that missed the target: log(steps) is below both.
+# Values that a sampler gets for settings that failed or missed the target; log(steps) is below both.
 FAILED, MISSED = 60.0, 40.0
 
 
 def sampled_keys(question: StudySpec, batch_size: int, state: StudyState) -> tuple[list[RunKey], int]:
-    """The runs that are needed at one batch size, and how many more are sure to come.
+    """The runs needed at one batch size, and how many more will certainly follow.
 
-    With the first seed as many settings are tried as the question has trials, each chosen in view of the others. The
-    best one is then run with the other seeds.
+    The first seed tries as many settings as the study has trials; the sampler sees the earlier ones. The best setting
+    is then run with the other seeds.
     """
     assert question.trials is not None
     first, others = question.seeds[0], question.seeds[1:]
@@ -100,7 +100,7 @@ def sampled_keys(question: StudySpec, batch_size: int, state: StudyState) -> tup
 
 
 def _next(question: StudySpec, batch_size: int, seed: int, state: StudyState, tried: list[RunKey]) -> RunKey:
-    """The setting that the sampler wants to know next."""
+    """The setting that the sampler proposes next."""
     import optuna
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
@@ -113,18 +113,18 @@ def _next(question: StudySpec, batch_size: int, seed: int, state: StudyState, tr
     words = f"{question.recipe} {batch_size} {seed} {len(tried)}"
     number = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big")
     with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of samplers that are experimental, or cannot use what is not finished
+        warnings.simplefilter("ignore")  # about experimental samplers, and samplers that ignore running trials
         study = optuna.create_study(sampler=_sampler(question.search, number))
         for key in tried:
             study.add_trial(_as_trial(question, key, state.finished.get(key), space))
-        # A sequence that is spread evenly begins anew with each study: this one's place in it is further on.
+        # The low-discrepancy sequence restarts with each study: skip what was used before.
         asks = len(tried) + 1 if question.search is SearchMethod.QMC else 1
         trial = [study.ask(space) for _ in range(asks)][-1]
     values = {repr(value): value for choices in question.option_grid.values() for value in choices}
     options = tuple((name, values[trial.params[name]]) for name in sorted(question.option_grid))
     rate = float(f"{trial.params['learning_rate']:.3g}")
     key = RunKey(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
-    while key in tried:  # of equal settings, the neighbour says more
+    while key in tried:  # a repeated setting tells less than a neighbour
         rate = float(f"{rate * 1.05:.3g}")
         key = RunKey(batch_size=batch_size, learning_rate=rate, seed=seed, options=options)
     return key
@@ -148,7 +148,7 @@ def _as_trial(question: StudySpec, key: RunKey, summary: RunSummary | None, spac
 
 
 def _score(ranked: Rank, question: StudySpec) -> float:
-    """One number in the order of the ranks, of a size that a model of it can do with."""
+    """One number in the order of the ranks, in a range that a sampler's model can fit."""
     failed, missed, steps, value = ranked
     if failed:
         return FAILED
@@ -173,26 +173,26 @@ def _sampler(search: SearchMethod, seed: int) -> Any:
     return samplers.CmaEsSampler(seed=seed)
 
 
-# A grid of learning rates around the usual one that widens by itself until the best is not at its edge.
+# --- a grid of learning rates that widens until the best rate is not at its edge -------------------------------------
 
 # From one rung to the next: the best rung is within a factor 1.4 of the best rate, which costs at most 6 % more steps
 # by the law of `records.Law`.
 RUNG = 2.0
-# Rungs on either side of the usual rate. One further away is reached by nothing but a mistake in task or recipe.
+# Rungs on either side of the usual rate. Only a mistake in task or recipe leads further away.
 MOST_RUNGS = 14
 
 
 def widened_keys(
     question: StudySpec, batch_size: int, options: tuple[tuple[str, OptionValue], ...], state: StudyState
 ) -> tuple[list[RunKey], int]:
-    """The runs that are needed at one batch size, and how many more are sure to come.
+    """The runs needed at one batch size, and how many more will certainly follow.
 
-    The first seed looks for the best rung: three in the middle first, then one more at the side of the best until that
-    has a neighbour on either side. The other seeds make the runs of the best and its neighbours. Where the median over
-    seeds then prefers another rung, its neighbours are made too. Runs that go on after the target have two bests: by
-    the steps to it, and by what they end with.
+    The first seed searches for the best rung: first three rungs in the middle, then one more beside the best rung
+    until that has a neighbour on either side. The other seeds run the best rung and its neighbours. If the median over
+    seeds then prefers another rung, its neighbours are run too. If runs continue after the target, there are two best
+    rungs: by steps to the target, and by final value.
 
-    Every answer follows from the runs at their end alone, so that it does not matter who made them in which order.
+    The result depends only on the runs that have ended, not on their order or on the workers that made them.
     """
 
     def key(rung: int, seed: int) -> RunKey:
@@ -201,7 +201,7 @@ def widened_keys(
         )
 
     def finished_runs(rungs: list[int], seeds: tuple[int, ...]) -> dict[int, list[RunSummary]] | None:
-        """The ends of all these runs; None while one is not there."""
+        """Summaries of all these runs; None while one is missing."""
         keys = {rung: [key(rung, seed) for seed in seeds] for rung in rungs}
         if not all(one in state.finished for seed_keys in keys.values() for one in seed_keys):
             return None
@@ -238,13 +238,13 @@ def rate_of(question: StudySpec, batch_size: int, rung: int) -> float:
 
 
 def _best(judges: list[Judge], summaries_by_rung: dict[int, list[RunSummary]]) -> list[int]:
-    """By each judge the rung whose runs did best; of equals the one with the smallest rate, which is the safer one."""
+    """The best rung by each judge; on a tie the smallest rate, which is the safer one."""
     ranks = [{rung: (judge(summaries), rung) for rung, summaries in summaries_by_rung.items()} for judge in judges]
     return [min(ranked, key=ranked.__getitem__) for ranked in ranks]
 
 
 def _beyond(best: int, tried: list[int]) -> int | None:
-    """The next rung at the side where the best one is at the edge; None where it has both neighbours."""
+    """The next rung beside the best one if that is at the edge; None if it has both neighbours."""
     for neighbour in (best - 1, best + 1):
         if neighbour not in tried and abs(neighbour) <= MOST_RUNGS:
             return neighbour
@@ -263,8 +263,8 @@ class Choice:
     """Runs that a study needs.
 
     Args:
-        keys: in the order in which to make them; those at their end are among them.
-        later: how many more are sure to come whose settings are not known yet.
+        keys: Needed runs, in the order to make them, including those that have ended.
+        later: Number of further runs whose settings are not known yet.
     """
 
     keys: list[RunKey]
@@ -272,11 +272,11 @@ class Choice:
 
 
 def choose(question: StudySpec, state: StudyState) -> Choice:
-    """The runs that are needed as far as that can be said by now.
+    """The runs that are known to be needed so far.
 
-    What is needed follows from the runs at their end alone, not from who made them in which order: a study that was
-    broken off, or made by many, ends with the same runs. A sampler of Optuna's is the exception: it learns from the
-    order.
+    They depend only on the runs that have ended, not on their order or on the workers that made them: a study that
+    was interrupted, or shared by many workers, ends with the same runs. Optuna's samplers are the exception: their
+    proposals depend on the order.
     """
     if question.search is SearchMethod.GIVEN:
         return Choice(given_keys(question))
@@ -289,11 +289,11 @@ def choose(question: StudySpec, state: StudyState) -> Choice:
 
 
 def given_keys(question: StudySpec) -> list[RunKey]:
-    """The runs at the learning rates of the question, in an order in which a study half done is of use already.
+    """The runs at the given learning rates, in an order that makes a half-finished study useful.
 
-    The first seed goes over the whole grid before the second begins. Within it the large batches come first, whose runs
-    have the fewest steps, and each batch size gets all of its rates, since only a tuned one can be compared: those in
-    the middle first, so that others can be told from them to be far behind.
+    The first seed covers the whole grid before the second starts. Within a seed the large batches come first, since
+    their runs have the fewest steps. Each batch size gets all its rates, since only tuned sizes can be compared. The
+    rates in the middle come first, so that pruning can compare others with them.
     """
     middle = (len(question.learning_rates) - 1) / 2
     outward = sorted(range(len(question.learning_rates)), key=lambda place: abs(place - middle))
@@ -307,7 +307,7 @@ def given_keys(question: StudySpec) -> list[RunKey]:
 
 
 def combinations(question: StudySpec) -> list[Options]:
-    """Of the options that are varied, each with each; one that is empty where none is."""
+    """All combinations of the varied options; one empty combination if there are none."""
     names = sorted(question.option_grid)
     return [
         tuple(zip(names, values, strict=True)) for values in product(*(question.option_grid[name] for name in names))

@@ -1,4 +1,4 @@
-"""What a sweep asks: checked, with what is usual where nothing was said."""
+"""Builds and checks the specification of a study, with defaults for what is not given."""
 
 from __future__ import annotations
 
@@ -18,18 +18,16 @@ from critbatch.tasks.sampler import Order
 from critbatch.tasks.task import MODEL, Task
 from critbatch.training.plan_checks import refuse_misfits
 
-# How long a run is: so many epochs, steps, or seconds by a clock that all runs of a study share.
-
 
 def lengths_of(question: StudySpec, examples: int, speed: Speed | None) -> dict[int, float]:
-    """Epochs of a run at each batch size: the longest of the question's epochs, steps and seconds.
+    """Epochs of a run at each batch size: the longest of the given epochs, steps and seconds.
 
-    Seconds become steps by the time that a step takes alone on the machine, measured once, so that a run is as long
-    whoever makes it, and however often it is broken off.
+    Seconds are converted to steps with step times measured once on an idle machine, so that the length of a run does
+    not depend on the worker or on interruptions.
 
     Args:
-        examples: in the training set.
-        speed: needed where the question has seconds.
+        examples: Number of training examples.
+        speed: Step times; needed if the study has seconds.
     """
     lengths = {}
     for size in question.batch_sizes:
@@ -45,7 +43,7 @@ def lengths_of(question: StudySpec, examples: int, speed: Speed | None) -> dict[
 
 
 def epochs_of_steps(steps: int, batch_size: int, examples: int) -> float:
-    """Epochs that end within the last of so many steps, where the last batch of an epoch may be a short one.
+    """Epochs that end within the last of `steps` steps; the last batch of an epoch may be short.
 
     >>> epochs_of_steps(4, 40, 100), epochs_of_steps(3, 100, 100)
     (1.2, 2.5)
@@ -56,9 +54,7 @@ def epochs_of_steps(steps: int, batch_size: int, examples: int) -> float:
     return whole + (rest * batch_size + last / 2) / examples
 
 
-# Hyper-parameters of a run beside batch size and learning rate: options of its recipe, and of any plan.
-
-# Of any plan, whatever its recipe.
+# Options of any plan, whatever its recipe.
 OF_PLANS = ("micro_batch_size", "order", "drop_last", "zero_gamma", "ghost_batch", "sam_rho", "norm_statistics")
 OF_THE_STUDY = {"batch_size": "batch sizes", "learning_rate": "learning rates", "epochs": "epochs"}
 
@@ -66,7 +62,7 @@ OF_THE_STUDY = {"batch_size": "batch sizes", "learning_rate": "learning rates", 
 def make_plan(
     recipe: str, *, batch_size: int, learning_rate: float, epochs: float, options: Mapping[str, OptionValue]
 ) -> Plan:
-    """The plan of a run with options of its recipe and of plans. Those of the task's model do not concern it.
+    """The plan of a run, with options of its recipe and of plans. Options of the model are ignored.
 
     Raises:
         UserError: if there is no such option, or its value is not possible.
@@ -90,7 +86,7 @@ def _of_their_types(options: Mapping[str, OptionValue]) -> dict[str, Any]:
 def check_options(
     task: Task, recipe: str, *, fixed: Mapping[str, OptionValue], varied: Mapping[str, Sequence[OptionValue]]
 ) -> None:
-    """Refuse options that recipe and model do not have, or values that are not possible, before any run is made."""
+    """Raise a UserError for options or values that recipe and model do not accept, before any run is made."""
     known = [name for name in options_of(recipe) if name not in OF_THE_STUDY]
     for name in (*fixed, *varied):
         if name in OF_THE_STUDY:
@@ -108,7 +104,7 @@ def check_options(
 
 EPOCHS = 20.0
 TRIALS = 10
-# Above as many examples a run at the very small batch sizes takes hours.
+# With more examples, a run at the smallest batch sizes takes hours.
 LARGE_SET = 10_000
 SEEDS = 2**32  # as many as torch and Optuna both take
 
@@ -131,7 +127,7 @@ def build_spec(
     fixed: Mapping[str, OptionValue] | None = None,
     varied: Mapping[str, Sequence[OptionValue]] | None = None,
 ) -> StudySpec:
-    """The question, checked. None stands for what is usual.
+    """Build the specification of a study and check it. None stands for the default.
 
     Raises:
         UserError: for a recipe or option that is not known, an empty list, a value twice, a batch size that the task

@@ -209,9 +209,9 @@ def _call(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: An
             f"({first_line(error)})."
         ) from error
     if not isinstance(values, Tensor) or values.shape != (size,):
-        description = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
+        result = f"shape {tuple(values.shape)}" if isinstance(values, Tensor) else f"a {type(values).__name__}"
         raise UserError(
-            f"the {kind} of a batch of {size} came back as {description}: return one value per example, shape (batch,), "
+            f"the {kind} of a batch of {size} came back as {result}: return one value per example, shape (batch,), "
             "for example with reduction='none'."
         )
     return values
