@@ -1,11 +1,11 @@
-"""The database that a store lies in: SQLite, PostgreSQL or MySQL, through SQLAlchemy Core.
+"""The database of a store: SQLite, PostgreSQL or MySQL, through SQLAlchemy Core.
 
-A change is one transaction, so that a process that is killed leaves nothing half written. What must not happen twice
-at a time, such as the choice of the next run, holds a lock of the database until its transaction ends: SQLite's on the
-file, a server's on the row of the study. The locks end with the process that holds them.
+Each change is one transaction, so a killed process leaves nothing half written. Operations that must not overlap, such
+as leasing the next run, hold a lock of the database until their transaction ends: on the file with SQLite, on the row
+of the study with a server. A lock ends with its process.
 
-SQLite relies on the file locks of the system. On a network file system whose locks do not reach the other machines
-(NFS without a lock daemon, many FUSE mounts) two of them can damage the file: use a server there.
+SQLite relies on the file locks of the system. On a network file system whose locks do not reach other machines (NFS
+without a lock daemon, many FUSE mounts), two machines can damage the file: use a server there.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from critbatch.studies import run_table
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-# Another process may hold the file for so long, such as a sampler that fits a model before it chooses.
+# Another process may hold the lock this long, such as a sampler that fits a model before it chooses.
 SECONDS_TO_WAIT = 60.0
 # Two processes may create the tables of a server at the same time: the one that fails tries again.
 TRIES_TO_CREATE, SECONDS_BETWEEN_TRIES = 5, 0.2
 JOURNAL = "journal://"
 LONGEST_REASON = 80
-# Where the texts of rows are read.
+# Modules that parse the texts of rows.
 READERS = ("run_key.py", "run_table.py", "store.py", "migration.py")
 FORMS = "postgresql+psycopg://user@host/name, mysql+pymysql://user@host/name, or sqlite:///path/file.sqlite"
 
@@ -44,8 +44,8 @@ class Database:
     """An open database.
 
     Args:
-        engine: of SQLAlchemy.
-        location: how sentences call it.
+        engine: The engine of SQLAlchemy.
+        location: Its name in messages.
     """
 
     engine: Engine
@@ -53,15 +53,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Within, what the database holds at one moment."""
+        """A read transaction: it sees the database at one moment."""
         with self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self, study: int | None = None) -> Iterator[Connection]:
-        """Within, a transaction that no other process is in for the same study; without one, for the whole database.
+        """A transaction that excludes other writers of the same study, or of the whole database without a study.
 
-        It is written at the end, all of it or, after an error or a kill, nothing.
+        It is committed at the end as a whole, or, after an error or a kill, not at all.
         """
         with self.engine.execution_options(writes=True).begin() as connection:
             run_table.lock(connection, study)
@@ -69,7 +69,7 @@ class Database:
 
     @contextmanager
     def change(self) -> Iterator[Connection]:
-        """Within, a transaction of a single statement that needs no lock beyond its own."""
+        """A transaction of a single statement that needs no further lock."""
         with self.engine.execution_options(writes=True).begin() as connection:
             yield connection
 
@@ -78,7 +78,7 @@ class Database:
 
 
 def open_database(folder: Path, file: str, url: str | None) -> Database:
-    """The database at `url`, or without one the SQLite file in the folder. It is made if it is not there.
+    """Open the database at `url`, or by default the SQLite file in the folder; create it if missing.
 
     Raises:
         UserError: if it is no such database, is one of a later version, does not answer, or its driver is not
@@ -96,7 +96,7 @@ def open_database(folder: Path, file: str, url: str | None) -> Database:
 
 
 def open_to_read(place: Path | str) -> Database:
-    """The database in the SQLite file `place`, or at a URL, whatever it holds. It is not made.
+    """Open the database in the SQLite file `place`, or at a URL. It is not created.
 
     Raises:
         UserError: if it is not there.
@@ -105,23 +105,23 @@ def open_to_read(place: Path | str) -> Database:
     if path is not None and not path.is_file():
         raise UserError(f"There is no store at {location}: give the --storage of a sweep.")
     with explained(location):
-        # What a killed process has left half written is undone by whoever opens the file, if he may write.
+        # Opening the file rolls back what a killed process left half written, if the file is writable.
         mode = None if path is None else "rw" if os.access(path, os.W_OK) else "ro"
         return Database(_sqlite(path, mode) if path is not None else _server(str(place)), location)
 
 
 def in_memory(location: str) -> Database:
-    """A database that is gone with this process, with the tables of a store in it."""
+    """A database in memory, with the tables of a store."""
     from sqlalchemy import StaticPool, create_engine
 
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    _begin_as_asked(engine)
+    _begin_explicitly(engine)
     _create_tables(engine, location)
     return Database(engine, location)
 
 
 def location_of(place: Path | str) -> tuple[Path | None, str]:
-    """The file of an SQLite database, or None for a server; and how sentences call the database.
+    """The file of an SQLite database, or None for a server; and the name of the database in messages.
 
     Raises:
         UserError: if it is no address of a database.
@@ -147,7 +147,7 @@ def journal_of(url: str) -> Path:
 
 
 def sqlite_beside(journal: Path) -> Path:
-    """Where the runs of a journal file go on: journals are read, but no longer written."""
+    """The SQLite file that continues a journal file: journals are read, but no longer written."""
     return journal.with_name(f"{journal.name}.sqlite")
 
 
@@ -167,16 +167,16 @@ def _sqlite(path: Path, mode: str | None = None) -> Engine:
     name = f"{path.absolute().as_uri()}?mode={mode}" if mode else path
     connect = partial(sqlite3.connect, name, uri=mode is not None, timeout=SECONDS_TO_WAIT, check_same_thread=False)
     engine = create_engine("sqlite://", creator=connect, poolclass=NullPool)
-    _begin_as_asked(engine)
+    _begin_explicitly(engine)
     return engine
 
 
-def _begin_as_asked(engine: Engine) -> None:
-    """Python's sqlite3 begins a transaction too late for a lock: here it begins when SQLAlchemy says so."""
+def _begin_explicitly(engine: Engine) -> None:
+    """Begin SQLite transactions when SQLAlchemy does; Python's sqlite3 would begin them too late for a lock."""
     from sqlalchemy import event
 
     @event.listens_for(engine, "connect")
-    def no_transactions_of_its_own(connection: sqlite3.Connection, record: Any) -> None:
+    def disable_implicit_transactions(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None
 
     @event.listens_for(engine, "begin")
@@ -238,7 +238,7 @@ def shown(url: str) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within, Optuna logs warnings only. What the caller has set comes back."""
+    """Let Optuna log only warnings within `with`; restore its verbosity afterwards."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -251,7 +251,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def explained(location: str) -> Iterator[None]:
-    """Within, what the database refuses is said in one sentence."""
+    """Turn errors of the database within `with` into one-sentence UserErrors."""
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
@@ -275,7 +275,7 @@ def explained(location: str) -> Iterator[None]:
 
 
 def _is_of_content(error: BaseException) -> bool:
-    """Whether what was read from the database could not be understood: the error arose where it is read."""
+    """Whether the error arose where content of the database is parsed."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and (
         any(f"/{package}/" in frames[-1].filename for package in ("sqlalchemy", "optuna", "json"))

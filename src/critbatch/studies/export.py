@@ -24,30 +24,30 @@ from critbatch.studies.run_key import summary_of
 from critbatch.studies.store import RunReader
 from critbatch.studies.stored import is_url, open_readers, store_of
 
-# Runs as rows of a table: one a run, or one an evaluation, for other programs to read.
+# --- rows: one for each run, or one for each evaluation --------------------------------------------------------------
 
 Row = dict[str, Any]
 OPTION = "option_"
 LAST = ("train_loss", "train_metric", "validation_loss", "validation_metric")
-# Of a run: whole records that a row has no place for, or has in other columns.
+# Fields of a run that are records, or that other columns hold.
 LEFT_OUT = ("target", "crossing", "curve", "noise", "replicas", "options")
 OF_CURVES = ("run", "study", "task", "recipe", "batch_size", "learning_rate", "seed")
 POINT = tuple(field.name for field in fields(CurvePoint))
-# Columns of a point whose names a run has too, as its own.
+# Fields of a curve point that have the name of a field of the run.
 CLASHES = {"learning_rate": "learning_rate_now", "batch_size": "batch_size_now"}
-# What columns hold that may be empty from top to bottom; others that are hold numbers.
+# Types of columns that may be empty; other empty columns hold floats.
 KINDS: dict[str, type[Any]] = {"diverged_at": int, "batch_size_now": int, "target_quantity": str}
 
 
 def run_rows(sources: Iterable[ExportedRun]) -> list[Row]:
-    """One row a run. All have the same columns."""
+    """One row for each run, all with the same columns."""
     rows = [_run_row(source) for source in sources]
     options = sorted({name for row in rows for name in row if name.startswith(OPTION)})
     return [{**{k: v for k, v in row.items() if k not in options}, **{k: row.get(k) for k in options}} for row in rows]
 
 
 def curve_rows(sources: Iterable[ExportedRun]) -> Iterator[Row]:
-    """One row an evaluation, with the `run` of the other table."""
+    """One row for each evaluation; its `run` is that of the table of runs."""
     for source in sources:
         row = _run_row(source)
         own = {name: row[name] for name in OF_CURVES}
@@ -74,29 +74,29 @@ def _run_row(source: ExportedRun) -> Row:
     }
     row |= {f"last_{name}": getattr(run.curve[-1], name) if run.curve else None for name in LAST}
     row |= {f"{OPTION}{name}": _plain(value) for name, value in run.options.items()}
-    # Of what is in it, so that it is the same wherever the run was read from.
+    # The id is a hash of the content, so it does not depend on where the run was read from.
     content = repr([item for item in sorted(row.items()) if item[0] not in ("study", "stage")])
     return {"run": hashlib.sha256(content.encode()).hexdigest()[:16], **row}
 
 
 def _plain(value: Any) -> Any:
-    """A list, which a cell has no place for, as text."""
+    """The value of a cell: lists and enums become text."""
     if isinstance(value, StrEnum):
         return str(value)
     return " ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 def finite(row: Mapping[str, Any]) -> Row:
-    """As JSON knows it, which has no infinity: null stands for a number that is not finite."""
+    """The row with null for numbers that are not finite, which JSON does not have."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }
 
 
-# Rows to a file of CSV, JSON lines or Parquet, written whole or not at all.
+# --- files: CSV, JSON lines or Parquet -------------------------------------------------------------------------------
 
 ROWS_AT_A_TIME = 50_000
-# Also in their full width, which some spreadsheets take for the same.
+# Some spreadsheets also accept the full-width forms.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -126,7 +126,7 @@ def without_formula(value: Any) -> Any:
 
 
 def write_jsonl(rows: Iterable[Row], columns: Sequence[str], path: Path) -> None:
-    """An object a line; null where there is no value, and for numbers that are not finite."""
+    """One object per line; null for missing values and for numbers that are not finite."""
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(finite(row), ensure_ascii=False) + "\n" for row in rows)
 

@@ -1,7 +1,7 @@
-"""Takes over the stores of version 0.1, which kept runs as Optuna's trials: `store.sqlite`, servers, journal files.
+"""Migrates stores of version 0.1, which kept runs as trials of Optuna: `store.sqlite`, servers, journal files.
 
-Of a file what it holds is copied into the new store, and the file itself stays as it is: it may be removed when nobody
-works with the earlier version any more. Until then what that version adds is copied at the next opening. On a server
+The content of an old file is copied into the new store, and the file is not changed. It may be removed once nobody uses
+the earlier version any more; until then, what that version adds is copied when the store is opened next. On a server,
 Optuna's tables stay beside the new ones.
 """
 
@@ -43,13 +43,13 @@ if TYPE_CHECKING:
 OLD_FILE = "store.sqlite"
 # Attributes of studies and trials in Optuna's tables. The record of a run is in others, `run 1`, `run 2` ...
 TERMS, KEY, OWNER, HEARTBEAT, SUMMARY, PIECE = "terms", "key", "owner", "beat", "brief", "run"
-# By Optuna's names of states. A trial that failed was none of ours.
+# By Optuna's names of states. critbatch never stored failed trials.
 STATES = {"COMPLETE": FINISHED, "PRUNED": PRUNED, "RUNNING": RUNNING, "WAITING": WAITING}
 
 
 @dataclass(frozen=True)
 class OldStudy:
-    """A study as Optuna kept it: its terms, what its workers go by, its runs as rows of today."""
+    """A study of version 0.1: its key, shared values, and runs as rows of the present table."""
 
     terms: StudyKey
     agreements: dict[str, str]
@@ -57,9 +57,9 @@ class OldStudy:
 
 
 def migrate(database: Database, folder: Path, url: str | None) -> None:
-    """Copy into the store what an earlier version kept in its place, as far as that is not there yet.
+    """Copy what an earlier version stored there, unless it has been copied.
 
-    Several processes may do so at the same time: one of them copies, and the others find that it was done.
+    Several processes may call this at the same time: one of them copies.
 
     Raises:
         UserError: if the old store cannot be read, or a command of an earlier version is at work with it.
@@ -86,7 +86,7 @@ def migrate(database: Database, folder: Path, url: str | None) -> None:
 
 
 def open_store_to_read(place: Path | str) -> Database:
-    """The store in an SQLite file or at a URL, also one of version 0.1, which is copied into memory for that.
+    """Open the store in an SQLite file or at a URL for reading. One of version 0.1 is copied into memory.
 
     Raises:
         UserError: if it is not there, or cannot be read.
@@ -127,7 +127,7 @@ def _has_tables_of_optuna(connection: Connection) -> bool:
 
 
 def _source_of(database: Database, folder: Path, url: str | None) -> tuple[str, str] | None:
-    """What an earlier version may have left, by a name, and a word that changes when it does; None for nothing."""
+    """A name for the old store and a text that changes with its content; None if there is no old store."""
     if url is None or url.startswith(JOURNAL):
         file = folder / OLD_FILE if url is None else journal_of(url)
         if not file.is_file():
@@ -166,14 +166,14 @@ def _old_storage(folder: Path, url: str | None) -> Iterator[BaseStorage]:
 
 
 def _to_read(path: Path) -> Callable[[], sqlite3.Connection]:
-    # What a killed process has left half written is undone by whoever opens the file, if he may write.
+    # Opening the file rolls back what a killed process left half written, if the file is writable.
     mode = "rw" if os.access(path, os.W_OK) else "ro"
     name = f"{path.absolute().as_uri()}?mode={mode}"
     return partial(sqlite3.connect, name, uri=True, timeout=SECONDS_TO_WAIT, check_same_thread=False)
 
 
 def _journal(path: Path) -> BaseStorage:
-    """The lines of the file that are whole: a killed process may have left a part of one, which is not read."""
+    """A journal storage of the complete lines of the file; a killed process may have left an incomplete one."""
     from optuna.storages import JournalStorage
     from optuna.storages.journal import BaseJournalBackend
 
@@ -200,7 +200,7 @@ def _read(storage: BaseStorage) -> list[OldStudy]:
 
 
 def _row_of(trial: Any) -> dict[str, Any] | None:
-    """A trial as a row of today; None for one that is no run of ours."""
+    """A trial as a row of the present table; None if it is no run of critbatch."""
     attributes = trial.user_attrs
     if KEY not in attributes or trial.state.name not in STATES:
         return None
@@ -228,7 +228,7 @@ def _row_of(trial: Any) -> dict[str, Any] | None:
 
 
 def _refuse_live_owners(studies: list[OldStudy], folder: Path) -> None:
-    """A command of an earlier version would go on to write where nobody reads."""
+    """Raise a UserError if a command of an earlier version is running: its new runs would be missed."""
     owners = {row["owner"] for study in studies for row in study.rows if row["state"] == RUNNING}
     if any(is_held(folder / "workers" / owner) for owner in owners if owner):
         raise UserError(
@@ -237,7 +237,7 @@ def _refuse_live_owners(studies: list[OldStudy], folder: Path) -> None:
 
 
 def _copy(connection: Connection, study: OldStudy) -> None:
-    """What is not there yet, and the ends of runs that are not at their end here."""
+    """Copy shared values and runs that are missing, and results of runs that have not ended here."""
     number = run_table.study_of(connection, study.terms)
     for name, value in study.agreements.items():
         if run_table.read_agreement(connection, number, name) is None:
@@ -246,7 +246,7 @@ def _copy(connection: Connection, study: OldStudy) -> None:
 
 
 def take_over_folder(old: Path, new: Path) -> None:
-    """Give a folder of version 0.1 its name of today. Where both are there, what the new one lacks is moved into it.
+    """Rename a folder of version 0.1. If both folders exist, move what is missing into the new one.
 
     Raises:
         UserError: if it cannot be moved.
