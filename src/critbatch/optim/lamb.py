@@ -34,7 +34,7 @@ from critbatch.optim.packing import (
     working_type,
 )
 
-# The lines of LAMB's algorithm as functions of tensors.
+# --- the lines of LAMB's algorithm as functions of tensors -----------------------------------------------------------
 
 Number = TypeVar("Number", float, Tensor)
 
@@ -270,7 +270,7 @@ class LAMB(PerTensor):
                 self._grad_norm = length(torch.cat([one.to(norms[0]) for one in norms]))
 
     def _shrink(self, group: Group) -> Tensor | None:
-        """What gradients are multiplied by, if they are."""
+        """The factor by which gradients are multiplied, or None."""
         bound = group["max_gradient_norm"]
         return None if bound is None or self._grad_norm is None else bound / self._grad_norm.clamp(min=bound)
 

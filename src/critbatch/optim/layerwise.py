@@ -1,4 +1,4 @@
-"""What LARS, LAMB and RMSprop warm-up share: groups, state, names, and the way each tensor goes through a step."""
+"""The base class of LARS, LAMB and RMSprop warm-up: groups, state, names, and the loop over tensors in a step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from critbatch.errors import UserError
 from critbatch.optim.packing import FlatBuffer, Layout, Member, layout_of, own_part, working_type
 
-# `torch.compile` where it is asked for, and not before.
+# --- torch.compile, called only when needed --------------------------------------------------------------------------
 
 Result = TypeVar("Result")
 
@@ -30,14 +30,14 @@ def compile_step(function: Callable[..., Result]) -> Callable[..., Result]:
 
     def call(*args: Any, **kwargs: Any) -> Result:
         with warnings.catch_warnings():
-            # Those of torch about itself, which no user can answer.
+            # Warnings of torch about itself, which the user cannot fix.
             warnings.simplefilter("ignore", DeprecationWarning)
             return compiled()(*args, **kwargs)
 
     return call
 
 
-# Sentences for hyper-parameters that cannot be meant.
+# --- checks of hyper-parameters --------------------------------------------------------------------------------------
 
 
 def check_rate(lr: Any) -> None:
@@ -77,7 +77,7 @@ SMALL = 4096
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TensorClass:
-    """What tensors have in common that go through a step together. Compared by identity, which is quick."""
+    """The common properties of tensors that a step handles together. Compared by identity, which is fast."""
 
     wide: bool  # more than one dimension
     small: bool
@@ -162,7 +162,7 @@ class PerTensor(Optimizer):
         return loss
 
     def _last_ratios(self) -> dict[str | int, float]:
-        """Of each tensor in the last step, by name or index. A step only keeps what it computed anyway."""
+        """The value of each tensor in the last step, by name or index. A step only stores what it computed anyway."""
         names: dict[int, str | int] = {}
         for group in self.param_groups:
             given = group.get("param_names") or range(len(names), len(names) + len(group["params"]))
@@ -211,7 +211,7 @@ class PerTensor(Optimizer):
         self._forget()
 
     def _forget(self) -> None:
-        """Start without what can be made anew at any time, and so is not in the state."""
+        """Create the caches that can be rebuilt at any time and so are not in the state."""
         self._kinds: dict[int, TensorClass] = {}
         self._kinds_by_traits: dict[tuple[Any, ...], TensorClass] = {}
         self._packs: dict[tuple[int, TensorClass], FlatBuffer] = {}

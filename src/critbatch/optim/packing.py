@@ -79,7 +79,7 @@ def layout_of(tensor: Tensor) -> Layout | None:
 
 
 def own_part(tensor: Tensor) -> Tensor:
-    """Of a `DTensor` the part that lies in this process, without a copy; any other tensor as it is."""
+    """The local part of a `DTensor`, without a copy; any other tensor unchanged."""
     part: Any = tensor
     return tensor if layout_of(tensor) is None else part.to_local()
 
@@ -121,14 +121,14 @@ def subtract(vector: Tensor, other: Tensor, scale: float, *, decay: float = 0.0)
 
 
 def spare(buffers: dict[torch.dtype, Tensor], like: Tensor) -> Tensor:
-    """Memory for a vector, kept from step to step, since fresh memory costs more to get than to fill. Finite inside."""
+    """Memory for a vector, reused in every step, since allocating costs more than filling. Its values are finite."""
     buffer = buffers.get(like.dtype)
     if buffer is None or len(buffer) < len(like):
         buffers[like.dtype] = buffer = torch.zeros_like(like)
     return buffer[: len(like)]
 
 
-# Small tensors laid out one after another, so that a step takes a few operations and not a few for each.
+# --- small tensors packed into one vector, so that a step takes a few operations in all ------------------------------
 
 Member = tuple[Tensor, Tensor, dict[str, Tensor]]
 """A weight, its gradient and its state."""
@@ -178,7 +178,7 @@ class FlatBuffer:
         return all(list(map(id, map(itemgetter(name), states))) == ids for name, ids in self._state_ids.items())
 
     def in_step(self) -> bool:
-        """Whether all have made equally many steps."""
+        """Whether all tensors have taken equally many steps."""
         steps = self.state.get("step")
         return steps is None or bool((steps == steps[0]).all())
 

@@ -1,1 +1,1 @@
-"""What a run stands on: device, processes, progress, provenance."""
+"""Runtime services of a run: device, processes, progress, provenance."""

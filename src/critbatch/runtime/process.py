@@ -67,7 +67,7 @@ class Interruption:
         self._signalled = True
 
 
-# They stand in for the generator behind `numpy.random`: its state takes 0.1 ms to read or write, a swap 1 microsecond.
+# They replace the generator of `numpy.random`: reading or writing its state takes 0.1 ms, a swap 1 microsecond.
 _RUN_GENERATOR, _BATCH_GENERATOR = np.random.MT19937(0), np.random.MT19937(0)
 
 
@@ -88,7 +88,7 @@ class RandomState:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within, draws come from this state and move it; outside, the caller's state is untouched."""
+        """Draw from this state, and advance it, within `with`; the caller's state is restored afterwards."""
         with _preserved_state(self._devices):
             torch.set_rng_state(self.states["torch"])
             for device in filter(_has_generator, self._devices):
@@ -129,10 +129,10 @@ class RandomState:
 
 @contextmanager
 def seeded(seed: int, devices: Sequence[torch.device] = ()) -> Iterator[None]:
-    """Within, draws follow from `seed`; outside, the caller's state is untouched.
+    """Seed all generators within `with`; the caller's state is restored afterwards.
 
     Args:
-        devices: whose generators are seeded, beside that of the CPU.
+        devices: Devices whose generators are seeded, beside that of the CPU.
     """
     with _preserved_state(devices):
         torch.default_generator.manual_seed(seed)
@@ -166,7 +166,7 @@ def seeded_on_cpu(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _preserved_state(devices: Sequence[torch.device]) -> Iterator[None]:
-    """The caller's state is put back afterwards."""
+    """Restore the caller's random state afterwards."""
     torch_state, python_state, generator = torch.get_rng_state(), random.getstate(), get_bit_generator()
     numpy_state: Any = np.random.get_state(legacy=False)
     device_states = [(device, _device_state(device)) for device in devices if _has_generator(device)]
@@ -185,7 +185,7 @@ def _preserved_state(devices: Sequence[torch.device]) -> Iterator[None]:
 
 
 def _has_generator(device: torch.device) -> bool:
-    """Whether it has one whose state can be read, beside that of the CPU."""
+    """Whether the device has a generator of its own whose state can be read."""
     return device.type in ("cuda", "xpu", "mps")
 
 

@@ -1,4 +1,4 @@
-"""What a long command is doing, how far it has come, and how long it will still take."""
+"""Progress of long commands: the present activity, the part done, and the estimated time left."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """A duration in readable units.
 
     >>> duration(0.137), duration(4.21), duration(75), duration(1500), duration(9000)
     ('0.14 s', '4.2 s', '75 s', '25 min', '2.5 h')
@@ -32,7 +32,7 @@ def duration(seconds: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a display may show of a run: `epochs` is where its plan ends."""
+    """The progress of a run; `epochs` is the length of its plan."""
 
     step: int
     epoch: float
@@ -43,12 +43,12 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """How long it will still take.
+    """An estimate of the time left.
 
     Args:
-        seconds: of wall clock, from `made` on.
-        at_most: it is a bound, since a batch size is left that no run has been made at.
-        made: a value of `time.monotonic()`.
+        seconds: Wall-clock seconds, from `made` on.
+        at_most: Whether it is an upper bound, since a batch size is left that has no finished run.
+        made: Time of the estimate, a value of `time.monotonic()`.
     """
 
     seconds: float
@@ -61,15 +61,15 @@ class Situation:
     """What a display shows.
 
     Args:
-        stage: what the command is at: "sweep", "race over learning rates".
-        trying: the run that is being made.
-        part: of that run, 0 to 1.
-        done: runs of the stage that are made.
-        total: runs of the stage; None where that is not known.
-        running: runs that are being made now, by all; None where it is one.
-        best: the best so far, in words.
-        left: how long the stage will still take; None while that is not known.
-        deadline: when the budget ends, a value of `time.monotonic()`.
+        stage: The present stage: "sweep", "race over learning rates".
+        trying: The run in progress.
+        part: Part of that run that is done, 0 to 1.
+        done: Finished runs of the stage.
+        total: Runs of the stage; None if unknown.
+        running: Runs in progress over all workers; None if there is one worker.
+        best: The best result so far, in words.
+        left: Time left in the stage; None while unknown.
+        deadline: End of the budget, a value of `time.monotonic()`.
     """
 
     stage: str = ""
@@ -83,7 +83,7 @@ class Situation:
     deadline: float | None = None
 
     def time_left(self, now: float) -> str:
-        """How long it will still take, as far as that is known at `now`."""
+        """The time left at `now`, in words."""
         budget = None if self.deadline is None else max(0.0, self.deadline - now)
         rest = None if self.left is None else max(0.0, self.left.made + self.left.seconds - now)
         if self.left is None or rest is None:
@@ -94,7 +94,7 @@ class Situation:
         return f"{about} {duration(rest)}"
 
     def lines(self, now: float) -> list[str]:
-        """In words, the most important first."""
+        """The lines to show, the most important first."""
         running = "" if self.running is None else f", {self.running} running"
         count = "" if self.total is None else f": {self.done} of {self.total} done{running}"
         part = "" if self.part is None else f" ({self.part:.0%})"
@@ -107,7 +107,7 @@ class Situation:
 
 
 class Display:
-    """Keeps the situation and shows nothing: for `--json`, and what the others are made from.
+    """Stores the situation and shows nothing: for `--json`, and the base class of other displays.
 
     with display_on(sys.stderr) as display:
         display.update(stage="sweep", total=24)
@@ -138,11 +138,11 @@ class Display:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave nothing behind."""
+        """Clear the display."""
 
 
 class Lines(Display):
-    """A plain line when a stage begins, and then now and then: for a file or a log."""
+    """A plain line when a stage begins and every few seconds after that: for a file or a log."""
 
     def __init__(self, stream: TextIO, *, seconds_between: float = SECONDS_BETWEEN_LINES) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Lines(Display):
 
 
 class Live(Display):
-    """A few lines of a terminal that are written again and again, and taken away at the end."""
+    """A few terminal lines that are redrawn continuously and cleared at the end."""
 
     def __init__(self, console: Console) -> None:
         from rich.live import Live as RichLive

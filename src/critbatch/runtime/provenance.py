@@ -1,4 +1,4 @@
-"""How to get a record again: the command, the machine, the seed, and how long it took."""
+"""The provenance of a record: command, machine, seed and duration."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class RunTimer:
-    """Started with a measurement, it makes its `Provenance` at the end."""
+    """Times a measurement, from its creation on, and builds its `Provenance` at the end."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self._started = datetime.now(UTC)
 
     def provenance(self, *, command: str, seed: int, device: torch.device | None) -> Provenance:
-        """Without a device, for what needs no torch, that has no version."""
+        """The provenance so far. Without a device, for commands that do not need torch, the torch version is empty."""
         return Provenance(
             command=command,
             started=self._started.isoformat(timespec="seconds"),

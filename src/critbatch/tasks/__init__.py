@@ -1,1 +1,1 @@
-"""What a user brings: the model, the data, the loss. And the tasks that come with the package."""
+"""Tasks: model, data and loss from the user, and the built-in tasks."""

@@ -141,7 +141,7 @@ def _mean_grey(pixels: Pixels) -> np.float32:
     return np.float32((pixels @ _LUMA).mean())
 
 
-# The usual changes of small training images, made for a whole batch at once.
+# --- flips and crops of small training images, for a whole batch at once ---------------------------------------------
 
 
 @dataclass(frozen=True)

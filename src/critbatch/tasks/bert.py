@@ -25,7 +25,7 @@ from critbatch.tasks.datasets import data_folder, read_text
 from critbatch.tasks.entry import TaskEntry, need
 from critbatch.tasks.task import Task, accuracy, cross_entropy
 
-# A text as numbers, one for a word or, where a word is rare, one for each of its characters.
+# --- vocabulary: one number for a word or, if the word is rare, one for each of its characters -----------------------
 
 PAD, UNKNOWN, CLS, SEP, MASK = range(5)
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

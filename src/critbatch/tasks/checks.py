@@ -1,4 +1,4 @@
-"""Whether model, data, loss and metric fit together, tried on a few examples before anything is trained.
+"""Checks that model, data, loss and metric fit together, on a few examples before training.
 
 Each check raises UserError; `Task` puts its name before the sentence.
 """

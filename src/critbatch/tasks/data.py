@@ -17,9 +17,7 @@ from critbatch.errors import UserError, first_line
 from critbatch.runtime.device import is_out_of_memory
 from critbatch.runtime.process import seeded_on_cpu
 
-# Examples with their targets: tensors in memory, or any map-style Dataset.
-
-# A tensor, or a tuple or dict of trees: what a model takes and a loss compares with.
+# A tensor, or a tuple or dict of trees: the form of inputs and targets.
 Tree = Any
 
 
@@ -33,7 +31,7 @@ def map_tree(function: Any, tree: Tree) -> Tree:
 
 
 def is_tree(value: object) -> bool:
-    """Whether it is a tensor, or a tuple or dict of trees."""
+    """Whether the value is a tensor, or a tuple or dict of trees."""
     if isinstance(value, dict):
         value = tuple(value.values())
     return isinstance(value, Tensor) or (isinstance(value, tuple) and all(is_tree(part) for part in value))
@@ -116,7 +114,7 @@ GivenData = Data | tuple[Any, ...]  # what `as_data` makes of it
 
 
 def as_data(source: Any, name: str) -> Data:
-    """What the user gave as data: `Examples`, a Dataset with a length, or the pair (inputs, targets).
+    """The data of the user as `Examples` or a Dataset. Accepted: either, or the pair (inputs, targets).
 
     A TensorDataset of a pair becomes `Examples`, which are gathered many times faster.
 
@@ -153,7 +151,7 @@ def as_tuples(tree: Tree) -> Tree:
 
 
 def type_of(value: object) -> str:
-    """In words: its type, and of a tuple or dict also the types within."""
+    """The type of the value in words; for a tuple or dict also the types of its items."""
     parts = tuple(value.values()) if isinstance(value, dict) else value
     inner = f" of {', '.join(type(part).__name__ for part in parts)}" if isinstance(parts, tuple) else ""
     return "None" if value is None else type(value).__name__ + inner
@@ -336,7 +334,7 @@ def _alike(one: Form, other: Form) -> bool:
 
 
 def differing(form: Form, other: Form) -> str:
-    """What of `form` is not in `other`, in words."""
+    """The parts of `form` that `other` lacks, in words."""
     parts = []
     for path, (dtype, shape) in form.items():
         other_dtype, other_shape = other.get(path, (None, None))

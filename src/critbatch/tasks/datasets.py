@@ -21,7 +21,7 @@ from critbatch.records.io import reason_of
 from critbatch.tasks.download import download_set, unpack_set
 from critbatch.tasks.published_sets import LARGEST_BYTES, SETS, DataSet
 
-# Where data sets are found: `$CRITBATCH_DATA`, then the cache, then their public address.
+# --- search order for data sets: `$CRITBATCH_DATA`, then the cache, then the public address -------------------------
 
 
 def cache_folder() -> Path:
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def given_folder() -> Path | None:
-    """What `$CRITBATCH_DATA` names, or None."""
+    """The folder that `$CRITBATCH_DATA` names, or None."""
     user_folder = os.environ.get("CRITBATCH_DATA", "")
     return Path(user_folder).expanduser() if user_folder else None
 

@@ -15,7 +15,7 @@ from critbatch.tasks.augmentation import Augmentation
 from critbatch.tasks.data import Data, Examples, count, leaves
 
 SAMPLE = 256  # examples
-# Their code moves from version to version without another result; the code of anybody else is looked at.
+# The code of these changes between versions without changing results, so only other code is hashed.
 LIBRARIES = ("torch", "critbatch", "transformers", "builtins", "functools")
 
 
@@ -24,7 +24,7 @@ def short_hash(*words: str) -> str:
 
 
 def hash_of_model(model: nn.Module) -> str:
-    """Of layers, shapes, and the code of layers that the user wrote."""
+    """Hash of the layers, their shapes, and the code of layers that the user wrote."""
     words = [f"{name} {type(layer).__qualname__}" for name, layer in model.named_modules()]
     words += [f"{name} {tuple(weight.shape)} {weight.dtype}" for name, weight in model.state_dict().items()]
     kinds = {type(layer).__qualname__: type(layer) for layer in model.modules()}
@@ -32,7 +32,7 @@ def hash_of_model(model: nn.Module) -> str:
 
 
 def hash_of_data(data: Data) -> str:
-    """Of the number of examples and a sample of them; of a Dataset only of the number."""
+    """Hash of the number of examples and a sample of them; for a Dataset only of the number."""
     size = count(data)
     digest = hashlib.sha256(str(size).encode())
     if isinstance(data, Examples):
@@ -44,12 +44,12 @@ def hash_of_data(data: Data) -> str:
 
 
 def hash_of_function(function: object) -> str:
-    """Of its name and, where the user wrote it, its code; of a callable dataclass also of its values."""
+    """Hash of the name and, if the user wrote it, the code; for a callable dataclass also of its values."""
     return short_hash(_name_of(function), _code_of(_innermost(function)))
 
 
 def hash_of_augmentation(augment: Augmentation) -> str:
-    """Of its function, and of how many numbers it gets."""
+    """Hash of the function and of the number of draws that it gets."""
     return short_hash(hash_of_function(augment.apply), str(augment.numbers))
 
 

@@ -162,7 +162,7 @@ def _middle(image: Any, size: int, *, shorter: int) -> Any:
     return _pixels(image.crop((left, top, left + size, top + size)))
 
 
-# From the small numbers that data sets are stored in to what a model takes: one batch at a time, on its device.
+# --- conversion of stored bytes to model inputs, one batch at a time, on its device ----------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the user brings: a model, data, a loss, and a target to reach. A task is checked when it is created."""
+"""A task: model, data, loss, and a target to reach. It is checked when it is created."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _counted(targets: Tensor) -> Tensor:
     return (targets != IGNORED).flatten(1).sum(1).clamp(min=1)
 
 
-# What the names of options of the model begin with, among the options of a run.
+# Prefix of the names of model options, among the options of a run.
 MODEL = "model."
 
 
