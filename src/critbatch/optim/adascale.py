@@ -152,7 +152,7 @@ _STATE = ("gain", "steps", "begun_at", "skipped", "updates", "noise", "signal")
 
 
 def _ratio(noise: float, signal: float, scale: float) -> float:
-    """Of the noise of a small batch and the signal, both 0 or more."""
+    """The gain from the noise of a small batch and the signal, both 0 or more."""
     whole = noise / scale + signal
     return min(max((noise + signal) / whole, 1.0), float(scale)) if whole > 0 else 1.0
 

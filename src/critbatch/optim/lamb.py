@@ -116,7 +116,7 @@ def bias_corrections(group: dict[str, Any], step: Tensor) -> tuple[float | Tenso
 
 
 def correction_on_device(step: Tensor, beta: float) -> Tensor:
-    """1 - beta^t without asking for the count of steps t. In float32, 1 - 0.999 ** 1 is wrong in its fifth digit."""
+    """1 - beta^t without reading t from its device. In float32, 1 - 0.999 ** 1 is wrong in its fifth digit."""
     return -torch.expm1(step * math.log(beta)) if beta else torch.ones_like(step)
 
 

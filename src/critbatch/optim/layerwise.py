@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 @functools.cache
 def compile_step(function: Callable[..., Result]) -> Callable[..., Result]:
-    """The function in machine code, for tensors of any length. Numbers among its arguments become part of it."""
+    """The compiled function, for tensors of any length. Numbers among its arguments become constants."""
 
     @functools.cache
     def compiled() -> Callable[..., Result]:
@@ -41,7 +41,7 @@ def compile_step(function: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def check_rate(lr: Any) -> None:
-    """A learning rate is a number of 0 or more, or a tensor of one element, whose value is not looked at."""
+    """Check that a learning rate is a number of 0 or more, or a tensor of one element, whose value is not read."""
     if isinstance(lr, Tensor):
         if lr.numel() != 1:
             raise UserError(f"lr is a tensor of {lr.numel()} elements: use a number or a tensor of one element.")
@@ -50,12 +50,12 @@ def check_rate(lr: Any) -> None:
 
 
 def rate_of(lr: Any) -> Any:
-    """As a number, or as the tensor that it is on another device, where asking for the number would wait."""
+    """The value as a number; a tensor on another device is kept, since reading it would synchronize."""
     return lr if isinstance(lr, Tensor) and lr.device.type != "cpu" else float(lr)
 
 
 def check_range(*, below: float = float("inf"), **named: float) -> None:
-    """Numbers must be 0 or more and less than `below`."""
+    """Check that numbers are 0 or more and less than `below`."""
     for name, value in named.items():
         if not 0 <= value < below:
             end = "" if below == float("inf") else f" and less than {below:g}"
@@ -87,7 +87,7 @@ class TensorClass:
     layout: Layout | None  # of a DTensor, as FSDP2 makes of each weight
 
     def way(self, group: Group) -> str:
-        """Through which of the three methods: "one", "list" or "pack"."""
+        """The method for these tensors: "one", "list" or "pack"."""
         if self.layout is not None:
             return "list"
         if group["foreach"] is not None:
@@ -117,11 +117,11 @@ class PerTensor(Optimizer):
         super().__init__(params, {**defaults, "foreach": foreach, "compiled": compiled, "capturable": capturable})
 
     def _check(self, group: Group) -> None:
-        """Refuse hyper-parameters that cannot be meant."""
+        """Raise an error for impossible hyper-parameters."""
         raise NotImplementedError
 
     def _before(self, grads: Iterable[tuple[TensorClass, list[Tensor]]]) -> None:
-        """Look at all gradients, and refuse what cannot be done, before any weight moves."""
+        """Check all gradients before any weight changes."""
 
     def _one(self, group: Group, weight: Tensor, grad: Tensor, state: dict[str, Tensor], adapt: bool) -> float | Tensor:
         raise NotImplementedError
@@ -174,7 +174,7 @@ class PerTensor(Optimizer):
         return {name: values_by_name[name] for name in names.values() if name in values_by_name}
 
     def begin_all(self) -> None:
-        """Make the state of each weight, as the first step would, so that a saved one can be put into its place."""
+        """Create the state of each weight, as the first step would, so that a saved state can be loaded into it."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if not self.state[weight]:
@@ -273,7 +273,7 @@ class PerTensor(Optimizer):
         self._ratios.append(([weight for weight, _, _ in members], ratios))
 
     def _pack_of(self, members: list[Member], key: tuple[int, TensorClass]) -> FlatBuffer | None:
-        """The pack of just these tensors; None where there is none.
+        """The pack of exactly these tensors; None if there is none.
 
         A set of tensors is packed the first time, and again when it is the same twice: where tensors take turns in
         having a gradient, moving their state to and fro would cost more than it saves.

@@ -1,4 +1,4 @@
-"""Large tensors on a CPU, where a step costs the words it moves: vectors, and blocks of them that stay in cache."""
+"""Memory layout of optimizer steps on a CPU: large tensors as cache-sized blocks, small ones packed into a vector."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ BLOCK = 262_144
 
 
 def lines(*tensors: Tensor) -> list[Tensor] | None:
-    """The tensors as vectors in the order of their memory; None where that order is not the same for all, or has gaps.
+    """The tensors as vectors in memory order; None if the orders differ or have gaps.
 
-    torch's fused kernels walk through memory and ask for no strides.
+    torch's fused kernels process memory in order and ignore strides.
     """
     if not all(one.is_contiguous() for one in tensors):
         first = tensors[0]
@@ -43,7 +43,7 @@ def blocks(*vectors: Tensor, size: int = BLOCK) -> Iterator[tuple[Tensor, ...]]:
     """Pieces of the vectors: by default those that fit into cache together."""
     whole, rest = divmod(len(vectors[0]), size)
     sizes = [size] * whole + [rest] * (rest > 0)
-    # `torch.split` takes twice as long, which is felt here.
+    # `torch.split` takes twice as long, which matters here.
     return zip(*(torch.split_with_sizes(vector, sizes) for vector in vectors), strict=True)
 
 
@@ -59,7 +59,7 @@ def length(tensor: Tensor) -> Tensor:
 
 
 def length_in_graph(tensor: Tensor) -> Tensor:
-    """The same for a compiled kernel, in which no number can be asked for.
+    """The same for a compiled kernel, which cannot read numbers from the device.
 
     In float32 on a CPU torch's own norm loses its third digit at 20 million elements, so the sum is made in double.
     """
@@ -69,7 +69,7 @@ def length_in_graph(tensor: Tensor) -> Tensor:
 
 
 def layout_of(tensor: Tensor) -> Layout | None:
-    """That of a `DTensor`, None for any other tensor."""
+    """The layout of a `DTensor`; None for any other tensor."""
     # Importing the class takes seconds: where nobody has, there is none.
     if "torch.distributed.tensor" not in sys.modules:
         return None
@@ -171,7 +171,7 @@ class FlatBuffer:
         return [part.view(one.shape) for part, one in zip(torch.split(flat, self._sizes), like, strict=True)]
 
     def holds(self, members: list[Member]) -> bool:
-        """Whether it was made of these, and their state is still the one that lies here."""
+        """Whether the pack was built from these tensors and still holds their state."""
         weights, _, states = zip(*members, strict=True)
         if list(map(id, weights)) != self._ids:
             return False
@@ -192,7 +192,7 @@ class FlatBuffer:
         torch._foreach_copy_([weight for weight, _, _ in members], self._weights)
 
     def norms(self, flat: Tensor) -> Tensor:
-        """Of each tensor in `flat`, shape (tensors,)."""
+        """The norm of each tensor in `flat`, shape (tensors,)."""
         # The sum goes one element after another, which float32 would not stand.
         squares = flat.double().square()
         return torch.segment_reduce(squares, "sum", lengths=self._lengths, unsafe=True).sqrt_().to(flat.dtype)

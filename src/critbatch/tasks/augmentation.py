@@ -155,7 +155,7 @@ class FlipsAndCrops:
 
     @property
     def numbers(self) -> int:
-        """Of an image: for its flip, top and left, and for top and left of its cutout."""
+        """Random numbers per image: for its flip, top and left, and for top and left of its cutout."""
         return 5 if self.cutout else 3
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def _storages(model: nn.Module) -> set[int]:
 
 
 def check_finite(data: Data, part: str) -> None:
-    """No example may hold NaN or infinity. Of a Dataset only those that are tried are seen."""
+    """No example may hold NaN or infinity. Of a Dataset only the tested examples are checked."""
     if isinstance(data, Examples):
         _check_finite(data.inputs, f"{part} inputs")
         _check_finite(data.targets, f"{part} targets")
@@ -112,7 +112,7 @@ def check_fit(
 
 
 def draws_to_try(augment: Augmentation, batch: Tree) -> Tensor:
-    """The least, the middle and the largest numbers that there are, one for each of the examples that are tried."""
+    """The smallest, middle and largest possible draws, one for each of the tested examples."""
     rows = torch.linspace(0.0, 1 - 2**-24, _TRIED, device=leaves(batch)[0].device)
     return rows[:, None].repeat(1, augment.numbers)
 
@@ -218,7 +218,7 @@ def _call(kind: str, part: str, function: Callable[[Any, Any], Any], outputs: An
 
 
 def _check_labels(data: Data, part: str, outputs: Any, targets: Tree) -> int | None:
-    """Class labels must be classes of the model. Other targets are the loss's own affair.
+    """Class labels must be classes of the model. Other targets are not checked.
 
     Of a Dataset the labels that are tried are seen here, the others when their batches are made.
 

@@ -1,4 +1,4 @@
-"""The batches of a map-style Dataset: what its items draw at random, and what is wrong with an item, by its index."""
+"""Data as tensors or as a map-style Dataset: batches, random draws of items, and errors that name the bad item."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ class DatasetBatches(Dataset[Any]):
         self._form: Form | None = None
 
     def __getitems__(self, row: Row) -> list[Any]:
-        """The batch, as the only one of a list: how a DataLoader asks for it."""
+        """The batch of a one-item list, which is how a DataLoader requests it."""
         return [self.batch(row)]
 
     def batch(self, row: Row) -> tuple[Tree, Tree] | Fault:
@@ -312,10 +312,10 @@ class DatasetBatches(Dataset[Any]):
 
 
 class _Misfit(ValueError):  # noqa: N818
-    """Becomes a `Fault`."""
+    """An exception that becomes a `Fault`."""
 
 
-# Of each tensor of a batch: where it lies, its type, and its shape without the batch.
+# For each tensor of a batch: its path in the tree, its type, and its shape without the batch dimension.
 Form = dict[str, tuple[torch.dtype, tuple[int, ...]]]
 
 
@@ -327,7 +327,7 @@ def form_of(tree: Tree, path: str = "") -> Form:
 
 
 def _alike(one: Form, other: Form) -> bool:
-    """But for lengths: batches may be of different lengths, as long as each is of one."""
+    """Compare forms without lengths: lengths may differ between batches, but not within one."""
     return {name: (form[0], len(form[1])) for name, form in one.items()} == {
         name: (form[0], len(form[1])) for name, form in other.items()
     }

@@ -59,7 +59,7 @@ def find_archive(root: Path, data: DataSet) -> Path | None:
 
 
 def data_folder(name: str) -> Path:
-    """The folder with the files of the set called `name`. They are downloaded into the cache where they must be.
+    """The folder with the files of the set called `name`. Missing sets are downloaded into the cache.
 
     Files that are there already are taken as they are: the readers see whether they are whole.
 

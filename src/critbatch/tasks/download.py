@@ -1,4 +1,4 @@
-"""Files from elsewhere: copied, downloaded or unpacked, checked, and put in place whole or not at all."""
+"""Copies, downloads or unpacks files, checks them, and writes each file whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def checksum(path: Path, kind: str = "sha256") -> str:
 
 
 def save(stream: IO[bytes], to: Path, expected: str | None, *, kind: str = "sha256", source: str) -> None:
-    """Write the stream to `to`, by way of a file beside it, once it is known to be right.
+    """Write the stream to `to` through a temporary file, which is renamed once its content is checked.
 
     Args:
         stream: what to write.
@@ -76,7 +76,7 @@ def copy(file: DataFile, source: Path, folder: Path) -> None:
 
 
 def download(urls: Sequence[str], to: Path, expected: str | None, *, kind: str = "sha256") -> None:
-    """Download from the first address that gives the right file.
+    """Download from the first address that serves the right file.
 
     Raises:
         UserError: if none does; the sentence says what each gave.

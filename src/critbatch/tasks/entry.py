@@ -1,4 +1,4 @@
-"""How the table of built-in tasks describes one of them."""
+"""The description of a built-in task."""
 
 from __future__ import annotations
 

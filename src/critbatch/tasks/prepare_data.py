@@ -17,7 +17,7 @@ from critbatch.tasks.published_sets import SETS, DataFile, DataSet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fill the folder, say how each set stands, and return 0 if every one is there, else 1."""
+    """Fill the folder, print the state of each set, and return 0 if all sets are there, else 1."""
     parser = argparse.ArgumentParser(prog="python -m critbatch.tasks.prepare_data", description="Fill a data folder.")
     usual = [name for name, data in SETS.items() if data.by_default]
     parser.add_argument("--from", dest="source", type=Path, metavar="FOLDER", help="copy from here; else download")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def prepare_data(data: DataSet, target: Path, source: Path | None = None) -> str:
-    """Bring one set into the folder `target`: from the folder `source`, or else from its public address.
+    """Copy or download one set into the folder `target`: from the folder `source`, or else from its public address.
 
     Returns:
         How it came there, in a few words. Every checksum that is known was right.
@@ -71,7 +71,7 @@ def prepare_data(data: DataSet, target: Path, source: Path | None = None) -> str
 
 
 def is_right(path: Path, file: DataFile) -> bool:
-    """Whether the file at `path` is there, as published as far as can be told."""
+    """Whether the file at `path` exists and, as far as can be checked, is as published."""
     return path.is_file() and (file.sha256 is None or checksum(path) == file.sha256)
 
 

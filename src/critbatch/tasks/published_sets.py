@@ -1,4 +1,4 @@
-"""The data sets: their files, where they are published, how to know that they arrived whole, and their licence."""
+"""The published data sets: files, addresses, checksums and licences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class DataFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names under which it can be read: a `.gz` also unpacked."""
+        """The accepted file names: a `.gz` file may also be unpacked."""
         return (self.name, self.name.removesuffix(".gz")) if self.name.endswith(".gz") else (self.name,)
 
 

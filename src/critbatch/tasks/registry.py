@@ -1,4 +1,4 @@
-"""From the name that a person types to a Task: a built-in one, or one in the person's own file or module."""
+"""Finds a task by name: a built-in task, or one in the user's own file or module."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def _unknown(name: str) -> str:
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Let modules beside the person's code be imported. Only this entry is taken back: others are the code's own."""
+    """Let the user's code import modules beside it. Only this entry of `sys.path` is removed afterwards."""
     entry = str(folder)
     sys.path.insert(0, entry)
     try:
@@ -95,7 +95,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _blamed_on(name: str, folder: Path, what: str) -> Iterator[None]:
-    """Turn what the person's code raises into one sentence with the line where it happened."""
+    """Turn an exception of the user's code into a one-sentence UserError with the line where it occurred."""
     try:
         yield
     except UserError:
@@ -105,7 +105,7 @@ def _blamed_on(name: str, folder: Path, what: str) -> Iterator[None]:
 
 
 def _where(error: BaseException, folder: Path) -> str:
-    """The last line of the person's own code that the error came through."""
+    """The last line of the user's own code in the traceback."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename, folder)]

@@ -1,4 +1,4 @@
-"""Which examples make which batch, as a function of (seed, epoch) alone."""
+"""Sampling: the examples of each batch, as a function of (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def epoch_order(examples: int, *, seed: int, epoch: int, order: Order = Order.RE
 
 
 class EpochSampler:
-    """A place in the endless row of epochs. Its whole state is two integers: `epoch` and `offset`.
+    """A position in the endless sequence of epochs. Its whole state is two integers: `epoch` and `offset`.
 
     Args:
         examples: in the training set.
@@ -93,11 +93,11 @@ class EpochSampler:
 
     @property
     def position(self) -> float:
-        """Epochs behind it, as a float."""
+        """The position in epochs, as a float."""
         return self.epoch + self.offset / self.examples
 
     def peek(self, batch_size: int) -> Tensor:
-        """The indices of the next batch, shape (batch_size,) or shorter at the end of an epoch; moves nothing.
+        """The indices of the next batch, shape (batch_size,) or shorter at the end of an epoch; the cursor stays.
 
         Raises:
             UserError: if `batch_size` is below 1, or no epoch can fill a batch and the rest is dropped.
@@ -118,13 +118,13 @@ class EpochSampler:
         return self._order[self.offset : self.offset + batch_size]
 
     def take(self, batch_size: int) -> Tensor:
-        """The indices of the next batch; the cursor moves behind it."""
+        """The indices of the next batch; the cursor moves past it."""
         indices = self.peek(batch_size)
         self.offset += len(indices)
         return indices
 
     def copy(self) -> EpochSampler:
-        """Another cursor at the same place."""
+        """A copy of the cursor."""
         return EpochSampler(
             self.examples,
             seed=self.seed,
@@ -178,7 +178,7 @@ class BatchGatherer:
         self._last: tuple[Row, Form] | None = None
 
     def stream(self, batches: Iterator[Tensor]) -> Iterator[tuple[Tree, Tree]]:
-        """The batch of each row of indices, shape (batch,), as it is asked for. What items draw is always the same."""
+        """The batch of each row of indices, shape (batch,), computed lazily. Items always draw the same numbers."""
         if isinstance(self.data, Examples):
             return map(self.take, batches)
         return self._made(((0, rows.tolist()) for rows in batches), seed=EVALUATION, workers=self.workers)
@@ -265,7 +265,7 @@ def _only(batches: list[Any]) -> Any:
 
 
 def _begin_worker(worker: int) -> None:
-    """In a new process of a DataLoader."""
+    """Initialize a new worker process of a DataLoader."""
     # Ctrl-C goes to all processes of a terminal, and the run decides when its workers end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A forked process has copies of the other DataLoaders. Collected as garbage here, they would shut down processes
@@ -321,7 +321,7 @@ class BatchIterator:
             self._stream = None
 
     def _gather(self) -> Callable[[Tensor], tuple[Tree, Tree]]:
-        """What gives the examples of a row of indices, as the epoch of the cursor sees them."""
+        """The function that gives the examples of a row of indices in the epoch of the cursor."""
         if self.augment is None:
             return self.source.take
         epoch = self.cursor.epoch
@@ -349,7 +349,7 @@ class BatchIterator:
 
 
 class _Rows:
-    """Rows as the DataLoader's batch sampler."""
+    """Passes rows to a DataLoader as its batch sampler."""
 
     def __init__(self, rows: Iterator[Row]) -> None:
         self.rows = rows

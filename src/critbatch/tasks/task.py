@@ -156,7 +156,7 @@ class Task:
         return count(self.train)
 
     def check_target(self, target: Target) -> None:
-        """Refuse a target that every model reaches, or that none can, as far as loss and metric are known.
+        """Raise a UserError for a target that every model reaches, or that none can, if loss and metric are known.
 
         Everything that trains towards a target calls this first. The task itself may have such a target: measurements,
         and runs of a given length, do not use it.
@@ -246,6 +246,6 @@ def apply(model: Callable[..., Any], inputs: Tree) -> Any:
 
 
 def _awake_gpus() -> list[torch.device]:
-    """Their random state is the caller's too. GPUs that were not used yet are not woken for it."""
+    """Devices whose random state must be restored. GPUs that are not in use are not initialized for this."""
     awake = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())] if awake else []

@@ -45,7 +45,7 @@ def find_frames() -> Path:
 
 
 def timit_is_at_hand() -> bool:
-    """Whether `find_frames` finds them."""
+    """Whether `find_frames` finds the frames."""
     try:
         find_frames()
     except DataMissing:
