@@ -1,4 +1,4 @@
-"""Batch norm's statistics: which layers training moves, and how to compute them anew for weights it never had."""
+"""Batch norm: ghost batch norm, the layers that training updates, and statistics recomputed for averaged weights."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from critbatch.errors import UserError
 from critbatch.runtime.device import sum_dtype
 
-# Batch norm over a part of the batch at a time, so that a large batch is normalized as a small one would be.
-
 
 class _Ghost(_BatchNorm):
     """Normalizes each `size` examples by their own mean and variance, in train mode. In eval mode nothing changes.
 
-    What is left over at the end of a batch is shared out: all ghost batches then have `size` examples or a few more.
-    Running statistics move once for each ghost batch, one after the other.
+    If the batch size is no multiple of `size`, some ghost batches have a few examples more. Running statistics are
+    updated once per ghost batch, one after the other.
     """
 
     size: int
@@ -92,7 +90,7 @@ def norms_in_training(model: nn.Module) -> list[_BatchNorm]:
 
 @contextmanager
 def statistics_held(model: nn.Module) -> Iterator[None]:
-    """Running statistics, and the count of batches behind them, stay as they are within."""
+    """Keep the running statistics and their count of batches unchanged inside the context."""
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     before = [(layer.momentum, _copy(layer.num_batches_tracked)) for layer in layers]
     for layer in layers:
@@ -109,14 +107,15 @@ def statistics_held(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def taken_anew(model: nn.Module, layers: Sequence[_BatchNorm] | None = None) -> Iterator[None]:
-    """Set the running statistics of the model to those of the examples that go through it within.
+    """Set the running statistics of the model to those of the examples that pass through it inside the context.
 
     Mean and variance are those over all values that a layer sees, whatever the batches; each layer's inputs are those
     of the model in train mode, batch by batch. Layers that training holds in eval mode keep their statistics, and
     normalize with them. Modes stay as they are. Without batch norm nothing is done.
 
     Args:
-        layers: those that training moves; `norms_in_training` of the model unless given.
+        model: Model.
+        layers: Layers that training updates. Default: `norms_in_training(model)`.
     """
     layers = norms_in_training(model) if layers is None else layers
     layers = [layer for layer in layers if layer.track_running_stats and layer.running_mean is not None]
@@ -151,9 +150,9 @@ def taken_anew(model: nn.Module, layers: Sequence[_BatchNorm] | None = None) -> 
 
 
 def pieces_of(indices: Tensor, size: int) -> list[Tensor]:
-    """The indices in pieces of `size`; a single one left at the end joins the last piece.
+    """Split the indices into pieces of `size`. A single index at the end joins the piece before it.
 
-    Batch norm has no variance of a single example.
+    Batch norm needs more than one example for a variance.
     """
     pieces = list(torch.split(indices, size))
     if len(pieces) > 1 and len(pieces[-1]) == 1 < size:

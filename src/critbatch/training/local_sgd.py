@@ -133,7 +133,7 @@ class LocalSGD:
                 cursor.seed = own
             part = Shard(index, phase.copies) if phase.shares_batches else Shard()
             path = PhaseCursor(plan, phase_cursor.source, cursor, part, augment=phase_cursor.augment)
-            path.enter(phase_cursor.index, step=0, start=phase_cursor.start)
+            path.begin_phase(phase_cursor.index, step=0, start=phase_cursor.start)
             self.members.append(LocalReplica(index, task, plan, model, path, RandomState(own, self.device), before))
 
     def is_done(self, member: LocalReplica) -> bool:

@@ -1,4 +1,4 @@
-"""The place of a run in its plan: which phase, which batches come next, how far it is to the end."""
+"""The position of a run in its plan: the phase, the next batches, and the learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from critbatch.runtime.distributed import Shard
 from critbatch.tasks.augmentation import Augmentation
 from critbatch.tasks.sampler import BatchGatherer, BatchIterator, EpochSampler
 
-# Pieces that a batch is cut into where the noise of its gradient is measured.
+# Micro-batches of a batch at a step where the gradient noise is measured.
 NOISE_PIECES = 4
 
 
@@ -19,12 +19,14 @@ class PhaseCursor:
     """Walks through the phases of a plan.
 
     Args:
-        plan: the phases.
-        source: gathers the examples.
-        cursor: the place in the data; it moves with the batches that are taken.
-        shard: this process's part of each batch.
-        augment: changes the inputs of every batch.
-        noise_every: at every n-th step the batch is cut into `noise_pieces` micro-batches for the noise; 0 for never.
+        plan: Plan with the phases.
+        source: Gathers the examples.
+        cursor: Position in the data, which advances with each batch.
+        shard: This process's part of each batch.
+        augment: Changes the inputs of every batch.
+        noise_every: At every n-th step the batch is split into `noise_pieces` micro-batches to measure the noise. 0:
+            never.
+        noise_pieces: Number of these micro-batches.
     """
 
     feed: BatchIterator
@@ -42,13 +44,15 @@ class PhaseCursor:
     ) -> None:
         self.plan, self.source, self.cursor, self.shard = plan, source, cursor, shard
         self.augment, self.noise_every, self.noise_pieces = augment, noise_every, noise_pieces
-        self.enter(0, step=0)
+        self.begin_phase(0, step=0)
 
-    def enter(self, index: int, *, step: int, start: float | None = None) -> None:
-        """Begin phase `index` at a step of the run: batches of its size from where the cursor is.
+    def begin_phase(self, index: int, *, step: int, start: float | None = None) -> None:
+        """Begin phase `index` at a step of the run, with batches of its size from the cursor's position.
 
         Args:
-            start: the epoch at which the phase began; as planned unless given.
+            index: Index of the phase.
+            step: Step of the run.
+            start: Epoch at which the phase began. Default: as planned.
         """
         self.index = index
         self.phase: Phase = self.plan.phases[index]
@@ -57,7 +61,7 @@ class PhaseCursor:
         self.resize(self.phase.batch_size, 1.0, step=step)
 
     def resize(self, batch_size: int, rate_factor: float, *, step: int) -> None:
-        """Go on with another batch size, and with the learning rate of the phase times a factor."""
+        """Continue with another batch size, and with the learning rate of the phase times a factor."""
         self.batch_size, self.rate_factor = batch_size, rate_factor
         if hasattr(self, "feed"):
             self.feed.close()
@@ -71,7 +75,7 @@ class PhaseCursor:
         )
 
     def close(self) -> None:
-        """End the workers that make batches. The next batch starts new ones."""
+        """Stop the workers that prepare batches. The next batch starts new ones."""
         self.feed.close()
 
     @property
@@ -84,17 +88,17 @@ class PhaseCursor:
 
     @property
     def epoch(self) -> float:
-        """Within the phase, of the next step."""
+        """Epoch of the next step, within the phase."""
         return self.cursor.position - self.start
 
     @property
     def learning_rate(self) -> float:
-        """Of the next step."""
+        """Learning rate of the next step."""
         return self.rate_factor * self.phase.learning_rate(self.epoch)
 
     @property
     def pass_size(self) -> int:
-        """Examples in a whole forward pass of this process: of its share of a batch, or of a micro-batch."""
+        """Examples in a full forward pass of this process: its share of a batch, or a micro-batch."""
         share = len(self.shard.of(torch.arange(self.batch_size)))
         return min(share, self.plan.micro_batch_size or share)
 

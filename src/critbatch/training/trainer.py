@@ -393,7 +393,7 @@ class Training:
         Args:
             start: the epoch at which it begins; as planned unless given.
         """
-        self.phase_cursor.enter(index, step=self.run_state.step, start=start)
+        self.phase_cursor.begin_phase(index, step=self.run_state.step, start=start)
         phase, keeps = self.phase_cursor.phase, index > 0 and self.phase_cursor.phase.keeps_optimizer
         before = self.optimizer if keeps else None
         if not keeps:

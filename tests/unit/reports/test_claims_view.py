@@ -311,7 +311,7 @@ def test_the_overview_draws_the_effects_that_decide_claims_in_the_colour_and_mar
 
 
 def test_a_lecture_without_a_number_has_no_figure():
-    with pytest.raises(TypeError, match="This Lecture has nothing to draw"):
+    with pytest.raises(TypeError, match="This ClaimsReport has nothing to draw"):
         figure(replace(lectures.partial(), claims=()))
 
 
