@@ -1,4 +1,4 @@
-"""The likelihood of `S = S_min (1 + B_crit / B)`, given steps to a target, and the intervals that follow from it."""
+"""The likelihood of `S = S_min (1 + B_crit / B)`, given steps to a target, and the intervals derived from it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from scipy.special import log_ndtr, stdtrit
 from critbatch.law.model import Array
 from critbatch.records.core import Estimate
 
-# Likelihood of logarithms around a curve of known shape, some of them known as lower bounds only.
+# Likelihood of logarithms around a curve of known shape. Some values are only lower bounds.
 #
-# A run that missed its target says that it needs more steps than it made: a bound, not a missing value. With log-normal
-# scatter that is the regression of Tobin 1958, Econometrica 26(1), section 3, here with one free level and one scatter.
+# A run that missed its target needs more steps than it made: a bound, not a missing value. With log-normal scatter this
+# is the regression of Tobin 1958, Econometrica 26(1), section 3, here with one free level and one scatter.
 # In `1 / scatter` and `level / scatter` the log-likelihood is concave: Olsen 1978, Econometrica 46(5).
 
 Flags = NDArray[np.bool_]
 
 LEAST_VARIANCE = 1e-24
-"""Of logarithms in float64: below it is rounding."""
+"""Least variance of logarithms in float64. Smaller values are rounding errors."""
 
 LEAST_SCATTER = 1e-4
-"""Where some values are bounds: steps are not known to more than one in ten thousand."""
+"""Least scatter if some values are bounds: steps are not known more precisely than this."""
 
 NEWTON_STEPS = 60
 HALVINGS = 30
@@ -34,23 +34,23 @@ SECANT_STEPS = 12
 
 
 @dataclass(frozen=True, eq=False)
-class _Rest:
-    """What remains of means and of bounds when a curve is taken away, each of shape (curves, its number)."""
+class _Residuals:
+    """Means and bounds minus a curve. Shapes (curves, means) and (curves, bounds)."""
 
     means: Array
     bounds: Array
 
-    def less(self, levels: Array) -> _Rest:
-        return _Rest(self.means - levels[:, None], self.bounds - levels[:, None])
+    def less(self, levels: Array) -> _Residuals:
+        return _Residuals(self.means - levels[:, None], self.bounds - levels[:, None])
 
 
 class BoundedValues:
-    """Some logarithms, and which of them are lower bounds. Those at one place are told by their mean and their scatter.
+    """Some logarithms, and which of them are lower bounds. Values at one place are stored as their mean and scatter.
 
     Args:
-        places: where they are, shape (n,); a curve has one value at each.
-        logs: shape (n,).
-        censored: which are bounds, shape (n,).
+        places: positions of the values, shape (n,); a curve has one value at each.
+        logs: the values, shape (n,).
+        censored: which values are bounds, shape (n,).
     """
 
     def __init__(self, places: Array, logs: Array, censored: Flags) -> None:
@@ -59,11 +59,11 @@ class BoundedValues:
         self.reached = int((~censored).sum())
         counts = np.bincount(which[~censored], minlength=len(self.places))
         sums = np.bincount(which[~censored], logs[~censored], minlength=len(self.places))
-        self._told = np.flatnonzero(counts)
-        self._counts = counts[self._told]
-        self._means = sums[self._told] / self._counts
+        self._with_means = np.flatnonzero(counts)
+        self._counts = counts[self._with_means]
+        self._means = sums[self._with_means] / self._counts
         whole = np.zeros(len(self.places))
-        whole[self._told] = self._means
+        whole[self._with_means] = self._means
         self._within = float(np.square(logs[~censored] - whole[which[~censored]]).sum())
         bounds, self._times = np.unique(np.stack([which[censored], logs[censored]]), axis=1, return_counts=True)
         self._bounded, self._bounds = bounds[0].astype(np.int64), bounds[1]
@@ -73,28 +73,28 @@ class BoundedValues:
         return len(self._bounds) > 0
 
     def best_levels(self, curves: Array) -> tuple[Array, Array, Array]:
-        """The level and scatter of highest likelihood around each curve, and that log-likelihood but for a constant.
+        """The level and scatter of highest likelihood around each curve, and that log-likelihood up to a constant.
 
         Args:
-            curves: what to add to the level at each of `places`, shape (curves, places).
+            curves: added to the level at each of `places`, shape (curves, places).
 
         Returns:
             levels, scatters and log-likelihoods, each of shape (curves,).
         """
-        rest = self._rest(curves)
-        levels = rest.means @ self._counts / self.reached
-        squares = np.square(rest.means - levels[:, None]) @ self._counts + self._within
+        residuals = self._residuals(curves)
+        levels = residuals.means @ self._counts / self.reached
+        squares = np.square(residuals.means - levels[:, None]) @ self._counts + self._within
         variances = np.maximum(squares / self.reached, LEAST_VARIANCE)
         if not self.has_bounds:
             return levels, np.sqrt(variances), -self.reached / 2 * np.log(variances)
-        rest = rest.less(levels)
+        residuals = residuals.less(levels)
         inverse = 1 / np.maximum(np.sqrt(variances), LEAST_SCATTER)
-        level, inverse = self._climb(rest, np.zeros_like(inverse), inverse)
-        return levels + level / inverse, 1 / inverse, self._log_likelihood(rest, level, inverse)
+        level, inverse = self._climb(residuals, np.zeros_like(inverse), inverse)
+        return levels + level / inverse, 1 / inverse, self._log_likelihood(residuals, level, inverse)
 
     def level_ends(self, curves: Array, threshold: float) -> tuple[Array, Array]:
         """The lowest and the highest level around each curve whose log-likelihood, with the best scatter, is at least
-        `threshold`. Of no meaning for curves whose best is below it. Each of shape (curves,).
+        `threshold`. Meaningless for curves whose best is below it. Each of shape (curves,).
         """
         levels, scatters, best = self.best_levels(curves)
         if not self.has_bounds:
@@ -103,19 +103,19 @@ class BoundedValues:
             return levels - wide, levels + wide
         start = scatters / np.sqrt(self.reached)
         drop = np.sqrt(2 * np.maximum(best - threshold, 0.0))
-        rest = self._rest(curves).less(levels)
-        low, high = (levels + self._end(rest, best, scatters, sign * start, drop) for sign in (-1.0, 1.0))
+        residuals = self._residuals(curves).less(levels)
+        low, high = (levels + self._end(residuals, best, scatters, sign * start, drop) for sign in (-1.0, 1.0))
         return low, high
 
-    def _rest(self, curves: Array) -> _Rest:
-        return _Rest(self._means - curves[:, self._told], self._bounds - curves[:, self._bounded])
+    def _residuals(self, curves: Array) -> _Residuals:
+        return _Residuals(self._means - curves[:, self._with_means], self._bounds - curves[:, self._bounded])
 
-    def _end(self, rest: _Rest, best: Array, scatters: Array, start: Array, drop: Array) -> Array:
-        """By the secant method on the signed root of the likelihood ratio, which is near a straight line."""
+    def _end(self, residuals: _Residuals, best: Array, scatters: Array, start: Array, drop: Array) -> Array:
+        """Find an end by the secant method on the signed root of the likelihood ratio, which is nearly linear."""
         before, at = np.zeros_like(start), start
         root_before = np.zeros_like(start)
         for _ in range(SECANT_STEPS):
-            root = np.sqrt(2 * np.maximum(best - self._profile(rest, at, 1 / scatters), 0.0))
+            root = np.sqrt(2 * np.maximum(best - self._profile(residuals, at, 1 / scatters), 0.0))
             slope = (root - root_before) / np.where(at != before, at - before, 1.0)
             usable = slope * np.sign(start) > 1e-12
             step = np.where(usable, (drop - root) / np.where(usable, slope, 1.0), 0.0)
@@ -126,28 +126,30 @@ class BoundedValues:
                 break
         return np.asarray(at)
 
-    def _profile(self, rest: _Rest, levels: Array, inverse: Array) -> Array:
+    def _profile(self, residuals: _Residuals, levels: Array, inverse: Array) -> Array:
         """The log-likelihood at given levels, with the best scatter for each."""
-        away, none = rest.less(levels), np.zeros_like(levels)
-        _, inverse = self._climb(away, none, inverse, level_is_free=False)
-        return self._log_likelihood(away, none, inverse)
+        shifted, none = residuals.less(levels), np.zeros_like(levels)
+        _, inverse = self._climb(shifted, none, inverse, level_is_free=False)
+        return self._log_likelihood(shifted, none, inverse)
 
-    def _log_likelihood(self, rest: _Rest, level: Array, inverse: Array) -> Array:
-        near = inverse[:, None] * rest.means - level[:, None]
-        beyond = inverse[:, None] * rest.bounds - level[:, None]
+    def _log_likelihood(self, residuals: _Residuals, level: Array, inverse: Array) -> Array:
+        near = inverse[:, None] * residuals.means - level[:, None]
+        beyond = inverse[:, None] * residuals.bounds - level[:, None]
         squares = np.square(near) @ self._counts + np.square(inverse) * self._within
         return np.asarray(self.reached * np.log(inverse) - squares / 2 + log_ndtr(-beyond) @ self._times)
 
-    def _climb(self, rest: _Rest, level: Array, inverse: Array, *, level_is_free: bool = True) -> tuple[Array, Array]:
-        """Newton's method in (level / scatter, 1 / scatter), halving a step that does not climb."""
-        here = self._log_likelihood(rest, level, inverse)
+    def _climb(
+        self, residuals: _Residuals, level: Array, inverse: Array, *, level_is_free: bool = True
+    ) -> tuple[Array, Array]:
+        """Newton's method in (level / scatter, 1 / scatter). A step that lowers the likelihood is halved."""
+        here = self._log_likelihood(residuals, level, inverse)
         for _ in range(NEWTON_STEPS):
-            up_level, up_inverse = self._newton_step(rest, level, inverse, level_is_free)
+            up_level, up_inverse = self._newton_step(residuals, level, inverse, level_is_free)
             share = np.ones_like(inverse)
             for _ in range(HALVINGS):
                 new_level = level + share * up_level
                 new_inverse = np.clip(inverse + share * up_inverse, inverse / 10, 1 / LEAST_SCATTER)
-                there = self._log_likelihood(rest, new_level, new_inverse)
+                there = self._log_likelihood(residuals, new_level, new_inverse)
                 worse = ~(there >= here - 1e-12)
                 if not worse.any():
                     break
@@ -159,20 +161,22 @@ class BoundedValues:
                 break
         return level, inverse
 
-    def _newton_step(self, rest: _Rest, level: Array, inverse: Array, level_is_free: bool) -> tuple[Array, Array]:
-        near = inverse[:, None] * rest.means - level[:, None]
-        beyond = inverse[:, None] * rest.bounds - level[:, None]
+    def _newton_step(
+        self, residuals: _Residuals, level: Array, inverse: Array, level_is_free: bool
+    ) -> tuple[Array, Array]:
+        near = inverse[:, None] * residuals.means - level[:, None]
+        beyond = inverse[:, None] * residuals.bounds - level[:, None]
         hazard = np.exp(-np.square(beyond) / 2 - log_ndtr(-beyond)) / np.sqrt(2 * np.pi)
         bend = hazard * (hazard - beyond)
-        slope_inverse = self.reached / inverse - (rest.means * near) @ self._counts - inverse * self._within
-        slope_inverse -= (rest.bounds * hazard) @ self._times
-        second = self.reached / np.square(inverse) + np.square(rest.means) @ self._counts + self._within
-        second += (np.square(rest.bounds) * bend) @ self._times
+        slope_inverse = self.reached / inverse - (residuals.means * near) @ self._counts - inverse * self._within
+        slope_inverse -= (residuals.bounds * hazard) @ self._times
+        second = self.reached / np.square(inverse) + np.square(residuals.means) @ self._counts + self._within
+        second += (np.square(residuals.bounds) * bend) @ self._times
         if not level_is_free:
             return np.zeros_like(level), slope_inverse / second
         slope_level = near @ self._counts + hazard @ self._times
         first = self.reached + bend @ self._times
-        mixed = -(rest.means @ self._counts) - (rest.bounds * bend) @ self._times
+        mixed = -(residuals.means @ self._counts) - (residuals.bounds * bend) @ self._times
         determinant = first * second - mixed * mixed
         return (
             (second * slope_level - mixed * slope_inverse) / determinant,
@@ -183,19 +187,19 @@ class BoundedValues:
 LEVEL = 0.95
 
 FAR = math.log(1e4)
-"""Critical batch sizes are looked for up to this far, in logarithms, outside of the sizes that were run."""
+"""Critical batch sizes are searched up to this far, in logarithms, outside the sizes of the runs."""
 
 LIMIT = 1e5
-"""The logarithm of a critical batch size without end: in float64 its exponential is infinite, that of -LIMIT zero."""
+"""The logarithm of an infinite critical batch size. In float64, exp(LIMIT) is infinite and exp(-LIMIT) is zero."""
 
 LARGEST_LOG = 600.0
-"""Of what is still told as a number."""
+"""The largest logarithm of a number that is reported."""
 
 SPACING = 0.1
-"""Of the critical batch sizes that are tried, in logarithms: the likelihood hardly bends on that."""
+"""Distance between the critical batch sizes tried, in logarithms: the likelihood is nearly linear over it."""
 
 Quantity = Callable[[Array], Array]
-"""The logarithm of a quantity less the law's level, of the logarithm of the critical batch size."""
+"""Maps the logarithm of the critical batch size to the logarithm of a quantity, minus the law's level."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -207,14 +211,14 @@ class LawFit:
 
     Args:
         log_batch: logarithms of the batch sizes, shape (n,).
-        values: logarithms of the steps, or of any multiple of them.
-        grid: logarithms of B_crit that were tried, ascending, the two limits first and last.
-        heights: their log-likelihoods, shape as `grid`.
-        log_critical: the best; -LIMIT or LIMIT at a limit.
-        log_level: the level there.
-        best: its log-likelihood.
+        values: logarithms of the steps, or of a multiple of them.
+        grid: logarithms of B_crit tried, ascending, with the two limits first and last.
+        heights: their log-likelihoods, shaped like `grid`.
+        log_critical: the best logarithm of B_crit; -LIMIT or LIMIT at a limit.
+        log_level: the level at `log_critical`.
+        best: the log-likelihood at `log_critical`.
         scatter: standard deviation of a point around the law, in logarithms.
-        found_ends: the intervals of B_crit that were asked for, by their level.
+        cached_ends: intervals of B_crit computed so far, by their level.
     """
 
     log_batch: Array
@@ -225,7 +229,7 @@ class LawFit:
     log_level: float
     best: float
     scatter: float
-    found_ends: dict[float, tuple[float, float]] = field(default_factory=dict)
+    cached_ends: dict[float, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def middle(self) -> float:
@@ -245,14 +249,14 @@ class LawFit:
         return self.log_level + float(quantity(np.array([self.log_critical]))[0])
 
     def law_at(self, log_batch: Array) -> Array:
-        """log(steps) by the law, shape as `log_batch`."""
+        """log(steps) by the law, shaped like `log_batch`."""
         return self.log_level + _shape(np.array(self.log_critical), log_batch, self.middle)
 
     def critical_ends(self, level: float) -> tuple[float, float]:
-        """The interval of log(B_crit): -LIMIT or LIMIT where the limit lies within."""
-        if level not in self.found_ends:
-            self.found_ends[level] = self._find_critical_ends(level)
-        return self.found_ends[level]
+        """The interval of log(B_crit). An end is -LIMIT or LIMIT if the interval contains that limit."""
+        if level not in self.cached_ends:
+            self.cached_ends[level] = self._find_critical_ends(level)
+        return self.cached_ends[level]
 
     def _find_critical_ends(self, level: float) -> tuple[float, float]:
         threshold = self._threshold(level)
@@ -263,23 +267,23 @@ class LawFit:
         return self._edge(first, below, threshold), self._edge(last, above, threshold)
 
     def ends(self, quantity: Quantity, level: float) -> tuple[float, float]:
-        """The profile likelihood interval of the logarithm of a quantity. -LIMIT and LIMIT are no bounds."""
+        """The profile likelihood interval of the logarithm of a quantity. -LIMIT and LIMIT are not bounds."""
         low, high = self.critical_ends(level)
         spread = np.linspace(max(low, self.grid[1]), min(high, self.grid[-2]), 101)
         tried = self.grid[(self.grid >= low) & (self.grid <= high)]
         log_criticals = np.unique(np.concatenate([tried, spread, [self.log_critical]]))
         lows, highs = self.values.level_ends(self._shapes(log_criticals), self._threshold(level))
-        moved = quantity(log_criticals)
-        return float((lows + moved).min()), float((highs + moved).max())
+        shifts = quantity(log_criticals)
+        return float((lows + shifts).min()), float((highs + shifts).max())
 
     def estimate(self, quantity: Quantity, *, level: float = LEVEL) -> Estimate:
-        """The exponential of a quantity, with its interval. Where that is open, a reason tells which limit is in it."""
-        return self._told(self.value(quantity), self.ends(quantity, level), level)
+        """The exponential of a quantity, with its interval. If that is open, a reason names the limit it contains."""
+        return self._estimate(self.value(quantity), self.ends(quantity, level), level)
 
     def critical_batch_size(self, *, level: float = LEVEL) -> Estimate:
-        return self._told(self.log_critical, self.critical_ends(level), level)
+        return self._estimate(self.log_critical, self.critical_ends(level), level)
 
-    def _told(self, value: float, ends: tuple[float, float], level: float) -> Estimate:
+    def _estimate(self, value: float, ends: tuple[float, float], level: float) -> Estimate:
         first, last = self.critical_ends(level)
         open_below, open_above = first <= -LIMIT, last >= LIMIT
         reason = "too_few_points" if open_below and open_above else ""
@@ -297,7 +301,7 @@ class LawFit:
         )
 
     def _threshold(self, level: float) -> float:
-        """The least log-likelihood of what an interval holds.
+        """The lowest log-likelihood inside an interval.
 
         `n log(1 + t^2 / (n - 2))` for twice the difference makes it the F-test's region of a curve with two numbers:
         Bates and Watts 1988, "Nonlinear regression analysis and its applications", section 6.1. Bounds add nothing to
@@ -316,18 +320,18 @@ class LawFit:
 
         if inside == outside or above(inside) <= 0 or above(outside) >= 0:
             return inside
-        # A limit is as far as can be: what is next to it is as good.
+        # A limit is very far away: a point nearer to the sizes has practically the same likelihood.
         nearer = max(min(outside, self.log_batch.max() + 2 * FAR), self.log_batch.min() - 2 * FAR)
         return float(brentq(above, inside, nearer, xtol=1e-12)) if above(nearer) < 0 else outside
 
 
 def fit_law(log_batch: Array, log_steps: Array, censored: Flags) -> LawFit:
-    """The law of highest likelihood, with log-normal scatter: without bounds that of least squares in logarithms.
+    """Fit the law by maximum likelihood with log-normal scatter. Without bounds this is least squares in logarithms.
 
     Args:
-        log_batch: of the batch sizes, shape (n,).
-        log_steps: of the steps to the target, or of any multiple of them. Shape (n,).
-        censored: which of the steps are lower bounds, shape (n,). Three at least are none.
+        log_batch: logarithms of the batch sizes, shape (n,).
+        log_steps: logarithms of the steps to the target, or of a multiple of them. Shape (n,).
+        censored: which of the steps are lower bounds, shape (n,). At least three are not.
     """
     values = BoundedValues(log_batch, log_steps, censored)
     middle = float(log_batch.mean())
@@ -365,8 +369,10 @@ def _shape(log_critical: Array, log_batch: Array | float, middle: float) -> Arra
 def _refined(values: BoundedValues, middle: float, near: float) -> float:
     def misfit(log_critical: float) -> float:
         _, scatter, height = values.best_levels(_shape(np.array([[log_critical]]), values.places, middle))
-        # Without bounds both have their least at one place; the square is smooth there also when it is zero.
+        # Without bounds, both have the same minimum; the square is smooth there even if it is zero.
         return -float(height[0]) if values.has_bounds else float(scatter[0] ** 2)
 
-    found = minimize_scalar(misfit, bounds=(near - SPACING, near + SPACING), method="bounded", options={"xatol": 1e-12})
-    return float(found.x)
+    minimum = minimize_scalar(
+        misfit, bounds=(near - SPACING, near + SPACING), method="bounded", options={"xatol": 1e-12}
+    )
+    return float(minimum.x)

@@ -1,16 +1,16 @@
-"""Whether seconds per step, measured at several batch sizes, can be compared: signs of other work on the machine.
+"""Check whether step times at several batch sizes can be compared, by looking for signs of other work on the machine.
 
-A time that other work stretched is wrong for one batch size and not for the next, so that it changes which of them is
-the best. Times that should agree are therefore held against each other:
+Other work may lengthen the time of one batch size and not of the next, which changes the best size. So times that
+should agree are compared with each other:
 
-- times of one size that were taken at different moments, and steps of one moment;
-- a size against its neighbours. More examples do not take much less time. On a doubling axis the logarithm of
+- times of one size taken at different moments, and steps of one moment;
+- a size with its neighbours. More examples do not take much less time. On a doubling axis the logarithm of
   `a + c B` is convex, so a size does not lie far above the line between its neighbours, and its time does not grow much
   faster than its examples;
-- the part of a step in which the process was ready to run and another one ran, where the system counts it;
-- steps of training against those that were timed.
+- the part of a step in which the process was ready to run but another one ran, if the system counts it;
+- steps of training with those that were timed.
 
-The limits are wide, since caches, threads and kernels make steps of a factor 1.5 on a quiet machine too.
+The limits are wide, because caches, threads and kernels cause jumps by a factor of 1.5 on an idle machine, too.
 """
 
 from __future__ import annotations
@@ -25,51 +25,51 @@ from critbatch.law.step_time import step_seconds_at, with_fit
 from critbatch.records.core import ClockCheck, Estimate, Run, Speed, SpeedPoint
 
 VISITS, FEW_VISITS = 1.5, 2.0
-"""Factor between times of one size that is a sign: the second one where there are three of them or fewer."""
+"""Times of one size that differ by more than this factor are a sign. The second limit is for three times or fewer."""
 
 STEPS = 1.5
-"""Of the steps of one visit, the median over the quickest tenth: so much of the median may be other work."""
+"""Limit of the median over the fastest tenth of the steps of one visit."""
 
 SIZES, GROWS = 1.75, 2.5
-"""Between a size's time and what its neighbours allow; the second one over growth in proportion to the examples, since
-what falls out of a cache takes up to four times as long. The factor 2 of a size that was slowed down steadily leaves
-1.88 of it on the bend of `a + c B`, where the line between the neighbours lies highest above the curve."""
+"""Limits of a size's time over what its neighbours allow. GROWS is the limit over growth in proportion to examples:
+data that no longer fit into a cache take up to four times as long. If other work doubles the time of a size, a factor
+of at least 1.88 remains visible, even at the bend of `a + c B`, where the line between the neighbours is highest."""
 
 FEWEST_IN_VISIT = 8
-"""Steps of a visit, for its tenth to be told from its median."""
+"""Fewest steps of a visit whose fastest tenth is compared with its median."""
 
 WAITED, MOST_BY_WAITING = 0.15, 3.0
-"""Of a step: the share in which another process had the processor. By itself it says that a time may be wrong, not that
-it is: the second one is the largest swing that follows from it."""
+"""Limit of the share of a step in which another process had the processor. This alone shows that a time may be wrong,
+not that it is, so the swing that follows from it is at most MOST_BY_WAITING."""
 
 RUNS = 2.0
-"""Between a step of training and one that was timed."""
+"""Limit of the factor between a step of training and a timed step."""
 
 UNUSABLE = 4.0
-"""From this swing on batch sizes are not ranked: it is as large as the differences that a ranking rests on."""
+"""With at least this swing, batch sizes are not ranked: it is as large as the differences between them."""
 
 FEWEST_STEPS, FEWEST_SECONDS = 20, 0.02
-"""Of a run, to be held against the clock."""
+"""Fewest steps and seconds of a run whose steps are compared with the timed ones."""
 
 
 def quiet_visits(visits: Sequence[Sequence[float]]) -> list[int]:
-    """Positions of the quickest quarter of the visits, at least one: what other work stretched is among the others."""
+    """Indices of the fastest quarter of the visits, at least one. Visits that other work slowed are not among them."""
     order = sorted(range(len(visits)), key=lambda i: median(visits[i]))
     return order[: math.ceil(len(visits) / 4)]
 
 
 def disagreement(visits: Sequence[Sequence[float]]) -> tuple[float, tuple[str, ...]]:
-    """By which factor times of one size differ that should agree, and the signs that this is.
+    """The factor by which times of one size differ, and the signs of it.
 
-    Of four to six visits the second slowest is held against the quickest: one slow visit may be an accident, while
-    nothing makes steps quicker than they are. Of more, a bare majority must agree with the quickest: then the machine
-    has calmed down.
+    With four to six visits, the second slowest is compared with the fastest: one slow visit may be an accident, while
+    nothing makes steps faster than they are. With more visits, a majority must agree with the fastest: then the
+    disturbance is over.
 
     Args:
         visits: seconds of steps, for each visit in turn.
 
     Returns:
-        1 and no sign where they agree.
+        1 and no signs if they agree.
     """
     middles = sorted(median(steps) for steps in visits)
     n = len(middles)
@@ -86,7 +86,7 @@ def disagreement(visits: Sequence[Sequence[float]]) -> tuple[float, tuple[str, .
 
 
 def _within(visits: Sequence[Sequence[float]]) -> float:
-    """The median over the lowest decile of the steps of the quiet visits; 1 where those are too few to tell."""
+    """The median over the lowest decile of the steps of the fastest visits; 1 if there are too few steps."""
     ratios = [
         median(visits[i]) / quantiles(visits[i], n=10, method="inclusive")[0]
         for i in quiet_visits(visits)
@@ -96,18 +96,18 @@ def _within(visits: Sequence[Sequence[float]]) -> float:
 
 
 def misfits(points: Sequence[tuple[int, float]]) -> dict[int, float]:
-    """By batch size, the factor by which its time misses what its neighbours allow; 1 where it does not.
+    """For each batch size, the factor by which its time exceeds what its neighbours allow; 1 if it does not.
 
     Args:
         points: batch size and seconds, in ascending order of size.
     """
     sizes = [math.log(size) for size, _ in points]
     times = [math.log(seconds) for _, seconds in points]
-    # In logarithms: how far a time is above what later, larger sizes allow.
+    # In logarithms: how far a time is above the times of larger sizes.
     misses = [max(0.0, time - min(times[i:])) for i, time in enumerate(times)]
     for i in range(1, len(times)):
         left = times[i - 1]
-        # Little more than in proportion to the examples.
+        # A time may grow only slightly faster than the number of examples.
         misses[i] = max(misses[i], times[i] - left - (sizes[i] - sizes[i - 1]) - math.log(GROWS / SIZES))
         if i + 1 < len(times):
             share = (sizes[i] - sizes[i - 1]) / (sizes[i + 1] - sizes[i - 1])
@@ -116,7 +116,7 @@ def misfits(points: Sequence[tuple[int, float]]) -> dict[int, float]:
 
 
 def check_clock(points: Iterable[SpeedPoint]) -> ClockCheck:
-    """What all the points together say of the clock that they were taken by."""
+    """Check the times of all points together."""
     timed = sorted((point for point in points if point.step_seconds is not None), key=lambda point: point.batch_size)
     signs = [sign for point in timed for sign in point.signs]
     swing = max((point.swing for point in timed), default=1.0)
@@ -133,18 +133,18 @@ def check_clock(points: Iterable[SpeedPoint]) -> ClockCheck:
 
 
 def is_usable(speed: Speed) -> bool:
-    """Whether batch sizes can be ranked by these seconds."""
+    """Whether batch sizes can be ranked by these times."""
     return speed.check is None or speed.check.swing < UNUSABLE
 
 
 def leeway(speed: Speed, fraction: float = 0.10) -> float:
-    """How much more time a size may take, as a fraction, and yet be within `fraction` of the best by another clock."""
+    """The extra time, as a fraction, with which a size may still be within `fraction` of the best, given the swing."""
     swing = speed.check.swing if speed.check is not None and speed.check.is_busy else 1.0
     return (1 + fraction) * swing - 1
 
 
 def suspects(points: Sequence[SpeedPoint]) -> list[int]:
-    """Batch sizes that are worth timing again, and those that they are held against; none where the clock is quiet."""
+    """Batch sizes worth timing again, and the neighbours they are compared with; none if there are no signs."""
     check = check_clock(points)
     timed = sorted((point for point in points if point.step_seconds is not None), key=lambda point: point.batch_size)
     if not check.is_busy:
@@ -158,10 +158,10 @@ def suspects(points: Sequence[SpeedPoint]) -> list[int]:
 
 
 def with_check(speed: Speed, runs: Sequence[Run] = ()) -> Speed:
-    """The same record with `check` and `fit` filled in, its intervals as wide as the clock swings.
+    """The same record with `check` and `fit` filled in, and with its intervals widened by the swing.
 
     Args:
-        runs: of this machine, made about when the steps were timed; their steps are held against the clock.
+        runs: of this machine, from about the same time; their steps are compared with the timed ones.
     """
     check = check_clock(speed.points)
     factor = runs_factor(speed, runs)
@@ -173,30 +173,30 @@ def with_check(speed: Speed, runs: Sequence[Run] = ()) -> Speed:
 
 
 def merged(old: Speed, new: Speed) -> Speed:
-    """Both clocks in one record: a size that both have is as in the new one, unless that has it less well.
+    """Both records in one. A size in both is taken from the new record, unless it was timed less well there.
 
-    A size has been timed less well if it has no interval where the old one has one, in a time that is no shorter.
+    A size was timed less well if it has no interval but the old one has one, and its time is not shorter.
     """
     points = {point.batch_size: point for point in old.points}
     for point in new.points:
         points[point.batch_size] = _better(points.get(point.batch_size), point)
     lost = min((size for size, point in points.items() if not point.fits), default=math.inf)
-    kept = tuple(point for size, point in sorted(points.items()) if size < lost or size == lost)
-    return with_check(replace(old, points=kept))
+    merged_points = tuple(point for size, point in sorted(points.items()) if size < lost or size == lost)
+    return with_check(replace(old, points=merged_points))
 
 
 def untimed(speed: Speed, sizes: Iterable[int]) -> list[int]:
-    """Those of these sizes that were not timed, though nothing says that they do not fit."""
+    """The sizes that were not timed and are not known to exceed the memory."""
     timed = {point.batch_size for point in speed.fitting}
     lost = min((point.batch_size for point in speed.points if not point.fits), default=math.inf)
     return sorted(size for size in set(sizes) if size < lost and size not in timed)
 
 
 def runs_factor(speed: Speed, runs: Iterable[Run]) -> float:
-    """Seconds of a step of training over those that were timed, where they are a factor `RUNS` apart; else 1.
+    """The ratio of training step times to timed ones, if they differ by more than a factor of `RUNS`; else 1.
 
-    The median over batch sizes. Of a run the quickest quarter between evaluations counts; steps that measured the noise
-    scale take longer, so runs that did are left out.
+    This is the ratio of the batch size that differs most. The fastest quarter of a run between evaluations counts. Runs
+    that measured the noise scale are left out, because their steps take longer.
     """
     sizes = [point.batch_size for point in speed.fitting]
     factors: dict[int, list[float]] = {}
@@ -206,14 +206,14 @@ def runs_factor(speed: Speed, runs: Iterable[Run]) -> float:
             factors.setdefault(run.batch_size, []).append(seconds / step_seconds_at(speed, run.batch_size).value)
     if not factors:
         return 1.0
-    # Of several runs of a size the quickest was disturbed the least.
+    # The fastest of several runs of a size was disturbed least.
     logs = [math.log(min(each)) for each in factors.values()]
     worst = max(logs, key=abs)
     return math.exp(worst) if abs(worst) > math.log(RUNS) else 1.0
 
 
 def _step_seconds(run: Run) -> float | None:
-    """Of training, by the quickest quarter of the pieces between two evaluations; None where there is too little."""
+    """Seconds of a training step, by the fastest quarter of the intervals between evaluations; None if too few."""
     if run.noise_every or run.compiled_steps or run.steps < FEWEST_STEPS or run.seconds < FEWEST_SECONDS:
         return None
     pieces = [
@@ -241,7 +241,7 @@ def _value(point: SpeedPoint) -> float:
 
 
 def _widened(point: SpeedPoint, factor: float) -> SpeedPoint:
-    """The interval of a step's seconds as wide as the clock swings, whatever it was widened by before."""
+    """The point with its interval widened by `factor` instead of any earlier factor."""
     seconds = point.step_seconds
     if seconds is None or seconds.low is None or seconds.high is None:
         return replace(point, widened=factor)

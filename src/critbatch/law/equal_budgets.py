@@ -1,7 +1,7 @@
-"""Train and validation metric and loss of every batch size after as many epochs, steps, or seconds as the others.
+"""Compare batch sizes at equal epochs, steps or seconds, by their training and validation metrics and losses.
 
-Which budget is held equal decides the answer: equal epochs favour small batches, equal steps large ones. Shallue et al.
-2018, arXiv:1811.03600, section 4.7.
+The answer depends on the kind of budget: equal epochs favour small batches, equal steps favour large ones. Shallue et
+al. 2018, arXiv:1811.03600, section 4.7.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ AXES: Mapping[BudgetUnit, str] = {BudgetUnit.EPOCHS: "epoch", BudgetUnit.STEPS: 
 
 @dataclass(frozen=True, kw_only=True)
 class _Read:
-    """What they had come to when the budget was spent: one row of FIELDS for each run that went so far."""
+    """Alike runs at the end of a budget: one row of FIELDS for each run that was long enough."""
 
     alike: AlikeRuns
     rows: tuple[Values, ...]
     failed: int
 
     def rank(self, by_loss: bool) -> tuple[float, float]:
-        """The lowest is best: that which fails least often, and of such the best on the validation set."""
+        """A sort key, lowest for the best: fewest failures first, then the best validation result."""
         share = self.failed / (self.failed + len(self.rows))
         return round(share, 9), fmean(row[3] if by_loss else -row[1] for row in self.rows)
 
@@ -44,20 +44,20 @@ def read_budgets(
 ) -> tuple[BudgetReading, ...]:
     """Read every batch size off its runs' curves at equal epochs, steps and seconds.
 
-    Each kind is read twice: with the learning rate that is best at each batch size for that budget, by the validation
-    metric, or by the validation loss where the target is one; and with one rate for all: of the rates tried at the most
-    batch sizes, the best of the smallest size.
-    Values between two evaluations are interpolated. A run counts where it is long enough; one that diverged or ran out
+    Each kind of budget is read twice. First with the learning rate that is best at each batch size for that budget, by
+    the validation metric, or by the validation loss if the target is a loss. Then with one rate for all sizes: among
+    the rates tried at the most batch sizes, the one that is best at the smallest size.
+    Values between two evaluations are interpolated. A run counts if it is long enough. A run that diverged or ran out
     of memory before counts as failed.
 
     Args:
         runs: of one task and recipe.
         target: of the study.
-        amounts: what to read at. A kind that is left out is read at the most that all batch sizes were trained for.
+        amounts: the budgets. By default, the largest amount that all batch sizes were trained for.
     """
     by_size = alike_runs(runs)
     by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
-    found = []
+    readings = []
     for spent, axis in AXES.items():
         reaches = [reach for alike in by_size.values() if (reach := _reach(alike, axis)) > 0]
         amount = (amounts or {}).get(spent, min(reaches, default=0.0))
@@ -70,15 +70,15 @@ def read_budgets(
         if not read:
             continue
         best = {size: min(rows, key=lambda one: one.rank(by_loss)) for size, rows in read.items()}
-        found.append(BudgetReading(spent=spent, amount=amount, points=_points(best)))
+        readings.append(BudgetReading(spent=spent, amount=amount, points=_points(best)))
         same = _one_rate_for_all(read, by_loss)
         if len(same) > 1:
-            found.append(BudgetReading(spent=spent, amount=amount, tuned=False, points=_points(same)))
-    return tuple(found)
+            readings.append(BudgetReading(spent=spent, amount=amount, tuned=False, points=_points(same)))
+    return tuple(readings)
 
 
 def _one_rate_for_all(read: Mapping[int, Sequence[_Read]], by_loss: bool) -> dict[int, _Read]:
-    """Of the settings that were tried at the most batch sizes, the one that is best at the smallest of these."""
+    """Among the settings tried at the most batch sizes, the one that is best at the smallest of these sizes."""
 
     def everywhere(setting: AlikeRuns) -> dict[int, _Read]:
         return {size: one for size, rows in sorted(read.items()) for one in rows if _same(one.alike, setting)}
@@ -91,7 +91,7 @@ def _one_rate_for_all(read: Mapping[int, Sequence[_Read]], by_loss: bool) -> dic
 
 
 def _reach(alike: Sequence[AlikeRuns], axis: str) -> float:
-    """How far the runs of one batch size went: the most that all whole runs of one rate have spent."""
+    """The largest amount that all complete runs of some learning rate reached, at one batch size."""
     spent = []
     for one in alike:
         whole = [run for run in one.runs if run.outcome not in FAILURES and not run.pruned and run.curve]
@@ -111,7 +111,7 @@ def _read(alike: AlikeRuns, axis: str, amount: float) -> _Read:
 
 
 def _at(curve: Sequence[CurvePoint], axis: str, amount: float) -> Values | None:
-    """FIELDS when `amount` was spent; None where the run was shorter."""
+    """FIELDS after `amount`; None if the run was shorter."""
     after = bisect_left(curve, amount * (1 - 1e-9), key=lambda point: getattr(point, axis))
     if after == len(curve):
         return None
@@ -157,7 +157,7 @@ def _points(read: Mapping[int, _Read]) -> tuple[BudgetPoint, ...]:
 
 
 def _mean(values: Sequence[float]) -> Estimate:
-    """Over seeds, with Student's interval."""
+    """The mean over seeds, with Student's interval."""
     n, middle = len(values), fmean(values)
     if n < 2:
         return Estimate(value=middle, n=n, level=LEVEL, reason="one_seed")

@@ -1,4 +1,4 @@
-"""How the best learning rate grows with the batch size: linearly, like its square root, or less and less."""
+"""Fit how the best learning rate grows with the batch size: linearly, like the square root, or more slowly."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def fit_rate_law(by_size: Iterable[Sequence[Tried]], *, tuned_before: bool = Fal
     about 1/2 for Adam (Malladi et al. 2022, arXiv:2205.10287), and falls to 0 above it (McCandlish et al. 2018,
     arXiv:1812.06162, section 2.2).
 
-    The best of a grid of rates is uncertain by half a rung on each side. The scatter around the line is taken to be at
-    least that, the standard deviation of a uniform distribution as wide as a rung, and the interval is Student's.
+    The best rate on a grid is uncertain by half a grid step on each side. The scatter around the line is at least the
+    standard deviation of a uniform distribution over one grid step. The interval is Student's.
 
     Args:
-        by_size: what was tried at each batch size. A size counts where rates on both sides of the best were tried.
-        tuned_before: a size counts also where there is one rate only: the best of those that were tried elsewhere.
+        by_size: the settings tried at each batch size. A size counts if rates on both sides of the best were tried.
+        tuned_before: whether a size with a single rate counts, too: it is the best of those tried elsewhere.
 
     Returns:
-        None with fewer than three sizes that count, or where their rates are all one.
+        The law, or None if fewer than three sizes count or all have the same single rate.
     """
-    found = [point for tried in by_size if (point := _best_rate(tried, tuned_before)) is not None]
-    untuned = len({rate for _, rate, _ in found}) == 1 and not any(rung for *_, rung in found)
-    if len(found) < FEWEST_SIZES or untuned:
+    best_rates = [point for tried in by_size if (point := _best_rate(tried, tuned_before)) is not None]
+    untuned = len({rate for _, rate, _ in best_rates}) == 1 and not any(rung for *_, rung in best_rates)
+    if len(best_rates) < FEWEST_SIZES or untuned:
         return None
-    x, y, rungs = (np.array(column) for column in zip(*sorted(found), strict=True))
+    x, y, rungs = (np.array(column) for column in zip(*sorted(best_rates), strict=True))
     least = math.sqrt(float(np.square(rungs).mean()) / 12)
     line = np.column_stack([np.ones_like(x), x - x.mean()])
     (_, exponent), (_, half) = _regression(line, y, least)
@@ -55,7 +55,7 @@ def fit_rate_law(by_size: Iterable[Sequence[Tried]], *, tuned_before: bool = Fal
 
 
 def _best_rate(tried: Sequence[Tried], tuned_before: bool) -> tuple[float, float, float] | None:
-    """log(batch size), log(best rate), and how wide a rung is there, in logarithms."""
+    """log(batch size), log(best rate), and the width of a grid step there, in logarithms."""
     best = best_of(tried)
     if best is None or best.learning_rate is None:
         return None
@@ -69,7 +69,7 @@ def _best_rate(tried: Sequence[Tried], tuned_before: bool) -> tuple[float, float
 
 
 def _regression(columns: Array, y: Array, least: float) -> tuple[list[float], list[float]]:
-    """The coefficients of least squares, and half the widths of their intervals."""
+    """The coefficients of least squares, and the half-widths of their intervals."""
     inverse = np.linalg.inv(columns.T @ columns)
     values = inverse @ columns.T @ y
     freedom = len(y) - columns.shape[1]

@@ -1,4 +1,4 @@
-"""Does a large batch end with a worse metric than a small one? Pairs of runs, and a test against a margin."""
+"""Test whether a large batch ends with a worse metric than a small one, by pairs of runs and a margin."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from scipy.special import stdtrit
 from critbatch.records.core import AccuracyCheck, Estimate, Run
 
 TAIL = 0.25
-"""Of a run's steps: its metric is the mean over the evaluations there, since a single one swings."""
+"""Last share of a run's steps. Its metric is the mean over the evaluations there, since single ones vary."""
 
 LEVEL = 0.9
-"""Of the interval of the difference: each of its ends is then wrong in 5 % of the cases."""
+"""Level of the interval of the difference. Each end is then wrong in 5 % of the cases."""
 
 
 def compared(
     large: Sequence[Run], small: Sequence[Run], *, margin: float, train_seconds: float, level: float = LEVEL
 ) -> AccuracyCheck:
-    """The metric of a large batch against that of a small one, seed by seed.
+    """Compare the metric of a large batch with that of a small one, seed by seed.
 
     The metric falls if the whole interval of the difference (Student's t over the pairs) is below minus the margin, and
-    does not fall if the whole interval is above it; otherwise the runs do not tell. A test of non-inferiority: Piaggio
-    et al. 2012, JAMA 308(24).
+    does not fall if the whole interval is above it; otherwise the runs do not decide. This is a test of
+    non-inferiority: Piaggio et al. 2012, JAMA 308(24).
 
     Args:
-        large: runs of one batch size and learning rate, one a seed, none with a target.
-        small: likewise, of the same seeds.
-        margin: by how much the metric may be lower.
+        large: runs of one batch size and learning rate, one for each seed, without a target.
+        small: the same for the small batch, with the same seeds.
+        margin: how much lower the metric may be.
         train_seconds: of each run.
         level: of the interval.
 
     Raises:
-        ValueError: if there is no seed that both have.
+        ValueError: if no seed is in both.
     """
     ends = [{run.seed: tail_metrics(run) for run in runs} for runs in (large, small)]
     seeds = sorted(ends[0].keys() & ends[1].keys())
     if not seeds:
         raise ValueError("No seed was run at both batch sizes.")
     (metrics, gaps), (small_metrics, small_gaps) = (
-        ([found[seed][0] for seed in seeds], [found[seed][1] for seed in seeds]) for found in ends
+        ([by_seed[seed][0] for seed in seeds], [by_seed[seed][1] for seed in seeds]) for by_seed in ends
     )
     differences = [here - there for here, there in zip(metrics, small_metrics, strict=True)]
     difference = _mean(differences, level)
@@ -71,9 +71,9 @@ def tail_metrics(run: Run, tail: float = TAIL) -> tuple[float, float]:
     """
     last = run.curve[-1].step
     points = [point for point in run.curve if point.step >= (1 - tail) * last] or [run.curve[-1]]
-    told = [point for point in points if math.isfinite(point.validation_metric)] or points
-    metric = fmean(point.validation_metric for point in told)
-    return metric, fmean(point.train_metric for point in told) - metric
+    finite_points = [point for point in points if math.isfinite(point.validation_metric)] or points
+    metric = fmean(point.validation_metric for point in finite_points)
+    return metric, fmean(point.train_metric for point in finite_points) - metric
 
 
 def _mean(values: Sequence[float], level: float) -> Estimate:

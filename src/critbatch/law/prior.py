@@ -1,4 +1,4 @@
-"""What is known of a task before it is run: what its optimizer did elsewhere, and the noise along its own runs."""
+"""Priors of the law: from the optimizer on other tasks, and from the noise scale measured along the runs."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class LawPrior:
 
 
 WIDE_PRIOR = LawPrior()
-"""For a recipe of which nothing is known."""
+"""The prior of a recipe about which nothing is known."""
 
 WIDE_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0)
-"""Learning rates of its first race: each about a third of the next."""
+"""Learning rates of the first race with `WIDE_PRIOR`: each about a third of the next."""
 
 
 def average_noise(run: Run) -> float | None:
-    """The noise scale of a whole run, in examples; None where none was measured or no signal was found.
+    """The noise scale of a whole run, in examples; None if it was not measured or there was no signal.
 
     A step at batch size B_0 brings as much progress as 1 / (1 + B_noise / B_0) steps without noise, so each point
     counts by its steps times that: the mean is over progress, as S_min B_noise is the integral of B_noise over it.
@@ -70,13 +70,13 @@ def average_noise(run: Run) -> float | None:
 
 
 def measured_noise(runs: Iterable[Run]) -> float | None:
-    """The geometric mean of `average_noise` over the runs that came to the target: early on it is far too low."""
-    found = [noise for run in runs if run.crossing is not None and (noise := average_noise(run)) is not None]
-    return math.exp(sum(map(math.log, found)) / len(found)) if found else None
+    """The geometric mean of `average_noise` over runs that reached the target: early in a run it is far too low."""
+    scales = [noise for run in runs if run.crossing is not None and (noise := average_noise(run)) is not None]
+    return math.exp(sum(map(math.log, scales)) / len(scales)) if scales else None
 
 
 def with_measured_noise(prior: LawPrior, noise: float | None) -> LawPrior:
-    """The same prior, with the noise scale that was measured along the runs where there is one."""
+    """The same prior, with the noise scale measured along the runs, if there is one."""
     if noise is None:
         return prior
     return replace(prior, log_noise=(math.log(NOISE_TO_LAW * noise), NOISE_SPREAD))

@@ -1,9 +1,9 @@
-"""Steps to a target where the learning rate decays over the run: a length must be planned, and is what is looked for.
+"""Steps to a target if the learning rate decays over the run: find the shortest planned length that reaches it.
 
-With warm-up and decay the law of steps holds as it does at a constant rate, but with other numbers: B_noise was 1.4 to
-3.1 times smaller and the best peak rate 1 to 4 times higher, on the tasks that this project measured. So a search at a
-constant rate is a prior for the runs whose length is planned. Of those the steps are the shortest length that came to
-the target; one that was too short is a bound.
+With warm-up and decay, the law of steps holds as at a constant rate, but with other numbers: on the tasks that this
+project measured, B_noise was 1.4 to 3.1 times smaller and the best peak rate 1 to 4 times higher. So a search at a
+constant rate gives a prior for the runs of planned length. The steps of these are the shortest length that reached the
+target; a length that was too short is a bound.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from critbatch.law.prior import LawPrior
 from critbatch.records.core import Outcome, Run
 
 NOISE_FACTOR, NOISE_SPREAD = 0.5, 0.4
-"""Of B_noise, and the standard deviation of its logarithm."""
+"""Change of B_noise, and the standard deviation of its logarithm."""
 
 RATE_FACTOR, RATE_SPREAD = math.sqrt(2), 0.4
-"""Of the best peak rate of very large batches. With the smaller B_noise that of small ones grows by twice as much."""
+"""Change of the best peak rate of very large batches. The smaller B_noise doubles that factor for small batches."""
 
 STEPS_SPREAD = 0.5
-"""Of log(S_min), whose change was not measured."""
+"""Standard deviation of log(S_min), whose change was not measured."""
 
 RUNG = math.sqrt(2)
-"""From one planned length to the next."""
+"""Factor between one planned length and the next."""
 
 Place = tuple[int, float, int]
 """Batch size, learning rate and seed."""
 
 
 def with_decay(posterior: Posterior, *, seed: int = 0) -> Posterior:
-    """What a search at a constant rate says of a schedule that decays. The answer is the same each time."""
-    chance = np.random.default_rng(seed)
+    """Convert the posterior of a search at a constant rate to a decaying schedule. The result is reproducible."""
+    generator = np.random.default_rng(seed)
 
-    def moved(draws: Array, factor: float, spread: float) -> Array:
-        return np.asarray(draws + math.log(factor) + spread * chance.standard_normal(draws.shape))
+    def changed(draws: Array, factor: float, spread: float) -> Array:
+        return np.asarray(draws + math.log(factor) + spread * generator.standard_normal(draws.shape))
 
     return replace(
         posterior,
-        log_min_steps=moved(posterior.log_min_steps, 1.0, STEPS_SPREAD),
-        log_noise=moved(posterior.log_noise, NOISE_FACTOR, NOISE_SPREAD),
-        log_rate=moved(posterior.log_rate, RATE_FACTOR, RATE_SPREAD),
+        log_min_steps=changed(posterior.log_min_steps, 1.0, STEPS_SPREAD),
+        log_noise=changed(posterior.log_noise, NOISE_FACTOR, NOISE_SPREAD),
+        log_rate=changed(posterior.log_rate, RATE_FACTOR, RATE_SPREAD),
     )
 
 
@@ -65,7 +65,7 @@ def prior_from(posterior: Posterior) -> LawPrior:
 
 
 def rung_near(steps: float) -> int:
-    """The planned length, a power of `RUNG` in steps, nearest to this one: so that lengths are met again.
+    """The power of `RUNG` nearest to this number of steps, so that planned lengths repeat.
 
     >>> [rung_near(steps) for steps in (1, 100, 120)]
     [1, 91, 128]
@@ -74,24 +74,24 @@ def rung_near(steps: float) -> int:
 
 
 def shortest(runs: Mapping[int, Run]) -> int | None:
-    """The shortest planned length, in steps, that came to the target; None where none did."""
+    """The shortest planned length, in steps, that reached the target; None if none did."""
     return min((steps for steps, run in runs.items() if run.crossing is not None), default=None)
 
 
 def observations(runs: Mapping[Place, Mapping[int, Run]]) -> list[Run]:
-    """One run for each place, as the law is fitted to: the shortest that came to the target, else the longest.
+    """One run for each place, for the fit of the law: the shortest that reached the target, or else the longest.
 
     Args:
         runs: by place and planned length in steps.
     """
-    told = []
+    chosen = []
     for lengths in runs.values():
         least = shortest(lengths)
         if least is not None:
-            told.append(lengths[least])
+            chosen.append(lengths[least])
         else:
             longest = lengths[max(lengths)]
             ended = longest.outcome is Outcome.FINISHED
-            # It is too short, whatever others did: a bound, not the loser of a race.
-            told.append(replace(longest, outcome=Outcome.INTERRUPTED) if ended else longest)
-    return told
+            # It was too short, independent of other runs: it is a bound, not a run dropped from a race.
+            chosen.append(replace(longest, outcome=Outcome.INTERRUPTED) if ended else longest)
+    return chosen
