@@ -23,7 +23,7 @@ from critbatch.cli.main import main
 from critbatch.records.core import Outcome
 from critbatch.records.monitor import WatchSnapshot
 from critbatch.records.study import Study, StudySpec
-from critbatch.reports.live import BRAILLE, Line, plotted, view
+from critbatch.reports.live import BRAILLE, Line, plot_lines, view
 from critbatch.reports.model import width as columns_of
 from critbatch.reports.translator import Translator
 from critbatch.studies.liveness import is_held
@@ -238,7 +238,7 @@ def test_a_task_cannot_give_orders_to_the_terminal(tmp_path: Path):
 
 
 def test_a_curve_goes_from_corner_to_corner_without_gaps_and_ends_with_its_letter():
-    rows = [row.plain for row in plotted([Line("A", "", [(0.0, 0.0), (10.0, 1.0)])], width=46, height=9, write=str)]
+    rows = [row.plain for row in plot_lines([Line("A", "", [(0.0, 0.0), (10.0, 1.0)])], width=46, height=9, write=str)]
     picture = [row.split("│")[-1].split("┤")[-1] for row in rows[:-1]]
     assert rows[0].startswith("1.0 ┤")
     assert picture[0].endswith("A")
@@ -251,10 +251,10 @@ def test_a_curve_goes_from_corner_to_corner_without_gaps_and_ends_with_its_lette
 def test_the_worst_values_are_left_out_and_the_target_is_marked():
     points = [(float(i), 0.0 if i == 0 else 0.9 + i / 1000) for i in range(10)]
     lines = [Line("A", "", points)]
-    rows = [row.plain for row in plotted(lines, width=40, height=6, write=lambda y: f"{y:.3f}", level=0.95)]
+    rows = [row.plain for row in plot_lines(lines, width=40, height=6, write=lambda y: f"{y:.3f}", level=0.95)]
     assert rows[0].startswith("0.950") and "╌" in rows[0]
     assert min(float(row.split("┤")[0]) for row in rows if "┤" in row) > 0.8
-    assert plotted([Line("A", "", [])], width=40, height=6, write=str) == []
+    assert plot_lines([Line("A", "", [])], width=40, height=6, write=str) == []
 
 
 # The command.

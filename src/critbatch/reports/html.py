@@ -1,4 +1,4 @@
-"""Records to one self-contained HTML file, in every language there is, with a menu of them."""
+"""Write records as one self-contained HTML file in all languages, with a language menu."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from markupsafe import Markup
 from plotly.utils import PlotlyJSONEncoder
 
 from critbatch.reports.charts.theme import DARK, Picture, page_colours
-from critbatch.reports.derived.runs import remembering
+from critbatch.reports.derived.runs import cached_readings
 from critbatch.reports.translator import Translator, languages
 from critbatch.reports.views.chapters import chapter
 from critbatch.reports.views.common import Subject
 from critbatch.version import __version__
 
 HERE = Path(__file__).parent
-# Plotly's bundle for plane axes: `scripts/update-plotly` brings another version of it.
+# Plotly's bundle for Cartesian axes. `scripts/update-plotly` updates it.
 LIBRARY = HERE / "plotly_js" / "plotly-cartesian.min.js"
 SCRIPTS = ("page_legend.js", "page_saving.js", "page.js")
 
 
 def render(subjects: Sequence[Subject], *, language: str, title: str | None = None) -> str:
-    """The whole page as text. `language` is what it shows first."""
+    """The whole page as text. `language` is the one it shows first."""
     first = Translator(language)
     translators = [first, *(Translator(other) for other in languages() if other != language)]
-    with remembering():
+    with cached_readings():
         translations = [_translation(subjects, t, title) for t in translators]
     library, script = LIBRARY.read_text(encoding="utf-8"), _script()
     environment = Environment(
@@ -53,12 +53,12 @@ def render(subjects: Sequence[Subject], *, language: str, title: str | None = No
 
 
 def page_style() -> str:
-    """The style of the page: its colours, and all that uses them."""
+    """The CSS of the page, with its colours."""
     return page_colours() + (HERE / "page.css").read_text(encoding="utf-8")
 
 
 def _translation(subjects: Sequence[Subject], t: Translator, title: str | None) -> dict[str, Any]:
-    """What the template needs of one language."""
+    """The values of one language for the template."""
     chapters = [chapter(subject, t) for subject in subjects]
     names = ", ".join(dict.fromkeys(each.name for each in chapters))
     return {
@@ -70,7 +70,7 @@ def _translation(subjects: Sequence[Subject], t: Translator, title: str | None) 
 
 
 def _script() -> str:
-    """What the page does, its names its own."""
+    """The script of the page, wrapped so that its names stay local."""
     parts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]
     return "\n".join(['(() => {\n"use strict";', *parts, "})();\n"])
 
@@ -91,7 +91,7 @@ class FigureWriter:
 
 
 def embedded(value: Any) -> Markup:
-    """JSON that can stand inside a script element: no character in it can end the element or begin a tag."""
+    """JSON for a script element: no character in it can end the element or begin a tag."""
     text = json.dumps(value, cls=PlotlyJSONEncoder, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -99,7 +99,7 @@ def embedded(value: Any) -> Markup:
 
 
 def _policy(*scripts: str) -> str:
-    """A content security policy: these scripts and no other, nothing from the network."""
+    """A content security policy that allows these scripts only, and nothing from the network."""
     hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "

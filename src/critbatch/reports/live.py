@@ -1,4 +1,4 @@
-"""A look at a study as a terminal shows it: how far it is, the best so far, and the curves."""
+"""The live view of a study in a terminal: progress, best results so far, and curves."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from critbatch.records.monitor import RunningRun, SizeStatus, StudyStatus, Watch
 from critbatch.records.study import StudySpec
 from critbatch.reports.model import width as columns_of
 from critbatch.reports.translator import Translator
-from critbatch.reports.views.study import length_asked, listed, rates_asked
+from critbatch.reports.views.study import list_text, question_length, question_rates
 
-# Curves in a terminal: dots of braille, eight to a cell, and a letter along each so that no colour is needed.
+# Curves in a terminal: braille dots, eight per cell, and a letter along each curve, so that no colour is needed.
 
-# Bits of a braille character by column and row of its dots (Unicode, block 2800).
+# Bits of a braille character by column and row of its dots (Unicode block 2800).
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 BRAILLE = 0x2800
 LETTERS_EVERY = 14  # columns
 LEVEL = "╌"
-WORST = 0.2  # of all values
+WORST = 0.2  # share of all values that is not plotted
 
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: its letter, its colour as rich names it, its points from left to right."""
+    """A curve: its letter, its colour in rich, and its points from left to right."""
 
     letter: str
     colour: str
     points: Sequence[tuple[float, float]]
 
     def at(self, x: float) -> float | None:
-        """Its height there, in straight lines between the points; None beyond its ends."""
+        """The height at x, interpolated between the points. None beyond the ends."""
         for (left, low), (right, high) in zip(self.points, self.points[1:], strict=False):
             if left <= x <= right:
                 return low + (high - low) * ((x - left) / (right - left) if right > left else 1.0)
         return None
 
 
-def plotted(
+def plot_lines(
     lines: Sequence[Line],
     *,
     width: int,
@@ -54,13 +54,13 @@ def plotted(
     level: float | None = None,
     rises: bool = True,
 ) -> list[Text]:
-    """So many rows of at most so many columns, the axis below them included; nothing where there is nothing to draw.
+    """Plot lines in `height` rows of at most `width` columns, including the axis. Empty if there is nothing to draw.
 
     Args:
         lines: the first is drawn last, on top.
-        write: how a value of either axis is written.
-        level: a height to mark by a broken line.
-        rises: the better values are the higher ones. The worst ones, of the first steps, are left out.
+        write: formats a value of either axis.
+        level: a height to mark by a dashed line.
+        rises: whether higher values are better. The worst values, those of the first steps, are not plotted.
     """
     curves = [line for line in lines if line.points]
     if not curves or height < 4:
@@ -108,7 +108,7 @@ def _plot_cells(
 
 
 def _dots(line: Line, across: int, down: int, end: float, dot_of: Callable[[float], int]) -> dict[tuple[int, int], int]:
-    """The bits of each cell that the line goes through, without gaps where it is steep."""
+    """The braille bits of each cell on the line, without gaps where it is steep."""
     bits: dict[tuple[int, int], int] = {}
     before: int | None = None
     for column in range(across):
@@ -130,18 +130,18 @@ WIDEST = 100
 
 
 def view(snapshot: WatchSnapshot, t: Translator, *, width: int, height: int, live: bool = False) -> RenderableType:
-    """The study that somebody works on, or the one that was begun last, in full; a line for each of the others.
+    """The study that has workers, or else the latest one, in full; one line for each other study.
 
     Args:
         width, height: of the terminal, in characters.
-        live: with the time of the look, and how to end the watch.
+        live: show the time of the snapshot, and how to stop watching.
     """
     foot = [Text(t("watch_at", time=datetime.fromisoformat(snapshot.at).strftime("%X")), style="dim")] if live else []
     if not snapshot.studies:
         return Group(Text(t("watch_no_study")), *foot)
     main = next((study for study in snapshot.studies if study.at_work), snapshot.studies[0])
     others = [*(_other(study, t) for study in snapshot.studies if study is not main), *foot]
-    rows: list[RenderableType] = [*_head(main, t), *_standing(main, snapshot, t), _table(main, t)]
+    rows: list[RenderableType] = [*_head(main, t), *_progress(main, snapshot, t), _table(main, t)]
     used_rows = 4 + sum(_lines(row, width) for row in rows[:-1]) + len(main.sizes) + len(others)
     least, most = PLOT_ROWS
     rows += _curves(main, t, width=min(width, WIDEST), height=max(least, min(most, height - used_rows - 2)))
@@ -149,7 +149,7 @@ def view(snapshot: WatchSnapshot, t: Translator, *, width: int, height: int, liv
 
 
 def farewell(t: Translator) -> str:
-    """What Ctrl-C is answered with."""
+    """The message after Ctrl-C."""
     return t("watch_goes_on")
 
 
@@ -159,21 +159,21 @@ def _head(study: StudyStatus, t: Translator) -> list[RenderableType]:
         title = t("watch_title_no_target", **names)
     else:
         title = t("watch_title", target=t.target(study.target, study.metric_name), **names)
-    return [Text(title, style="bold"), *([_asked(study.question, t)] if study.question is not None else [])]
+    return [Text(title, style="bold"), *([_question(study.question, t)] if study.question is not None else [])]
 
 
-def _asked(question: StudySpec, t: Translator) -> Text:
+def _question(question: StudySpec, t: Translator) -> Text:
     sentence = t(
         "watch_asked",
-        sizes=listed([t.count(size) for size in question.batch_sizes], t),
-        rates=rates_asked(question, t),
-        seeds=listed([str(seed) for seed in question.seeds], t),
-        length=length_asked(question, t),
+        sizes=list_text([t.count(size) for size in question.batch_sizes], t),
+        rates=question_rates(question, t),
+        seeds=list_text([str(seed) for seed in question.seeds], t),
+        length=question_length(question, t),
     )
     return Text(sentence, style="dim")
 
 
-def _standing(study: StudyStatus, snapshot: WatchSnapshot, t: Translator) -> list[RenderableType]:
+def _progress(study: StudyStatus, snapshot: WatchSnapshot, t: Translator) -> list[RenderableType]:
     running = len(study.at_work)
     if study.left is None:
         sentences = [t("watch_count_open", done=study.done, running=running)]
@@ -262,7 +262,7 @@ def _curves(study: StudyStatus, t: Translator, *, width: int, height: int) -> li
     on_target = study.target is not None and study.target.quantity == study.curves_of
     level = study.target.value if study.target is not None and on_target else None
     loss = study.curves_of == Quantity.VALIDATION_LOSS
-    rows = plotted(lines, width=width, height=height, write=t.score, level=level, rises=not loss)
+    rows = plot_lines(lines, width=width, height=height, write=t.score, level=level, rises=not loss)
     if not rows:
         return []
     metric = t.metric(study.metric_name)
@@ -289,7 +289,7 @@ def _colour(number: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what a terminal takes for orders."""
+    """Replace control characters, which a terminal would interpret."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

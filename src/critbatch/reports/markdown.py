@@ -1,4 +1,4 @@
-"""Chapters as GitHub's Markdown, for a wiki or a pull request: the same values that the page shows."""
+"""Write chapters as GitHub Markdown, with the same values as the HTML page."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from critbatch.reports.charts.print_style import (
     pictures,
 )
 from critbatch.reports.charts.theme import Picture
-from critbatch.reports.derived.runs import remembering
+from critbatch.reports.derived.runs import cached_readings
 from critbatch.reports.model import Block, Bullets, Cell, Chapter, Chart, Charts, Facts, Method, Paper, Table, Text
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter
 from critbatch.reports.views.common import Subject
 from critbatch.version import __version__
 
-# Texts that stay what they are in Markdown: no letter of a name can become markup.
+# Escaping: no character of a name may become markup.
 
-# Each may begin or end markup in GitHub's Markdown, its tables or its formulas.
+# Characters that may begin or end markup in GitHub's Markdown, tables or formulas.
 ALWAYS = re.compile(r"[\\`*\[\]<|~$]")
-# Within a word an underscore is only itself; and these only before what they would make with it.
+# Characters that are markup only in some places, such as an underscore outside a word.
 SOMETIMES = re.compile(r"(?<![^\W_])_|_(?![^\W_])|&(?=[#\w])|:(?=//)|:(?=[\w+-]+:)|(?<=www)\.")
 FIRST = re.compile(r"^([#>=+-])|^(\d{1,9})([.)])(?=\s|$)")
 SPACES = re.compile(r"\s+")
 
 
 def escaped(text: str) -> str:
-    """The text in one row, so that it is shown letter for letter wherever it stands.
+    """The text in one line, escaped so that Markdown shows it literally everywhere.
 
     >>> print(escaped("<b>S_min</b> *and* __E__"))
     \\<b>S_min\\</b> \\*and\\* \\_\\_E\\_\\_
@@ -48,19 +48,19 @@ def escaped(text: str) -> str:
 
 
 def fenced(code: str) -> str:
-    """Code in a fence that is longer than any within it."""
+    """Code in a fence that is longer than any fence inside it."""
     longest = max((len(run) for run in re.findall("`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{code.rstrip()}\n{fence}"
 
 
-# Gives the address of a picture's PNG and of its SVG, or None where it cannot be drawn.
+# Gives the addresses of a picture's PNG and SVG, or None if it cannot be drawn.
 Gallery = Callable[[Picture], tuple[str, str] | None]
 
 
 def markdown(subjects: Sequence[Subject], t: Translator, gallery: Gallery, title: str | None = None) -> str:
     """The whole report as text, in one language."""
-    with remembering():
+    with cached_readings():
         chapters = [chapter(subject, t) for subject in subjects]
     writer = Writer(t, gallery)
     level = 1 if title is None else 2
@@ -71,11 +71,11 @@ def markdown(subjects: Sequence[Subject], t: Translator, gallery: Gallery, title
 
 
 class Writer:
-    """Writes chapters in one language; each block is a list of paragraphs."""
+    """Writes chapters in one language. Each block becomes a list of paragraphs."""
 
     def __init__(self, t: Translator, gallery: Gallery) -> None:
         self.t, self.gallery = t, gallery
-        # By `kind`.
+        # The method for each `kind` of block.
         self.writers: dict[str, Callable[[Any], list[str]]] = {
             "text": self.text,
             "bullets": self.bullets,
@@ -113,7 +113,7 @@ class Writer:
         return [*title, _list(map(escaped, block.items))]
 
     def chart(self, block: Chart) -> list[str]:
-        """The picture, or its description where it cannot be drawn."""
+        """The picture, or its description if it cannot be drawn."""
         picture = block.picture
         title, alt = escaped(picture.title), escaped(picture.alt)
         place = self.gallery(picture)
@@ -136,7 +136,7 @@ class Writer:
         return [f"<details>\n<summary>{_in_html(block.caption)}</summary>", grid, *notes, "</details>"]
 
     def grid(self, header: Sequence[str], rows: Sequence[Sequence[Cell]], others: str) -> str:
-        """A table of pipes, its columns but the first aligned as `others` says."""
+        """A Markdown table. `others` is the alignment of all columns but the first."""
         grid_rows = [
             map(escaped, header),
             ["---", *[others] * (len(header) - 1)],
@@ -174,28 +174,28 @@ def _link(paper: Paper) -> str:
 
 
 def _in_html(text: str) -> str:
-    """Within a tag of HTML Markdown's own signs are not read."""
+    """Escape the text for HTML, where Markdown's markup is not interpreted."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-# The pictures of a Markdown report: PNG and SVG files in a folder beside it, or the reason why there are none.
+# Pictures: PNG and SVG files in a folder beside the report.
 
 
 class PictureFiles:
-    """Collects the figures of a report, draws all of them with one browser, and holds their files.
+    """Collects the figures of a report, draws all of them with one browser, and keeps the files.
 
     Args:
-        report: the Markdown file that they belong to.
+        report: the Markdown file of the pictures.
     """
 
     def __init__(self, report: Path) -> None:
         self.folder = report.with_name(f"{report.stem}-figures")
         self.files: dict[Path, bytes] = {}
         self._figures: list[PrintFigure] = []
-        self.obstacle = missing_tool()  # the key of the message that says why there are no pictures
+        self.obstacle = missing_tool()  # message key of the reason why there are no pictures
 
     def __call__(self, picture: Picture) -> tuple[str, str] | None:
-        """The addresses of the PNG and the SVG from the report, or None where there are no pictures."""
+        """The addresses of the PNG and the SVG relative to the report, or None if there are no pictures."""
         if self.obstacle:
             return None
         print_figure = for_print(picture.figure)
@@ -207,7 +207,7 @@ class PictureFiles:
         return png, svg
 
     def draw(self) -> bool:
-        """Draw all figures that were asked for. Returns whether their files are there."""
+        """Draw all collected figures. Returns whether the files are there."""
         if self.obstacle:
             return False
         jobs = [(figure, kind) for figure in self._figures for kind in ("png", "svg")]
@@ -219,7 +219,7 @@ class PictureFiles:
         return not self.obstacle
 
     def stale(self) -> list[Path]:
-        """Pictures of an earlier report in that place."""
+        """Pictures of an earlier report at the same path."""
         there = [*self.folder.glob("figure-*.png"), *self.folder.glob("figure-*.svg")]
         return sorted(path for path in there if path not in self.files)
 

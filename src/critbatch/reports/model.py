@@ -1,4 +1,4 @@
-"""What a page is made of: plain values that the template writes as HTML, each in one language."""
+"""The parts of a report: chapters, sections, tables and charts as plain values, each in one language."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list, under a heading of its own where there is one."""
+    """A list with an optional heading."""
 
     items: tuple[str, ...]
     title: str = ""
@@ -38,7 +38,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Charts:
-    """Two figures side by side where there is room."""
+    """Two figures, side by side if there is room."""
 
     charts: tuple[Chart, ...]
     kind: ClassVar[str] = "charts"
@@ -46,9 +46,9 @@ class Charts:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, something smaller beneath, and marks. `target`: the key of a section that the text leads to.
+    """A cell: its text, a smaller note beneath, and marks. `target` is the key of a section that the text links to.
 
-    `badge`: the verdict that the text is, as `Verdict.holds`.
+    `badge` is the verdict of the text, as `Verdict.holds`.
     """
 
     text: str
@@ -60,8 +60,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, the first of each row its heading. `folded` ones open on demand. The cells
-    of one that wraps may be sentences: on a phone they stand below each other.
+    """Rows of cells; the first cell of a row is its heading.
+
+    A `folded` table opens on demand. If the table `wraps`, its cells may be sentences, and are stacked on a phone.
     """
 
     caption: str
@@ -75,7 +76,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Paper:
-    """A link to where a method is from."""
+    """A link to the source of a method."""
 
     label: str
     address: str
@@ -83,7 +84,7 @@ class Paper:
 
 @dataclass(frozen=True)
 class Method:
-    """How numbers came about, or what words mean, on demand. `title` where it is not the usual one."""
+    """A folded explanation of numbers or words. `title` replaces the default title."""
 
     lines: tuple[str, ...]
     papers: tuple[Paper, ...] = ()
@@ -93,7 +94,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Facts:
-    """Pairs of a name and what it is; `code` in a fixed-width face above them."""
+    """Pairs of a name and a value, with `code` in a fixed-width font above them."""
 
     pairs: tuple[tuple[str, str], ...]
     code: str = ""
@@ -102,7 +103,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim: `holds` is a value of `Holds`, `badge` its sign and word, `text` what was found."""
+    """The verdict of a claim: `holds` is a value of `ClaimVerdict`, `badge` its sign and word, `text` the finding."""
 
     holds: str
     badge: str
@@ -112,7 +113,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Literature:
-    """What is known from papers, with links to them."""
+    """Results of papers, with links."""
 
     title: str
     text: str
@@ -143,9 +144,9 @@ class Tile:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a record says, in sentences: the answer, the sentence that goes with it, more, and what to distrust.
+    """The answer of a record in sentences: headline, lead, more details, and what to distrust.
 
-    `warning` says in one or two sentences why the numbers may be wrong, and what would help; it stands under the
+    `warning` says in one or two sentences why the numbers may be wrong and what would help. It is shown under the
     headline.
     """
 
@@ -158,7 +159,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Chapter:
-    """All that the page says of one record."""
+    """The chapter of one record."""
 
     name: str
     answer: Answer
@@ -196,7 +197,7 @@ DAUPHIN = Paper("Dauphin et al. 2014, arXiv:1406.2572", "https://arxiv.org/abs/1
 
 
 def plain(table: Table) -> list[str]:
-    """Head and rows in columns, numbers to the right; what is small on the page stands in brackets."""
+    """Header and rows in aligned columns, with notes in brackets."""
     rows = [list(table.header), *([_written(cell) for cell in row] for row in table.rows)]
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     return [_row(row, widths) for row in rows]
@@ -212,5 +213,5 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def width(text: str) -> int:
-    """Columns of a terminal that the text takes: a Chinese character takes two."""
+    """Terminal columns of the text. A Chinese character takes two."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

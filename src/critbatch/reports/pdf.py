@@ -1,4 +1,4 @@
-"""The page as a PDF, printed by a Chromium or Chrome that is on the machine."""
+"""Print the HTML page as a PDF with an installed Chromium or Chrome."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ OTHERS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
 )
-TIMEOUT = 180.0  # seconds: a study of ten thousand runs prints in a tenth of it
-DRAWING = 60_000  # milliseconds of the page's own clock, which runs on as soon as nothing is left to do
+TIMEOUT = 180.0  # seconds; a study of ten thousand runs takes a tenth of this
+DRAWING = 60_000  # milliseconds of the page's virtual time, which skips idle periods
 OTHER_WAYS = f"or write the report as HTML and print it from any browser, {VARIABLE}=/path/to/browser names another one"
-# Paper has no buttons, and does not scroll.
+# Paper has no buttons and does not scroll.
 PRINT_STYLE = (
     "<style>@page { size: A4; } .modebar { display: none !important; } "
     "pre { overflow: visible; white-space: pre-wrap; }</style></head>"
@@ -29,7 +29,7 @@ PRINT_STYLE = (
 
 
 def find_browser() -> str:
-    """The browser that prints.
+    """Path of the browser for printing.
 
     Raises:
         UserError: if there is none, or the one that $CRITBATCH_BROWSER names is not there.
@@ -51,13 +51,13 @@ def find_browser() -> str:
     )
 
 
-def printed(page: str, beside: Path, *, timeout: float = TIMEOUT) -> bytes:
+def print_pdf(page: str, beside: Path, *, timeout: float = TIMEOUT) -> bytes:
     """The page as a PDF, with its figures drawn.
 
     Args:
         page: the HTML.
-        beside: a folder for what the browser needs meanwhile, taken away at the end. It is not the system's own one
-            for such files, since some packages of Chromium cannot read that.
+        beside: a folder for temporary files of the browser, which are removed at the end. The system's temporary
+            folder is not used, since some packages of Chromium cannot read it.
         timeout: seconds.
 
     Raises:
@@ -80,7 +80,7 @@ def _options(profile: Path, target: Path) -> list[str]:
     options = [
         "--headless",
         "--disable-gpu",
-        "--disable-dev-shm-usage",  # small in most containers
+        "--disable-dev-shm-usage",  # too small in most containers
         "--disable-extensions",
         "--disable-background-networking",
         "--no-first-run",
@@ -89,12 +89,12 @@ def _options(profile: Path, target: Path) -> list[str]:
         f"--virtual-time-budget={DRAWING}",
         f"--print-to-pdf={target}",
     ]
-    # Chromium refuses its sandbox to root, as whom containers run. The page is ours and loads nothing.
+    # Chromium has no sandbox as root, and containers run as root. The page is ours and loads nothing.
     return [*options, "--no-sandbox"] if os.geteuid() == 0 else options
 
 
 def _run(command: list[str], timeout: float) -> str:
-    """Run it and end all that it started. Returns its last line of complaint."""
+    """Run the command and end all processes that it started. Returns the last line of its error output."""
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )

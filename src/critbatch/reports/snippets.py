@@ -1,4 +1,4 @@
-"""The code that uses an advice: in plain PyTorch, in Lightning, in the Hugging Face Trainer."""
+"""Code snippets that use an advice: plain PyTorch, Lightning, and the Hugging Face Trainer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from critbatch.records.core import Advice, OptionValue, RecipeCode
 
-# Advice of version 0.1 does not hold the code of its recipe: plain ones were these, each setting with its default in
-# the recipe and in torch.
+# An advice of version 0.1 has no code of its recipe. Its plain recipes were these; each setting has its default in the
+# recipe and in torch.
 _VERSION_0_1: dict[str, tuple[str, dict[str, tuple[OptionValue, OptionValue]]]] = {
     "sgd": ("SGD", {"momentum": (0.9, 0.0), "nesterov": (False, False), "weight_decay": (0.0, 0.0)}),
     "adam": ("AdamW", {"betas": ((0.9, 0.999), (0.9, 0.999)), "eps": (1e-8, 1e-8), "weight_decay": (0.0, 0.01)}),
@@ -32,12 +32,12 @@ def _code_of_version_0_1(advice: Advice) -> RecipeCode:
 
 @dataclass(frozen=True)
 class Snippet:
-    """A piece of Python.
+    """A piece of Python code.
 
     Args:
-        name: "torch", "lightning", "huggingface", or "critbatch" where none of them can do what the recipe says.
-        code: it takes `model`, `data` (a map-style data set) and `loss` (of outputs and targets) from where it is put;
-            that of critbatch takes `task`.
+        name: "torch", "lightning", "huggingface", or "critbatch" if none of them can run the recipe.
+        code: expects `model`, `data` (a map-style data set) and `loss` (of outputs and targets) to be defined; the
+            code for critbatch expects `task`.
     """
 
     name: str
@@ -46,16 +46,16 @@ class Snippet:
 
 @dataclass(frozen=True)
 class Use:
-    """What of an advice goes into the code."""
+    """The settings of an advice for the code."""
 
     recipe: str
     batch_size: int
     learning_rate: float
     per_device: int  # examples in one forward pass on one device
-    passes: int  # of a step, on each device
+    passes: int  # examples per step on each device
     devices: int
-    epochs: float | None  # that its schedule is made for; None where the rate is constant from the first step on
-    made_for: float  # epochs that a plan of it is made for
+    epochs: float | None  # length of the schedule; None if the learning rate is constant
+    made_for: float  # length of the plan in epochs
     options: Mapping[str, OptionValue]
     code: RecipeCode
 
@@ -102,8 +102,8 @@ class Use:
 def snippets(advice: Advice) -> tuple[Snippet, ...]:
     """Code with the advice's batch size, learning rate, accumulation, and the recipe's optimizer and schedule.
 
-    A recipe at a constant rate is torch's own optimizer; any other is made by `critbatch.recipes`, so that its
-    schedule and its spared weights are those of the runs. Empty where there was no answer.
+    A recipe at a constant rate uses torch's own optimizer. Any other is built by `critbatch.recipes`, so that its
+    schedule and its parameter groups equal those of the runs. Empty if there was no answer.
     """
     if not advice.answered or advice.best is None:
         return ()
@@ -156,7 +156,7 @@ def _huggingface(use: Use) -> str:
         f"per_device_train_batch_size={use.per_device}",
         f"gradient_accumulation_steps={use.passes}",
         *(["dataloader_drop_last=True"] if use.drops_last else []),
-        "max_grad_norm=0.0",  # the Trainer clips unless told otherwise
+        "max_grad_norm=0.0",  # by default the Trainer clips gradients
     ]
     lines = ["import torch", "from transformers import Trainer, TrainingArguments", *_plan(use), ""]
     lines.append(f"optimizer = {_optimizer(use, 'model')}")
@@ -190,7 +190,7 @@ def _train(use: Use) -> str:
 
 
 def _plan(use: Use) -> list[str]:
-    """The recipe as data, where torch alone has no words for it."""
+    """The recipe as a plan, for recipes that torch alone cannot express."""
     if use.epochs is None:
         return []
     return ["", "import critbatch", "", f"plan = {_plan_of(use)}"]

@@ -1,4 +1,4 @@
-"""Messages and numbers in one language. The messages are data: `messages/<code>.toml`, one catalog a language."""
+"""Messages and numbers in one language. Each language has a catalog of messages, `messages/<code>.toml`."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ Write = Callable[[float], str]
 SECONDS = (("us", 1e-6, 1e-3), ("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0), ("h", 3600.0, 172_800.0))
 BYTES = (("B", 1, 1 << 10), ("KiB", 1 << 10, 1 << 20), ("MiB", 1 << 20, 1 << 30), ("GiB", 1 << 30, 1 << 40))
 
-# Numbers without an interval that need none.
+# Reasons of numbers that need no interval.
 SURE = ("exact", "not_random")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Catalog:
-    """What one file of messages holds."""
+    """The contents of one message file."""
 
-    name: str  # of the language, in the language itself
+    name: str  # name of the language, in the language itself
     html_lang: str
-    joiner: str  # between two sentences
+    joiner: str  # joins two sentences
     messages: Mapping[str, str]
-    reasons: frozenset[str]  # keys that records may hold as a reason or caution: messages without placeholders
+    reasons: frozenset[str]  # keys that records use as a reason or caution; their messages have no placeholders
 
 
 def languages() -> list[str]:
-    """The codes of the languages whose messages are there: "en", "zh" ..."""
+    """The codes of the available languages: "en", "zh" ..."""
     return sorted(path.stem for path in MESSAGES.glob("*.toml"))
 
 
@@ -55,7 +55,7 @@ def catalog(language: str) -> Catalog:
 
 @cache
 def _read(path: Path) -> Catalog:
-    import tomllib  # not before it is needed: `critbatch --help` asks only which languages there are
+    import tomllib  # imported late: `critbatch --help` only needs the codes of the languages
 
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     reasons = dict(_messages(tables.pop("reasons")))
@@ -63,14 +63,14 @@ def _read(path: Path) -> Catalog:
 
 
 def _messages(table: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    """Keys and messages of a table and of those in it."""
+    """Keys and messages of a TOML table and its subtables."""
     for key, value in table.items():
         yield from _messages(value) if isinstance(value, dict) else [(key, value)]
 
 
 @dataclass(frozen=True)
 class Translator:
-    """Gives messages and writes numbers in one language.
+    """Translates messages and formats numbers in one language.
 
     Raises:
         UserError: if there are no messages in `language`.
@@ -88,7 +88,7 @@ class Translator:
         object.__setattr__(self, "catalog", catalog(self.language))
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The message `key`, its placeholders filled; the message `key_one` where `n` is 1 and there is one."""
+        """The message `key` with its placeholders filled. If `n` is 1, `key_one` is used if it exists."""
         if values.get("n") == 1 and f"{key}_one" in self:
             key = f"{key}_one"
         return self.catalog.messages[key].format(**values)
@@ -97,23 +97,23 @@ class Translator:
         return key in self.catalog.messages
 
     def join(self, sentences: Iterable[str]) -> str:
-        """Sentences one after the other, as the language does it."""
+        """Join sentences as the language does."""
         return self.catalog.joiner.join(sentences)
 
     def reason(self, key: str) -> str:
-        """The message of a reason or caution; one that says so where this version does not know it."""
+        """The message of a reason or caution, or a message that this version does not know it."""
         return self(key) if key in self else self("unknown_reason", key=key)
 
     def metric(self, name: str) -> str:
-        """The name of a metric, translated where it is a common one."""
+        """The name of a metric, translated if it is known."""
         return self(f"metric_{name}") if f"metric_{name}" in self else name
 
     def units(self, unit: str) -> str:
-        """Several of what an example is: 'images'. A word that is not known stays as it is."""
+        """The plural name of an example, such as 'images'. An unknown word stays as it is."""
         return self(f"units_{unit}") if f"units_{unit}" in self else unit
 
     def target(self, target: Target, metric_name: str) -> str:
-        """What a target asks for: 'a validation accuracy of 0.97'."""
+        """A target: 'a validation accuracy of 0.97'."""
         value = self.score(target.value)
         if target.quantity is Quantity.VALIDATION_LOSS:
             return self("target_loss", value=value)
@@ -145,11 +145,11 @@ class Translator:
         return self("percent", value=significant(100 * share, 3 if abs(share) >= 0.995 else 2))
 
     def points(self, share: float) -> str:
-        """A difference of shares, in hundredths of all: '1.3 points'."""
+        """A difference of shares in percentage points: '1.3 points'."""
         return self("points", value=significant(100 * share, 2))
 
     def seconds(self, value: float) -> str:
-        """A time with the unit that suits it: '1.3 s', '4.2 min'."""
+        """A time with a suitable unit: '1.3 s', '4.2 min'."""
         for unit, scale, below in SECONDS:
             if abs(value) < below:
                 return self(f"unit_{unit}", value=significant(value / scale, 3 if abs(value) >= 100 * scale else 2))
@@ -163,7 +163,7 @@ class Translator:
         return f"{significant(value / (1 << 40), 3)} TiB"
 
     def span(self, low: float, high: float, write: Write) -> str:
-        """A range, its unit said once where both ends share it: '1.1 to 1.6 s'."""
+        """A range; a unit that both ends share appears once: '1.1 to 1.6 s'."""
         first, last = write(low), write(high)
         if " " in first and first.split(" ")[-1] == last.split(" ")[-1]:
             first = first.rsplit(" ", 1)[0]
@@ -182,7 +182,7 @@ class Translator:
         )
 
     def bounded(self, estimate: Estimate, write: Write) -> str:
-        """As `estimate`; the bound alone where the value is 0 or infinite, and nothing where there is none either.
+        """As `estimate`, but only the bound if the value is 0 or infinite, or "" if there is no bound.
 
         >>> Translator("en").bounded(Estimate(value=math.inf, n=9, low=900.0, reason="all_perfect_scaling"), str)
         'at least 900.0'
@@ -198,7 +198,7 @@ class Translator:
         return self.bounds(estimate, write)
 
     def bounds(self, estimate: Estimate, write: Write) -> str:
-        """'1.1 to 1.6', 'at least 1.1', 'at most 1.6', or nothing."""
+        """'1.1 to 1.6', 'at least 1.1', 'at most 1.6', or "" without bounds."""
         low, high = estimate.low, estimate.high
         if low is not None and high is not None:
             return self.span(low, high, write)
@@ -211,12 +211,12 @@ class Translator:
         return self("comma").join(f"{name} = {_plain(value)}" for name, value in options.items())
 
     def choices(self, options: Mapping[str, Sequence[OptionValue]]) -> str:
-        """What was tried of each setting: 'momentum = 0.8 or 0.9'."""
+        """The values that were tried of each setting: 'momentum = 0.8 or 0.9'."""
         value_lists = {name: self("or").join(_plain(value) for value in values) for name, values in options.items()}
         return self.options(value_lists)
 
     def interval(self, estimate: Estimate, write: Write) -> str:
-        """'80 % interval 1.1 to 1.6 s', or nothing where there is none."""
+        """'80 % interval 1.1 to 1.6 s', or "" if there is no interval."""
         if estimate.low is None or estimate.high is None:
             return ""
         return self("interval", level=self.percent(estimate.level), span=self.span(estimate.low, estimate.high, write))
@@ -231,7 +231,7 @@ class Translator:
         return self(f"tile_residual{_state(eigenvalue)}", residual=self.residual(eigenvalue))
 
     def residual(self, eigenvalue: Eigenvalue) -> str:
-        """The error of the value as it is written: what rounding takes off is in it, and it is rounded up."""
+        """The error of the value as displayed: it includes the rounding of the value, and is rounded up."""
         value = eigenvalue.value
         error = eigenvalue.residual + abs(float(f"{value:.3e}") - value) if math.isfinite(value) else math.inf
         if not 0 < error < math.inf:
@@ -257,7 +257,7 @@ def _plain(value: OptionValue) -> str:
 
 
 def significant(value: float, digits: int = 2) -> str:
-    """The number to so many digits, with thousands separators and no trailing zeros.
+    """The number with so many significant digits, thousands separators, and no trailing zeros.
 
     >>> [significant(value, 3) for value in (0.1, 1234.5, 0.0000312, float("inf"))]
     ['0.1', '1,230', '3.12e-5', '∞']
@@ -278,5 +278,5 @@ def significant(value: float, digits: int = 2) -> str:
 
 
 def _state(eigenvalue: Eigenvalue) -> str:
-    """What to add to a key where the eigenvalue has not converged."""
+    """The suffix of a message key if the eigenvalue has not converged."""
     return "" if eigenvalue.converged else "_open" if eigenvalue.placed else "_unplaced"

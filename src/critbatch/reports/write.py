@@ -1,4 +1,4 @@
-"""Records to sentences, figures, and reports: an HTML file that needs nothing else, Markdown, PDF, JSON."""
+"""Write reports of records: a self-contained HTML file, Markdown, PDF or JSON."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from critbatch.records.core import Record
 from critbatch.records.io import NAMES, atomic_replacement, blamed_on_records, load_records
 from critbatch.reports.html import render
 from critbatch.reports.markdown import PictureFiles, markdown
-from critbatch.reports.pdf import printed
+from critbatch.reports.pdf import print_pdf
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import figure, subjects, summary
-
-# A report as an HTML page, as Markdown with pictures, as a PDF, or its records as JSON.
 
 FORMATS = ("html", "md", "pdf", "json")
 SUFFIXES = {".md": "md", ".markdown": "md", ".pdf": "pdf", ".json": "json"}
@@ -25,14 +23,14 @@ SUFFIXES = {".md": "md", ".markdown": "md", ".pdf": "pdf", ".json": "json"}
 
 @dataclass
 class ReportFiles:
-    """What has to be written: files and what is in them, the report itself last. `stale` ones have to go."""
+    """The files to write, the report itself last, and the `stale` files to remove."""
 
     files: dict[Path, bytes] = field(default_factory=dict)
     stale: list[Path] = field(default_factory=list)
 
 
 def format_of(path: Path, explicit: str | None) -> str:
-    """The format that was asked for, else that of the file's suffix, else HTML.
+    """The explicit format, else the format of the file's suffix, else HTML.
 
     Raises:
         UserError: if there is no such format.
@@ -46,10 +44,10 @@ def format_of(path: Path, explicit: str | None) -> str:
 
 
 def contents(records: Sequence[Record], path: Path, form: str, *, language: str, title: str | None) -> ReportFiles:
-    """The report in the format `form`, as it will lie at `path` and around it.
+    """The files of a report at `path` in the format `form`.
 
     Raises:
-        UserError: if there is nothing to tell, the language is not there, or a PDF cannot be printed.
+        UserError: if there is nothing to report, the language does not exist, or a PDF cannot be printed.
     """
     t, chapters = Translator(language), subjects(records)
     if form == "json":
@@ -58,14 +56,14 @@ def contents(records: Sequence[Record], path: Path, form: str, *, language: str,
         gallery = PictureFiles(path)
         text = markdown(chapters, t, gallery, title)
         if not gallery.draw():
-            # Once more, with descriptions in the place of pictures.
+            # Write again, with descriptions instead of pictures.
             text = markdown(chapters, t, gallery, title)
             text = f"> {t(gallery.obstacle)}\n\n{text}"
         return ReportFiles({**gallery.files, path: text.encode("utf-8", errors="replace")}, gallery.stale())
     page = render(chapters, language=language, title=title)
     if form == "pdf":
         path.parent.mkdir(parents=True, exist_ok=True)
-        return ReportFiles({path: printed(page, path.parent)})
+        return ReportFiles({path: print_pdf(page, path.parent)})
     return ReportFiles({path: page.encode("utf-8", errors="replace")})
 
 
@@ -120,7 +118,7 @@ def report(
 def _stored_records(place: str | Path) -> tuple[list[Record], Path]:
     """The records of a folder, of a file, or of a database's studies, and the folder beside which a report goes.
 
-    What a folder's store holds is younger than its study's file, where a sweep is half done.
+    During a sweep, the store of a folder is newer than the file of its study.
     """
     from critbatch.studies.stored import is_url, store_of, stored_studies
 

@@ -32,7 +32,7 @@ from critbatch.reports.charts.theme import BLUE, RED
 from critbatch.reports.html import render
 from critbatch.reports.markdown import Writer, escaped, fenced
 from critbatch.reports.model import Block, Chart, Charts, Facts, Table
-from critbatch.reports.pdf import find_browser, printed
+from critbatch.reports.pdf import find_browser, print_pdf
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.chapters import chapter, subjects
 from critbatch.reports.write import report as write_report
@@ -286,7 +286,7 @@ def test_a_pdf_holds_the_pages_with_their_figures_and_nothing_else_is_left(tmp_p
     assert [file.name for file in tmp_path.iterdir()] == ["report.pdf"]
     assert len(re.findall(rb"/Type\s*/Page\b", content)) > 2
     # The best size is red and the curve blue, as in the figures alone: the page's own words have other colours.
-    empty = printed(render_without_figures(), tmp_path)
+    empty = print_pdf(render_without_figures(), tmp_path)
     for colour in (RED, BLUE):
         assert draws(content, colour) and not draws(empty, colour)
 
@@ -310,7 +310,7 @@ def test_a_browser_that_takes_too_long_is_ended_with_all_that_it_started(
     place.mkdir()
     monkeypatch.setenv(pdf.VARIABLE, program(tmp_path, f"sleep 300 & echo $! > {tmp_path}/child; wait"))
     with pytest.raises(UserError, match=r"did not print the report within 3 seconds: try again"):
-        printed("<html></html>", place, timeout=3)
+        print_pdf("<html></html>", place, timeout=3)
     assert list(place.iterdir()) == []
     child = Path("/proc") / (tmp_path / "child").read_text().strip() / "stat"
     given_up = time.monotonic() + 60

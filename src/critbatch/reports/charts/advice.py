@@ -1,4 +1,4 @@
-"""The headline picture: time to target against batch size."""
+"""Charts of an advice: time to target, steps to target and the best learning rate, against batch size."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from critbatch.reports.derived.runs import runs_worth_marking, soonest_settings
 from critbatch.reports.derived.study import StudyResults
 from critbatch.reports.translator import Translator
 
-# The best learning rate against batch size: the usable range, the rule that fits, and the rules that are usual.
+# The best learning rate against batch size, with the usable range and the scaling rules.
 
 
 def best_rates(findings: StudyResults, t: Translator) -> Picture | None:
-    """Each size's best rate, open where it is at the edge of those tried. None where no rate is known."""
+    """The best rate of each batch size; an open marker if it is at the edge of the search. None if no rate is known."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     size_rates = [(size, rate) for size in sizes if (rate := size.learning_rate) is not None and rate > 0]
     if not size_rates:
@@ -85,7 +85,7 @@ def best_rates(findings: StudyResults, t: Translator) -> Picture | None:
 def _add_rules(
     figure: go.Figure, findings: StudyResults, size_rates: Sequence[tuple[SizeResult, float]], t: Translator
 ) -> None:
-    """The fitted power and the two usual rules, all through the middle of the rates that are not at an edge."""
+    """Add the fitted power law, the linear and the square-root rule, through the mean of the rates inside the edges."""
     inside = [(size, rate) for size, rate in size_rates if not size.at_edge] or list(size_rates)
     middle = math.exp(sum(math.log(size.batch_size) for size, _ in inside) / len(inside))
     height = math.exp(sum(math.log(rate) for _, rate in inside) / len(inside))
@@ -111,13 +111,13 @@ def _hover(size: SizeResult, t: Translator) -> str:
     return "<br>".join(filter(None, (hover_of_size(size, t), lines(usable, edge))))
 
 
-# Steps to target and the best learning rate against batch size: what was run, and the law through it.
+# Steps to target and the best learning rate against batch size, as measured and by the law.
 
 
 def steps_to_target(
     runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, t: Translator
 ) -> Picture | None:
-    """Steps against batch size: runs that came to the target, runs that did not, and the law with its band."""
+    """Steps against batch size: runs that reached the target, runs that missed it, and the law with its interval."""
     marked_runs = runs_worth_marking(runs)
     sizes = sorted({float(run.batch_size) for run in marked_runs} | {float(point.batch_size) for point in points})
     band = [p for p in points if p.steps.low is not None and p.steps.high is not None and math.isfinite(p.steps.high)]
@@ -198,14 +198,14 @@ def _law_curve(law: Law | None, sizes: Sequence[float]) -> list[tuple[float, flo
 
 
 def time_to_target(advice: Advice, t: Translator) -> Picture | None:
-    """The headline: seconds to target against batch size, with the best size and those within 10 % of it."""
+    """Seconds to target against batch size, with the best size and the sizes within 10 % of it."""
     points = [point for point in all_points(advice) if math.isfinite(point.seconds.value)]
     best = advice.best
     if best is None or not points:
         return None
     sizes, values = [float(p.batch_size) for p in points], [p.seconds.value for p in points]
     lows, highs = [p.seconds.low for p in points], [p.seconds.high for p in points]
-    # The steps of the others took longer: they measured the noise, too.
+    # Steps that also measure the noise scale take longer, so those runs are left out.
     reached = [run for run in advice.runs if run.crossing is not None and not run.noise_every]
     spots = [run.crossing.seconds for run in reached if run.crossing is not None]
     x = Axis(t("axis_batch_size", unit=t.units(advice.unit)), t.count, ticks=sizes)
@@ -240,7 +240,7 @@ def time_to_target(advice: Advice, t: Translator) -> Picture | None:
 
 
 def measured_time_to_target(runs: Sequence[Run], unit: str, t: Translator) -> Picture | None:
-    """Seconds to target as measured: at each batch size the median over seeds at the rate that was soonest."""
+    """Measured seconds to target: for each batch size, the median over seeds at its fastest learning rate."""
     best = soonest_settings(runs)
     if not best:
         return None
@@ -290,7 +290,7 @@ def measured_time_to_target(runs: Sequence[Run], unit: str, t: Translator) -> Pi
 def _shade_near(figure: go.Figure, near: tuple[int, int] | None, t: Translator) -> None:
     if near is None:
         return
-    # A range of one size has no width on its own.
+    # A range of one size has no width, so it needs some.
     low, high = (near[0] / 1.12, near[1] * 1.12) if near[0] == near[1] else near
     figure.add_vrect(x0=low, x1=high, fillcolor=pale(RED), line_width=0, layer="below")
     middle = (math.log10(low) + math.log10(high)) / 2

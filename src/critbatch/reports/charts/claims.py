@@ -1,4 +1,4 @@
-"""Effects with their intervals, one row each, beside the line of no effect: of one claim, or of all."""
+"""Charts of the claims report: effects with their intervals, networks, recipes, and seconds per step and epoch."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ from critbatch.reports.derived.claims import (
     statement_label,
     subject_name,
 )
-from critbatch.reports.derived.runs import timed
+from critbatch.reports.derived.runs import timed_points
 from critbatch.reports.translator import Translator
 
-# Colour and mark by verdict, so that either is enough.
+# Each verdict has its own colour and its own symbol, so that either is enough to tell them apart.
 LOOKS = {
     ClaimVerdict.HELD: (GREEN, "circle"),
     ClaimVerdict.NOT_HELD: (RED, "x-thin"),
     ClaimVerdict.UNDECIDED: (GREY, "diamond-open"),
 }
-# On a logarithmic axis nothing lies beyond.
+# Limit of a logarithmic axis.
 FURTHEST = 1e4
 GAP = 0.06
 SHORT = 20
-# Stacked on a phone, so much of the height is the axis of the upper panel.
+# Share of the height for the axis of the upper panel, where panels are stacked on a phone.
 STACKED_GAP = 0.14
 
 
 def claims_overview(report: ClaimsReport, t: Translator) -> Picture | None:
-    """A row for each claim with the effects that decide it: ratios on the left, differences on the right."""
+    """One row per claim with the effects that decide it: ratios on the left, differences on the right."""
     marks = [(row, s) for row, claim in enumerate(report.claims) for s in _marks(claim)]
     names = [f"{SIGNS[c.holds]} {number_of(c.name)}. {t(f'claims_short_{c.name}')}" for c in report.claims]
     if not marks or not names:
@@ -79,7 +79,7 @@ def claims_overview(report: ClaimsReport, t: Translator) -> Picture | None:
 
 
 def effects_picture(report: ClaimsReport, statements: Sequence[ClaimTest], title: str, t: Translator) -> Picture | None:
-    """A row for each subject of statements that are of one kind."""
+    """One row per subject; all statements are of one kind."""
     drawable = [statement for statement in statements if _drawable(statement)]
     if not drawable:
         return None
@@ -99,7 +99,7 @@ def _drawable(statement: ClaimTest) -> bool:
 
 
 def _marks(claim: Claim) -> list[ClaimTest]:
-    """Those that decide the claim and are a number."""
+    """The statements that decide the claim and have a number to draw."""
     return [statement for statement in claim.statements if statement.main and _drawable(statement)]
 
 
@@ -132,7 +132,7 @@ def _effects_panel(
 ) -> None:
     width = (1 - GAP * (of - 1)) / of
     x, y = _name("x", i), _name("y", i)
-    # The rows of a panel on the right, or of one claim, are named by their ticks alone.
+    # The rows of a right panel, or of a single claim, have tick labels only.
     rows = row_axis(t("axis_claim") if i == 0 and of > 1 else " ", names)
     rows["ticktext"] = [lines(*halves(name)) for name in names]
     figure.update_layout(
@@ -147,7 +147,7 @@ def _effects_panel(
 
 
 def halves(name: str) -> list[str]:
-    """A long name in two rows, broken at the space nearest to its middle; between two Chinese letters without one."""
+    """Break a long name into two rows at the space nearest to its middle; Chinese breaks between any two letters."""
     chinese = any("\u4e00" <= letter <= "\u9fff" for letter in name)
     if len(name) <= (SHORT // 2 if chinese else SHORT):
         return [name]
@@ -179,7 +179,7 @@ def _add(
     t: Translator,
     verdicts_in_legend: set[ClaimVerdict],
 ) -> None:
-    """Marks by verdict; `named` are those that the legend holds already."""
+    """Add the marks of each verdict. `verdicts_in_legend` has the verdicts that the legend already names."""
     for holds, (colour, symbol) in LOOKS.items():
         own = [(s, height) for s, height in zip(statements, heights, strict=True) if s.holds is holds]
         if not own:
@@ -203,11 +203,11 @@ def _add(
         verdicts_in_legend.add(holds)
 
 
-# Small against large batches, network by network: metrics at equal training, ours beside the paper's.
+# Small against large batches for each network: our results beside the paper's.
 
 
 def differences_picture(networks: Sequence[NetworkPair], t: Translator) -> Picture | None:
-    """A row for each network: validation metric of small less that of large batches, with the paper's difference."""
+    """One row per network: validation metric of small minus large batches, with the difference in the paper."""
     if not networks:
         return None
     metric = t.metric(networks[0].metric_name)
@@ -243,11 +243,11 @@ def differences_picture(networks: Sequence[NetworkPair], t: Translator) -> Pictu
     return Picture(t("title_networks", **at), t("alt_networks", **at), figure)
 
 
-# What recipes bring at a large batch: steps to the target and validation metric, beside plain small batches.
+# Recipes at a large batch size: steps to the target and validation metric, beside plain training with small batches.
 
 
 def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, t: Translator) -> Picture | None:
-    """One mark a recipe: to the left are fewer steps, above is a better metric; small batches are the star."""
+    """One mark per recipe: fewer steps to the left, a better metric at the top. The star is the baseline."""
     results = [(row, row.steps, row.validation_metric) for row in rows]
     measured = [(row, steps, score) for row, steps, score in results if steps is not None and score is not None]
     if not measured:
@@ -292,7 +292,7 @@ def recipes_picture(rows: Sequence[RecipeRow], small: int, metric: str, t: Trans
 
 
 def is_base(row: RecipeRow, small: int) -> bool:
-    """Plain training with small batches, which recipes are held against."""
+    """Whether the row is plain training with small batches, the baseline of the recipes."""
     return row.batch_size == small and row.tuned
 
 
@@ -300,10 +300,10 @@ def _bars(estimate: Estimate) -> dict[str, object]:
     return bars([estimate.value], [estimate.low], [estimate.high])
 
 
-# The lecture's two panels, seconds for an update and for an epoch, with a line for each hardware.
+# The lecture's two panels: seconds per update and per epoch, with one line per hardware.
 
 MOST_TICKS = 6
-# By whether they are of epochs, and on logarithmic axes.
+# Keys: (per epoch, logarithmic axes).
 TITLES = {
     (False, False): "title_update_linear",
     (True, False): "title_epoch_linear",
@@ -314,14 +314,14 @@ SYMBOLS = ("circle", "square", "diamond", "star")
 
 
 def update_and_epoch(speeds: Sequence[Speed], t: Translator, *, log: bool) -> tuple[Picture, Picture] | None:
-    """Both panels on linear axes, as in the lecture, or on logarithmic ones."""
+    """Both panels, on linear axes as in the lecture, or on logarithmic ones."""
     update = _speed_panel(speeds, t, per_epoch=False, log=log)
     epoch = _speed_panel(speeds, t, per_epoch=True, log=log)
     return (update, epoch) if update is not None and epoch is not None else None
 
 
 def _speed_panel(speeds: Sequence[Speed], t: Translator, *, per_epoch: bool, log: bool) -> Picture | None:
-    points_by_speed = [(speed, timed(speed)) for speed in speeds if timed(speed)]
+    points_by_speed = [(speed, timed_points(speed)) for speed in speeds if timed_points(speed)]
     if not points_by_speed:
         return None
     sizes = sorted({float(point.batch_size) for _, points in points_by_speed for point in points})
@@ -352,10 +352,10 @@ def _speed_panel(speeds: Sequence[Speed], t: Translator, *, per_epoch: bool, log
 
 
 def _from_zero(highest: float, t: Translator) -> dict[str, Any]:
-    """Range and ticks, as in the lecture: what is much less than the highest looks like nothing."""
+    """Range and ticks of an axis that starts at zero, as in the lecture."""
     step = next(s for s in (10.0**d * k for d in range(-9, 9) for k in (1, 2, 5)) if highest / s <= MOST_TICKS)
     ticks = [step * i for i in range(MOST_TICKS + 1) if step * i <= 1.05 * highest]
-    # Round numbers, as 0.3 and not 0.30000000000000004.
+    # Rounded, so that a tick is 0.3 and not 0.30000000000000004.
     rounded = [float(f"{tick:.6g}") for tick in ticks]
     return {
         "range": [-0.03 * highest, 1.08 * highest],
@@ -365,7 +365,7 @@ def _from_zero(highest: float, t: Translator) -> dict[str, Any]:
 
 
 def _seconds(speed: Speed, point: SpeedPoint, per_epoch: bool) -> tuple[float, float | None, float | None]:
-    """Value, low and high of an update or of an epoch."""
+    """Value and interval of the seconds per update, or per epoch."""
     step = point.step_seconds
     assert step is not None
     scale = speed.examples / point.batch_size if per_epoch else 1.0

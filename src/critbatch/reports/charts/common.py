@@ -1,4 +1,4 @@
-"""What the figures of a study share: a batch size with all that was found, single runs, the colours of the regimes."""
+"""Parts that several charts share: markers of runs and batch sizes, hover texts, row axes, error bars, colours."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from critbatch.reports.derived.runs import MISSED
 from critbatch.reports.derived.study import StudyResults
 from critbatch.reports.translator import Translator
 
-# Marks and hover texts that several figures share: a run by how it ended, a batch size with all that is known.
+# Markers and hover texts of runs and batch sizes.
 
 
 def all_points(advice: Advice) -> list[TimePoint]:
-    """Every batch size of the advice once, those of the best, the current and the largest among them."""
+    """Every batch size of the advice once, including the best, the current and the largest one."""
     main_points = [point for point in (advice.current, advice.largest, advice.best) if point is not None]
     by_size = {point.batch_size: point for point in (*advice.points, *main_points)}
     return [by_size[size] for size in sorted(by_size)]
@@ -33,7 +33,7 @@ def add_runs(
     t: Translator,
     marker: dict[str, Any] | None = None,
 ) -> None:
-    """Marks of runs at `heights`, each with its hover text."""
+    """Add one marker per run at `heights`, with its hover text."""
     if not runs:
         return
     figure.add_scatter(
@@ -48,7 +48,7 @@ def add_runs(
 
 
 def add_outcomes(figure: go.Figure, runs: Sequence[Run], heights: Sequence[float], t: Translator) -> None:
-    """One mark a run, by how it ended."""
+    """Add one marker per run; the symbol shows the outcome."""
     kinds: tuple[tuple[str, tuple[Outcome, ...], dict[str, Any]], ...] = (
         ("legend_reached", (Outcome.REACHED,), {"symbol": "circle", "color": f"{GREEN}d0", "size": 9}),
         (
@@ -69,7 +69,7 @@ def add_outcomes(figure: go.Figure, runs: Sequence[Run], heights: Sequence[float
 
 
 def hover_of(point: TimePoint, t: Translator) -> str:
-    """Everything that is known of one batch size."""
+    """Hover text of a batch size of an advice."""
     return lines(
         t("hover_batch_size", batch_size=t.count(point.batch_size)),
         t("hover_time", seconds=t.estimate(point.seconds, t.seconds)),
@@ -81,7 +81,7 @@ def hover_of(point: TimePoint, t: Translator) -> str:
 
 
 def hover_of_run(run: Run, t: Translator) -> str:
-    """A run in three lines."""
+    """Hover text of a run, in three lines."""
     end = run.crossing
     return lines(
         t("hover_batch_size", batch_size=t.count(run.batch_size)),
@@ -95,15 +95,15 @@ def hover_of_run(run: Run, t: Translator) -> str:
     )
 
 
-# Figures whose rows have names: marks with intervals, side by side where several belong to one row.
+# Figures with named rows, where several marks may share a row.
 
-# A name on an axis that is longer than this leaves no room for the marks.
+# Longest name on an axis; a longer one leaves no room for the marks.
 LONGEST_NAME = 28
 FEW_COLOURS = (BLUE, RED, GREEN, AMBER)
 
 
 def row_axis(title: str, names: Sequence[str]) -> dict[str, Any]:
-    """The vertical axis, the first name on top."""
+    """The vertical axis with the row names, the first on top."""
     return {
         "title": {"text": safe(title)},
         "range": [len(names) - 0.4, -0.6],
@@ -114,13 +114,13 @@ def row_axis(title: str, names: Sequence[str]) -> dict[str, Any]:
 
 
 def short(name: str) -> str:
-    """The name, its middle left out where it is long: labels differ at their ends as often as at their beginnings."""
+    """Shorten a long name in the middle, since labels differ at their ends as often as at their beginnings."""
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
 
 
 def _halves(name: str) -> list[str]:
-    """A long name in two rows, broken at the comma nearest to its middle."""
+    """Break a long name into two rows at the comma nearest to its middle."""
     commas = [i for i, letter in enumerate(name) if letter in ",，"]
     if len(name) <= LONGEST_NAME // 2 or not commas:
         return [name]
@@ -129,12 +129,12 @@ def _halves(name: str) -> list[str]:
 
 
 def beside(rank: int, of: int) -> float:
-    """How far from the middle of its row the `rank`-th of `of` marks lies."""
+    """Offset of mark number `rank` of `of` from the middle of its row."""
     return 0.5 * ((rank + 0.5) / of - 0.5)
 
 
 def colour_of(rank: int, of: int) -> str:
-    """Colours that differ much where they are few, else a ramp."""
+    """Colour number `rank` of `of`: distinct colours if there are few, else a ramp."""
     return FEW_COLOURS[rank] if of <= len(FEW_COLOURS) else shade(rank, of)
 
 
@@ -143,12 +143,12 @@ REGIME_COLOURS = {
     Regime.DIMINISHING_RETURNS: AMBER,
     Regime.MAXIMAL_PARALLELISM: RED,
 }
-# An interval that goes further than this from its value would leave no room for the rest of the figure.
+# Longest interval, as a factor of its value; a longer one leaves no room for the rest of the figure.
 FURTHEST = 30.0
 
 
 def hover_of_size(size: SizeResult, t: Translator) -> str:
-    """Everything that was found at one batch size."""
+    """Hover text of a batch size of a study."""
     rows = [t("hover_batch_size", batch_size=t.count(size.batch_size))]
     if size.steps is not None:
         rows.append(t("hover_steps", steps=t.estimate(size.steps, t.about)))
@@ -172,7 +172,7 @@ def hover_of_size(size: SizeResult, t: Translator) -> str:
 
 
 def error_bars(estimates: Sequence[Estimate]) -> dict[str, object]:
-    """Intervals, as far as a logarithmic axis can show them."""
+    """Error bars of the intervals, cut where a logarithmic axis cannot show them."""
     values = [each.value for each in estimates]
     lows = [shown_low(each) for each in estimates]
     return bars(values, lows, [shown_high(each) for each in estimates])
@@ -188,13 +188,13 @@ def shown_high(estimate: Estimate) -> float | None:
     return min(high, estimate.value * FURTHEST) if high is not None and not math.isnan(high) else None
 
 
-def held(estimates: Iterable[Estimate]) -> list[float | None]:
-    """All that an axis has to hold of them."""
+def values_and_bounds(estimates: Iterable[Estimate]) -> list[float | None]:
+    """The values and interval bounds that an axis has to show."""
     return [value for each in estimates for value in (each.value, shown_low(each), shown_high(each))]
 
 
 def add_dots(figure: go.Figure, findings: StudyResults, t: Translator) -> list[float]:
-    """Single runs at the best rates, those that missed the target as open triangles. Returns their heights."""
+    """Add single runs at the best rates; open triangles missed the target. Returns their heights."""
     key = "amount_epochs" if findings.in_epochs else "amount_steps"
     heights: list[float] = []
     for censored in (False, True):
@@ -229,7 +229,7 @@ def add_dots(figure: go.Figure, findings: StudyResults, t: Translator) -> list[f
 
 
 def amount_of(point: GoalPoint, *, in_epochs: bool) -> float | None:
-    """Steps or epochs of a point; where only examples are known, steps follow from them."""
+    """Steps or epochs of a point; steps follow from the examples if only those are known."""
     amount = point.epochs if in_epochs else point.steps
     if amount is None and not in_epochs and point.examples is not None:
         amount = point.examples / point.batch_size

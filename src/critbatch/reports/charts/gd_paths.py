@@ -1,4 +1,4 @@
-"""The lecture's picture of 20 examples and two weights: one steady step against many unsteady ones."""
+"""Charts of gradient descent on 20 examples and two weights: batches, paths, and the spread of step directions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from critbatch.reports.charts.theme import (
 from critbatch.reports.derived.claims import ORDERS, weight_name
 from critbatch.reports.translator import Translator
 
-# Which batch each of a few examples is in, epoch by epoch, for every way of shuffling.
+# The batch of each example in each epoch, for every data order.
 
 
 def order_name(order: str, t: Translator) -> str:
@@ -35,13 +35,13 @@ def order_name(order: str, t: Translator) -> str:
 
 
 def partition_picture(partition: Partition, t: Translator) -> Picture | None:
-    """A row for each epoch, a column for each example; the number in a cell is that of its batch."""
+    """One row per epoch, one column per example; each cell has the number of the batch."""
     epochs = [epoch for epoch in partition.epochs if epoch]
     if not epochs or partition.batch_size < 1:
         return None
     examples = max(max(len(epoch), max(epoch) + 1) for epoch in epochs)
     of = -(-max(len(epoch) for epoch in epochs) // partition.batch_size)
-    # Cells without a batch are there, too: the columns shall be equally wide.
+    # Cells without a batch are drawn too, so that all columns are equally wide.
     cells = [
         (row, example, batches_of(epoch, example, partition.batch_size))
         for row, epoch in enumerate(epochs)
@@ -93,12 +93,12 @@ def partition_picture(partition: Partition, t: Translator) -> Picture | None:
 
 
 def _short(batches: Sequence[int]) -> str:
-    """The first of them, and a sign that there are more."""
+    """The first batch, and a sign if there are more."""
     return f"{batches[0]}{'+' if len(batches) > 1 else ''}" if batches else ""
 
 
 def batches_of(epoch: Sequence[int], example: int, batch_size: int) -> list[int]:
-    """The batches of an epoch that hold the example, from 1: none or several where it was drawn with replacement."""
+    """Numbers of the batches with this example, from 1. With replacement there may be none or several."""
     return list(
         dict.fromkeys(place // batch_size + 1 for place, place_example in enumerate(epoch) if place_example == example)
     )
@@ -109,7 +109,7 @@ TALLER = 1.25
 
 
 def paths_picture(paths: Paths, t: Translator) -> Picture | None:
-    """The contours of the loss over both weights, with the path of each batch size through one epoch."""
+    """Contours of the loss over both weights, with the path of each batch size during one epoch."""
     sorted_paths = sorted((path for path in paths.paths if path.places), key=lambda path: path.batch_size)
     if not sorted_paths:
         return None
@@ -137,7 +137,7 @@ def paths_picture(paths: Paths, t: Translator) -> Picture | None:
 
 
 def spread_picture(paths: Paths, t: Translator) -> Picture | None:
-    """How far apart the directions of steps lie, against batch size."""
+    """Spread of the step directions against batch size."""
     spreads = sorted(paths.spreads, key=lambda spread: spread.batch_size)
     if not spreads:
         return None
@@ -178,7 +178,7 @@ def _colour(rank: int, of: int) -> str:
 
 
 def _add_contours(figure: go.Figure, paths: Paths, t: Translator) -> None:
-    """Of the logarithm of the loss where it is positive, so that the valley is seen."""
+    """Add contours of the loss; of its logarithm where the loss is positive, which shows the valley."""
     heights = [height for row in paths.heights for height in row if math.isfinite(height)]
     if not heights:
         return

@@ -30,7 +30,7 @@ from critbatch.reports.translator import Translator
 
 
 def landscape_picture(landscape: Landscape, t: Translator) -> Picture | None:
-    """Keskar's parametric plot of a line, or the contours of a plane."""
+    """The parametric plot of Keskar et al. along a line, or contours on a plane."""
     if not finite_points(landscape):
         return None
     return _line(landscape, t) if landscape.kind == "line" else _plane(landscape, t)

@@ -1,4 +1,4 @@
-"""Where the eigenvalues lie."""
+"""Charts of the loss surface: batch gradients, escapes, eigenvalues, sharpness, and the effect of a data shift."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from critbatch.reports.charts.theme import AMBER, BLUE, GREEN, MUTED, RED, Axis,
 from critbatch.reports.derived.loss_surface import leading_shift, measure_name, measures, shift_name, shifts
 from critbatch.reports.translator import Translator
 
-# Gradients of single batches where training stands still, and how often it gets on.
+# Critical points: gradients of single batches, and how often training escapes.
 
 
 def critical_picture(point: CriticalPoint, t: Translator) -> Picture | None:
@@ -32,7 +32,7 @@ def critical_picture(point: CriticalPoint, t: Translator) -> Picture | None:
         return None
     sizes, medians = [float(batch.batch_size) for batch in batches], [batch.median for batch in batches]
     full = point.gradient_norm if math.isfinite(point.gradient_norm) and point.gradient_norm > 0 else None
-    # On a log axis a quartile of zero lies infinitely far below.
+    # A logarithmic axis cannot show a quartile of zero.
     lows = [max(batch.quartiles[0], batch.median / 100) for batch in batches]
     highs = [batch.quartiles[1] for batch in batches]
     x = Axis(t("axis_batch_size", unit=t.units("example")), t.count, ticks=sizes).layout(sizes)
@@ -61,7 +61,7 @@ def critical_picture(point: CriticalPoint, t: Translator) -> Picture | None:
         ],
     )
     if full is not None:
-        # A trace and not a shape, so that the legend can name it.
+        # A trace instead of a shape, since the legend names traces only.
         figure.add_scatter(
             x=[10.0**end for end in x["range"]],
             y=[full, full],
@@ -76,7 +76,7 @@ def critical_picture(point: CriticalPoint, t: Translator) -> Picture | None:
 
 
 def escape_picture(escape: Escape, t: Translator) -> Picture | None:
-    """The share of starts that escaped against batch size, with exact intervals."""
+    """Share of starts that escaped, against batch size, with exact intervals."""
     counts = sorted(escape.counts, key=lambda count: count.batch_size)
     if not counts:
         return None
@@ -120,14 +120,14 @@ PLACES = 400
 
 
 def curvature_picture(curvature: Curvature, t: Translator) -> Picture | None:
-    """The spectral density with the extreme eigenvalues; the eigenvalues alone where there is no density."""
-    eigenvalues = _found(curvature)
+    """The spectral density with the extreme eigenvalues, or the eigenvalues alone if there is no density."""
+    eigenvalues = _finite_eigenvalues(curvature)
     picture = _density(curvature, eigenvalues, t)
     return picture or (_eigenvalues(curvature, eigenvalues, t) if eigenvalues else None)
 
 
 def kernel_width(density: Density) -> float:
-    """A hundredth of what the nodes span: the widening of each."""
+    """Width of the kernel at each node: a hundredth of the range of the nodes."""
     low, high = min(density.nodes), max(density.nodes)
     return (high - low) / 100 or max(abs(high), 1e-12) / 100
 
@@ -137,7 +137,7 @@ def has_density(curvature: Curvature) -> bool:
     return density is not None and bool(density.nodes) and all(map(math.isfinite, (*density.nodes, *density.weights)))
 
 
-def _found(curvature: Curvature) -> list[Eigenvalue]:
+def _finite_eigenvalues(curvature: Curvature) -> list[Eigenvalue]:
     return [each for each in (*curvature.largest, *curvature.smallest) if math.isfinite(each.value)]
 
 
@@ -150,7 +150,7 @@ def _density(curvature: Curvature, eigenvalues: list[Eigenvalue], t: Translator)
     low, high = min(ends) - 4 * width, max(ends) + 4 * width
     places = [low + (high - low) * i / PLACES for i in range(PLACES + 1)]
     heights = density.at(places, width=width)
-    # Where less than a tenth of one eigenvalue would show, the curve is the tail of its own widening.
+    # A density below a tenth of one eigenvalue is only the tail of the kernel.
     floor = 0.1 / (curvature.setup.parameters * width * math.sqrt(2 * math.pi))
     floor = min(floor, max(heights) / 10)
     visible_heights = [height if height >= floor else None for height in heights]
@@ -193,7 +193,7 @@ def _eigenvalues(curvature: Curvature, eigenvalues: list[Eigenvalue], t: Transla
 
 
 def _add_ends(figure: go.Figure, curvature: Curvature, t: Translator, height: float | None) -> None:
-    """The extreme eigenvalues along the bottom of a density, or over their numbers where there is none."""
+    """Add the extreme eigenvalues: along the bottom of a density, or against their rank if there is none."""
     for key, ends, colour, symbol in (
         ("legend_largest_eigenvalues", curvature.largest, RED, "diamond"),
         ("legend_smallest_eigenvalues", curvature.smallest, GREEN, "square"),
@@ -219,11 +219,11 @@ def _add_ends(figure: go.Figure, curvature: Curvature, t: Translator, height: fl
         )
 
 
-# Whether the loss of sharper solutions rises more.
+# Rise of the loss against sharpness.
 
 
 def sharpness_and_rise(shift: Shift, t: Translator) -> Picture | None:
-    """The rise of the loss against sharpness in the first box, one mark a solution; for validation data if they are."""
+    """Rise of the loss against sharpness in the first box, one mark per solution; on validation data if available."""
     by_label = {rise.label: rise for rise in leading_shift(shift)}
     labels = [each.solution.label for each in shift.sharpness]
     pairs = [
@@ -260,19 +260,19 @@ def sharpness_and_rise(shift: Shift, t: Translator) -> Picture | None:
     return Picture(t("title_sharp_rise", **at), t("alt_sharp_rise", **at), figure)
 
 
-# How sharp the solutions are.
+# Sharpness of the solutions.
 
 COLOURS = {Box.FULL: BLUE, Box.RANDOM: AMBER, Box.ADAPTIVE: GREEN}
 SYMBOLS = ("circle", "diamond", "square", "star")
 
 
 def can_be_drawn(value: SharpnessValue) -> bool:
-    """A logarithmic axis has no place for 0."""
+    """Whether a logarithmic axis can show the value."""
     return math.isfinite(value.value.value) and value.value.value > 0
 
 
 def sharpness_picture(sharpness: Sharpness, t: Translator) -> Picture | None:
-    """Sharpness on a logarithmic axis, a row for each solution, a mark for each box and epsilon."""
+    """Sharpness on a logarithmic axis: one row per solution, one mark per box and epsilon."""
     labels = [solution.solution.label for solution in sharpness.solutions]
     all_values = [value for solution in sharpness.solutions for value in solution.values if can_be_drawn(value)]
     if not all_values:
@@ -316,11 +316,11 @@ def sharpness_picture(sharpness: Sharpness, t: Translator) -> Picture | None:
     return Picture(t("title_sharpness", n=len(labels)), t("alt_sharpness", **at), figure)
 
 
-# What a shift of the data does to the loss.
+# Rise of the loss under shifts of the data.
 
 
 def shift_picture(shift: Shift, t: Translator) -> Picture | None:
-    """The rise of the loss, a row for each shift, a colour for each solution."""
+    """Rise of the loss: one row per shift, one colour per solution."""
     rises = [rise for rise in shift.rises if math.isfinite(rise.rise.value)]
     if not rises:
         return None

@@ -11,7 +11,7 @@ from critbatch.records.core import LayerNoise, NoisePoint, NoiseScale
 from critbatch.reports.charts.theme import AMBER, BLUE, GREEN, MUTED, PAPER, Axis, Picture, bars, canvas, lines, safe
 from critbatch.reports.translator import Translator
 
-# More bars than these have no room for their names.
+# With more bars there is no room for their names.
 MOST_LAYERS = 24
 
 Reading = tuple[NoisePoint, NoiseScale]
@@ -20,16 +20,28 @@ Reading = tuple[NoisePoint, NoiseScale]
 def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, t: Translator) -> Picture | None:
     """The noise scale in examples against epochs, log scale, with the batch size of the run.
 
-    Where they were measured, the noise scale in the optimizer's metric and the one by curvature are further lines.
+    The noise scale in the optimizer's metric and the one by curvature are further lines, if they were measured.
     """
-    scale_readings = _told(points, lambda point: point.scale)
+    scale_readings = _readings_with_signal(points, lambda point: point.scale)
     if not scale_readings:
         return None
     others = (
-        ("legend_noise_in_metric", AMBER, "dash", "square", _told(points, lambda point: point.in_metric)),
-        ("legend_noise_by_curvature", GREEN, "dot", "diamond", _told(points, lambda point: point.by_curvature)),
+        (
+            "legend_noise_in_metric",
+            AMBER,
+            "dash",
+            "square",
+            _readings_with_signal(points, lambda point: point.in_metric),
+        ),
+        (
+            "legend_noise_by_curvature",
+            GREEN,
+            "dot",
+            "diamond",
+            _readings_with_signal(points, lambda point: point.by_curvature),
+        ),
     )
-    # On a log axis a bound of zero lies infinitely far below.
+    # A logarithmic axis cannot show a bound of zero.
     floor = min(*(scale.noise_scale for _, scale in scale_readings), batch_size) / 10
     values = [float(batch_size)]
     for readings in (scale_readings, *(other[-1] for other in others)):
@@ -59,7 +71,9 @@ def noise_along_run(points: Sequence[NoisePoint], unit: str, batch_size: int, t:
     return Picture(t(f"title_noise_{trend}", **at), t("alt_noise", **at), figure)
 
 
-def _told(points: Sequence[NoisePoint], scale_of: Callable[[NoisePoint], NoiseScale | None]) -> list[Reading]:
+def _readings_with_signal(
+    points: Sequence[NoisePoint], scale_of: Callable[[NoisePoint], NoiseScale | None]
+) -> list[Reading]:
     pairs = [(point, scale) for point in points if (scale := scale_of(point)) is not None]
     return [(point, scale) for point, scale in pairs if has_signal(scale)]
 
@@ -109,7 +123,10 @@ def _add(
 
 
 def noise_by_layer(layers: Sequence[LayerNoise], unit: str, t: Translator) -> Picture | None:
-    """Bars of each layer's noise scale, log scale, the first layer on top; of many, those with the most weights."""
+    """Noise scale of each layer as bars on a logarithmic axis, the first layer on top.
+
+    If there are too many layers, those with the most weights are drawn.
+    """
     layers_with_signal = [layer for layer in layers if has_signal(layer.scale)]
     if not layers_with_signal:
         return None

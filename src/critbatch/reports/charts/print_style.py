@@ -1,4 +1,4 @@
-"""Figures for print: those of the page, 3.4 or 7 inches wide with letters of 8 points, written by kaleido."""
+"""Figures for print: 3.4 or 7 inches wide, letters of 8 points, written by kaleido."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from critbatch.reports.pdf import find_browser
 from critbatch.reports.views.chapters import figure
 
 STYLES = ("screen", "paper")
-PIXELS_PER_INCH = 96  # of plotly's lengths: a pixel of CSS
+PIXELS_PER_INCH = 96  # CSS pixels, plotly's unit of length
 COLUMN_INCHES, TEXT_INCHES, PANEL_INCHES = 3.4, 7.0, 2.3
-DOTS_PER_INCH = 300  # of a PNG
+DOTS_PER_INCH = 300  # resolution of a PNG
 LETTERS, SMALL_LETTERS = 8 * PIXELS_PER_INCH / 72, 7 * PIXELS_PER_INCH / 72
-SHRINK = 2 / 3  # of lines and marks: the figures of the page are about twice as wide
-# TrueType fonts first: a browser writes letters of others into a PDF as Type 3, which some journals refuse.
+SHRINK = 2 / 3  # for lines and marks, since the figures of the page are about twice as wide
+# TrueType fonts first: browsers embed other fonts into a PDF as Type 3, which some journals refuse.
 FONT = (
     "Helvetica, Arial, 'Liberation Sans', 'Noto Sans', 'DejaVu Sans', "
     "'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei', sans-serif"
 )
-# Grey print and colour-blind readers tell series apart by these; each colour has the same sign in the whole figure.
+# Symbols and dashes tell series apart in grey print and for colour-blind readers. A colour has one sign per figure.
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "hexagram", "cross", "x")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "6px,2px", "2px,4px", "8px,2px,2px,2px")
-LEGEND_SIGN, LEGEND_ROW = 45, 19  # pixels that plotly gives the sign and the gaps of an entry, and a row
-AXIS_HEIGHT, BAR_WIDTH = 42, 52  # pixels: ticks and title of a horizontal axis, a bar of colours
+LEGEND_SIGN, LEGEND_ROW = 45, 19  # pixels of a legend entry for its sign and gaps, and of a legend row
+AXIS_HEIGHT, BAR_WIDTH = 42, 52  # pixels for the ticks and title of a horizontal axis, and for a colour bar
 HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 
 _AXIS = {
@@ -125,12 +125,12 @@ def for_print(screen: go.Figure) -> PrintFigure:
     meta = layout.get("meta") or {}
     height = PIXELS_PER_INCH * PANEL_INCHES * meta.get("taller", 1.0)
     for trace in traces:
-        trace.pop("legendgroup", None)  # groups stand in rows of their own
+        trace.pop("legendgroup", None)  # each group has a row of its own
         _shrink(trace)
     _tell_apart(traces)
     for shape in layout.get("shapes") or ():
         _shrink(shape)
-    notes = [note for note in layout.get("annotations") or () if note.get("name") != "band"]  # the legend has these
+    notes = [note for note in layout.get("annotations") or () if note.get("name") != "band"]  # already in the legend
     for note in notes:
         note["font"] = {"color": MUTED} | (note.get("font") or {}) | {"size": SMALL_LETTERS}
     above = [note for note in notes if note.get("yref") == "paper" and note.get("y", 0) >= 1]
@@ -139,7 +139,7 @@ def for_print(screen: go.Figure) -> PrintFigure:
     legend_height = _fit_legend(traces, layout, width - 8 - bar)
     panel_width = (width - 12 - left * columns - bar) / columns
     if any(layout[name].get("scaleanchor") for name in axes):
-        height = panel_width + AXIS_HEIGHT  # as wide as high
+        height = panel_width + AXIS_HEIGHT  # a square plot
     for name in axes:
         _fit_axis(layout[name], panel_width if name[0] == "x" else height - AXIS_HEIGHT, is_across=name[0] == "x")
     title_rows = 0
@@ -148,7 +148,7 @@ def for_print(screen: go.Figure) -> PrintFigure:
         title_rows = max(title_rows, note["text"].count("<br>") + 1)
     top = legend_height + title_rows * 1.3 * SMALL_LETTERS + 6
     if legend_height:
-        # A legend that begins left of the panels may be as wide as the figure, else only as they are.
+        # A legend that begins left of the panels may be as wide as the figure; otherwise it is as wide as the panels.
         across, up = width - left - 8 - bar, height + legend_height - top - (AXIS_HEIGHT - 6)
         layout["legend"] |= {"x": -(left + 6) / across, "xanchor": "left", "y": 1 + (top - 2) / up, "yanchor": "top"}
     layout |= {
@@ -183,15 +183,15 @@ def pictures(figures: Sequence[tuple[go.Figure, str]], **options: Any) -> list[b
     jobs = []
     for screen, kind in figures:
         layout = screen.layout
-        # Letters and lines of a vector picture have their size already; only pixels want a resolution.
+        # Vector pictures already have the right size; only pixels need a resolution.
         scale = DOTS_PER_INCH / PIXELS_PER_INCH if kind in ("png", "jpeg", "jpg", "webp") else 1
         size = {"width": layout.width or 700, "height": layout.height or 450, "scale": scale}
         json_figure = copy.deepcopy(screen.to_plotly_json())
         for rank, trace in enumerate(json_figure["data"]):
-            trace.setdefault("uid", f"{rank}")  # else plotly names its traces at random
+            trace.setdefault("uid", f"{rank}")  # otherwise plotly gives traces random names
         jobs.append((json_figure, {"format": kind, **size, **options}))
     try:
-        # In a thread of its own: notebooks have a loop that runs already.
+        # In a thread of its own, since a notebook already runs an event loop.
         with ThreadPoolExecutor(1) as thread:
             images = thread.submit(lambda: asyncio.run(_render(jobs, browser))).result()
     except Exception as error:
@@ -205,7 +205,7 @@ def pictures(figures: Sequence[tuple[go.Figure, str]], **options: Any) -> list[b
 
 
 def missing_tool() -> str:
-    """The key of the message that says what pictures need and is not there, or ""."""
+    """The message key for the missing tool that pictures need, or ""."""
     if find_spec("kaleido") is None:
         return "format_no_kaleido"
     try:
@@ -217,7 +217,7 @@ def missing_tool() -> str:
 
 @cache
 def has_chinese_font() -> bool:
-    """Whether the browser can show Chinese. macOS and Windows bring a font for it."""
+    """Whether the browser can show Chinese. macOS and Windows include a font for it."""
     program = shutil.which("fc-list")
     if sys.platform != "linux" or program is None:
         return True
@@ -232,13 +232,13 @@ def is_chinese(figure: go.Figure) -> bool:
 async def _render(jobs: Sequence[tuple[dict[str, Any], dict[str, Any]]], path: str) -> list[bytes]:
     import kaleido
 
-    # Without MathJax, which would be asked of the network, and turns dollars in names into formulas.
+    # Without MathJax: it is loaded from the network, and turns dollar signs in names into formulas.
     async with kaleido.Kaleido(path=path, mathjax=False) as browser:
         return [bytes(await browser.calc_fig(json_figure, opts=options)) for json_figure, options in jobs]
 
 
 def _same_each_time(svg: bytes) -> bytes:
-    """The same figure gives the same file: the random name that plotly gives its parts is replaced."""
+    """Replace the random id in plotly's SVG, so that the same figure gives the same file."""
     name = re.search(rb'id="defs-([0-9a-f]{6})"', svg)
     if name is None:
         return svg
@@ -257,7 +257,7 @@ def _texts(value: object) -> list[str]:
 
 
 def _shrink(element: dict[str, Any]) -> None:
-    """Lines, marks, error bars and letters of a trace or a shape at the size of print."""
+    """Scale lines, marks, error bars and letters of a trace or shape to print size."""
     for name in ("line", "marker", "error_x", "error_y"):
         part = element.get(name)
         if not part:
@@ -286,7 +286,7 @@ def _shrink(element: dict[str, Any]) -> None:
 
 
 def _tell_apart(traces: Sequence[dict[str, Any]]) -> None:
-    """Give marks and lines that differ in colour alone a symbol or a dash of their own."""
+    """Give each series that differs only in colour a symbol or dash of its own."""
     kinds = (("marker", "markers", "symbol", SYMBOLS), ("line", "lines", "dash", DASHES))
     for part, mode, sign, signs in kinds:
         own = [
@@ -332,7 +332,7 @@ def _shown_alone(trace: dict[str, Any], layout: dict[str, Any]) -> bool:
 
 
 def _fit_axis(axis: dict[str, Any], length: float, *, is_across: bool) -> None:
-    """Break the title into rows that are no longer than the axis, and leave out labels that would not fit."""
+    """Break the title into rows no longer than the axis, and drop labels that do not fit."""
     title = (axis.get("title") or {}).get("text")
     axis["title"] = {"text": wrapped(title, length, LETTERS)} if title else None
     for name in ("tickfont", "tickangle"):
@@ -353,14 +353,14 @@ def _is_leftmost(layout: Mapping[str, Any], name: str) -> bool:
 
 
 def _room_left_of(axis: Mapping[str, Any]) -> float:
-    """Pixels for the labels and the title of a vertical axis. Plotly's own margins let them overlap."""
+    """Pixels for the labels and title of a vertical axis. With plotly's own margins they can overlap."""
     texts = axis.get("ticktext") or ["0.00"]
     labels = max((text_width(row, SMALL_LETTERS) for text in texts for row in str(text).split("<br>")), default=0.0)
     return 10 + labels + (1.4 * LETTERS if (axis.get("title") or {}).get("text") else 0.0)
 
 
 def _places(axis: Mapping[str, Any], values: Sequence[float], length: float) -> list[float]:
-    """Where along the axis the ticks lie, in pixels."""
+    """Positions of the ticks along the axis, in pixels."""
     at = [math.log10(value) if axis.get("type") == "log" else float(value) for value in values]
     low, high = axis.get("range") or (min(at), max(at))
     return [abs(length * (each - low) / ((high - low) or 1.0)) for each in at]
@@ -372,7 +372,7 @@ def _free(places: Sequence[float], sizes: Sequence[float]) -> bool:
 
 
 def text_width(text: str, size: float) -> float:
-    """About how wide a text is in a sans serif of this size, in the unit of the size."""
+    """Approximate width of a text in a sans-serif font of this size, in the unit of the size."""
     plain = re.sub(r"<[^>]*>|&[a-z]+;", "x", text)
     return size * sum(_em(letter) for letter in plain)
 
@@ -386,7 +386,7 @@ def _em(letter: str) -> float:
 
 
 def wrapped(text: str, width: float, size: float) -> str:
-    """The text in rows of at most this width, as plotly breaks them. Chinese breaks between any two letters."""
+    """Break the text into rows of at most this width, as plotly marks them. Chinese breaks between any two letters."""
     rows: list[str] = []
     for line in text.split("<br>"):
         row = ""

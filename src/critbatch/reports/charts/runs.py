@@ -1,4 +1,4 @@
-"""What runs looked like: learning curves, and the metric at equal epochs against batch size."""
+"""Charts of runs: learning curves, and the metric at equal epochs against batch size."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from critbatch.reports.charts.theme import (
 from critbatch.reports.derived.runs import Score, curves_worth_drawing, metric_name, scores_at_equal_epochs, thin
 from critbatch.reports.translator import Translator
 
-# Metrics closer than this are called equal in a title.
+# A title calls metrics equal if they differ by less.
 SAME = 0.005
 
 
 def accuracy(runs: Sequence[Run], unit: str, t: Translator) -> Picture | None:
-    """Train and validation metric against batch size after equal epochs: the lecture's figure, with the rate tuned."""
+    """Train and validation metric after equal epochs against batch size, as in the lecture, at tuned learning rates."""
     epoch, scores = scores_at_equal_epochs(runs)
     if not scores:
         return None
@@ -81,7 +81,7 @@ def accuracy(runs: Sequence[Run], unit: str, t: Translator) -> Picture | None:
 
 
 def learning_curves(runs: Sequence[Run], t: Translator) -> Picture | None:
-    """The validation value of each run against epochs, coloured by batch size, with the target."""
+    """Validation value of each run against epochs, coloured by batch size, with the target."""
     drawn_runs = curves_worth_drawing(runs)
     if not drawn_runs:
         return None
@@ -217,5 +217,5 @@ def _finite(value: float) -> float | None:
 
 
 def _short(value: float) -> float:
-    """Five digits are more than a screen shows, and half the file."""
+    """Round to five digits: a screen shows no more, and the file is half as large."""
     return float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""More devices in pictures: time to target, what a step is made of, summing gradients, efficiency."""
+"""Charts of scaling to more devices: time to target, parts of a step, gradient synchronization, efficiency."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from critbatch.reports.translator import Translator
 
 
 def scale_picture(scale: Scale, t: Translator) -> Picture | None:
-    """Time to target, or what a step is made of where no target is known."""
+    """Time to target, or the parts of a step if no target is known."""
     return time_on_devices(scale, t) or parts_of_step(scale, t)
 
 
 def time_on_devices(scale: Scale, t: Translator) -> Picture | None:
-    """Time to target against devices, each number at its best batch size, with the ideal line and where it ends."""
+    """Time to target against devices, each at its best batch size, with the line of ideal scaling."""
     points = [point for point in _ordered(scale.best) if point.seconds is not None]
     if not points:
         return None
@@ -41,7 +41,7 @@ def time_on_devices(scale: Scale, t: Translator) -> Picture | None:
     lows = [point.seconds.low for point in points if point.seconds is not None]
     highs = [point.seconds.high for point in points if point.seconds is not None]
     ideal = [times[0] * numbers[0] / number for number in numbers]
-    # The line goes on a little below what is reached, not to the end: that would press all else into a corner.
+    # The ideal line ends a little below the best time; a longer one would leave the data little room.
     ideal_times = [value for value in ideal if value >= min(times) / 3]
     x = _devices(t, numbers)
     figure = canvas(x, Axis(t("axis_time_to_target"), t.seconds).layout([*times, *lows, *highs, *ideal_times]))
@@ -75,11 +75,11 @@ def time_on_devices(scale: Scale, t: Translator) -> Picture | None:
 
 
 def parts_of_step(scale: Scale, t: Translator) -> Picture | None:
-    """Seconds of a step against devices, split; at the best batch sizes, or with the same share on each device."""
+    """Parts of a step in seconds against devices, at the best batch sizes or at a fixed batch size per device."""
     points = _ordered(scale.best or scale.weak)
     if not points:
         return None
-    # Labels and not numbers: bars of equal width.
+    # Labels instead of numbers, so that all bars are equally wide.
     labels = [safe(t.count(point.devices)) for point in points]
     every = math.ceil(len(labels) / 7)
     x = {"type": "category", "title": {"text": safe(t("axis_devices"))}, "tickvals": labels[::every]}
@@ -128,7 +128,7 @@ def parts_of_step(scale: Scale, t: Translator) -> Picture | None:
 
 
 def sync_times(scale: Scale, t: Translator) -> Picture | None:
-    """Seconds of summing the gradients, by ring and by halving and doubling, against devices."""
+    """Seconds of gradient synchronization against devices, by ring and by recursive halving and doubling."""
     points = [point for point in _ordered(scale.best or scale.weak or scale.strong) if point.sync_seconds > 0]
     if not points:
         return None
@@ -156,7 +156,7 @@ def sync_times(scale: Scale, t: Translator) -> Picture | None:
 
 
 def efficiencies(scale: Scale, t: Translator) -> Picture | None:
-    """Strong and weak scaling: examples per second for each device, over those of one device alone."""
+    """Strong and weak scaling: examples per second and device, relative to a single device."""
     strong, weak = _ordered(scale.strong), _ordered(scale.weak)
     if not strong or not weak:
         return None
@@ -208,7 +208,7 @@ def hover_of(point: ScalePoint, t: Translator) -> str:
 
 
 def _round_ticks(top: float) -> list[float]:
-    """From 0 on, three to seven."""
+    """Three to seven ticks, starting at 0."""
     decade = 10.0 ** math.floor(math.log10(top))
     step = next(decade * part for part in (0.2, 0.5, 1.0, 2.0) if top / (decade * part) < 7)
     return [step * i for i in range(math.floor(top / step) + 1)]

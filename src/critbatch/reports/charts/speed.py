@@ -1,4 +1,4 @@
-"""What a step costs on this machine: seconds per step and per epoch, where they go, and memory."""
+"""Charts of the cost of a step on this machine: seconds per step and epoch, their parts, and memory."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from critbatch.reports.charts.theme import (
     side_by_side,
     spaced,
 )
-from critbatch.reports.derived.runs import timed
+from critbatch.reports.derived.runs import timed_points
 from critbatch.reports.translator import Translator
 
-# What a step is made of: where its time goes, and the memory it holds.
+# Parts of a step, and its peak memory.
 
 
 def time_split(speed: Speed, t: Translator) -> Picture | None:
-    """The share of a step that goes to data, to forward and backward, and to the optimizer."""
+    """Shares of a step for loading data, forward and backward pass, and the optimizer."""
     points = [
         (point, point.data_seconds, point.compute_seconds, point.optimizer_seconds)
-        for point in timed(speed)
+        for point in timed_points(speed)
         if None not in (point.data_seconds, point.compute_seconds, point.optimizer_seconds)
     ]
     if not points:
         return None
     labels = [safe(t.count(point.batch_size)) for point, *_ in points]
     totals = [sum(part or 0.0 for part in parts) for _, *parts in points]
-    # Labels and not numbers: bars of equal width.
+    # Labels instead of numbers, so that all bars are equally wide.
     every = math.ceil(len(labels) / 7)
     x = {
         "type": "category",
@@ -78,8 +78,8 @@ def time_split(speed: Speed, t: Translator) -> Picture | None:
 
 
 def peak_memory(speed: Speed, t: Translator) -> Picture | None:
-    """Bytes held at the peak of a step against batch size."""
-    points = [(float(p.batch_size), float(p.peak_bytes)) for p in timed(speed) if p.peak_bytes]
+    """Peak memory of a step against batch size."""
+    points = [(float(p.batch_size), float(p.peak_bytes)) for p in timed_points(speed) if p.peak_bytes]
     if not points:
         return None
     sizes, peaks = [size for size, _ in points], [peak for _, peak in points]
@@ -114,30 +114,30 @@ def peak_memory(speed: Speed, t: Translator) -> Picture | None:
 
 
 def _byte_ticks(low: float, high: float) -> list[float]:
-    """Powers of two around the range."""
+    """Powers of two that cover the range."""
     powers = range(math.floor(math.log2(low)) - 1, math.ceil(math.log2(high)) + 2)
     widest = max(math.log10(high / low) / 6, 0.3)
     return spaced([2.0**power for power in powers if low / 1.3 <= 2.0**power <= high * 1.3], widest)
 
 
 def step_time(speed: Speed, t: Translator) -> Picture | None:
-    """Seconds per step against batch size, log-log: flat, then growing."""
+    """Seconds per step against batch size, log-log: first flat, then growing."""
     return _panel(speed, t, per_epoch=False)
 
 
 def epoch_time(speed: Speed, t: Translator) -> Picture | None:
-    """Seconds per epoch against batch size, log-log: falling, then level."""
+    """Seconds per epoch against batch size, log-log: first falling, then flat."""
     return _panel(speed, t, per_epoch=True)
 
 
 def both_panels(speed: Speed, t: Translator) -> go.Figure | None:
-    """The lecture's figure: a step on the left, an epoch on the right."""
+    """The lecture's figure: seconds per step on the left, per epoch on the right."""
     left, right = step_time(speed, t), epoch_time(speed, t)
     return side_by_side(left, right) if left is not None and right is not None else None
 
 
 def _panel(speed: Speed, t: Translator, *, per_epoch: bool) -> Picture | None:
-    points = timed(speed)
+    points = timed_points(speed)
     if not points:
         return None
     times = [_times(speed, point, per_epoch) for point in points]
@@ -189,7 +189,7 @@ def _panel(speed: Speed, t: Translator, *, per_epoch: bool) -> Picture | None:
 
 
 def _times(speed: Speed, point: SpeedPoint, per_epoch: bool) -> tuple[float, float | None, float | None]:
-    """Value, low and high of a step or of an epoch."""
+    """Value and interval of the seconds per step, or per epoch."""
     step = point.step_seconds
     assert step is not None
     scale = speed.epoch_seconds(point) / step.value if per_epoch else 1.0

@@ -1,4 +1,4 @@
-"""Steps to target against batch size: each size at its best, the law through them, and the three regimes."""
+"""Charts of a study: metrics at equal budgets, steps to target against batch size, and steps against examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from critbatch.records.core import Estimate
 from critbatch.records.study import BudgetPoint, BudgetReading, BudgetUnit
-from critbatch.reports.charts.common import REGIME_COLOURS, add_dots, error_bars, held, hover_of_size
+from critbatch.reports.charts.common import REGIME_COLOURS, add_dots, error_bars, hover_of_size, values_and_bounds
 from critbatch.reports.charts.theme import (
     AMBER,
     BLUE,
@@ -31,10 +31,10 @@ from critbatch.reports.charts.theme import (
 from critbatch.reports.derived.study import StudyResults, claim
 from critbatch.reports.translator import Translator
 
-# The lecture's figure, three times side by side: training and validation at equal epochs, steps and seconds.
+# Training and validation metric at equal epochs, steps and seconds, side by side.
 
 GAP = 0.05
-# Stacked, so much of a panel's height is its axis and its title.
+# Share of a panel's height for its axis and title, where panels are stacked.
 STACKED_GAP = 0.075
 
 SERIES = (
@@ -46,7 +46,7 @@ SERIES = (
 
 
 def three_budgets(findings: StudyResults, t: Translator) -> Picture | None:
-    """One panel for each thing that is held equal; on a phone they stand below each other."""
+    """One panel per kind of budget. On a phone the panels are stacked."""
     budgets = findings.analysis.budgets
     panels = [group for unit in BudgetUnit if (group := [r for r in budgets if r.spent is unit and r.points])]
     sizes = sorted({float(point.batch_size) for group in panels for reading in group for point in reading.points})
@@ -117,7 +117,7 @@ def _head(figure: go.Figure, i: int, text: str) -> None:
 
 
 def _stacked(of: int) -> dict[str, dict[str, Any]]:
-    """What the axes become where the page is narrow: the panels below each other, each with its own numbers."""
+    """Axes for a narrow page: the panels are stacked, each with its own tick labels."""
     height = (1 - STACKED_GAP * (of - 1)) / of
     axes: dict[str, dict[str, Any]] = {}
     for i in range(of):
@@ -179,7 +179,7 @@ PLACES = 80
 
 
 def steps_against_size(findings: StudyResults, t: Translator) -> Picture | None:
-    """Steps, or where those are not known epochs, against batch size, log-log. None where no size has either."""
+    """Steps against batch size, log-log, or epochs if steps are not known. None if no size has either."""
     reached, missed = findings.reached, findings.missed
     if not (reached or missed):
         return None
@@ -191,7 +191,7 @@ def steps_against_size(findings: StudyResults, t: Translator) -> Picture | None:
         *(float(point.batch_size) for point in findings.predictions),
     ]
     amounts = [amount for _, amount in reached]
-    heights = [*held(amounts), *dots, *(bound for _, bound in missed)]
+    heights = [*values_and_bounds(amounts), *dots, *(bound for _, bound in missed)]
     if reached:
         _add_lines(figure, findings, (min(sizes), max(sizes)), t)
         figure.add_scatter(
@@ -301,7 +301,7 @@ def _add_predictions(figure: go.Figure, findings: StudyResults, t: Translator) -
 
 
 def _add_bands(figure: go.Figure, findings: StudyResults, across: list[float], up: list[float], t: Translator) -> None:
-    """A shaded band for each regime, from half-way before its first size to half-way beyond its last."""
+    """Add a shaded band per regime. A band ends half-way between neighbouring batch sizes."""
     bands = findings.bands
     if not bands:
         return
@@ -328,7 +328,7 @@ def _add_bands(figure: go.Figure, findings: StudyResults, across: list[float], u
             hoverinfo="skip",
         )
         regimes.add(regime)
-        # A band that is narrower than its name is named by the legend alone.
+        # If a band is narrower than its name, only the legend names it.
         if math.log10(high / low) > 0.22 * (across[1] - across[0]):
             figure.add_annotation(
                 x=(math.log10(low) + math.log10(high)) / 2,
@@ -371,20 +371,20 @@ def _ends(findings: StudyResults, t: Translator) -> dict[str, str]:
     }
 
 
-# What fewer steps cost: steps against examples to one target, with the law as a curve.
+# The trade-off of steps against examples to one target, with the law as a curve.
 
-# More names than these run into each other.
+# More names would overlap.
 MOST_NAMES = 9
 
 
 def steps_against_examples(findings: StudyResults, t: Translator) -> Picture | None:
-    """Each batch size at its best, and the law with its two ends. None where steps are not known."""
+    """Each batch size at its best rate, and the law with its two limits. None if steps are not known."""
     points = [(size, amount, size.batch_size * amount.value) for size, amount in findings.reached]
     if not points or findings.in_epochs:
         return None
     steps, examples = [amount for _, amount, _ in points], [count for *_, count in points]
     curve = _curve(findings)
-    x = Axis(t("axis_steps"), t.about, most=6).layout([*held(steps), *(step for step, _ in curve)])
+    x = Axis(t("axis_steps"), t.about, most=6).layout([*values_and_bounds(steps), *(step for step, _ in curve)])
     y = Axis(t("axis_examples_to_target", unit=t.units(findings.unit)), t.about).layout(
         [*examples, *(count for _, count in curve)]
     )
@@ -420,7 +420,7 @@ def steps_against_examples(findings: StudyResults, t: Translator) -> Picture | N
 
 
 def _curve(findings: StudyResults) -> list[tuple[float, float]]:
-    """Steps and examples by the law, a little further than the sizes that were run."""
+    """Steps and examples by the law, over a little more than the range of the batch sizes that were run."""
     sizes = [size.batch_size for size, _ in findings.reached]
     low, high = math.log(min(sizes) / 3), math.log(max(sizes) * 3)
     grid = [math.exp(low + (high - low) * i / PLACES) for i in range(PLACES + 1)]

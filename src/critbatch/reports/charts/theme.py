@@ -1,4 +1,4 @@
-"""How every figure looks: colours that the colour-blind can tell apart, axes with units, and the same in the dark."""
+"""The look of every figure: colours that colour-blind readers can tell apart, axes with units, and dark mode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-# The page changes each colour into its partner where the reader prefers the dark. Hues follow Okabe and Ito 2008.
+# In dark mode the page replaces each colour by its dark partner. Hues follow Okabe and Ito 2008.
 INK, MUTED, GRID, PAPER = "#1c2630", "#5a6875", "#e3e8ed", "#ffffff"
 BLUE, RED, GREEN, AMBER, GREY = "#0a6fb0", "#d1510a", "#0a8a68", "#b9770e", "#8b97a3"
 RAMP = ("#e07b00", "#d85b2a", "#c9434c", "#b2346b", "#943286", "#723a99", "#4d47a2", "#2a55a0", "#0a5f96")
@@ -33,8 +33,8 @@ DARK = {
         )
     ),
 }
-# The page's own colours as variables of its style: in the light, in the dark and in print. Small letters want more
-# contrast than marks, so some are not those of the figures.
+# The page's own colours as CSS variables: light, dark and print. Small letters need more contrast than marks, so some
+# differ from the colours of the figures.
 PAGE = {
     "ink": (INK, DARK[INK], "#000000"),
     "muted": (MUTED, DARK[MUTED], "#444444"),
@@ -51,14 +51,14 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJ
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, the title that says what is seen in it, and its description for those who cannot see it."""
+    """A figure, a title that states its message, and a description for readers who cannot see it."""
 
     title: str
     alt: str
     figure: go.Figure
 
     def titled(self) -> go.Figure:
-        """The figure to stand alone, its title within."""
+        """The figure with its title inside, for use outside a page."""
         self.figure.update_layout(
             title={"text": safe(self.title), "x": 0, "xref": "paper"}, margin={"t": 96}, height=460
         )
@@ -67,7 +67,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: the title with its unit, and how a value is written on a tick. `ticks` are values to prefer."""
+    """An axis: its title with the unit, and how to format a tick. `ticks` are preferred values."""
 
     title: str
     write: Callable[[float], str]
@@ -76,7 +76,7 @@ class Axis:
     most: int = 11  # ticks
 
     def layout(self, values: Iterable[float | None]) -> dict[str, Any]:
-        """Range and ticks that hold `values`."""
+        """Range and ticks that cover `values`."""
         positions = [v for v in values if v is not None and math.isfinite(v) and (v > 0 or not self.log)]
         axis: dict[str, Any] = {"title": {"text": safe(self.title)}, "type": "log" if self.log else "linear"}
         if not positions or not self.log:
@@ -89,17 +89,17 @@ class Axis:
 
 
 def safe(text: str) -> str:
-    """Text as plotly shows it letter for letter: it reads some tags in labels."""
+    """Escape the text, since plotly interprets some tags in labels."""
     return html.escape(text, quote=False)
 
 
 def lines(*rows: str) -> str:
-    """A hover text of several lines."""
+    """Join lines of a hover text; empty ones are dropped."""
     return "<br>".join(safe(row) for row in rows if row)
 
 
 def round_values(low: float, high: float) -> list[float]:
-    """Round numbers between 10^low and 10^high: decades, or 1, 2, 5 where there are few."""
+    """Round numbers between 10^low and 10^high: decades, or 1, 2, 5 if there are few decades."""
     steps = (
         (1.0,)
         if high - low > 2.2
@@ -112,7 +112,7 @@ def round_values(low: float, high: float) -> list[float]:
 
 
 def spaced(ticks: Sequence[float], apart: float) -> list[float]:
-    """Those of `ticks` that are at least `apart` from the one before, in log10."""
+    """The ticks that are at least `apart` from the one before, in log10."""
     chosen: list[float] = []
     for tick in sorted(set(ticks)):
         if not chosen or math.log10(tick / chosen[-1]) >= apart:
@@ -128,7 +128,7 @@ def canvas(x: dict[str, Any], y: dict[str, Any]) -> go.Figure:
 
 
 def side_by_side(left: Picture, right: Picture) -> go.Figure:
-    """Two pictures in one figure. Colours mean the same in both, so the legend is that of the left one."""
+    """Two pictures in one figure. Both use the same colours, so only the left one has a legend."""
     figure = make_subplots(cols=2, horizontal_spacing=0.12, subplot_titles=(safe(left.title), safe(right.title)))
     for column, panel in enumerate((left.figure, right.figure), start=1):
         for trace in panel.data:
@@ -144,7 +144,7 @@ def side_by_side(left: Picture, right: Picture) -> go.Figure:
 
 
 def page_colours() -> str:
-    """The colours of the page as CSS. Print comes last: it holds on a dark screen, too."""
+    """The colours of the page as CSS. Print comes last, so that it overrides dark mode."""
     light, dark, print_colours = (
         ":root { " + " ".join(f"--{name}: {shades[which]};" for name, shades in PAGE.items()) + " }"
         for which in range(3)
@@ -157,12 +157,12 @@ def pale(colour: str) -> str:
 
 
 def shade(rank: int, of: int) -> str:
-    """The colour of the `rank`-th of `of` ordered things, from orange to blue."""
+    """Colour number `rank` of `of` ordered items, from orange to blue."""
     return RAMP[round(rank * (len(RAMP) - 1) / max(1, of - 1))] if of > 1 else BLUE
 
 
 def bars(values: Sequence[float], lows: Sequence[float | None], highs: Sequence[float | None]) -> dict[str, Any]:
-    """Error bars from `lows` to `highs`; none where there is no interval."""
+    """Error bars from `lows` to `highs`. A value without an interval has none."""
     above = [h - v if h is not None and math.isfinite(h) else None for v, h in zip(values, highs, strict=True)]
     below = [v - low if low is not None else None for v, low in zip(values, lows, strict=True)]
     if not any(above) and not any(below):

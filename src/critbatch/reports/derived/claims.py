@@ -1,4 +1,4 @@
-"""What tables, pictures and sentences read off a lecture: verdicts in numbers, and what decides a claim."""
+"""Texts derived from a claims report: verdicts, findings, effects, and the statement that decides each claim."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ STATEMENTS = (
     "sooner",
     "as_accurate",
 )
-# Of statements with one verdict, those that say most of the claim.
+# Among statements with the same verdict, these say most about the claim.
 TELLING = ("shorter_epoch", "train_worse_tuned")
-# Of these claims all the statements that decide them are told.
+# The finding of these claims lists all the statements that decide them.
 ALL_STATEMENTS_TOLD = (ClaimId.BATCHES, ClaimId.MINIMA)
-SHARES = ("escapes_more",)  # differences of shares, not of metrics
+SHARES = ("escapes_more",)  # effects that are differences of shares, not of metrics
 
 
 def count_of(report: ClaimsReport, holds: ClaimVerdict) -> int:
@@ -64,12 +64,12 @@ def count_of(report: ClaimsReport, holds: ClaimVerdict) -> int:
 
 
 def verdict(holds: ClaimVerdict, t: Translator) -> str:
-    """Sign and word: '✓ held'."""
+    """The verdict with its sign, such as '✓ held'."""
     return f"{SIGNS[holds]} {t(f'holds_{holds}')}"
 
 
 def number_of(name: ClaimId) -> int:
-    """The claim's place in the lecture, from 1."""
+    """The number of the claim in the lecture, from 1."""
     return list(ClaimId).index(name) + 1
 
 
@@ -79,7 +79,7 @@ def section_of(name: ClaimId) -> str:
 
 
 def deciding(claim: Claim) -> ClaimTest | None:
-    """Of the statements that decide it, one with the claim's verdict; one with an interval before one without."""
+    """The statement that decides the claim: it has the claim's verdict and, if possible, an interval."""
     main = [statement for statement in claim.statements if statement.main] or list(claim.statements)
     same = [statement for statement in main if statement.holds is claim.holds] or main
     return min(same, key=_rank) if same else None
@@ -91,7 +91,7 @@ def _rank(statement: ClaimTest) -> tuple[int, bool]:
 
 
 def finding(report: ClaimsReport, claim: Claim, t: Translator) -> str:
-    """What was found of a claim: a sentence with its number, and where it is undecided another that says why."""
+    """The finding of a claim: a sentence with its number, and the reason if it is undecided."""
     statement = deciding(claim)
     if statement is None:
         return t.reason(claim.reason) if claim.reason else t("claims_unmeasured")
@@ -105,7 +105,7 @@ def finding(report: ClaimsReport, claim: Claim, t: Translator) -> str:
 
 
 def _statements_to_tell(claim: Claim, statement: ClaimTest) -> list[ClaimTest]:
-    """The statement that decides it, with those that it cannot be understood without."""
+    """The deciding statement, and those that are needed to understand it."""
     same = [each for each in claim.statements if each.subject == statement.subject]
     if claim.name in ALL_STATEMENTS_TOLD and statement.main:
         return [each for each in same if each.main]
@@ -113,7 +113,7 @@ def _statements_to_tell(claim: Claim, statement: ClaimTest) -> list[ClaimTest]:
 
 
 def effect_sentence(report: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
-    """The statement as a sentence with its number; why there is none where there is none."""
+    """The statement as a sentence with its number, or the reason why there is none."""
     if statement.effect is None:
         return t.reason(statement.reason) if statement.reason else t("claims_unmeasured")
     number = effect_text(report, statement, t)
@@ -123,7 +123,7 @@ def effect_sentence(report: ClaimsReport, statement: ClaimTest, t: Translator) -
 
 
 def statement_label(report: ClaimsReport, statement: ClaimTest, t: Translator) -> str:
-    """What was measured, as a row of a table calls it; a statement of a later version by its key."""
+    """The name of a statement in a table row. For an unknown one, from a later version, this is its key."""
     if statement.key not in STATEMENTS:
         return statement.key
     return t(f"statement_{_key(statement)}", **_filled(report, statement, t))
@@ -145,7 +145,7 @@ def _filled(report: ClaimsReport, statement: ClaimTest, t: Translator) -> dict[s
 
 
 def subject_name(statement: ClaimTest, t: Translator) -> str:
-    """A shuffle or a row of the lecture's table in words; a network, a recipe and a task by their own names."""
+    """The name of the subject: data orders and table rows in words, networks, recipes and tasks by their names."""
     name = statement.subject
     if statement.key == "order_costs" and name in ORDERS:
         return t(f"order_{name}")
@@ -153,22 +153,22 @@ def subject_name(statement: ClaimTest, t: Translator) -> str:
 
 
 def data_name(name: str, t: Translator) -> str:
-    """A data set in words, where there are some for it."""
+    """The name of a data set, translated if it is known."""
     return t(f"claims_data_{name}") if name in DATA else name
 
 
 def weight_name(name: str, t: Translator) -> str:
-    """A weight likewise."""
+    """The name of a weight, translated if it is known."""
     return t(f"claims_weight_{name}") if name in WEIGHTS else name
 
 
 def row_name(key: str, t: Translator) -> str:
-    """What a row of the lecture's last table is called."""
+    """The name of a row in the lecture's last table."""
     return t(f"claims_row_{key}") if key in ROWS else key
 
 
 def effect_formatter(report: ClaimsReport, statement: ClaimTest, t: Translator) -> Write:
-    """How the number of an effect is written: differences with their sign, those of shares in hundredths of all."""
+    """The formatter of an effect: differences have a sign, differences of shares are in percentage points."""
     if statement.measure is Measure.RATIO:
         return lambda value: t("times", times=t.times(value))
     if statement.measure is Measure.CORRELATION:
@@ -191,28 +191,28 @@ def effect_text(report: ClaimsReport, statement: ClaimTest, t: Translator) -> st
 
 
 def open_reasons(claim: Claim, t: Translator) -> tuple[str, ...]:
-    """Why statements of it are undecided, or why nothing was measured: each reason once."""
+    """The reasons why statements are undecided or nothing was measured, each once."""
     keys = [statement.reason for statement in claim.statements if statement.holds is ClaimVerdict.UNDECIDED]
     return tuple(t.reason(key) for key in dict.fromkeys([claim.reason, *keys]) if key)
 
 
 def hardware_name(speed: Speed, t: Translator) -> str:
-    """What a speed was measured on: the accelerator, or so many threads."""
+    """The hardware of a speed: the accelerator, or the number of threads."""
     machine = speed.provenance.machine
     return machine.accelerator or t("claims_threads", n=machine.threads)
 
 
 def has_reduced_data(report: ClaimsReport) -> bool:
-    """Whether a network saw a part of its data only."""
+    """Whether a network was trained on a part of its data only."""
     return any(pair.examples < pair.of_examples for pair in report.networks)
 
 
 def network_name(pair: NetworkPair) -> str:
-    """The paper's name where it has one."""
+    """The name in the paper, or else the task."""
     return pair.network or pair.task
 
 
 def recipe_name(row: RecipeRow, t: Translator) -> str:
-    """A recipe with its batch size; one whose rate is that of the small batch says so."""
+    """A recipe with its batch size, and a note if its learning rate was tuned at the small batch size."""
     key = "claims_recipe" if row.tuned else "claims_recipe_untuned"
     return t(key, recipe=row.recipe, batch_size=t.count(row.batch_size))

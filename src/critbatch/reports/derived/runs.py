@@ -1,4 +1,4 @@
-"""What pictures and sentences read off runs: groups, medians, the same epoch in all, the runs worth showing."""
+"""Values derived from runs: groups, medians, metrics at an equal epoch, and the runs to show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from critbatch.records.core import CurvePoint, OptionValue, Outcome, Quantity, Run, Speed, SpeedPoint, Target
 
-# What is read off runs is read once for the whole page: both languages and several sections ask for it.
+# Results are cached while a page is written, since both languages and several sections need them.
 
 T = TypeVar("T")
 
@@ -22,8 +22,8 @@ _memory: ContextVar[dict[tuple[str, int], tuple[Any, Any]] | None] = ContextVar(
 
 
 @contextmanager
-def remembering() -> Iterator[None]:
-    """Within, what is `once` keeps its results; they go when it ends."""
+def cached_readings() -> Iterator[None]:
+    """Cache the results of `cached_reading` functions inside this context."""
     token = _memory.set({})
     try:
         yield
@@ -31,8 +31,8 @@ def remembering() -> Iterator[None]:
         _memory.reset(token)
 
 
-def once(function: Callable[[Sequence[Run]], T]) -> Callable[[Sequence[Run]], T]:
-    """A reading of runs that does not change while a page is written."""
+def cached_reading(function: Callable[[Sequence[Run]], T]) -> Callable[[Sequence[Run]], T]:
+    """Cache the result of a function of runs inside `cached_readings`."""
 
     @wraps(function)
     def remembered(runs: Sequence[Run]) -> T:
@@ -41,7 +41,7 @@ def once(function: Callable[[Sequence[Run]], T]) -> Callable[[Sequence[Run]], T]
             return function(runs)
         key = (function.__name__, id(runs))
         if key not in memory:
-            # The runs are kept beside the result: another object must not come to have their id.
+            # Keep a reference to the runs, so that no other object can get their id.
             memory[key] = (runs, function(runs))
         result: T = memory[key][1]
         return result
@@ -49,7 +49,7 @@ def once(function: Callable[[Sequence[Run]], T]) -> Callable[[Sequence[Run]], T]
     return remembered
 
 
-# More curves than this cannot be told apart, more points of one cannot be seen, more marks or rows nobody reads.
+# Limits of what a reader can tell apart: curves, points of a curve, marks, and table rows.
 MOST_CURVES = 32
 MOST_POINTS = 80
 MOST_MARKS = 400
@@ -61,7 +61,7 @@ MISSED = (Outcome.FINISHED, Outcome.INTERRUPTED)
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The runs that differ by seed alone."""
+    """Runs that differ only in their seed."""
 
     batch_size: int
     learning_rate: float
@@ -74,17 +74,17 @@ class Group:
 
     @property
     def reaches(self) -> bool:
-        """Most of its runs came to their target."""
+        """Whether most of its runs reached the target."""
         return 2 * len(self.seconds) > len(self.runs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Metrics at one batch size after the same number of epochs, at its best learning rate: means over the seeds."""
+    """Metrics of one batch size after the same number of epochs, at its best learning rate."""
 
     batch_size: int
     learning_rate: float
-    train: tuple[float, ...]  # one of each seed
+    train: tuple[float, ...]  # one value per seed
     validation: tuple[float, ...]
 
     @property
@@ -96,8 +96,8 @@ def metric_name(runs: Sequence[Run]) -> str:
     return runs[0].metric_name if runs else "metric"
 
 
-def timed(speed: Speed) -> list[SpeedPoint]:
-    """The points that hold a time, small batches first."""
+def timed_points(speed: Speed) -> list[SpeedPoint]:
+    """The points with a measured time, in order of batch size."""
     points = [point for point in speed.fitting if point.step_seconds is not None]
     return sorted(points, key=lambda point: point.batch_size)
 
@@ -106,7 +106,7 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
     """The runs by batch size, learning rate and options."""
     groups: defaultdict[tuple[int, float, str], list[Run]] = defaultdict(list)
     for run in runs:
-        # Options may hold values that cannot be compared with each other.
+        # Options may have values that cannot be ordered.
         groups[run.batch_size, run.learning_rate, repr(sorted(run.options.items())) if run.options else ""].append(run)
     return [
         Group(batch_size=size, learning_rate=rate, options=group[0].options, runs=tuple(group))
@@ -114,9 +114,9 @@ def groups_of(runs: Sequence[Run]) -> list[Group]:
     ]
 
 
-@once
+@cached_reading
 def soonest_settings(runs: Sequence[Run]) -> list[Group]:
-    """At each batch size the learning rate and options whose median run came to the target first."""
+    """For each batch size, the setting whose median run reached the target first."""
     best: dict[int, Group] = {}
     for group in groups_of(runs):
         best_group = best.get(group.batch_size)
@@ -126,7 +126,7 @@ def soonest_settings(runs: Sequence[Run]) -> list[Group]:
 
 
 def closest(runs: Sequence[Run], target: Target | None) -> tuple[Run, CurvePoint] | None:
-    """The run and evaluation with the best validation value of all: by the target's quantity, else by the metric."""
+    """The run and evaluation with the best validation value, by the quantity of the target or else by the metric."""
     by_loss = target is not None and target.quantity is Quantity.VALIDATION_LOSS
 
     def goodness(point: CurvePoint) -> float:
@@ -139,7 +139,7 @@ def closest(runs: Sequence[Run], target: Target | None) -> tuple[Run, CurvePoint
 
 
 def at_epoch(run: Run, epoch: float) -> tuple[float, float] | None:
-    """Train and validation metric after `epoch` epochs, interpolated; None where the run did not get there."""
+    """Interpolated train and validation metric after `epoch` epochs. None if the run ended before."""
     for before, after in zip(run.curve, run.curve[1:], strict=False):
         if before.epoch <= epoch <= after.epoch * (1 + 1e-9):
             share = (epoch - before.epoch) / (after.epoch - before.epoch) if after.epoch > before.epoch else 1.0
@@ -148,11 +148,11 @@ def at_epoch(run: Run, epoch: float) -> tuple[float, float] | None:
     return None
 
 
-@once
+@cached_reading
 def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
-    """The most epochs that every batch size has had, and the metrics there. (0, []) where none can be compared.
+    """The largest number of epochs that all batch sizes completed, and the metrics there. (0, []) if there is none.
 
-    Of runs by several recipes those of one are compared: of the recipe that was tried at the most batch sizes.
+    If there are several recipes, only the one with the most batch sizes is compared.
     """
     fine = [run for run in runs if run.outcome not in (Outcome.DIVERGED, Outcome.OUT_OF_MEMORY) and len(run.curve) > 1]
     sizes: defaultdict[str, set[int]] = defaultdict(set)
@@ -179,27 +179,27 @@ def scores_at_equal_epochs(runs: Sequence[Run]) -> tuple[float, list[Score]]:
     return (epoch, list(best.values())) if best else (0.0, [])
 
 
-@once
+@cached_reading
 def curves_worth_drawing(runs: Sequence[Run]) -> list[Run]:
-    """Of those that have a curve, as many as can be told apart."""
+    """Runs with a curve, at most MOST_CURVES."""
     return best_of_each_size([run for run in runs if run.curve], MOST_CURVES)
 
 
-@once
+@cached_reading
 def runs_worth_marking(runs: Sequence[Run]) -> list[Run]:
-    """Of those that had a target and made a step, as many as there is room for."""
+    """Runs with a target and at least one step, at most MOST_MARKS."""
     ended = [run for run in runs if run.target is not None and run.outcome is not Outcome.OUT_OF_MEMORY]
     return best_of_each_size([run for run in ended if run.steps > 0], MOST_MARKS)
 
 
-@once
+@cached_reading
 def runs_worth_listing(runs: Sequence[Run]) -> list[Run]:
-    """As many as a table can hold."""
+    """Runs for a table, at most MOST_ROWS."""
     return best_of_each_size(runs, MOST_ROWS)
 
 
 def best_of_each_size(runs: Sequence[Run], most: int) -> list[Run]:
-    """All runs, or where they are many the best of each batch size, then the next best, up to `most`."""
+    """At most `most` runs: if there are more, the best of each batch size, then the second best, and so on."""
     if len(runs) > most:
         by_size: defaultdict[int, list[Run]] = defaultdict(list)
         for run in sorted(runs, key=_soonest_first):
@@ -217,7 +217,7 @@ def _soonest_first(run: Run) -> tuple[float, float]:
 
 
 def thin(points: Sequence[T], most: int = MOST_POINTS) -> list[T]:
-    """At most `most` of the points, evenly spread, first and last among them."""
+    """At most `most` of the points, evenly spread, including the first and the last."""
     if len(points) <= most:
         return list(points)
     return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]

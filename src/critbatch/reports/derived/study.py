@@ -1,4 +1,4 @@
-"""What the chapter of a study and that of a fit have in common: an analysis, and the single runs behind it."""
+"""Results that the chapters of a study and of a fit share: the analysis, and the single runs behind it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from critbatch.records.study import (
 )
 from critbatch.reports.derived.runs import MOST_MARKS, MOST_ROWS, metric_name
 
-# Whether larger batches train worse: what the comparisons at equal epochs, steps and seconds say.
+# Comparisons of batch sizes at equal epochs, steps and seconds.
 
 
 class Trend(StrEnum):
-    """The largest batch size against the smallest."""
+    """The result of the largest batch size compared with the smallest."""
 
     FALLS = "falls"
     RISES = "rises"
     EVEN = "even"  # the intervals overlap
-    OPEN = "open"  # there is none
+    OPEN = "open"  # there is no interval
 
 
-def compared(budgets: Sequence[BudgetReading]) -> list[BudgetReading]:
-    """Those that hold at least two batch sizes: epochs before steps before seconds, tuned first."""
+def comparisons(budgets: Sequence[BudgetReading]) -> list[BudgetReading]:
+    """The readings with at least two batch sizes, in the order epochs, steps, seconds; tuned ones first."""
     order = list(BudgetUnit)
     readings = [reading for reading in budgets if len(reading.points) > 1]
     return sorted(readings, key=lambda reading: (order.index(reading.spent), not reading.tuned))
@@ -60,7 +60,7 @@ def trend(reading: BudgetReading | None, quantity: str) -> Trend:
 
 
 def claim(budgets: Sequence[BudgetReading]) -> str:
-    """The key, without its prefix, of what the training metric says of "larger batches train worse"."""
+    """The message key, without its prefix, for what the training metric says about "larger batches train worse"."""
 
     def says(unit: BudgetUnit, *, tuned: bool) -> Trend:
         return trend(_find(budgets, unit, tuned=tuned), "train_metric")
@@ -75,7 +75,7 @@ def claim(budgets: Sequence[BudgetReading]) -> str:
 
 
 def lag(budgets: Sequence[BudgetReading]) -> str | None:
-    """In equal epochs: a worse validation with worse training is no overfitting, one with as good training is."""
+    """The message key if validation is worse at equal epochs: it is overfitting unless training is worse, too."""
     reading = _find(budgets, BudgetUnit.EPOCHS, tuned=True)
     if trend(reading, "validation_metric") is not Trend.FALLS:
         return None
@@ -84,26 +84,26 @@ def lag(budgets: Sequence[BudgetReading]) -> str | None:
 
 
 def _find(budgets: Sequence[BudgetReading], unit: BudgetUnit, *, tuned: bool) -> BudgetReading | None:
-    return next((each for each in compared(budgets) if (each.spent, each.tuned) == (unit, tuned)), None)
+    return next((each for each in comparisons(budgets) if (each.spent, each.tuned) == (unit, tuned)), None)
 
 
-# The reason of a law that says what was spent, and not what was needed.
+# The reason of a law that only shows a constant budget, not the steps that were needed.
 UNREADABLE = "constant_budget"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResults:
-    """An analysis, in the unit that its points are known in: steps, or where those are missing epochs."""
+    """An analysis in the unit of its points: steps, or epochs if steps are missing."""
 
     analysis: Analysis
-    unit: str  # what an example is
+    unit: str  # name of an example, such as "image"
     metric_name: str = "metric"
     dots: tuple[GoalPoint, ...] = ()  # single runs at the best rate of their batch size
     predictions: tuple[Prediction, ...] = ()
     law_holds: bool
     law_reason: str = ""
-    left_out: int = 0  # batch sizes that there is no room for, and of these
-    left_out_reached: int = 0  # those that came to the target
+    left_out: int = 0  # batch sizes that are not shown for lack of room
+    left_out_reached: int = 0  # those of them that reached the target
 
     @property
     def in_epochs(self) -> bool:
@@ -111,19 +111,19 @@ class StudyResults:
         return not any(size.steps for size in sizes) and any(size.epochs for size in sizes)
 
     def amount(self, size: SizeResult) -> Estimate | None:
-        """Steps, or epochs, to the target; None where it was not reached."""
+        """Steps or epochs to the target. None if it was not reached."""
         estimate = size.epochs if self.in_epochs else size.steps
         return estimate if estimate is not None and math.isfinite(estimate.value) and estimate.value > 0 else None
 
     @property
     def reached(self) -> list[tuple[SizeResult, Estimate]]:
-        """The sizes at the target, the smallest first."""
+        """The sizes that reached the target, the smallest first."""
         pairs = [(size, amount) for size in self.sizes if (amount := self.amount(size)) is not None]
         return sorted(pairs, key=lambda pair: pair[0].batch_size)
 
     @property
     def missed(self) -> list[tuple[SizeResult, float]]:
-        """The sizes that missed it, with the most steps that were not enough."""
+        """The sizes that missed the target, with the largest number of steps that were not enough."""
         if self.in_epochs:
             return []
         return [(size, size.bound) for size in self.sizes if size.bound and self.amount(size) is None]
@@ -134,18 +134,18 @@ class StudyResults:
 
     @property
     def soonest(self) -> SizeResult | None:
-        """The size that came to the target in the least time; None where no time is known."""
+        """The size that reached the target first. None if no time is known."""
         size_seconds = [(size.seconds.value, size) for size in self.sizes if size.seconds is not None]
         return min(size_seconds, key=lambda pair: pair[0])[1] if size_seconds else None
 
     @property
     def trade_off(self) -> TradeOff | None:
-        """The fitted law; None where nothing can be read from it."""
+        """The fitted law. None if it says nothing about the batch size."""
         return self.analysis.trade_off if self.law_reason != UNREADABLE else None
 
     @property
     def law_state(self) -> str:
-        """'holds', 'nearly', 'fails', 'open', 'untested', or 'missing'. Open: nothing speaks against it, nor for it."""
+        """'holds', 'nearly', 'fails', 'open', 'untested', or 'missing'. 'open': the test is undecided."""
         law = self.trade_off
         if law is None:
             return "missing"
@@ -155,17 +155,17 @@ class StudyResults:
 
     @property
     def critical(self) -> Estimate | None:
-        """The critical batch size; its value may be 0 or infinite, where only a bound is known."""
+        """The critical batch size. Its value is 0 or infinite if only a bound is known."""
         return self.trade_off.critical_batch_size if self.trade_off is not None else None
 
     @property
     def critical_size(self) -> float | None:
-        """The critical batch size where it is a number."""
+        """The critical batch size, if it is a finite number."""
         value = self.critical.value if self.critical is not None else 0.0
         return value if math.isfinite(value) and value > 0 else None
 
     def law(self, batch_size: float) -> float | None:
-        """Steps, or epochs, by the fitted law."""
+        """Steps or epochs by the fitted law."""
         law = self.trade_off
         if law is None:
             return None
@@ -180,20 +180,20 @@ class StudyResults:
 
     @property
     def bands(self) -> list[tuple[Regime, tuple[SizeResult, ...]]]:
-        """Neighbouring sizes of one regime."""
+        """The regimes, each with its neighbouring sizes."""
         sizes = [size for size, _ in self.reached if size.regime is not None]
         groups = groupby(sizes, key=lambda size: size.regime)
         return [(regime, tuple(group)) for regime, group in groups if regime is not None]
 
     @property
     def still_falling(self) -> bool:
-        """Steps still fell at the largest size that was tried."""
+        """Whether steps still fell at the largest size that was tried."""
         bands = self.bands
         return bool(bands) and bands[-1][0] is not Regime.MAXIMAL_PARALLELISM
 
 
 def findings(record: Study | Fit) -> StudyResults | None:
-    """None where a study has not been analysed."""
+    """The results of a study or a fit. None if a study has not been analysed."""
     whole = record.analysis
     if whole is None:
         return None
@@ -225,7 +225,7 @@ def findings(record: Study | Fit) -> StudyResults | None:
 
 
 def _with_fewer_sizes(analysis: Analysis) -> Analysis:
-    """At most about MOST_ROWS batch sizes, evenly spread, with the ends and the soonest among them."""
+    """About MOST_ROWS batch sizes, evenly spread, including the smallest, the largest and the fastest."""
     sizes = analysis.sizes
     if len(sizes) <= MOST_ROWS:
         return analysis
@@ -248,18 +248,18 @@ def _at_best(runs: Sequence[Run], analysis: Analysis) -> list[GoalPoint]:
             learning_rate=run.learning_rate,
         )
         for run in runs
-        if run.steps > 0 and run.diverged_at is None and _is(run, best.get(run.batch_size))
+        if run.steps > 0 and run.diverged_at is None and _has_best_setting(run, best.get(run.batch_size))
     ]
 
 
-def _is(run: Run, best: tuple[float | None, dict[str, OptionValue]] | None) -> bool:
-    """Whether the run is one of the best setting of its size: its options may be more than those that were varied."""
+def _has_best_setting(run: Run, best: tuple[float | None, dict[str, OptionValue]] | None) -> bool:
+    """Whether the run has the best setting of its size. The run may have more options than those that were varied."""
     if best is None or run.learning_rate != best[0]:
         return False
     return all(run.options.get(name, value) == value for name, value in best[1].items())
 
 
 def _spread(points: Sequence[GoalPoint]) -> tuple[GoalPoint, ...]:
-    """At most so many points as there is room for, evenly spread."""
+    """At most as many points as there is room for, evenly spread."""
     every = math.ceil(len(points) / MOST_MARKS) if points else 1
     return tuple(points[::every])

@@ -1,4 +1,4 @@
-"""What an advice says beside the size and the rate: objective, schedule, cost, and what would help where it fails."""
+"""The chapter of an advice: the answer, objective and cost, the cost of each batch size, and code to train with it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from critbatch.reports.views.noise import noise_of_runs
 from critbatch.reports.views.runs import accuracy_section, closest_run, rate_section, runs_section, steps_section
 from critbatch.reports.views.speed import hardware, speed_cautions
 
-# Tried next, where no step was made that tells how many are needed.
+# Budget to suggest if no step was made, so that the needed budget is unknown.
 USUAL_BUDGET = 600.0
 
 
-def asked_sentences(advice: Advice, t: Translator) -> list[str]:
-    """Schedule, objective and cost, each where there is something to say."""
+def objective_sentences(advice: Advice, t: Translator) -> list[str]:
+    """Sentences about schedule and objective."""
     sentences = []
     if advice.options:
         sentences.append(t("advice_options", options=t.options(advice.options)))
@@ -52,7 +52,7 @@ def asked_sentences(advice: Advice, t: Translator) -> list[str]:
 
 
 def cost_sentences(advice: Advice, t: Translator) -> list[str]:
-    """What all runs of the folder took, and the targets that they went to."""
+    """The cost of all runs of the folder, and their targets."""
     cost, sentences = advice.search_cost, []
     if cost is not None and cost.steps > 0:
         seconds = t.seconds(cost.train_seconds + cost.evaluation_seconds)
@@ -66,7 +66,7 @@ def cost_sentences(advice: Advice, t: Translator) -> list[str]:
 
 
 def help_sentences(advice: Advice, t: Translator) -> list[str]:
-    """What would help where there is no answer: nothing here where a caution says it already."""
+    """What would help if there is no answer. Empty if a caution already says it."""
     if advice.needed_seconds is not None:
         return [t("unanswered_budget", seconds=t.seconds(advice.needed_seconds))]
     if "budget_ended" in advice.cautions:
@@ -138,11 +138,11 @@ def _gap(check: AccuracyCheck, advice: Advice, t: Translator) -> str:
     )
 
 
-# What an advice was asked, and what its answer took.
+# The question of an advice, and the cost of its answer.
 
 
-def asked_of_advice(advice: Advice, t: Translator) -> Section | None:
-    """Objective, options, length, micro-batch, cost and targets. None for a record that holds no cost."""
+def question_of_advice(advice: Advice, t: Translator) -> Section | None:
+    """Objective, options, length, micro-batch size, cost and targets. None if the record has no cost."""
     cost = advice.search_cost
     if cost is None:
         return None
@@ -157,7 +157,7 @@ def asked_of_advice(advice: Advice, t: Translator) -> Section | None:
         (t("fact_train_seconds"), seconds),
         (t("fact_kept"), t.bytes(cost.resume_bytes)),
     ]
-    sentences = (*asked_sentences(advice, t), *cost_sentences(advice, t))
+    sentences = (*objective_sentences(advice, t), *cost_sentences(advice, t))
     return Section("asked", t("section_asked_of_advice"), (Bullets(sentences), Facts(tuple(facts))))
 
 
@@ -174,7 +174,7 @@ def _plan(advice: Advice, t: Translator) -> list[tuple[str, str]]:
     return facts
 
 
-# What each batch size costs: the table a newcomer looks for.
+# The cost of each batch size.
 
 
 def cost_of_sizes(advice: Advice, t: Translator) -> Section:
@@ -233,7 +233,7 @@ def _cell(estimate: Estimate, write: Write, t: Translator) -> Cell:
     return Cell(write(estimate.value), t.span(estimate.low, estimate.high, write))
 
 
-# How to train with an answer: the code.
+# Code to train with the answer.
 
 TITLES = {
     "torch": "use_torch",
@@ -244,7 +244,7 @@ TITLES = {
 
 
 def use_section(advice: Advice, t: Translator) -> Section | None:
-    """Code for plain PyTorch, Lightning and the Hugging Face Trainer; None where there was no answer."""
+    """Code for plain PyTorch, Lightning and the Hugging Face Trainer. None if there is no answer."""
     code_snippets = snippets(advice)
     if not code_snippets:
         return None
@@ -281,7 +281,7 @@ def _answered(advice: Advice, t: Translator) -> Answer:
     if advice.micro_batch_size is not None and advice.micro_batch_size < share:
         pieces = math.ceil(share / advice.micro_batch_size)
         more.append(t("advice_micro", micro=t.count(advice.micro_batch_size), pieces=t.count(pieces)))
-    more += asked_sentences(advice, t)
+    more += objective_sentences(advice, t)
     more.append(t("advice_cost", n=len(advice.runs), wall=t.seconds(advice.provenance.wall_seconds)))
     more += cost_sentences(advice, t)
     return Answer(headline, tuple(lead), tuple(more))
@@ -331,7 +331,7 @@ class AdviceView(RecordView[Advice]):
         picture = time_to_target(advice, t)
         hero = Chart(picture, t("hero_note")) if picture is not None else None
         points = advice.points
-        code_section, question_section = use_section(advice, t), asked_of_advice(advice, t)
+        code_section, question_section = use_section(advice, t), question_of_advice(advice, t)
         sections = [
             *([code_section] if code_section is not None else []),
             *([cost_of_sizes(advice, t)] if points else []),
@@ -363,7 +363,7 @@ class AdviceView(RecordView[Advice]):
                 (advice.best.seconds, advice.best.steps, advice.best.step_seconds, advice.best.learning_rate)
             )
         keys += speed_cautions(advice.speed)
-        # Also at the end of the runs, not at the target alone.
+        # This refers to the end of the runs, not only to the target.
         keys += [] if advice.accuracy else ["generalization_not_measured"]
         return [*keys, "one_machine", *([] if any(run.noise for run in advice.runs) else ["no_noise_measured"])]
 
@@ -374,11 +374,11 @@ class AdviceView(RecordView[Advice]):
         return advice.cautions
 
     def speeds(self, advice: Advice, /) -> list[Speed]:
-        """None where the clock left the advice without an answer: it says so itself."""
+        """Empty if the clock was too unsteady for an answer: the advice then says so itself."""
         return [advice.speed] if is_usable(advice.speed) else []
 
     def runs(self, advice: Advice, /) -> Sequence[Run]:
         return advice.runs
 
-    def parts_told(self, advice: Advice, /) -> Sequence[Record | None]:
+    def records_shown(self, advice: Advice, /) -> Sequence[Record | None]:
         return [advice.speed]

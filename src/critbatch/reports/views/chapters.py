@@ -1,4 +1,4 @@
-"""One chapter a record: its answer, the numbers to remember, the picture, the sections, and how far to trust them."""
+"""Chapters of a report, one per record: answer, tiles, picture, sections, cautions and provenance."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from critbatch.reports.translator import Translator
 from critbatch.reports.views.common import VIEWS, Subject, view_of
 from critbatch.reports.views.speed import clock_warning
 
-# Said apart from weaknesses: nothing is wrong with the numbers, they are about something else.
+# Cautions about what was not measured. They are shown apart from weaknesses, since the numbers themselves are right.
 NOT_MEASURED = ("generalization_not_measured", "no_noise_measured", "one_machine", "one_task")
 
 
 def subjects(records: Sequence[Record]) -> list[Subject]:
-    """The records as chapters, in their order; runs of one task together.
+    """The subjects of the chapters, in the order of the records. Runs of one task are one subject.
 
     Raises:
-        UserError: if there is none, or one of which no chapter can be provenance.
+        UserError: if there is no record, or no chapter can be made of one.
     """
     if not records:
         raise UserError("There is no record to report: make one with `critbatch advise TASK`.")
     chapters: list[Subject] = []
-    told_elsewhere = [part for record in records if not isinstance(record, Run) for part in _parts_told(record)]
+    shown_elsewhere = [part for record in records if not isinstance(record, Run) for part in _records_shown(record)]
     runs: dict[str, list[Run]] = {}
     for record in records:
         if isinstance(record, Run):
@@ -35,28 +35,28 @@ def subjects(records: Sequence[Record]) -> list[Subject]:
                 runs[record.task] = []
                 chapters.append(runs[record.task])
             runs[record.task].append(record)
-        elif not any(_same(record, part) for part in told_elsewhere):
+        elif not any(_same(record, part) for part in shown_elsewhere):
             view_of(record).check(record)
             chapters.append(record)
     return chapters
 
 
-def _parts_told(record: Record) -> Sequence[Record | None]:
-    return view_of(record).parts_told(record)
+def _records_shown(record: Record) -> Sequence[Record | None]:
+    return view_of(record).records_shown(record)
 
 
 def _same(record: Record, other: Record | None) -> bool:
-    """By their JSON, since a loss that is no number is not equal to itself."""
+    """Compare by JSON, since a loss of NaN is not equal to itself."""
     return type(record) is type(other) and other is not None and record.to_json() == other.to_json()
 
 
 def cautions(subject: Subject) -> list[str]:
-    """Keys of messages, each once, the record's own first."""
+    """Message keys of the cautions, each once, those of the record first."""
     return [key for key in dict.fromkeys(view_of(subject).cautions(subject)) if key]
 
 
 def answer(subject: Subject, t: Translator) -> Answer:
-    """What the record says, for the terminal and for the head of the page; several runs of one task count as one."""
+    """The answer of a record, for the terminal and the head of the page. Runs of one task have one answer."""
     view = view_of(subject)
     own_cautions, view_answer = view.own_cautions(subject), view.answer(subject, t)
     keys = [key for key in cautions(subject) if key in own_cautions or key not in NOT_MEASURED]
@@ -67,7 +67,7 @@ def answer(subject: Subject, t: Translator) -> Answer:
 
 
 def chapter(subject: Subject, t: Translator) -> Chapter:
-    """All that the page says of a record; several runs of one task are one chapter."""
+    """The chapter of a record, or of the runs of one task."""
     view = view_of(subject)
     tiles, hero, sections = view.parts(subject, t)
     ends = (trust_section(subject, t), again_section(subject, t))
@@ -129,14 +129,14 @@ def _machine(machine: Machine, t: Translator) -> list[tuple[str, str]]:
     ]
 
 
-# The few sentences that a terminal shows of a record.
+# The summary in a terminal.
 
 
 def summary(record: Record, language: str = "en") -> str:
-    """The answer first, then what belongs to it, then what to distrust: plain text, one thought a line.
+    """The answer as plain text: headline and lead, then details, then what to distrust.
 
     Raises:
-        UserError: if `language` is not there, or there is nothing to say of such a record.
+        UserError: if `language` does not exist, or the record has no summary.
     """
     t = Translator(language)
     (subject,) = subjects([record])
@@ -153,7 +153,7 @@ def summary(record: Record, language: str = "en") -> str:
     return "\n".join(rows)
 
 
-# Figures of records. `figure(record)` is what `record.plot()` shows.
+# Figures of records; `record.plot()` calls `figure`.
 
 
 def figure(record: Record, language: str = "en") -> go.Figure:
@@ -161,16 +161,16 @@ def figure(record: Record, language: str = "en") -> go.Figure:
 
     An `Advice` gives time to target against batch size, a `Speed` seconds per step and per epoch, a `Noise` the noise
     scale along the run, a `Run` its learning curves. A `Study` gives steps to target against batch size with the law
-    through them or, where there is no target, accuracy at equal epochs, steps and seconds; before it was analysed, time
+    through them or, if there is no target, accuracy at equal epochs, steps and seconds; before it was analysed, time
     to target or accuracy as measured. A `Fit` gives steps against batch size, a `Scale` time to target against devices.
     A `Curvature` gives the spectrum, a `Sharpness` that of each solution by box, a `Landscape` the line or the plane, a
     `Shift` the rise of the loss, a `CriticalPoint` the gradients of single batches, an
-    `Escape` the share of starts that got on. A `Lecture` gives a row for each claim: its verdict, and the effects that
-    decide it with their intervals.
+    `Escape` the share of starts that escaped. A `ClaimsReport` gives one row per claim: its verdict, and the effects
+    that decide it with their intervals.
 
     Raises:
-        TypeError: if a picture of this record would not help, or it holds nothing to draw.
-        UserError: if `language` is not there.
+        TypeError: if there is no picture of this kind of record, or the record has nothing to draw.
+        UserError: if `language` does not exist.
     """
     view = VIEWS.get(type(record))
     picture = view.figure(record, Translator(language)) if view is not None else None

@@ -1,4 +1,4 @@
-"""The lecture's claims: the table of all ten, and the frame of each one's section."""
+"""The chapter of a claims report: the table of the ten claims, and one section per claim."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ from critbatch.reports.views.common import Parts, RecordView, cell, notes, view
 from critbatch.reports.views.curvature import escape_section
 from critbatch.reports.views.study_law import budgets_section
 
-# The lecture's claims on training, in pictures: larger batches, noise, the choice of a size, and recipes.
+# Blocks of the claims on training: larger batches, noise, the choice of a batch size, and recipes.
 
 
 def optimization_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
@@ -83,7 +83,7 @@ def optimization_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> li
 
 
 def noise_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """The escape experiment of each task, with what kind of point its starts stood at."""
+    """The escape experiment of each task, with the type of its starting points."""
     blocks: list[Block] = []
     methods: list[Block] = []
     for escape in report.escapes:
@@ -166,7 +166,7 @@ PARTS: dict[ClaimId, Callable[[ClaimsReport, Claim, Translator], list[Block]]] =
     ClaimId.CHOICE: choice_blocks,
     ClaimId.BOTH: both_blocks,
 }
-# More of them are read on demand: the pictures and tables before them say what is in them.
+# A longer table of statements is folded, since the pictures and tables before it have the same contents.
 MANY_STATEMENTS = 8
 PAPERS: dict[ClaimId, tuple[Paper, ...]] = {
     ClaimId.BATCHES: (GOYAL,),
@@ -182,7 +182,7 @@ PAPERS: dict[ClaimId, tuple[Paper, ...]] = {
 }
 
 
-def lecture_section(report: ClaimsReport, t: Translator) -> Section:
+def overview_section(report: ClaimsReport, t: Translator) -> Section:
     """Every claim with its verdict and its finding, then all effects in one picture."""
     header = tuple(t(key) for key in ("column_claim", "column_verdict", "column_finding"))
     rows = tuple(_claim_row(report, claim, t) for claim in report.claims)
@@ -203,14 +203,14 @@ def _claim_row(report: ClaimsReport, claim: Claim, t: Translator) -> tuple[Cell,
 
 
 def claim_section(report: ClaimsReport, claim: Claim, t: Translator) -> Section:
-    """The claim, its verdict, its pictures, what it rests on, why it is open, and what is known since."""
+    """The claim, its verdict, pictures, statements, the reasons if it is undecided, and later literature."""
     parts = PARTS[claim.name](report, claim, t)
     blocks: list[Block] = [
         Text(t(f"claims_full_{claim.name}")),
         Verdict(str(claim.holds), verdict(claim.holds, t), finding(report, claim, t)),
         *(part for part in parts if not isinstance(part, Method)),
     ]
-    # The rows of the lecture's own table are its statements.
+    # The statements of the summary claim are already the rows of its table.
     if claim.statements and claim.name is not ClaimId.SUMMARY:
         blocks.append(_statements(report, claim, t))
     reasons = open_reasons(claim, t)
@@ -242,14 +242,14 @@ def _statements(report: ClaimsReport, claim: Claim, t: Translator) -> Table:
     return Table(t("claims_statements"), header, rows, levels, folded=is_folded, wraps=True)
 
 
-def lecture_tiles(report: ClaimsReport, t: Translator) -> list[Tile]:
-    """A number for each verdict."""
+def verdict_tiles(report: ClaimsReport, t: Translator) -> list[Tile]:
+    """One tile per verdict with the number of claims."""
     of = t("tile_of_claims", n=len(report.claims))
     return [Tile(t(f"tile_holds_{holds}"), t.count(count_of(report, holds)), of) for holds in ClaimVerdict]
 
 
 def _lines(report: ClaimsReport, t: Translator) -> list[str]:
-    """A line for each claim: sign, number, what it is, verdict, finding."""
+    """One line per claim: sign, number, name, verdict, finding."""
     return [
         t(
             "claims_line",
@@ -264,11 +264,11 @@ def _lines(report: ClaimsReport, t: Translator) -> list[str]:
 
 
 @view(ClaimsReport)
-class LectureView(RecordView[ClaimsReport]):
+class ClaimsView(RecordView[ClaimsReport]):
     """The ten claims and their verdicts."""
 
     def answer(self, report: ClaimsReport, t: Translator) -> Answer:
-        """How many claims held, and at which batch sizes."""
+        """The number of claims that held, and the batch sizes."""
         headline = t(
             "claims_headline",
             n=len(report.claims),
@@ -284,11 +284,11 @@ class LectureView(RecordView[ClaimsReport]):
         return Answer(headline, tuple(lead))
 
     def parts(self, report: ClaimsReport, t: Translator, /) -> Parts:
-        sections = [lecture_section(report, t), *(claim_section(report, claim, t) for claim in report.claims)]
-        return lecture_tiles(report, t), None, sections
+        sections = [overview_section(report, t), *(claim_section(report, claim, t) for claim in report.claims)]
+        return verdict_tiles(report, t), None, sections
 
     def cautions(self, report: ClaimsReport) -> list[str]:
-        """Claims that were left out, why statements are undecided, and what holds of every such test."""
+        """Message keys for claims that were left out, undecided statements, and limits of every such test."""
         keys = ["lecture_one_seed"] if report.seeds == 1 else []
         keys += [claim.reason for claim in report.claims]
         keys += [
@@ -305,7 +305,7 @@ class LectureView(RecordView[ClaimsReport]):
     def speeds(self, report: ClaimsReport, /) -> Sequence[Speed]:
         return report.speeds
 
-    def parts_told(self, report: ClaimsReport, /) -> Sequence[Record | None]:
+    def records_shown(self, report: ClaimsReport, /) -> Sequence[Record | None]:
         lists = (report.speeds, report.escapes, report.sharpness, report.lines, report.shifts)
         single = (report.study, report.orders, report.noise, report.advice)
         return [*(record for records in lists for record in records), *single]

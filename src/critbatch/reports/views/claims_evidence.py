@@ -1,4 +1,4 @@
-"""The lecture's claims on generalization, in pictures and beside the numbers of Keskar et al. 2016."""
+"""Blocks of the claims on single updates and on generalization, beside the numbers of Keskar et al. 2016."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from critbatch.reports.derived.claims import (
     signed,
     verdict,
 )
-from critbatch.reports.derived.runs import timed
+from critbatch.reports.derived.runs import timed_points
 from critbatch.reports.model import DINH, KESKAR, KWON, Block, Cell, Chart, Charts, Method, Table, Text
 from critbatch.reports.translator import Translator, Write
 from critbatch.reports.views.common import cell, notes, setup_lines
@@ -34,7 +34,7 @@ from critbatch.reports.views.sharpness import solutions_table
 
 
 def generalization_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """Keskar's table 2: metrics in the end, ours beside the paper's, and the differences at equal training."""
+    """Table 2 of Keskar et al.: our final metrics beside the paper's, and the differences at equal training."""
     networks = report.networks
     picture = differences_picture(networks, t)
     if picture is None:
@@ -61,7 +61,7 @@ def generalization_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> 
 
 
 def _network(pair: NetworkPair, t: Translator) -> list[tuple[Cell, ...]]:
-    """A row for what was found here, and one for the paper."""
+    """One row for our results, and one for the paper."""
     sizes = t(
         "claims_network_note",
         small=t.count(pair.small_batch_size),
@@ -88,7 +88,7 @@ def _published(paper: Published, t: Translator) -> str:
 
 
 def minima_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """Sharpness beside the paper's table 3, the lines between solutions, and what a shift does to them."""
+    """Sharpness beside the paper's table 3, the loss between solutions, and the effect of a data shift."""
     blocks: list[Block] = [
         *_of_sharpness(report, t),
         *_lines(report.lines, t),
@@ -116,7 +116,7 @@ def _of_sharpness(report: ClaimsReport, t: Translator) -> list[Block]:
 
 
 def _sharpness_rows(record: Sharpness, networks: Sequence[NetworkPair], t: Translator) -> list[tuple[Cell, ...]]:
-    """A row for each epsilon: geometric means over the solutions of the smallest and of the largest batch size."""
+    """One row per epsilon: geometric means over the solutions of the smallest and the largest batch size."""
     sizes = sorted({each.solution.batch_size for each in record.solutions if each.solution.batch_size is not None})
     epsilons = {value.epsilon for each in record.solutions for value in each.values if value.box is Box.FULL}
     name = next((network_name(pair) for pair in networks if pair.task == record.setup.task), record.setup.task)
@@ -168,11 +168,11 @@ def _shifts(records: Sequence[Shift], t: Translator) -> list[Block]:
     return [Text(t("shift_text")), *blocks] if blocks else []
 
 
-# The lecture's claims on single updates, in pictures: batches, paths, time, and the table that sums them up.
+# Blocks of the claims on single updates: batches, paths, time, and the summary table.
 
 
 def batches_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """Examples in batches, a picture for each way of shuffling, and what those cost."""
+    """The batches of each example, one picture per data order, and the cost of the orders."""
     pictures = [partition_picture(partition, t) for partition in report.partitions]
     charts = tuple(Chart(picture) for picture in pictures if picture is not None)
     blocks: list[Block] = [Text(t("claims_batches_text")), Charts(charts)] if charts else [_missing(t)]
@@ -184,7 +184,7 @@ def batches_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Bl
 
 
 def paths_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """The lecture's picture of 20 examples, and how unsteady the steps of each batch size are."""
+    """The lecture's picture of 20 examples, and the spread of the steps of each batch size."""
     if report.paths is None:
         return [_missing(t)]
     paths = report.paths
@@ -196,8 +196,8 @@ def paths_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Bloc
 
 
 def time_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """Update and epoch on the lecture's linear axes, then on logarithmic ones, and where the time goes."""
-    speeds = [speed for speed in report.speeds if timed(speed)]
+    """Seconds per update and epoch on linear axes, as in the lecture, and on logarithmic ones; parts of a step."""
+    speeds = [speed for speed in report.speeds if timed_points(speed)]
     linear = update_and_epoch(speeds, t, log=False)
     if linear is None:
         return [_missing(t)]
@@ -224,21 +224,21 @@ def _times(speeds: list[Speed], t: Translator) -> Table:
     header = [t("batch_size")]
     for name in names:
         header += [t("column_update_on", hardware=name), t("column_epoch_on", hardware=name)]
-    sizes = sorted({point.batch_size for speed in speeds for point in timed(speed)})
+    sizes = sorted({point.batch_size for speed in speeds for point in timed_points(speed)})
     rows = []
     for size in sizes:
         row = [Cell(t.count(size))]
         for speed in speeds:
-            point = next((each for each in timed(speed) if each.batch_size == size), None)
+            point = next((each for each in timed_points(speed) if each.batch_size == size), None)
             row.append(cell(point.step_seconds if point is not None else None, t.seconds, t))
             row.append(Cell(t.seconds(speed.epoch_seconds(point)) if point is not None else "–"))
         rows.append(tuple(row))
-    table_notes = notes([point.step_seconds for speed in speeds for point in timed(speed)], t)
+    table_notes = notes([point.step_seconds for speed in speeds for point in timed_points(speed)], t)
     return Table(t("claims_times_caption"), tuple(header), tuple(rows), table_notes, folded=True)
 
 
 def summary_blocks(report: ClaimsReport, claim: Claim, t: Translator) -> list[Block]:
-    """The lecture's last table with numbers: the winner marked, ties said, the lecture's own entry beside."""
+    """The lecture's last table with numbers, a mark for the winner or a tie, and the lecture's own entry."""
     if not report.summary:
         return [_missing(t)]
     rows_by_key = {row.key: row for row in report.summary}

@@ -1,4 +1,4 @@
-"""The view of a record: what a report says of it. One class a kind of record, found by the record's type."""
+"""The base class of views and their registry. A view says what a report shows of one kind of record."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from critbatch.reports.translator import SURE, Translator, Write
 # Tiles, the picture at the head, sections.
 Parts = tuple[list[Tile], Chart | None, list[Section]]
 
-# What a chapter is about: a record, or the runs of one task.
+# The subject of a chapter: a record, or the runs of one task.
 Subject = Record | Sequence[Run]
 
 S = TypeVar("S")
 
 
 class RecordView(Generic[S]):
-    """What a report says of one kind of record, and of nothing else.
+    """The contents of a report for one kind of record.
 
-    A view is registered with `@view(Kind)` in a module of this package; all modules here are loaded with the package.
-    `S` is the record, but for runs: all runs of one task are one chapter.
+    Register a view with `@view(Kind)` in a module of this package: all its modules are imported with the package.
+    `S` is the record, except for runs: all runs of one task are one chapter.
     """
 
-    of_loss_surface: ClassVar[bool] = False  # whether the words of the loss surface are explained with it
+    of_loss_surface: ClassVar[bool] = False  # whether the chapter explains the terms of the loss surface
 
     def name(self, subject: S, /) -> str:
         """The heading of the chapter: the name of the task."""
         return str(subject.task)  # type: ignore[attr-defined]
 
     def answer(self, subject: S, t: Translator, /) -> Answer:
-        """Headline, lead, and more. What to distrust and the warning of the clock are added to it."""
+        """Headline, lead, and details. Cautions and the warning about the clock are added later."""
         raise NotImplementedError
 
     def parts(self, subject: S, t: Translator, /) -> Parts:
@@ -45,39 +45,39 @@ class RecordView(Generic[S]):
         raise NotImplementedError
 
     def cautions(self, subject: S, /) -> list[str]:
-        """Keys of messages: what to distrust, the record's own first. Empty keys are dropped."""
+        """Message keys of what to distrust, those of the record first. Empty keys are dropped."""
         raise NotImplementedError
 
     def figure(self, record: Any, t: Translator, /) -> Picture | go.Figure | None:
-        """What `record.plot()` shows; None where a picture would not help."""
+        """The figure of `record.plot()`. None if there is no useful picture."""
         return None
 
     def own_cautions(self, subject: S, /) -> Sequence[str]:
-        """Those of the cautions that the record itself names, which are told with the answer whatever they are."""
+        """The cautions that the record itself has. All of them are shown with the answer."""
         return ()
 
     def speeds(self, subject: S, /) -> Sequence[Speed]:
-        """The clocks that the numbers rest on."""
+        """The speeds whose clocks the numbers depend on."""
         return ()
 
     def runs(self, subject: S, /) -> Sequence[Run]:
-        """The runs whose seeds are named."""
+        """The runs whose seeds the chapter lists."""
         return ()
 
     def provenance(self, subject: S, /) -> Provenance | None:
-        """How to make the record again; None for runs, which come from many commands."""
+        """How to reproduce the record. None for runs, which come from many commands."""
         return subject.provenance  # type: ignore[attr-defined,no-any-return]
 
-    def parts_told(self, subject: S, /) -> Sequence[Record | None]:
-        """Records that the chapter tells of, so that they need no chapter of their own."""
+    def records_shown(self, subject: S, /) -> Sequence[Record | None]:
+        """Records that the chapter already shows, so that they need no chapter of their own."""
         return ()
 
     def lines(self, subject: S, t: Translator, /) -> list[str]:
-        """What a terminal shows below the answer."""
+        """Lines that a terminal shows below the answer."""
         return []
 
     def check(self, subject: S, /) -> None:
-        """Raises UserError if no chapter can be made of the record."""
+        """Raise a UserError if no chapter can be made of the record."""
 
 
 VIEWS: dict[type, RecordView[Any]] = {}
@@ -99,7 +99,7 @@ def view_of(subject: Subject) -> RecordView[Any]:
     """The view of a record, or of the runs of a task.
 
     Raises:
-        UserError: if no chapter can be made of such a record.
+        UserError: if there is no view of such a record.
     """
     kind = type(subject) if isinstance(subject, Record) else Run
     if kind not in VIEWS:
@@ -113,24 +113,24 @@ def chart(picture: Picture | None, note: str) -> Chart | None:
 
 
 def tile(label: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
-    """A number to remember with its interval, or a word why there is none."""
+    """A tile of a number with its interval, or the reason why there is no interval."""
     if estimate.reason in SURE:
         return Tile(label, write(estimate.value), t(f"tile_{estimate.reason}"))
     return Tile(label, write(estimate.value), t.interval(estimate, write) or t("no_interval"))
 
 
 def without_interval(estimates: Iterable[Estimate | None]) -> list[str]:
-    """Why numbers have no interval: keys of messages."""
+    """Message keys of the reasons why numbers have no interval."""
     return [each.reason for each in estimates if each is not None and each.reason]
 
 
 def open_reasons_of(estimates: Iterable[Estimate | None]) -> list[str]:
-    """Why numbers have no interval, but for those that are exact."""
+    """As `without_interval`, but without the reason that a number is exact."""
     return [key for key in without_interval(estimates) if key not in SURE]
 
 
 def setup_lines(setup: Setup, t: Translator) -> list[str]:
-    """The function of the weights that was measured."""
+    """Lines that describe the loss function that was measured."""
     data = setup.data if setup.data in ("train", "validation") else "own"
     counts = {"examples": t.count(setup.examples), "parameters": t.count(setup.parameters)}
     lines = [t(f"method_setup_{data}", precision=setup.precision, **counts)]
@@ -140,7 +140,7 @@ def setup_lines(setup: Setup, t: Translator) -> list[str]:
 
 
 def cell(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
-    """A number with its interval beneath, or a word why there is none."""
+    """A cell of a number with its interval, or the reason why there is no interval."""
     if estimate is None:
         return Cell("–")
     if estimate.low is not None and estimate.high is not None:
@@ -150,7 +150,7 @@ def cell(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
 
 
 def notes(estimates: Iterable[Estimate | None], t: Translator) -> tuple[str, ...]:
-    """The levels of the intervals, and why some numbers have none."""
+    """The levels of the intervals, and the reasons why some numbers have none."""
     known_estimates = [each for each in estimates if each is not None]
     levels = sorted({each.level for each in known_estimates if each.low is not None})
     reasons = sorted({each.reason for each in known_estimates if each.low is None} - {""})
@@ -158,7 +158,7 @@ def notes(estimates: Iterable[Estimate | None], t: Translator) -> tuple[str, ...
     return (*sentences, *(t("cost_no_interval", reason=t.reason(key)) for key in reasons))
 
 
-# More tiles than these are no longer a few numbers to remember.
+# A reader remembers no more tiles than this.
 MOST_TILES = 4
 
 

@@ -1,4 +1,4 @@
-"""Curvature: the eigenvalues in numbers, and how they were found."""
+"""The chapters of curvature, critical points and escapes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ from critbatch.reports.views.common import (
 
 
 def curvature_section(curvature: Curvature, t: Translator) -> Section:
-    """What an eigenvalue is, the table, and the method."""
+    """An introduction to eigenvalues, the table, and the method."""
     blocks: list[Block] = [Text(t("curvature_text"))]
     blocks += [Text(t("curvature_no_density"))] if not has_density(curvature) else []
     blocks += [Text(t("curvature_no_trace"))] if curvature.trace is None else []
@@ -94,14 +94,14 @@ def _method(curvature: Curvature, t: Translator) -> Method:
     return Method((*lines, t("method_rescaling")), tuple(papers))
 
 
-# Where training stands, and what becomes of it: numbers and method.
+# Sections of a critical point and of an escape experiment.
 
-# The measurement looks at the steps of single batches on so many examples.
+# Number of examples on which the steps of single batches are measured.
 EXAMPLES_OF_A_STEP = 1000
 
 
 def critical_section(point: CriticalPoint, t: Translator) -> Section:
-    """What the verdict rests on."""
+    """The measurements behind the verdict."""
     blocks: list[Block] = [Text(t("critical_text"))]
     rows = tuple(
         (
@@ -130,7 +130,7 @@ def critical_section(point: CriticalPoint, t: Translator) -> Section:
 
 
 def escape_section(escape: Escape, t: Translator) -> Section:
-    """What became of the starts at each batch size."""
+    """The fate of the starts at each batch size."""
     blocks: list[Block] = [Text(t("escape_text", drop=t.percent(escape.drop)))]
     rows = tuple(
         (
@@ -151,12 +151,10 @@ def escape_section(escape: Escape, t: Translator) -> Section:
     return Section("escape", t("section_escape"), (*blocks, Method(lines, (KESKAR, DAUPHIN))))
 
 
-# The chapters of the records around the loss: tiles, picture, section.
-
-# More tiles than these are no longer a few numbers to remember.
+# A reader remembers no more tiles than this.
 
 
-# What to keep in mind with the records around the loss.
+# Cautions and views.
 
 
 def _of_escape(escape: Escape) -> list[str]:
@@ -172,7 +170,7 @@ def _apart(higher: EscapeCount, lower: EscapeCount) -> bool:
 
 @view(Curvature)
 class CurvatureView(RecordView[Curvature]):
-    """The ends of the spectrum at a point, its density and trace."""
+    """The extreme eigenvalues at a point, the spectral density and the trace."""
 
     of_loss_surface = True
 
@@ -228,7 +226,7 @@ class CurvatureView(RecordView[Curvature]):
 
 @view(CriticalPoint)
 class CriticalPointView(RecordView[CriticalPoint]):
-    """Where training stands."""
+    """The type of a critical point."""
 
     of_loss_surface = True
 
@@ -283,7 +281,7 @@ class CriticalPointView(RecordView[CriticalPoint]):
 
 @view(Escape)
 class EscapeView(RecordView[Escape]):
-    """Which starts get away from a saddle, at each batch size."""
+    """The share of starts that escape from a saddle at each batch size."""
 
     of_loss_surface = True
 

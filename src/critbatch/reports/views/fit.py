@@ -1,4 +1,4 @@
-"""The law fitted to a table of runs that were made elsewhere: the points, each size, the law, the predictions."""
+"""The chapter of a law that was fitted to a table of external runs."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from critbatch.reports.views.common import Parts, RecordView, view
 from critbatch.reports.views.study import (
     cautions_of_findings,
     critical_bound,
-    law_said,
-    rates_sentences,
-    regimes_said,
+    law_sentences,
+    rate_sentences,
+    regime_sentences,
     size_lines,
     sizes_section,
     study_hero,
@@ -45,7 +45,7 @@ COLUMNS = (
 
 
 def points_section(fit: Fit, t: Translator) -> Section:
-    """How many points there are, and the table of them."""
+    """The number of points, and their table."""
     missed = sum(point.censored for point in fit.points)
     counts = {"n": len(fit.points), "reached": len(fit.points) - missed, "missed": missed}
     blocks: list[Block] = [Text(t("points_text" if missed else "points_text_all", **counts))]
@@ -74,7 +74,7 @@ def _row(point: GoalPoint, columns: list[tuple[str, str, str]], t: Translator) -
 
 
 def predictions_section(fit: Fit, findings: StudyResults, t: Translator) -> Section:
-    """What one tuned run at other sizes would take."""
+    """Predictions for one tuned run at other batch sizes."""
     blocks: list[Block] = [Text(t("predictions_text"))]
     if not findings.law_holds:
         blocks.append(Text(t("predictions_caution")))
@@ -83,7 +83,7 @@ def predictions_section(fit: Fit, findings: StudyResults, t: Translator) -> Sect
 
 
 def predictions_table(fit: Fit, t: Translator) -> Table:
-    """A row for each size that was asked for."""
+    """One row per requested batch size."""
     header = ("batch_size", "column_predicted_steps", "column_epochs", "column_interval")
     rows = tuple(
         (
@@ -99,13 +99,13 @@ def predictions_table(fit: Fit, t: Translator) -> Table:
 
 @view(Fit)
 class FitView(RecordView[Fit]):
-    """The law fitted to a table of runs that were made elsewhere."""
+    """A law that was fitted to a table of external runs."""
 
     def name(self, fit: Fit, /) -> str:
         return fit.name
 
     def answer(self, fit: Fit, t: Translator) -> Answer:
-        """Whether the points follow the law, and with which critical batch size."""
+        """Whether the points follow the law, and the critical batch size."""
         results = findings(fit)
         assert results is not None
         critical = t.about(results.critical_size) if results.critical_size is not None else critical_bound(results, t)
@@ -117,14 +117,14 @@ class FitView(RecordView[Fit]):
         point_count = t("fit_points", n=len(fit.points), sizes=len(results.sizes) + results.left_out, reached=reached)
         best = results.soonest
         time = best.seconds if best is not None else None
-        more = [point_count, *([] if key == "none" else law_said(results, t)), *rates_sentences(results, t)]
+        more = [point_count, *([] if key == "none" else law_sentences(results, t)), *rate_sentences(results, t)]
         if best is not None and time is not None:
             seconds = t.estimate(time, t.seconds)
             more.append(t("fit_soonest", batch_size=t.count(best.batch_size), seconds=seconds))
-        return Answer(t(f"fit_headline_{key}", **at), tuple(regimes_said(results, t)), tuple(more))
+        return Answer(t(f"fit_headline_{key}", **at), tuple(regime_sentences(results, t)), tuple(more))
 
     def parts(self, fit: Fit, t: Translator) -> Parts:
-        """The points, each size, the law, the rates where they are known, and the predictions."""
+        """The points, the batch sizes, the law, the learning rates if they are known, and the predictions."""
         results = findings(fit)
         assert results is not None
         sections = [points_section(fit, t), sizes_section(results, None, "", t), law_section(results, t)]

@@ -1,4 +1,4 @@
-"""The gradient noise scale: how noisy the gradient was along a run."""
+"""The chapter of the gradient noise scale, and the advice of a monitor."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from critbatch.reports.model import MCCANDLISH, Answer, Block, Cell, Chart, Meth
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.common import Parts, RecordView, view
 
-# The advice of a monitor, in a sentence or two.
+# The advice of a monitor.
 
 FEWEST_STEPS = 8  # as `gradient_noise.FEWEST_PAIRS`
 MOST_SIZES = 2
 
 
 def monitor_text(advice: MonitorAdvice, language: str = "en") -> str:
-    """The noise scale and the critical batch size, then what one or two other sizes would cost, then what to distrust.
+    """The noise scale and the critical batch size, the cost of one or two other sizes, and what to distrust.
 
-    Of many sizes it tells the next larger one, or the next smaller one where none is larger.
+    If there are many sizes, it gives the next larger one, or the next smaller one if none is larger.
 
     Raises:
         UserError: if there are no messages in `language`.
@@ -103,7 +103,7 @@ def _time(size: OtherSize, t: Translator) -> str:
 
 
 def noise_of_runs(runs: Sequence[Run], unit: str, t: Translator) -> Section:
-    """The noise scale along the run with the most points; other runs' are counted."""
+    """The noise scale along the run with the most points, and the number of other runs with one."""
     measured = sorted((run for run in runs if run.noise), key=lambda run: -len(run.noise))
     if not measured:
         return Section("noise", t("section_noise"), (Text(t("no_noise_measured")),))
@@ -114,7 +114,7 @@ def noise_of_runs(runs: Sequence[Run], unit: str, t: Translator) -> Section:
 
 
 def noise_section(noise: Noise, t: Translator) -> Section:
-    """The noise scale point by point, in tokens where an example has many, and whose gradients were compared."""
+    """The noise scale at each point, also in tokens if an example has many, and how it was measured."""
     method = noise.method if noise.method in ("processes", "examples") else "micro_batches"
     lines = [t(f"method_noise_{method}", micro=t.count(noise.micro_batch_size))]
     task = noise.task.lower()

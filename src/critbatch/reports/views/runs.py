@@ -1,4 +1,4 @@
-"""What the runs showed: the metric at equal epochs, steps to target, learning rate, curves, every run."""
+"""The chapter of runs, and the sections on runs that other chapters share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from critbatch.reports.translator import Translator
 from critbatch.reports.views.common import Parts, RecordView, view
 from critbatch.reports.views.noise import noise_of_runs
 
-MOST_RUNS_TOLD = 12
+MOST_RUN_NOTES = 12
 
 
 def accuracy_section(runs: Sequence[Run], unit: str, t: Translator) -> Section:
@@ -57,7 +57,7 @@ def accuracy_section(runs: Sequence[Run], unit: str, t: Translator) -> Section:
 def steps_section(
     runs: Sequence[Run], points: Sequence[TimePoint], law: Law | None, unit: str, t: Translator
 ) -> Section:
-    """Steps to target against batch size, with the law where there is one."""
+    """Steps to target against batch size, with the law if there is one."""
     title = t("section_steps")
     picture = steps_to_target(runs, points, law, unit, t)
     if picture is None:
@@ -99,19 +99,19 @@ def runs_section(runs: Sequence[Run], t: Translator) -> Section:
     blocks: list[Block] = []
     if len(runs) == 1:
         pictures = (loss_curve(runs[0], t), metric_curve(runs[0], t))
-        blocks.append(Charts(tuple(Chart(p, _thinned(runs, runs, t)) for p in pictures if p is not None)))
+        blocks.append(Charts(tuple(Chart(p, _selection_note(runs, runs, t)) for p in pictures if p is not None)))
     elif (picture := learning_curves(runs, t)) is not None:
-        blocks.append(Chart(picture, _thinned(runs, curves_worth_drawing(runs), t)))
+        blocks.append(Chart(picture, _selection_note(runs, curves_worth_drawing(runs), t)))
     if not any(run.curve for run in runs):
         blocks = [Text(t("curves_nothing"))]
-    blocks += [Text(text) for run in runs[:MOST_RUNS_TOLD] for text in _told(run, t)]
+    blocks += [Text(text) for run in runs[:MOST_RUN_NOTES] for text in _run_notes(run, t)]
     seeds = sorted({run.seed for run in runs})
     blocks.append(Text(t("seeds", n=len(seeds), seeds=", ".join(str(seed) for seed in seeds))))
     return Section("runs", title, (*blocks, *_table(runs, t), Method((t("method_curves"), t("method_crossing")))))
 
 
-def _told(run: Run, t: Translator) -> list[str]:
-    """What is to be said of a run that was no plain one: its copies, and how its batch grew."""
+def _run_notes(run: Run, t: Translator) -> list[str]:
+    """Sentences about a run with replicas or a growing batch size."""
     sentences = []
     if run.replicas and run.curve and run.parallel_seconds is not None:
         scores = [member.validation_metric for member in run.replicas]
@@ -136,7 +136,7 @@ def _told(run: Run, t: Translator) -> list[str]:
     return sentences
 
 
-def _thinned(runs: Sequence[Run], drawn_runs: Sequence[Run], t: Translator) -> str:
+def _selection_note(runs: Sequence[Run], drawn_runs: Sequence[Run], t: Translator) -> str:
     sentences = []
     if len(drawn_runs) < len(runs):
         sentences.append(t("curves_chosen", shown=len(drawn_runs), runs=len(runs)))
@@ -146,13 +146,13 @@ def _thinned(runs: Sequence[Run], drawn_runs: Sequence[Run], t: Translator) -> s
 
 
 def marks_note(runs: Sequence[Run], marked: Sequence[Run], t: Translator) -> str:
-    """Says so where a figure marks some of many runs."""
+    """A note if a figure marks only some of the runs."""
     many = len(marked) >= MOST_MARKS and len(marked) < len(runs)
     return t("marks_chosen", shown=t.count(len(marked)), runs=t.count(len(runs))) if many else ""
 
 
 def _table(runs: Sequence[Run], t: Translator) -> list[Block]:
-    """The runs, or where they are many the best of each batch size; their options where any has some."""
+    """A table of the runs, or of the best of each batch size if there are many. Options have a column if needed."""
     metric = t.metric(metric_name(runs))
     listed_runs = runs_worth_listing(runs)
     has_options = any(run.options for run in listed_runs)
@@ -255,7 +255,7 @@ def _answer(runs: Sequence[Run], t: Translator) -> Answer:
 
 def _sections(runs: Sequence[Run], t: Translator) -> list[Section]:
     sections = [runs_section(runs, t)]
-    # The unit of an example is no part of a run.
+    # A run has no unit of an example.
     unit = t("example")
     if len({run.batch_size for run in runs}) > 1:
         sections.insert(0, accuracy_section(runs, unit, t))
@@ -268,7 +268,7 @@ def _sections(runs: Sequence[Run], t: Translator) -> list[Section]:
 
 @view(Run)
 class RunView(RecordView[Sequence[Run]]):
-    """The runs of one task: how each ended, and what they show together."""
+    """The runs of one task."""
 
     def name(self, runs: Sequence[Run], /) -> str:
         return runs[0].task

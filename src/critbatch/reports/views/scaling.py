@@ -1,4 +1,4 @@
-"""More devices: each number of them in a row, strong and weak scaling, and every constant with its source."""
+"""The chapter of scaling: time on more devices, and every constant of the model with its source."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from critbatch.reports.translator import Translator
 from critbatch.reports.views.common import Parts, RecordView, view
 from critbatch.reports.views.speed import speed_cautions
 
-# What `Constants.sources` may hold of these is said in the page's language, all else as it stands.
+# These values of `Constants.sources` are translated; all others are shown as they are.
 SOURCES = (
     "source_given",
     "source_fitted",
@@ -56,7 +56,7 @@ ALGORITHMS = {
 
 
 def scale_section(scale: Scale, t: Translator) -> Section:
-    """Numbers of devices: what a step is made of, and what they bring."""
+    """Parts of a step, and the gain, for each number of devices."""
     title = t("section_scale")
     tables = (
         (scale.best, t("scale_caption"), False),
@@ -82,7 +82,7 @@ def scale_section(scale: Scale, t: Translator) -> Section:
 
 
 def cluster_section(scale: Scale, t: Translator) -> Section:
-    """Every constant with its value and where it is from, and how well what was measured is told by them."""
+    """Every constant with its value and source, and how well the model fits the measurements."""
     blocks: list[Block] = [Text(t("cluster_text"))]
     if (communication := scale.communication) is not None:
         miss = t.percent(communication.worst_miss)
@@ -180,7 +180,7 @@ def _size(points: Sequence[ScalePoint], t: Translator) -> str:
     return t.count(points[0].batch_size) if points else ""
 
 
-# What more devices would bring, in a few sentences and numbers.
+# Answer, tiles and view.
 
 
 def _throughput(scale: Scale, t: Translator) -> Answer:
@@ -207,7 +207,7 @@ def _more(scale: Scale, here: ScalePoint, t: Translator) -> list[str]:
     least = min(scale.best, key=lambda point: point.devices)
     soonest = min(scale.best, key=lambda point: point.seconds.value if point.seconds else 0.0)
     if soonest.devices != here.devices and soonest.seconds is not None and least.device_hours and soonest.device_hours:
-        # Hours of one device follow from the speed-up, also where one device is not among those asked for.
+        # The hours of one device follow from the speed-up, even if one device is not in the list.
         hours = soonest.devices / soonest.speed_up
         more.append(
             t(
@@ -261,7 +261,7 @@ class ScaleView(RecordView[Scale]):
     """Time on more devices."""
 
     def answer(self, scale: Scale, t: Translator) -> Answer:
-        """Up to how many devices it is worth it, what they take, and what the soonest of all would."""
+        """The largest number of devices that is worthwhile, its time, and the shortest time of all."""
         here = _worth_point(scale)
         if here is None or here.seconds is None:
             return _throughput(scale, t)

@@ -1,4 +1,4 @@
-"""Sharpness: every solution in numbers, and how they were found."""
+"""The chapters of sharpness, the loss landscape, and shifts of the data."""
 
 from __future__ import annotations
 
@@ -55,20 +55,18 @@ from critbatch.reports.views.common import (
     view,
 )
 
-# The answers of the records around the loss.
-
-# More solutions than these are told in the table alone.
+# With more solutions, the answer does not list them; the table does.
 MOST_NAMED = 8
 
 
 def ranked(solutions: Sequence[SolutionSharpness]) -> list[tuple[float, SolutionSharpness]]:
-    """The solutions that have a sharpness, the sharpest first, by the first box."""
+    """The solutions with their sharpness in the first box, the sharpest first."""
     pairs = [(each.values[0].value.value, each) for each in solutions if each.values]
     return sorted((pair for pair in pairs if not math.isnan(pair[0])), key=lambda pair: -pair[0])
 
 
 def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, str]]]:
-    """Each measure that all the solutions have, with its value at each label."""
+    """For each measure that all solutions have, its value and the label of each solution."""
     readings: list[Callable[[SolutionSharpness], float]] = [
         lambda each, i=i: each.values[i].value.value  # type: ignore[misc]
         for i in range(min(len(each.values) for each in solutions))
@@ -81,11 +79,11 @@ def _measures(solutions: Sequence[SolutionSharpness]) -> list[list[tuple[float, 
     return [values for values in columns if not any(math.isnan(value) for value, _ in values)]
 
 
-# The landscape of the loss: its points in numbers, and how they were found.
+# Section of a loss landscape.
 
 
 def landscape_section(landscape: Landscape, t: Translator) -> Section:
-    """Along the line every point is a row; of the plane the training loss is a grid."""
+    """A table of the points: one row per point of a line, or a grid of the training loss on a plane."""
     line = landscape.kind == "line"
     metric = t.metric(landscape.metric_name)
     blocks: list[Block] = [Text(t("landscape_line_text" if line else "landscape_plane_text"))]
@@ -133,7 +131,7 @@ def _grid(landscape: Landscape, t: Translator) -> Table:
 
 
 def sharpness_section(sharpness: Sharpness, t: Translator) -> Section:
-    """What sharpness is, the table of the solutions, and the method."""
+    """An introduction to sharpness, the table of the solutions, and the method."""
     blocks: list[Block] = [Text(t("sharpness_text"))]
     if sharpness.solutions:
         blocks.append(solutions_table(sharpness.solutions, sharpness.setup, sharpness.metric_name, t))
@@ -143,7 +141,7 @@ def sharpness_section(sharpness: Sharpness, t: Translator) -> Section:
 
 
 def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric_name: str, t: Translator) -> Table:
-    """One row a solution: its losses, its metrics, every sharpness, and the ends of its spectrum."""
+    """One row per solution: losses, metrics, every sharpness, and the largest eigenvalue and trace."""
     boxes = list(
         dict.fromkeys(measure_name(value.box, value.epsilon, t) for each in solutions for value in each.values)
     )
@@ -184,11 +182,11 @@ def solutions_table(solutions: Sequence[SolutionSharpness], setup: Setup, metric
     )
 
 
-# What a shift of the data does: sharpness beside the rise, every number, and how they were found.
+# Section of a data shift.
 
 
 def shift_section(shift: Shift, t: Translator) -> Section:
-    """The rise against sharpness, rank correlations, and the tables behind them."""
+    """The rise of the loss against sharpness, rank correlations, and their tables."""
     blocks: list[Block] = [Text(t("shift_text"))]
     if (picture := sharpness_and_rise(shift, t)) is not None:
         blocks.append(Chart(picture, t("shift_scatter_note")))
@@ -380,7 +378,7 @@ class LandscapeView(RecordView[Landscape]):
 
 @view(Shift)
 class ShiftView(RecordView[Shift]):
-    """What a shift of the data does to solutions."""
+    """The effect of a data shift on solutions."""
 
     of_loss_surface = True
 

@@ -1,4 +1,4 @@
-"""Time and memory of a step on this machine."""
+"""The chapter of speed: time and memory of a step on this machine."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import plotly.graph_objects as go
 from critbatch.law.clock_check import WAITED
 from critbatch.records.core import ClockCheck, Speed, SpeedPoint
 from critbatch.reports.charts.speed import both_panels, epoch_time, peak_memory, step_time, time_split
-from critbatch.reports.derived.runs import timed
+from critbatch.reports.derived.runs import timed_points
 from critbatch.reports.model import Answer, Block, Cell, Chart, Charts, Method, Section, Table, Text, Tile
 from critbatch.reports.translator import Translator
 from critbatch.reports.views.common import Parts, RecordView, tile, view, without_interval
 
 
 def hardware(speed: Speed | None, t: Translator) -> Section:
-    """Seconds per step and per epoch, where they go, memory, and the table behind them."""
+    """Seconds per step and epoch, parts of a step, memory, and the table."""
     title = t("section_hardware")
     step = step_time(speed, t) if speed is not None else None
     epoch = epoch_time(speed, t) if speed is not None else None
@@ -77,11 +77,11 @@ def _method(speed: Speed, t: Translator) -> Method:
     return Method(tuple(lines))
 
 
-# The warning under a headline whose numbers rest on a clock that swings: what was seen, and what would help.
+# The warning if the numbers depend on an unsteady clock.
 
 
 def clock_warning(speeds: Sequence[Speed], t: Translator) -> str:
-    """One for the clock that swings most; empty where none does."""
+    """A warning about the most unsteady clock. Empty if all are steady."""
     checks = [speed.check for speed in speeds if speed.check is not None and speed.check.is_busy]
     if not checks:
         return ""
@@ -90,7 +90,7 @@ def clock_warning(speeds: Sequence[Speed], t: Translator) -> str:
 
 
 def _key(check: ClockCheck) -> str:
-    """Whether the times themselves disagree, or only the system says that there was other work."""
+    """The message key: either the times disagree, or only the system reports other work."""
     return "clock_may_be_off" if check.signs == ("clock_waited",) else "clock_swings"
 
 
@@ -100,7 +100,7 @@ def _waited(check: ClockCheck, t: Translator) -> list[str]:
     return [*share, t("clock_again")]
 
 
-# A straight line that misses a step's seconds by more is no picture of them.
+# Largest relative error of a straight line that still describes the seconds per step.
 AFFINE_MISS = 0.25
 
 
@@ -116,7 +116,7 @@ def _speed_tiles(speed: Speed, t: Translator) -> list[Tile]:
     tiles = [Tile(t("tile_largest"), t.count(speed.largest_that_fits), "")]
     if speed.fit is not None:
         tiles.insert(0, tile(t("tile_knee"), speed.fit.knee, t.about, t))
-    if points := timed(speed):
+    if points := timed_points(speed):
         fastest = min(points, key=speed.epoch_seconds)
         size = t("tile_at_batch_size", batch_size=t.count(fastest.batch_size))
         tiles.append(Tile(t("tile_epoch"), t.seconds(speed.epoch_seconds(fastest)), size))
@@ -128,7 +128,7 @@ class SpeedView(RecordView[Speed]):
     """Seconds and memory of a step."""
 
     def answer(self, speed: Speed, t: Translator) -> Answer:
-        points = timed(speed)
+        points = timed_points(speed)
         failed_sizes = [point.batch_size for point in speed.points if not point.fits]
         if not points:
             return Answer(t("speed_nothing", task=speed.task), (t("speed_nothing_help"),))

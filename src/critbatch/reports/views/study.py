@@ -1,4 +1,4 @@
-"""Each batch size at its best: the table of a study, on the page and in the terminal."""
+"""The chapter of a study: its question, each batch size at its best rate, the law, and the runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from critbatch.reports.charts.runs import accuracy
 from critbatch.reports.charts.study import steps_against_size, three_budgets
 from critbatch.reports.charts.theme import Picture
 from critbatch.reports.derived.runs import metric_name, runs_worth_marking
-from critbatch.reports.derived.study import StudyResults, claim, compared, findings
+from critbatch.reports.derived.study import StudyResults, claim, comparisons, findings
 from critbatch.reports.model import (
     SHALLUE,
     Answer,
@@ -35,24 +35,22 @@ from critbatch.reports.views.common import Parts, RecordView, notes, view, witho
 from critbatch.reports.views.noise import noise_of_runs
 from critbatch.reports.views.runs import cautions_of_runs, marks_note, runs_section
 from critbatch.reports.views.speed import hardware
-from critbatch.reports.views.study_law import budgets_section, law_section, rate_law_said, rate_law_section
+from critbatch.reports.views.study_law import budgets_section, law_section, rate_law_section, rate_law_sentences
 from critbatch.reports.views.study_raw import unanalysed_answer, unanalysed_cautions, unanalysed_parts
 
-# What a study tried, and how its runs ended.
-
-# A list that is longer than this is told by its ends.
+# A longer list shows only its first and last item.
 MOST_LISTED = 16
 
 
-def asked_section(study: Study, t: Translator) -> Section:
-    """Sizes, rates, seeds and lengths of the question; how many runs ended in which way."""
+def question_section(study: Study, t: Translator) -> Section:
+    """Batch sizes, learning rates, seeds and lengths of the question, and the outcomes of the runs."""
     question = study.question
     pairs = [
         (t("column_recipe"), question.recipe),
-        (t("asked_sizes"), listed([t.count(size) for size in question.batch_sizes], t)),
-        (t("asked_rates"), rates_asked(question, t)),
-        (t("asked_seeds"), listed([str(seed) for seed in question.seeds], t)),
-        (t("asked_length"), length_asked(question, t)),
+        (t("asked_sizes"), list_text([t.count(size) for size in question.batch_sizes], t)),
+        (t("asked_rates"), question_rates(question, t)),
+        (t("asked_seeds"), list_text([str(seed) for seed in question.seeds], t)),
+        (t("asked_length"), question_length(question, t)),
     ]
     if question.target is None:
         pairs.append((t("asked_target"), t("asked_no_target")))
@@ -71,7 +69,7 @@ def asked_section(study: Study, t: Translator) -> Section:
 
 
 def outcomes(runs: Sequence[Run], left: int, t: Translator, *, target: Target | None) -> list[str]:
-    """A sentence for each way in which runs ended. One that went on after the target has reached it too."""
+    """One sentence per outcome. A run that went on after the target counts as reached."""
     counts = Counter(_ending(run, target) for run in runs)
     counts["left"] = left
     order = ("reached", "finished", "missed", "stopped", "diverged", "out_of_memory", "interrupted", "left")
@@ -88,16 +86,16 @@ def _ending(run: Run, target: Target | None) -> str:
     return str(run.outcome)
 
 
-def rates_asked(question: StudySpec, t: Translator) -> str:
+def question_rates(question: StudySpec, t: Translator) -> str:
     if question.search is SearchMethod.GIVEN or (
         question.search is not SearchMethod.WIDENING and question.learning_rates
     ):
-        return listed([t.rate(rate) for rate in question.learning_rates], t)
+        return list_text([t.rate(rate) for rate in question.learning_rates], t)
     trials = t.count(question.trials) if question.trials is not None else "?"
     return t(f"search_{question.search}", trials=trials)
 
 
-def length_asked(asked: StudySpec, t: Translator) -> str:
+def question_length(asked: StudySpec, t: Translator) -> str:
     lengths = []
     if asked.epochs is not None:
         lengths.append(t("amount_epochs", value=t.about(asked.epochs)))
@@ -110,7 +108,7 @@ def length_asked(asked: StudySpec, t: Translator) -> str:
     return lengths[0] if len(lengths) == 1 else t("asked_longest", lengths=t("comma").join(lengths))
 
 
-def listed(texts: Sequence[str], t: Translator) -> str:
+def list_text(texts: Sequence[str], t: Translator) -> str:
     if not texts:
         return "–"
     if len(texts) > MOST_LISTED:
@@ -118,13 +116,8 @@ def listed(texts: Sequence[str], t: Translator) -> str:
     return t("comma").join(texts)
 
 
-# The points that a fit was made from, and what its law predicts.
-
-# Columns that only some files have: the field, the head, how its numbers are written.
-
-
 def sizes_section(findings: StudyResults, picture: Picture | None, note: str, t: Translator) -> Section:
-    """The table, and time to target where a picture of it is given."""
+    """The table of batch sizes, and time to target if there is a picture of it."""
     has_rates = any(size.learning_rate is not None for size in findings.sizes)
     blocks: list[Block] = [Text(t("sizes_text" if has_rates else "sizes_text_plain")), sizes_table(findings, t)]
     if findings.left_out:
@@ -138,14 +131,14 @@ def sizes_section(findings: StudyResults, picture: Picture | None, note: str, t:
 
 
 def sizes_table(findings: StudyResults, t: Translator) -> Table:
-    """A row for each batch size; columns that no size has are left out."""
+    """One row per batch size. Empty columns are left out."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     has_rates = any(size.learning_rate is not None for size in sizes)
     has_options = any(size.options for size in sizes)
     has_column = {
         name: any(getattr(size, name) is not None for size in sizes) for name in ("epochs", "examples", "seconds")
     }
-    # Examples say the same.
+    # Epochs are left out if there are examples, which are proportional to them.
     has_column["epochs"] = has_column["epochs"] and (findings.in_epochs or not has_column["examples"])
     header = [
         "batch_size",
@@ -171,7 +164,7 @@ def sizes_table(findings: StudyResults, t: Translator) -> Table:
             *([Cell(t.about(size.examples.value) if size.examples else "–")] if has_column["examples"] else []),
             *([_number(size.seconds, t.seconds, t)] if has_column["seconds"] else []),
             Cell(t(f"regime_{size.regime}") if size.regime is not None else "–"),
-            _tried(size, t),
+            _reached_cell(size, t),
         ]
         rows.append(tuple(row))
     estimates = [each for size in sizes for each in (size.steps, size.seconds)]
@@ -183,7 +176,7 @@ def sizes_table(findings: StudyResults, t: Translator) -> Table:
 
 
 def brief_table(findings: StudyResults, t: Translator) -> Table:
-    """What a terminal has room for: the best rate, steps or epochs, seconds and regime of each size."""
+    """A short table for the terminal: best rate, steps or epochs, seconds and regime of each size."""
     sizes = sorted(findings.sizes, key=lambda size: size.batch_size)
     has_rates, has_seconds = (
         any(getattr(size, name) is not None for size in sizes) for name in ("learning_rate", "seconds")
@@ -215,7 +208,7 @@ def _rate_cell(size: SizeResult, t: Translator) -> Cell:
     return Cell(t.rate(size.learning_rate), usable, (t("sizes_at_edge"),) if size.at_edge else ())
 
 
-def _tried(size: SizeResult, t: Translator) -> Cell:
+def _reached_cell(size: SizeResult, t: Translator) -> Cell:
     rates = t("rates_tried", n=size.rates) if size.rates else ""
     return Cell(t("of_seeds", reached=size.reached, runs=size.seeds) if size.seeds else "–", rates)
 
@@ -234,20 +227,17 @@ def _number(estimate: Estimate | None, write: Write, t: Translator) -> Cell:
     return Cell(write(estimate.value), t.bounds(estimate, write) or t("no_interval"))
 
 
-# The answer of a study that was analysed, and that of runs made elsewhere.
-
-
-def law_said(results: StudyResults, t: Translator) -> list[str]:
-    """Whether the law holds, with the critical batch size; nothing where that is not known at all."""
+def law_sentences(results: StudyResults, t: Translator) -> list[str]:
+    """Whether the law holds, with the critical batch size if it is known."""
     if results.trade_off is None:
         return [t.reason(results.law_reason)] if results.law_reason else [t("law_said_missing")]
-    # The reason is among what is to be kept in mind.
+    # The reason is shown among the cautions.
     critical = t.bounded(results.trade_off.critical_batch_size, t.about)
     return [t(f"law_said_{results.law_state}", critical=critical) if critical else t("law_said_unbounded")]
 
 
-def regimes_said(results: StudyResults, t: Translator) -> list[str]:
-    """Up to where twice the batch takes half the steps, and from where a larger one saves none."""
+def regime_sentences(results: StudyResults, t: Translator) -> list[str]:
+    """The batch size up to which scaling is perfect, and the one from which a larger batch saves no steps."""
     if not results.bands or results.in_epochs:
         return []
     perfect, useful = results.analysis.perfect_until, results.analysis.useful_until
@@ -263,23 +253,21 @@ def regimes_said(results: StudyResults, t: Translator) -> list[str]:
     return [t(f"regimes_three{late}", useful=t.count(useful), **sizes)]
 
 
-def rates_sentences(results: StudyResults, t: Translator) -> list[str]:
+def rate_sentences(results: StudyResults, t: Translator) -> list[str]:
     law = results.analysis.rate_law
-    return rate_law_said(law, t) if law is not None else []
+    return rate_law_sentences(law, t) if law is not None else []
 
 
 def critical_bound(results: StudyResults, t: Translator) -> str:
     return t.bounded(results.critical, t.about) if results.critical is not None else ""
 
 
-# The chapters of a study that was analysed and of a fit: tiles, picture, sections.
-
-# More tiles than these need a second row.
+# Tiles in one row.
 ROW_OF_TILES = 5
 
 
 def study_hero(results: StudyResults, t: Translator) -> Chart | None:
-    """Steps against batch size, or without a target the three budgets."""
+    """Steps against batch size, or metrics at equal budgets if there is no target."""
     picture = steps_against_size(results, t)
     if picture is not None:
         return Chart(picture, t("hero_note_sizes"))
@@ -309,7 +297,7 @@ def _rate(rate: float | None, t: Translator) -> str:
 
 
 def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
-    """The number and its interval; the bound alone where the number is 0 or infinite."""
+    """A tile of the number with its interval, or of the bound alone if the number is 0 or infinite."""
     bounds = t.bounds(estimate, write)
     if not math.isfinite(estimate.value) or estimate.value == 0:
         return Tile(t(key), bounds or t("not_known"), t("tile_bound") if bounds else "")
@@ -319,19 +307,19 @@ def _tile(key: str, estimate: Estimate, write: Write, t: Translator) -> Tile:
     return Tile(t(key), write(estimate.value), bounds or t(sure))
 
 
-# What says nothing of runs that had no target.
+# Cautions that do not apply to runs without a target.
 ABOUT_TARGET = {"no_run_reached_target", "few_sizes", "censored_sizes", "coarse_evaluations", "target_met_at_start"}
 
 
 def _study_answer(study: Study, results: StudyResults, t: Translator) -> Answer | None:
-    """Which size is soonest, and where more batch stops saving steps. None where a target was not reached."""
+    """The fastest batch size, and where a larger one stops saving steps. None if the target was not reached."""
     question, runs, best = study.question, study.runs, results.soonest
     run_count = t("study_done", n=t.count(len(runs)), total=t.count(len(runs) + study.runs_left))
-    claims = [t(f"claim_{claim(results.analysis.budgets)}")] if compared(results.analysis.budgets) else []
+    claims = [t(f"claim_{claim(results.analysis.budgets)}")] if comparisons(results.analysis.budgets) else []
     if question.target is None:
         sizes = len({run.batch_size for run in runs})
         headline = t("study_claims_headline", task=question.task, n=len(runs), sizes=sizes)
-        return Answer(headline, tuple(claims), (*rates_sentences(results, t), run_count))
+        return Answer(headline, tuple(claims), (*rate_sentences(results, t), run_count))
     if best is None or best.learning_rate is None:
         return None
     headline = t(
@@ -344,16 +332,16 @@ def _study_answer(study: Study, results: StudyResults, t: Translator) -> Answer 
     target = t.target(question.target, metric_name(runs))
     time = best.seconds
     lead = [t("study_time_at_best", target=target, seconds=t.estimate(time, t.seconds))] if time else []
-    more = [*law_said(results, t), *rates_sentences(results, t), *claims, run_count]
-    return Answer(headline, (*lead, *regimes_said(results, t)), tuple(more))
+    more = [*law_sentences(results, t), *rate_sentences(results, t), *claims, run_count]
+    return Answer(headline, (*lead, *regime_sentences(results, t)), tuple(more))
 
 
 def _study_parts(study: Study, results: StudyResults, t: Translator) -> Parts:
-    """What was tried, each size at its best, the law, the rates, the three budgets, the runs."""
+    """The question, the batch sizes, the law, the learning rates, the equal budgets, and the runs."""
     runs, has_target = study.runs, study.question.target is not None
     picture = steps_against_size(results, t) if has_target else None
     hero = study_hero(results, t)
-    sections: list[Section] = [asked_section(study, t)]
+    sections: list[Section] = [question_section(study, t)]
     if has_target:
         time = measured_time_to_target(runs, study.unit, t)
         note = " ".join(filter(None, (t("hero_note_study"), marks_note(runs, runs_worth_marking(runs), t))))
@@ -387,7 +375,7 @@ def _study_cautions(study: Study, results: StudyResults) -> list[str]:
             keys.append("best_at_edge")
         if best.at_edge:
             keys.append("rate_at_edge")
-    if not compared(results.analysis.budgets):
+    if not comparisons(results.analysis.budgets):
         keys.append("generalization_not_measured")
     return [*keys, "one_machine"]
 
@@ -401,7 +389,7 @@ def cautions_of_findings(results: StudyResults) -> list[str]:
 
 
 def size_lines(results: StudyResults | None, t: Translator) -> list[str]:
-    """The batch sizes as a table of plain text; nothing where nothing was analysed."""
+    """The batch sizes as a plain-text table. Empty if the study was not analysed."""
     if results is None or not any(size.steps or size.epochs or size.bound for size in results.sizes):
         return []
     return ["", *plain(brief_table(results, t))]
@@ -446,7 +434,7 @@ class StudyView(RecordView[Study]):
     def runs(self, study: Study, /) -> Sequence[Run]:
         return study.runs
 
-    def parts_told(self, study: Study, /) -> Sequence[Record | None]:
+    def records_shown(self, study: Study, /) -> Sequence[Record | None]:
         return [study.speed]
 
     def lines(self, study: Study, t: Translator, /) -> list[str]:

@@ -1,4 +1,4 @@
-"""Training and validation at equal epochs, equal steps and equal time: the picture, the verdicts, the numbers."""
+"""Sections on the results of a study: metrics at equal budgets, the law, and the learning-rate law."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from critbatch.records.core import Estimate
 from critbatch.records.study import BudgetPoint, BudgetReading, BudgetUnit, RateLaw
 from critbatch.reports.charts.advice import best_rates
 from critbatch.reports.charts.study import steps_against_examples, three_budgets
-from critbatch.reports.derived.study import StudyResults, claim, compared, ends, lag, trend
+from critbatch.reports.derived.study import StudyResults, claim, comparisons, ends, lag, trend
 from critbatch.reports.model import (
     GOYAL,
     KESKAR,
@@ -31,10 +31,10 @@ QUANTITIES = ("train_metric", "validation_metric", "train_loss", "validation_los
 
 
 def budgets_section(findings: StudyResults, t: Translator, *, drawn: bool = False) -> Section:
-    """`drawn` where the picture stands elsewhere already."""
+    """Metrics at equal epochs, steps and time. `drawn`: the picture is already shown elsewhere."""
     metric = t.metric(findings.metric_name)
     title, budgets = t("section_budgets", metric=metric), findings.analysis.budgets
-    readings = compared(budgets)
+    readings = comparisons(budgets)
     if not readings:
         return Section("budgets", title, (Text(t("budgets_nothing")),))
     picture = None if drawn else three_budgets(findings, t)
@@ -42,7 +42,7 @@ def budgets_section(findings: StudyResults, t: Translator, *, drawn: bool = Fals
     if (key := lag(budgets)) is not None:
         blocks.append(Text(t(key)))
     blocks += [Chart(picture)] if picture is not None else []
-    # The same runs are read several times.
+    # Several readings have the same runs, which must be counted once.
     failed_runs = {
         (point.batch_size, point.learning_rate, repr(point.options)): point.failed for point in _points(readings)
     }
@@ -62,7 +62,7 @@ def _points(readings: list[BudgetReading]) -> list[BudgetPoint]:
 
 
 def _verdicts(readings: list[BudgetReading], metric: str, t: Translator) -> Table:
-    """The largest batch size against the smallest, one row a comparison."""
+    """The largest batch size against the smallest, one row per comparison."""
     header = (
         t("column_equal"),
         t("column_rate_kind"),
@@ -135,14 +135,14 @@ def _number(estimate: Estimate, t: Translator) -> Cell:
     return Cell(t.score(estimate.value), t.bounds(estimate, t.score) or t("no_interval"))
 
 
-# The law of steps and examples: what it says here, and the test of whether it holds.
+# The law of steps and examples.
 
-# The p value itself says as much as these reasons do.
+# Reasons that add nothing to the p value.
 PLAIN = ("", "law_misfit")
 
 
 def law_section(findings: StudyResults, t: Translator) -> Section:
-    """Steps against examples, the least of both, and the test of fit in words."""
+    """Steps against examples, the minimum of both, and the test of fit in words."""
     title, law = t("section_law"), findings.trade_off
     picture = steps_against_examples(findings, t)
     charts = [Chart(picture)] if picture is not None else []
@@ -167,15 +167,15 @@ def _meaning(findings: StudyResults, t: Translator) -> str:
     law = findings.trade_off
     assert law is not None
     if law.min_steps is not None and law.min_examples is not None:
-        steps, examples = (_told(each, t) for each in (law.min_steps, law.min_examples))
+        steps, examples = (_estimate_text(each, t) for each in (law.min_steps, law.min_examples))
         return t("law_meaning", steps=steps, examples=examples)
     if law.min_epochs is not None:
-        return t("law_meaning_epochs", epochs=_told(law.min_epochs, t))
+        return t("law_meaning_epochs", epochs=_estimate_text(law.min_epochs, t))
     return ""
 
 
 def _exponent(findings: StudyResults, t: Translator) -> list[str]:
-    """What the interval of the critical batch size allows for, and what it would be without that."""
+    """The exponent of the law, and the critical batch size if the exponent were exactly one."""
     law = findings.trade_off
     assert law is not None
     if law.exponent is None or law.critical_if_exact is None:
@@ -185,7 +185,7 @@ def _exponent(findings: StudyResults, t: Translator) -> list[str]:
     return [t("law_exponent", exponent=exponent), *([t("law_if_exact", critical=exact)] if exact else [])]
 
 
-def _told(estimate: Estimate, t: Translator) -> str:
+def _estimate_text(estimate: Estimate, t: Translator) -> str:
     return t.bounded(estimate, t.about) or t("not_known")
 
 
@@ -207,11 +207,11 @@ def _test(findings: StudyResults, t: Translator) -> list[str]:
     return [t(key, p=t.about(law.p_value), test=test)]
 
 
-# How the best learning rate grows with the batch size.
+# The learning-rate law.
 
 
 def rate_law_section(findings: StudyResults, t: Translator) -> Section:
-    """The picture, the exponent in words, and what lies at an edge."""
+    """The picture, the exponent in words, and rates at the edge of the search."""
     title, picture = t("section_rate"), best_rates(findings, t)
     if picture is None:
         return Section("rate", title, (Text(t("rate_nothing")),))
@@ -221,7 +221,7 @@ def rate_law_section(findings: StudyResults, t: Translator) -> Section:
         blocks.append(Text(t("rates_no_law")))
     else:
         low, high = (t.count(size) for size in law.sizes)
-        blocks += [Text(text) for text in rate_law_said(law, t)]
+        blocks += [Text(text) for text in rate_law_sentences(law, t)]
         blocks.append(Text(t("rates_sizes", n=law.n, low=low, high=high)))
     edge = sum(size.at_edge for size in findings.sizes)
     if edge:
@@ -230,8 +230,8 @@ def rate_law_section(findings: StudyResults, t: Translator) -> Section:
     return Section("rate", title, (*blocks, Method(lines, (GOYAL, MALLADI, SHALLUE, MCCANDLISH))))
 
 
-def rate_law_said(law: RateLaw, t: Translator) -> list[str]:
-    """Which of the usual rules fits, and whether the growth goes on."""
+def rate_law_sentences(law: RateLaw, t: Translator) -> list[str]:
+    """Which scaling rule fits, and whether the growth continues."""
     rules = {(True, False): "linear", (False, True): "square_root", (True, True): "either", (False, False): "neither"}
     rule = rules[law.linear, law.square_root]
     sentences = [t(f"rates_{rule}", exponent=t.estimate(law.exponent, t.about))]

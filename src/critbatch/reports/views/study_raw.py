@@ -1,4 +1,4 @@
-"""A study whose runs were not analysed, as of one without enough of them: what the runs show as they are."""
+"""The chapter of a study that could not be analysed, for example because it has too few runs."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def unanalysed_cautions(study: Study) -> list[str]:
 
 
 def cost_of_study(study: Study, t: Translator) -> Section:
-    """Each batch size of a study at the learning rate whose median run was soonest, as measured."""
+    """Measured cost of each batch size at its fastest learning rate, by the median run."""
     best, title = soonest_settings(study.runs), t("section_cost")
     if not best:
         return Section("cost", title, (Text(t("cost_nothing")),))
