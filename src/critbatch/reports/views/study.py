@@ -95,14 +95,14 @@ def question_rates(question: StudySpec, t: Translator) -> str:
     return t(f"search_{question.search}", trials=trials)
 
 
-def question_length(asked: StudySpec, t: Translator) -> str:
+def question_length(question: StudySpec, t: Translator) -> str:
     lengths = []
-    if asked.epochs is not None:
-        lengths.append(t("amount_epochs", value=t.about(asked.epochs)))
-    if asked.steps is not None:
-        lengths.append(t("amount_steps", value=t.count(asked.steps)))
-    if asked.seconds is not None:
-        lengths.append(t.seconds(asked.seconds))
+    if question.epochs is not None:
+        lengths.append(t("amount_epochs", value=t.about(question.epochs)))
+    if question.steps is not None:
+        lengths.append(t("amount_steps", value=t.count(question.steps)))
+    if question.seconds is not None:
+        lengths.append(t.seconds(question.seconds))
     if not lengths:
         return "–"
     return lengths[0] if len(lengths) == 1 else t("asked_longest", lengths=t("comma").join(lengths))
