@@ -1,4 +1,4 @@
-"""What another batch size would cost from here on, by the noise scale alone."""
+"""Estimate the cost of another batch size for the rest of a run, from the noise scale alone."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _steps(noise: float, other: int, batch_size: int) -> float:
 
 
 def _through(critical: Estimate, ratio: Callable[[float], float]) -> Estimate:
-    """A number that rises or falls with B_n all along."""
+    """The estimate of a ratio that is monotonic in B_n."""
     assert critical.low is not None
     ends = sorted((ratio(critical.low), ratio(math.inf if critical.high is None else critical.high)))
     return Estimate(value=ratio(critical.value), n=critical.n, low=ends[0], high=ends[1], level=critical.level)

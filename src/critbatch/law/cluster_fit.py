@@ -1,13 +1,13 @@
-"""The constants of a cluster from a few measured steps, with what is known of other clusters beforehand.
+"""Fit the constants of a cluster to a few measured steps, with priors from other clusters.
 
-Two measured steps cannot tell five constants. A step that took longer than its passes may owe it to each pass, or to
-the sum at its end, and on many more devices the two differ: a share of 4 % of 32 passes is more than one whole pass. So
-no constant is set aside and none is taken to explain everything: all have a prior, and all that agree with the measured
-steps count, as likely as prior and misfit make them. The answer is the median of what they predict, told by one set of
-constants that predicts it; the interval covers what they predict, so it is wide where the cause stays open.
+Two measured steps cannot determine five constants. A step that took longer than its passes may owe this to each pass,
+or to the sum at its end, and on many more devices these differ: 4 % of each of 32 passes is more than one whole pass.
+So all constants have a prior, and all combinations that agree with the measured steps count, weighted by prior and
+misfit. The answer is the median of their predictions, given as one set of constants that predicts it. The interval
+covers their predictions, so it is wide if the cause is unclear.
 
-The priors' medians and widths were chosen with published tables in view (`published_clusters.py`), as round numbers;
-docs/scale.md says how well they predict, and that a factor of two in any of them changes little.
+The priors' medians and widths are round numbers, chosen with published tables in view (`published_clusters.py`).
+docs/scale.md shows how well they predict, and that a factor of two in any of them changes little.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MOST_OVERLAP = 10.0
 
 @dataclass(frozen=True)
 class Prior:
-    """A lognormal one."""
+    """A lognormal prior."""
 
     median: float
     deviation: float  # of the logarithm
@@ -64,7 +64,7 @@ STRIDES = (2.4, 1.0, 0.3)
 """Along the difference of two draws, over the root of twice the number of places."""
 
 TELLING = 0.7
-"""Of the prior's deviation: what measured steps must leave of it at most, to be said to tell a constant."""
+"""A constant counts as measured if its deviation is below this share of the prior's deviation."""
 
 LEVEL = 0.8
 FURTHER, CLOSE = 6, 0.002
@@ -76,7 +76,7 @@ STRIDE = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class StepFit:
-    """Constants fitted to measured steps, how well they tell them, and what else they may be.
+    """Constants fitted to measured steps, their misfit, and other constants that agree with the steps.
 
     Args:
         constants: with those that were fitted.
@@ -111,7 +111,7 @@ class StepFit:
         )
 
     def with_given(self, given: dict[str, float]) -> StepFit:
-        """Some constants as the user gives them, instead of those that were fitted."""
+        """The fit with some constants replaced by those of the user."""
         fixed = {name: np.full_like(getattr(self.draws, name), value) for name, value in given.items()}
         return replace(
             self,
@@ -265,10 +265,10 @@ class _Search:
         strides = generator.choice(STRIDES, (DRAWS, 1)) / math.sqrt(2 * self.size)
         tried = places + strides * (places[first] - places[second])
         tried += 1e-4 * strides * generator.standard_normal(places.shape)
-        found = self.misfits(tried)
-        gain = 0.5 * (np.square(places).sum(1) - np.square(tried).sum(1)) + weight * (misfits - found)
-        taken = np.log(generator.random(DRAWS)) < gain
-        return np.where(taken[:, None], tried, places), np.where(taken, found, misfits)
+        tried_misfits = self.misfits(tried)
+        gain = 0.5 * (np.square(places).sum(1) - np.square(tried).sum(1)) + weight * (misfits - tried_misfits)
+        accepted = np.log(generator.random(DRAWS)) < gain
+        return np.where(accepted[:, None], tried, places), np.where(accepted, tried_misfits, misfits)
 
     def typical(self, places: Array) -> Array:
         """One place that predicts what half of the draws exceed: the measured steps, and those on more devices.

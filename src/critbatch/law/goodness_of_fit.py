@@ -1,4 +1,4 @@
-"""Does the law of steps against examples hold? Tests of the fit, whether they could have failed, and what is wrong.
+"""Test whether the law of steps against examples holds, whether the test had power, and how the law fails.
 
 - `lack_of_fit`, where batch sizes were repeated: the misfit of the sizes' means against the scatter within the sizes,
   by the F-test of Fisher 1922, J. R. Stat. Soc. 85(4). What it finds is let pass where it is too small to matter.
@@ -28,22 +28,22 @@ DOUBT = 0.05
 """The law does not hold where scatter alone would miss it as far with less probability than this."""
 
 SMALL = 0.05
-"""A misfit that does not matter, in log(steps): a rate half a rung off on a grid by factors of two costs 6 %."""
+"""A misfit that does not matter, in log(steps): half a grid step of the rate, on a grid of doublings, costs 6 %."""
 
 WIDE = 0.4
-"""Standard deviation of log(steps) over seeds that was never seen: residuals were 0.1 to 0.2 on all tasks."""
+"""A scatter of log(steps) over seeds larger than ever observed: residuals were 0.1 to 0.2 on all tasks."""
 
 SAME = 0.01
-"""So little do examples differ, in logarithms, where a number of epochs was given, not found."""
+"""Largest difference of log(examples) if the number of epochs was fixed in advance and not measured."""
 
 LEAST_SCATTER = 1e-6
-"""What is below is rounding."""
+"""Smaller scatter is rounding."""
 
 REPEATS = 3
-"""Points beyond the first of their size that the scatter within the sizes is told from."""
+"""Fewest repeats, over all sizes, from which the scatter within the sizes is estimated."""
 
 FEWEST_TO_BEND = 5
-"""Batch sizes, for three numbers and a scatter; with repeats one less, since they tell the scatter."""
+"""Fewest batch sizes to fit three numbers and a scatter. With repeats, which give the scatter, one less."""
 
 OTHERS = ((0.8, 0.0), (1.25, 0.0), (1.0, 0.1), (1.0, -0.1))
 """Exponents and drifts that put the critical batch size off by a factor of two, so that they must not pass unseen."""
@@ -104,12 +104,12 @@ class _Sizes:
         return self.points - len(self.x)
 
     def alone(self) -> _Sizes:
-        """Each size as one point."""
+        """The same sizes with one point each."""
         return _Sizes(self.x, self.means, np.ones_like(self.counts), 0.0)
 
 
 def is_budget(log_examples: Array) -> bool:
-    """Whether all points took the same number of examples, or of epochs."""
+    """Whether all points have the same number of examples or epochs."""
     return bool(np.ptp(log_examples) < SAME)
 
 

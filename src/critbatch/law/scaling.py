@@ -1,8 +1,8 @@
-"""What more devices bring: seconds of a step on many of them, times the steps that larger batches save.
+"""Time to target on many devices: seconds of a step times the steps that a batch size needs.
 
-Strong scaling keeps the batch, so each device has less to do; weak scaling keeps each device's share, so the batch
-grows and saves ever fewer steps. What is asked in the end is neither: with each number of devices, the batch size that
-reaches the target soonest.
+Strong scaling keeps the batch, so each device has less to do. Weak scaling keeps each device's share, so the batch
+grows and saves fewer and fewer steps. The best choice is neither: for each number of devices, it is the batch size that
+reaches the target first.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from critbatch.records.core import Advice, Estimate, Speed
 from critbatch.records.scaling import Algorithm, Constants, ScalePoint, StepsLaw
 from critbatch.records.study import Analysis, Fit, Study
 
-# Steps to a target at any batch size, from whatever is known of them: an advice, a study, points of one's own, or two
+# Steps to a target at any batch size, from an advice, a study, a fit of other points, or two
 # numbers. ``S(B) = S_min (1 + B_crit / B)``: McCandlish et al. 2018, arXiv:1812.06162, equation 2.7.
 
 
 def law_of(record: Advice | Study | Fit) -> StepsLaw | None:
-    """The law that a record holds; None where it has none, since no run came to the target or too few sizes did."""
+    """The law in a record; None if it has none, because no run or too few batch sizes reached the target."""
     if isinstance(record, Advice):
         if record.law is None:
             return None
@@ -79,7 +79,7 @@ def steps_at(law: StepsLaw, batch_size: int) -> Estimate:
 
 
 def reaches_beyond(law: StepsLaw, batch_size: int) -> bool:
-    """Whether a batch size lies outside of those with runs behind them."""
+    """Whether a batch size is outside the range of sizes with runs."""
     return law.sizes is not None and not law.sizes[0] <= batch_size <= law.sizes[1]
 
 
@@ -102,8 +102,8 @@ def _ends(sizes: list[int]) -> tuple[int, int] | None:
 
 
 WORTH = 0.2
-"""What a doubling of the devices must take off the time: an ideal one takes 0.5 and costs nothing more; 0.2 makes the
-device-hours 1.6 times as many."""
+"""Share of the time that a doubling of the devices must save. An ideal doubling saves 0.5 at the same cost; one that
+saves 0.2 needs 1.6 times the device-hours."""
 
 
 class ScalingPredictor:
@@ -134,7 +134,7 @@ class ScalingPredictor:
         self.fit, self.micro_batch_size = fit, micro_batch_size
 
     def point(self, devices: int, batch_size: int) -> ScalePoint:
-        """A number of devices at a batch size, not compared with anything: its speed-up is 1.
+        """A number of devices at a batch size, without a comparison: its speed-up is 1.
 
         Raises:
             UserError: if the batch cannot be shared.
@@ -233,7 +233,7 @@ def worth_until(points: Sequence[ScalePoint], worth: float = WORTH) -> int | Non
 
 
 def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
-    """In ascending order, each once.
+    """The numbers of devices in ascending order, without duplicates.
 
     Raises:
         UserError: if there is none, or one is not from 1 to 4,096.
@@ -247,7 +247,7 @@ def checked_devices(devices: Sequence[int]) -> tuple[int, ...]:
 
 
 def _seconds(point: ScalePoint) -> float:
-    assert point.seconds is not None  # as there is a law
+    assert point.seconds is not None  # there is a law
     return point.seconds.value
 
 
@@ -256,7 +256,7 @@ def _against(point: ScalePoint, speed_up: float) -> ScalePoint:
 
 
 def _times(steps: Estimate | None, step_seconds: float, interval: Estimate | None) -> Estimate | None:
-    """Both intervals together, as if their logarithms were independent; that of the steps where no step has one."""
+    """Steps times seconds per step. The intervals combine as if their logarithms were independent."""
     if steps is None:
         return None
     value = steps.value * step_seconds

@@ -1,4 +1,4 @@
-"""The law with two numbers more, so that its intervals stay true where it is not exact.
+"""The law with two more numbers, so that its intervals are valid even if the plain law is not exact.
 
 `S = S_min (1 + (B_n / B)^a) (B / B_n)^d` is the law for an exponent `a` of 1 and a drift `d` of 0. Points seldom tell
 these two from another `B_n`: a law with a = 0.8 or d = 0.1 is fitted within a few per cent by the plain one, at half
@@ -34,10 +34,10 @@ FAR = math.log(1e4)
 """Sizes B_n are tried up to this far, in logarithms, outside of the batch sizes."""
 
 LIMIT = 30.0
-"""So far outside, in logarithms, is as good as a limit: perfect scaling, or no saving at all."""
+"""This far outside, in logarithms, is equivalent to a limit: perfect scaling, or no saving at all."""
 
 SPACING = 0.3
-"""Of the B_n that are tried, in logarithms; where the points allow them, FINE more are."""
+"""Distance between the B_n tried, in logarithms; FINE more are tried inside the interval."""
 
 FINE = 41
 
@@ -305,11 +305,11 @@ def _lack_of_fit(points: _Points, fit: WiderLaw) -> float:
 
 def _deviance(points: _Points, log_noise: Array, theta: Array, scatter: float, tuning: float) -> Array:
     curve, _ = _curves(theta, log_noise, points.x)
-    found = np.square(points.y - curve) @ (1 / points.variances(scatter, tuning))
+    deviance = np.square(points.y - curve) @ (1 / points.variances(scatter, tuning))
     if len(points.bounds):
         beyond = (points.bounds - _curves(theta, log_noise, points.bound_x)[0]) / math.hypot(scatter, tuning)
-        found = found - 2 * log_ndtr(-beyond).sum(1)
-    return np.asarray(found + np.square(theta) @ PULL)
+        deviance = deviance - 2 * log_ndtr(-beyond).sum(1)
+    return np.asarray(deviance + np.square(theta) @ PULL)
 
 
 def _climb(
@@ -318,8 +318,8 @@ def _climb(
     """The best `theta` at each B_n by Newton's method, the information there, and the deviance."""
     here = _deviance(points, log_noise, theta, scatter, tuning)
     for _ in range(NEWTON_STEPS):
-        slope, information = _slope(points, log_noise, theta, scatter, tuning)
-        up = np.linalg.solve(information, slope[..., None])[..., 0]
+        gradient, information = _gradient(points, log_noise, theta, scatter, tuning)
+        up = np.linalg.solve(information, gradient[..., None])[..., 0]
         # From far away a straight line tells little of the exponent.
         up *= np.minimum(1.0, 0.5 / np.maximum(np.abs(up[:, 1:]).max(1), 1e-9))[:, None]
         share = np.ones(len(log_noise))
@@ -335,10 +335,10 @@ def _climb(
         gained, here = here - np.where(worse, here, there), np.where(worse, here, there)
         if (gained[here < here.min() + IRRELEVANT] < 1e-5).all():
             break
-    return theta, _slope(points, log_noise, theta, scatter, tuning)[1], here
+    return theta, _gradient(points, log_noise, theta, scatter, tuning)[1], here
 
 
-def _slope(points: _Points, log_noise: Array, theta: Array, scatter: float, tuning: float) -> tuple[Array, Array]:
+def _gradient(points: _Points, log_noise: Array, theta: Array, scatter: float, tuning: float) -> tuple[Array, Array]:
     """The gradient of the log-likelihood with its penalties, and its information."""
     curve, gradient = _curves(theta, log_noise, points.x)
     weighted = gradient / points.variances(scatter, tuning)[:, None]
