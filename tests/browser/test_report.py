@@ -60,7 +60,7 @@ def test_the_whole_page_is_drawn_without_a_complaint_and_nothing_leaves(visit: A
 
 
 def test_the_library_of_the_page_draws_every_kind_of_mark_that_figures_use(visit: Any):
-    sources = [path.read_text(encoding="utf-8") for path in (HERE / "figures").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (HERE / "charts").glob("*.py")]
     used = {kind.lower() for text in sources for kind in re.findall(r"(?:\bgo\.|\.add_)([A-Za-z]+)\(", text)}
     kinds = used & set(graph_objects.Figure().layout.template.data)
     assert {"scatter", "contour"} <= kinds

@@ -62,7 +62,7 @@ def unbroken(tmp_path_factory) -> Study:
 
 
 def test_a_sweep_makes_every_run_and_reaches_the_target_where_it_can(unbroken):
-    assert unbroken.left == 0
+    assert unbroken.runs_left == 0
     assert len(unbroken.runs) == 2 * 2 * 2
     assert {(run.batch_size, run.learning_rate, run.seed) for run in unbroken.runs} == {
         (size, rate, seed) for size in (16, 96) for rate in (0.03, 0.3) for seed in (0, 1)
@@ -201,7 +201,7 @@ def test_a_task_whose_data_changed_is_refused(tmp_path):
         ({"seeds": (1, 1)}, "`seeds` holds 1 more than once"),
         ({"epochs": 0}, "epochs=0 is not possible: use a number above 0"),
         ({"epochs": math.nan}, "epochs=nan is not possible"),
-        ({"recipe": "magic"}, "Recipe 'magic' is not known: use sgd, adam"),
+        ({"recipe": "magic"}, "Recipe 'magic' is not known: use adam, adaptive"),
         ({"budget": 0}, "A budget of 0 seconds allows nothing"),
     ],
 )

@@ -472,7 +472,7 @@ def selected_claims(numbers: Sequence[int] | None) -> tuple[ClaimId, ...]:
     """The claims with these numbers, in order of number; all if None.
 
     >>> selected_claims([9, 3])
-    (<ClaimName.TIME: 'time'>, <ClaimName.CHOICE: 'choice'>)
+    (<ClaimId.TIME: 'time'>, <ClaimId.CHOICE: 'choice'>)
     """
     names = list(ClaimId)
     if numbers is None:

@@ -56,7 +56,7 @@ def noise_scale(
 
     >>> from torch import tensor
     >>> scale = noise_scale(tensor(3.0), tensor(1.5), small=1, big=4)
-    >>> scale.gradient_norm2, scale.covariance_trace, scale.examples
+    >>> scale.gradient_norm2, scale.covariance_trace, scale.noise_scale
     (1.0, 2.0, 2.0)
     """
     noise, signal = separate(small_norm2, big_norm2, small=small, big=big, examples=examples)

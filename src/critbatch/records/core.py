@@ -14,7 +14,7 @@ from enum import StrEnum
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from critbatch.arguments import check_fields, current_options, is_number, renamed_arguments, shown
+from critbatch.arguments import check_fields, current_options, is_number, notice_renamed, renamed_arguments, shown
 from critbatch.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,6 +117,16 @@ class Record:
         """Give options of recipes that an older release wrote their names of today."""
         if options := getattr(self, name):
             object.__setattr__(self, name, current_options(options))
+
+    if not TYPE_CHECKING:  # a type checker is to refuse names that are not there
+
+        def __getattr__(self, name: str) -> Any:
+            """A field by the name that it had in version 0.1, with a warning."""
+            if name not in type(self).renamed_fields:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+            today = type(self).renamed_fields[name]
+            notice_renamed(f"{type(self).__name__}.{name}", f"{type(self).__name__}.{today}")
+            return getattr(self, today)
 
     def plot(self, style: str = "screen", language: str = "en") -> Any:
         """The record's figure. Raises TypeError where a picture would not help.
@@ -333,6 +343,8 @@ class Speed(Record):
 @dataclass(frozen=True, kw_only=True)
 class NoiseScale(Record):
     """Signal and noise of the gradient, averaged over steps of a run."""
+
+    renamed_fields: ClassVar[Mapping[str, str]] = {"examples": "noise_scale"}
 
     gradient_norm2: float  # |G|^2, squared norm of the gradient over all data
     covariance_trace: float  # tr(Sigma), of the gradient of one example

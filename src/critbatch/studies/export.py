@@ -203,7 +203,7 @@ def export(
     curves: bool = False,
     out: str | Path | None = None,
 ) -> Path:
-    """Write the runs of a study as CSV, Parquet or JSON lines, or for optuna-dashboard.
+    """Write the runs of a study as a table, or for optuna-dashboard.
 
     Each run that has ended is one row; with `curves` each evaluation is one row. The study may still be running.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +91,12 @@ class Step:
             self._pass(pieces_twice, batch_size)
         return loss
 
+    def _outputs(self, inputs: Tree, *, metered: bool) -> Any:
+        forward = self.replica.forward
+        if self.compiled is None or metered:
+            return self.task.forward(forward, inputs)
+        return self.compiled.forward(forward, inputs)
+
     def _pass(self, pieces: Iterable[tuple[Tree, Tree]], batch_size: int, *, meter: NoiseMeter | None = None) -> Tensor:
         for weight in self.parameters:
             weight.grad = None
@@ -104,11 +111,8 @@ class Step:
         marked = with_last(pieces) if replica.averages else ((True, piece) for piece in pieces)
         for last, (inputs, targets) in marked:
             with replica.part(last=last):
-                if self.compiled is None or meter is not None:
-                    outputs = self.task.forward(replica.forward, inputs)
-                else:
-                    outputs = self.compiled.forward(replica.forward, inputs)
-                losses = self.task.loss(outputs, targets)
+                # Nothing here holds the outputs: their memory is free when backward begins.
+                losses = self.task.loss(self._outputs(inputs, metered=meter is not None), targets)
                 # The same as summing and dividing the losses, with four operations fewer.
                 losses.backward(self._shares(losses, divisor))  # type: ignore[no-untyped-call]
             if not replica.averages:

@@ -163,3 +163,13 @@ def test_former_names_of_fields_are_read_wherever_a_record_occurs() -> None:
     # The report's own `left` has always had this name.
     assert record.advice is not None and record.study is not None and former.count('"stopped_early":') > 10
     assert type(record).from_json(former).to_json() == record.to_json()
+
+
+def test_a_field_is_found_by_its_former_name_with_a_warning() -> None:
+    record = advice()
+    with pytest.warns(DeprecationWarning, match=r"Advice\.within_ten_percent .*near_optimal_range"):
+        assert record.within_ten_percent == record.near_optimal_range  # type: ignore[attr-defined]
+    scale = noise().points[-1].scale
+    with pytest.warns(DeprecationWarning, match=r"NoiseScale\.examples"):
+        assert scale.examples == scale.noise_scale  # type: ignore[attr-defined]
+    assert not hasattr(record, "no_such_field")
