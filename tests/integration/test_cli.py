@@ -184,7 +184,7 @@ def test_advise_answers_and_says_where_the_report_is(
         (["advise", "mine.py:task", "--max-time", "3"], "belongs to the objective cost"),
         (["advise", "mine.py:task", "--devices", "0,1"], "Numbers of devices and a price belong"),
         (["advise", "mine.py:task", "--tokens-limit", "9", "--examples-limit", "9"], "say the same twice"),
-        (["advise", "mine.py:task", "--recipe", "swap2020"], "trains copies"),
+        (["advise", "mine.py:task", "--recipe", "swap2020"], "averages the weights of several copies"),
         (["advise", "mine.py:task", "--recipe", "adaptive"], "changes its batch size"),
         (["advise", "mine.py:task", "--lr-decay", "odd"], "--lr-decay 'odd' is not known"),
         (["advise", "mine.py:task", "--set", "epochs=3"], "epochs is set by advise"),

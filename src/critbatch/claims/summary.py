@@ -206,8 +206,10 @@ def _claim(name: ClaimId, statements: Sequence[ClaimTest], missing: str) -> Clai
 def combine_verdicts(verdicts: Sequence[ClaimVerdict]) -> ClaimVerdict:
     """Not held if one verdict is that, held if all are held, undecided otherwise or if there are none.
 
-    >>> joined([ClaimVerdict.HELD, ClaimVerdict.UNDECIDED]), joined([ClaimVerdict.NOT_HELD, ClaimVerdict.UNDECIDED])
-    (<ClaimVerdict.UNDECIDED: 'undecided'>, <ClaimVerdict.NOT_HELD: 'not_held'>)
+    >>> combine_verdicts([ClaimVerdict.HELD, ClaimVerdict.UNDECIDED])
+    <ClaimVerdict.UNDECIDED: 'undecided'>
+    >>> combine_verdicts([ClaimVerdict.NOT_HELD, ClaimVerdict.UNDECIDED])
+    <ClaimVerdict.NOT_HELD: 'not_held'>
     """
     if ClaimVerdict.NOT_HELD in verdicts:
         return ClaimVerdict.NOT_HELD
