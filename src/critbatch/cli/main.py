@@ -29,12 +29,12 @@ PYTHON_FORMAT = warnings.formatwarning
 
 def main() -> None:
     """Run the command line: exit code 0, 2 for input that cannot be used, 130 after Ctrl-C."""
-    _prepare_streams()
-    warnings.formatwarning = _format_warning
-    sys.unraisablehook = _hook_before(sys.unraisablehook)
     try:
+        _prepare_streams()
+        warnings.formatwarning = _format_warning
+        sys.unraisablehook = _hook_before(sys.unraisablehook)
         code = _run()
-    except KeyboardInterrupt:  # a second Ctrl-C, while the first was being answered
+    except KeyboardInterrupt:  # at the very beginning, or a second Ctrl-C while the first was being answered
         code = INTERRUPTED
     with suppress(ValueError):  # another thread than the main one cannot
         signal.signal(signal.SIGINT, signal.SIG_IGN)
