@@ -96,7 +96,7 @@ def test_one_file_of_a_user_is_enough_for_advice_with_prior_rates_code_and_repor
 def test_advise_takes_a_recipe_that_a_program_registered_by_its_name(name: str, tmp_path: Path) -> None:
     recipe_info(name)
     assert plan_of("nadam", batch_size=8, epochs=1.0).peak == 0.002
-    task = campaign(tmp_path / "unused").task
+    task = campaign(tmp_path / "unused").config.task
     advice = critbatch.advise(task, recipe="nadam", out=tmp_path / "out", budget=3.0)
     assert advice.recipe == "nadam" and {run.recipe for run in advice.runs} <= {"nadam"}
 
