@@ -2,6 +2,8 @@
 
 A record is a frozen dataclass of plain numbers and needs no torch. It can be written to JSON and read again without
 loss: `record.to_json()`, `Run.from_json(text)`.
+
+The module is long because these records contain each other: an advice has runs, a run has noise and a target.
 """
 
 from __future__ import annotations
